@@ -1,0 +1,85 @@
+"""The seam to the network: channels that carry frames from one replica to another."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol, TypeAlias
+
+Buffer: TypeAlias = bytes | bytearray | memoryview
+Frame: TypeAlias = Sequence[Buffer]
+"""What crosses a channel: one logical message as one or more buffers (header first, then raw arrays)."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelSpec:
+    """One channel as its two ends see it.
+
+    Attributes
+    ----------
+    key
+        Unique in the run.
+    delivery
+        ``acknowledged``: every frame is processed once and in order, whatever the network does, as long as both ends live; a
+        receiver that is restarted may see again at most one window of frames. ``latest``: a newer frame replaces older ones that
+        the network has not taken yet; the newest always arrives in the end.
+    capacity
+        Frames that may be sent and not yet processed.
+    """
+
+    key: str
+    delivery: Literal["latest", "acknowledged"]
+    capacity: int = 1024
+
+
+class Sender(Protocol):
+    """The producer's end."""
+
+    async def send(self, frame: Frame) -> int:
+        """Take a frame and return its sequence number (from 0); waits while ``capacity`` frames are unprocessed (acknowledged only)."""
+        ...
+
+    async def drain(self) -> None:
+        """Return when everything sent has been processed (acknowledged) or received (latest)."""
+        ...
+
+
+@dataclass(slots=True)
+class Delivered:
+    """A frame at the consumer's end: reassembled, with the time of its complete arrival (``time.monotonic_ns``-like, from the clock)."""
+
+    seq: int
+    data: memoryview
+    received: float
+
+
+class Receiver(Protocol):
+    """The consumer's end. Frames come in order; each must be released by ``done`` when it has been processed."""
+
+    async def receive(self) -> Delivered:
+        """The next frame; waits for one."""
+        ...
+
+    def receive_nowait(self) -> Delivered | None:
+        """The next frame if one is there (latest: the newest, dropping older ones)."""
+        ...
+
+    def done(self, seq: int) -> None:
+        """Everything up to and including ``seq`` has been processed."""
+        ...
+
+
+class Transport(Protocol):
+    """Moves frames between the replicas of a run. An async context manager: what it opened is closed on exit."""
+
+    async def __aenter__(self) -> Transport: ...
+
+    async def __aexit__(self, *exc: object) -> None: ...
+
+    async def sender(self, channel: ChannelSpec) -> Sender: ...
+
+    async def receiver(self, channel: ChannelSpec) -> Receiver: ...
+
+    def stats(self) -> Mapping[str, Mapping[str, float]]:
+        """Per channel key: frames, bytes, retransmitted, duplicates, dropped (latest), reordered."""
+        ...
