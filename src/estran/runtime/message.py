@@ -15,7 +15,7 @@ class Story:
     Attributes
     ----------
     trace
-        Names the *root* message that this one descends from (``camera-2:17``), so that stages can be joined end to end.
+        Names the *root* message that this one descends from (``camera-2:samples:17``), so that stages can be joined end to end.
     created
         When the root was created at its source.
     stream, origin, seq
@@ -27,7 +27,7 @@ class Story:
     bytes
         Size on the wire, before transport headers.
     version
-        Version of the model that produced the payload, or None.
+        Version of the model that the payload is or was made with, or None.
     """
 
     trace: str = ""
@@ -43,7 +43,23 @@ class Story:
 
 @dataclass(slots=True)
 class Message(Generic[P]):
-    """A payload with its story. ``done`` tells the transport that it has been processed."""
+    """A payload with its story, as its receiver sees it.
+
+    Attributes
+    ----------
+    started
+        When the component took it.
+    truth, answer, version
+        Set by a component that answers it: true class, answered class, and version of the model that answered.
+    """
 
     payload: P
     story: Story = field(default_factory=Story)
+    started: float = 0.0
+    truth: int | None = None
+    answer: int | None = None
+    version: int | None = None
+
+    def note(self, *, truth: int | None = None, answer: int | None = None, version: int | None = None) -> None:
+        """Record how this message was answered."""
+        self.truth, self.answer, self.version = truth, answer, version

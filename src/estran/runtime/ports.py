@@ -1,0 +1,235 @@
+"""A component's ends of its streams: typed inputs and outputs over any transport."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import AsyncIterator, Sequence
+from dataclasses import dataclass, field
+from typing import Generic, TypeVar
+
+from estran.runtime.clock import Clock
+from estran.runtime.message import Message, Story
+from estran.runtime.recorder import Recorder
+from estran.runtime.rows import MessageRow
+from estran.runtime.transport import Delivered, Receiver, Sender
+from estran.runtime.wire import decode, encode
+
+P = TypeVar("P")
+
+
+@dataclass(slots=True)
+class Batch(Generic[P]):
+    """Messages that were waiting together, oldest first."""
+
+    messages: list[Message[P]]
+
+    def __len__(self) -> int:
+        return len(self.messages)
+
+    @property
+    def payloads(self) -> list[P]:
+        return [message.payload for message in self.messages]
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A frame that has arrived and is not yet taken."""
+
+    source: _Source
+    frame: Delivered
+
+
+@dataclass(slots=True)
+class _Source:
+    """One channel into an input. ``conflate``: only its newest frame is of interest."""
+
+    stream: str
+    origin: str
+    receiver: Receiver
+    conflate: bool
+    slot: _Waiting | None = field(default=None)
+
+
+class Input(Generic[P]):
+    """Where messages of type ``P`` arrive, from all producers, in order per producer.
+
+    A message is *started* when the component takes it and *done* when it asks for the next one (or leaves the loop body of a
+    batch); only then is it acknowledged to its producer and recorded.
+    """
+
+    def __init__(self, name: str, payload: type[P], clock: Clock, recorder: Recorder, replica: str) -> None:
+        self.name = name
+        self.connected = False
+        self._payload = payload
+        self._clock = clock
+        self._recorder = recorder
+        self._replica = replica
+        self._sources: list[_Source] = []
+        self._waiting: deque[_Waiting] = deque()
+        self._arrived = asyncio.Event()
+        self._owners: dict[int, _Source] = {}
+
+    def attach(self, stream: str, origin: str, receiver: Receiver, *, conflate: bool) -> None:
+        """Connect one more producer's channel; `pump` must run for its messages to arrive."""
+        self._sources.append(_Source(stream, origin, receiver, conflate))
+        self.connected = True
+
+    async def pump(self) -> None:
+        """Move frames from the channels to this input until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            for source in self._sources:
+                group.create_task(self._pump(source))
+
+    async def _pump(self, source: _Source) -> None:
+        while True:
+            frame: Delivered | None = await source.receiver.receive()
+            while frame is not None:
+                self._accept(source, frame)
+                frame = source.receiver.receive_nowait()
+            self._arrived.set()
+
+    def _accept(self, source: _Source, frame: Delivered) -> None:
+        if source.conflate and source.slot is not None:
+            source.receiver.done(source.slot.frame.seq)
+            source.slot.frame = frame
+            return
+        waiting = _Waiting(source, frame)
+        source.slot = waiting if source.conflate else None
+        self._waiting.append(waiting)
+
+    async def receive(self) -> Message[P]:
+        """Take the next message, waiting for one; hand it back with `done` when processed."""
+        while not self._waiting:
+            self._arrived.clear()
+            await self._arrived.wait()
+        return self._take(self._clock.now())
+
+    def newest(self) -> Message[P] | None:
+        """The newest message that has arrived, marked done at once, or None. Older ones are passed over and marked done."""
+        found: Message[P] | None = None
+        while self._waiting:
+            found = self._take(self._clock.now())
+            self.done(found)
+        return found
+
+    def done(self, message: Message[P]) -> None:
+        """Say that a received message has been processed, now."""
+        source = self._owners.pop(id(message), None)
+        if source is None:
+            return
+        story = message.story
+        source.receiver.done(story.seq)
+        version = story.version if message.version is None else message.version
+        self._recorder.message(
+            MessageRow(
+                story.trace, story.stream, story.origin, story.seq, self._replica, story.created, story.sent, story.received,
+                message.started, self._clock.now(), story.bytes, version, message.truth, message.answer,
+            )
+        )  # fmt: skip
+
+    async def __aiter__(self) -> AsyncIterator[Message[P]]:
+        while True:
+            message = await self.receive()
+            yield message
+            self.done(message)
+
+    async def batches(self, max_size: int = 32, max_delay: float = 0.0) -> AsyncIterator[Batch[P]]:
+        """Yield what is waiting, up to ``max_size`` messages, as soon as there is one.
+
+        Parameters
+        ----------
+        max_size
+            Messages per batch at the most.
+        max_delay
+            Seconds to linger for a fuller batch after its first message; 0 drains without waiting.
+        """
+        while True:
+            while not self._waiting:
+                self._arrived.clear()
+                await self._arrived.wait()
+            if max_delay > 0:
+                await self._linger(max_size, max_delay)
+            now = self._clock.now()
+            batch = Batch([self._take(now) for _ in range(min(max_size, len(self._waiting)))])
+            yield batch
+            for message in batch.messages:
+                self.done(message)
+
+    async def _linger(self, max_size: int, max_delay: float) -> None:
+        deadline = self._clock.now() + max_delay
+        while len(self._waiting) < max_size and (left := deadline - self._clock.now()) > 0:
+            self._arrived.clear()
+            try:
+                async with asyncio.timeout(left):
+                    await self._arrived.wait()
+            except TimeoutError:
+                return
+
+    def _take(self, now: float) -> Message[P]:
+        waiting = self._waiting.popleft()
+        source, frame = waiting.source, waiting.frame
+        source.slot = None
+        payload, story = decode(frame.data, self._payload)
+        story.stream, story.origin, story.seq = source.stream, source.origin, frame.seq
+        story.received, story.bytes = frame.received, len(frame.data)
+        message = Message(payload, story, started=now)
+        self._owners[id(message)] = source
+        return message
+
+
+class Output(Generic[P]):
+    """Where a component sends messages of type ``P``.
+
+    Examples
+    --------
+    ``await self.models.send(model, version=3)`` starts a new trace; ``await self.predictions.send(p, parent=message.story)``
+    continues the trace of what it answers.
+    """
+
+    def __init__(self, name: str, clock: Clock, replica: str) -> None:
+        self.name = name
+        self._clock = clock
+        self._replica = replica
+        self._groups: list[tuple[Sequence[Sender], bool]] = []
+        self._count = 0
+
+    @property
+    def connected(self) -> bool:
+        """Whether any stream leaves from here."""
+        return bool(self._groups)
+
+    def attach(self, senders: Sequence[Sender], *, rotate: bool) -> None:
+        """Connect the channels to one consumer service: every one gets each message, or they take turns."""
+        self._groups.append((senders, rotate))
+
+    async def send(self, payload: P, *, version: int | None = None, parent: Story | None = None) -> Story:
+        """Send to every connected consumer; waits while an acknowledged one is full.
+
+        Parameters
+        ----------
+        version
+            Version of the model that the payload is, or was made with.
+        parent
+            The story of the message that this one answers; None starts a new trace here and now.
+        """
+        now = self._clock.now()
+        trace, created = (parent.trace, parent.created) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
+        story = Story(trace=trace, created=created, sent=now, version=version)
+        if self._groups:
+            frame = encode(payload, story)
+            for senders, rotate in self._groups:
+                chosen = (senders[self._count % len(senders)],) if rotate else senders
+                for sender in chosen:
+                    await sender.send(frame)
+        self._count += 1
+        return story
+
+    async def drain(self) -> None:
+        """Return when everything sent has been processed (or, by ``latest``, received)."""
+        async with asyncio.TaskGroup() as group:
+            for senders, _ in self._groups:
+                for sender in senders:
+                    group.create_task(sender.drain())
+
+
