@@ -1,0 +1,83 @@
+"""Control frames between conductor, agents and services: a length, then msgpack. Never over the experiment's network."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+import struct
+from collections.abc import AsyncIterator, Mapping
+from typing import Any
+
+import msgspec
+
+from estran.errors import TransportError
+
+Frame = dict[str, Any]
+
+_LENGTH = struct.Struct("<I")
+_LIMIT = 256 * 2**20
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder().decode
+
+
+def pack(frame: Mapping[str, Any]) -> bytes:
+    """One frame as bytes."""
+    body = _encode(frame)
+    return _LENGTH.pack(len(body)) + body
+
+
+class Link:
+    """One end of a control connection. Writing never waits; `drained` does.
+
+    Parameters
+    ----------
+    reader, writer
+        The byte stream below.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self._reader = reader
+        self._writer = writer
+
+    @classmethod
+    async def over(cls, end: socket.socket) -> Link:
+        """Over a connected stream socket, which the link then owns."""
+        end.setblocking(False)
+        return cls(*await asyncio.open_connection(sock=end))
+
+    def write(self, frame: Mapping[str, Any]) -> None:
+        """Queue a frame; one that follows `close` or a lost peer is dropped."""
+        if not self._writer.is_closing():
+            self._writer.write(pack(frame))
+
+    async def drained(self) -> None:
+        """Return when little is left unsent."""
+        await self._writer.drain()
+
+    async def read(self) -> Frame | None:
+        """The next frame, or None when the peer has gone."""
+        try:
+            head = await self._reader.readexactly(_LENGTH.size)
+            (length,) = _LENGTH.unpack(head)
+            if length > _LIMIT:
+                raise TransportError(f"control frame of {length} bytes exceeds {_LIMIT}")
+            body = await self._reader.readexactly(length)
+        except (asyncio.IncompleteReadError, ConnectionError):
+            return None
+        frame = _decode(body)
+        if not isinstance(frame, dict):
+            raise TransportError("control frame is not a map")
+        return frame
+
+    async def frames(self) -> AsyncIterator[Frame]:
+        """All frames until the peer goes."""
+        while (frame := await self.read()) is not None:
+            yield frame
+
+    async def close(self) -> None:
+        """Send what is queued, then close."""
+        self._writer.close()
+        try:
+            await self._writer.wait_closed()
+        except ConnectionError:
+            return

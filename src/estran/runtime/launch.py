@@ -1,0 +1,89 @@
+"""What an agent must know to start one replica: plain data that crosses to its host."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any, Literal
+
+import msgspec
+
+from estran.runtime.transport import ChannelSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Readiness:
+    """When a command counts as ready; a component says so itself. See `estran.spec.model.Ready`."""
+
+    port: int | None = None
+    output: str | None = None
+    file: str | None = None
+    timeout: float = 30.0
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelEnd:
+    """One end of a channel at this replica: through which port it goes, and who is at the other end."""
+
+    key: str
+    stream: str
+    port: str
+    peer: str
+    delivery: Literal["latest", "acknowledged"]
+    capacity: int = 1024
+    group: str = ""
+    """Outputs: channels with one group go to one consumer's input and belong together."""
+    rotate: bool = False
+
+    @property
+    def spec(self) -> ChannelSpec:
+        return ChannelSpec(self.key, self.delivery, self.capacity)
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One replica to start on a host.
+
+    Attributes
+    ----------
+    component
+        ``module:Class``, or None for a command.
+    listen, connect
+        Transport endpoints (``tcp/10.0.0.7:7450``) on which this replica waits for producers, and of its consumers.
+    origin_ns
+        Origin of the clock until the run begins.
+    cpu
+        Cores of this machine that the replica may use, or None for no limit.
+    """
+
+    replica: str
+    service: str
+    index: int
+    replicas: int
+    host: str
+    seed: int
+    origin_ns: int
+    component: str | None = None
+    command: tuple[str, ...] | None = None
+    settings: Mapping[str, Any] = field(default_factory=dict)
+    env: Mapping[str, str] = field(default_factory=dict)
+    inputs: tuple[ChannelEnd, ...] = ()
+    outputs: tuple[ChannelEnd, ...] = ()
+    listen: tuple[str, ...] = ()
+    connect: tuple[str, ...] = ()
+    folder: str = "."
+    experiment_folder: str = "."
+    cpu: float | None = None
+    cores: int = 1
+    ready: Readiness = Readiness()
+    restart: Literal["never", "on-failure", "always"] = "never"
+    max_restarts: int = 5
+
+    def plain(self) -> dict[str, Any]:
+        """As msgpack-able data."""
+        return asdict(self)
+
+    @classmethod
+    def read(cls, data: Mapping[str, Any]) -> Launch:
+        """From `plain` data."""
+        return msgspec.convert(data, cls)

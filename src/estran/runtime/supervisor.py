@@ -1,0 +1,259 @@
+"""The supervisor of one host's services: starts them, reads what they say, restarts them by policy, notices every death."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+from collections import deque
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from estran.errors import ServiceError
+from estran.runtime.clock import RealClock
+from estran.runtime.control import Link
+from estran.runtime.launch import Launch
+from estran.runtime.process import Child, Enclose, Enclosure, fork
+from estran.runtime.recorder import Recorder
+
+BACKOFF = 0.2
+TAIL_LINES = 20
+POLL_PERIOD = 0.02
+
+
+class Supervised:
+    """One replica under supervision, over all its incarnations.
+
+    It is *starting*, then *ready*, then *ended* (for good); a restart leads back to starting.
+    """
+
+    def __init__(self, launch: Launch, enclosure: Enclosure | None, say: Callable[[Mapping[str, Any]], None], clock: RealClock) -> None:
+        self.launch = launch
+        self._enclosure = enclosure
+        self._say = say
+        self._clock = clock
+        self._recorder = Recorder(self._emit, clock, host=launch.host, replica=launch.replica)
+        self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._stopping = False
+        self._origin_ns: int | None = None
+        self._child: Child | None = None
+        self._link: Link | None = None
+        self._failure: dict[str, Any] | None = None
+        self._ready = asyncio.Event()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process, None when there is none."""
+        return self._child.pid if self._child else None
+
+    async def run(self) -> None:
+        """Run the replica, and again as its policy says, until it has ended for good."""
+        restarts = 0
+        while True:
+            status = await self._incarnation()
+            policy = self.launch.restart
+            again = not self._stopping and (policy == "always" or (policy == "on-failure" and status != 0))
+            if not again or restarts >= self.launch.max_restarts:
+                self._ended(status, restarts)
+                return
+            restarts += 1
+            self._event("restarted", f"attempt {restarts} of {self.launch.max_restarts} after exit status {status}")
+            self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": restarts})
+            await asyncio.sleep(BACKOFF * 2 ** min(restarts - 1, 5))
+
+    def go(self, origin_ns: int) -> None:
+        """Let a component that waits for the start begin; later incarnations begin at once."""
+        self._origin_ns = origin_ns
+        if self._link is not None:
+            self._link.write({"say": "go", "origin_ns": origin_ns})
+
+    async def stop(self, grace: float) -> None:
+        """Ask the replica to end; kill what has not ended after ``grace`` seconds."""
+        self._stopping = True
+        child = self._child
+        if child is None:
+            return
+        if self._link is not None:
+            self._link.write({"say": "stop"})
+        else:
+            child.signal(signal.SIGTERM)
+        deadline = asyncio.get_running_loop().time() + grace
+        while self._child is child and asyncio.get_running_loop().time() < deadline:
+            await asyncio.sleep(POLL_PERIOD)
+        if self._child is child:
+            child.signal(signal.SIGKILL)
+
+    async def _incarnation(self) -> int:
+        self._failure = None
+        self._ready.clear()
+        child = self._child = fork(self.launch, self._enclosure)
+        self._event("started", f"pid {child.pid}")
+        async with asyncio.TaskGroup() as group:
+            readers = [group.create_task(self._read_output(channel, fd)) for channel, fd in child.output.items()]
+            watchers = [group.create_task(self._watch_ready(child))]
+            if child.control is not None:
+                readers.append(group.create_task(self._read_control(child.control)))
+            status = await child.wait()
+            child.signal(signal.SIGKILL)
+            self._child = None
+            for watcher in watchers:
+                watcher.cancel()
+            async with asyncio.timeout(2.0):
+                await asyncio.wait(readers)
+        self._link = None
+        return status
+
+    async def _read_output(self, channel: str, fd: int) -> None:
+        reader = asyncio.StreamReader(limit=2**20)
+        protocol = asyncio.StreamReaderProtocol(reader)
+        transport, _ = await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(fd, "rb"))
+        wanted = re.compile(self.launch.ready.output) if self.launch.ready.output else None
+        try:
+            while line := await _line(reader):
+                text = line.decode(errors="replace").rstrip("\n")
+                self._tail.append(text)
+                self._recorder.line(channel, text)
+                self._recorder.flush()
+                if wanted and wanted.search(text):
+                    self._become_ready()
+        finally:
+            transport.close()
+
+    async def _read_control(self, end: Any) -> None:
+        self._link = link = await Link.over(end)
+        try:
+            async for frame in link.frames():
+                if frame["say"] == "ready":
+                    self._become_ready()
+                elif frame["say"] == "failed":
+                    self._failure = frame
+                else:
+                    if frame.get("table") == "logs":
+                        self._tail.extend(str(row[4]) for row in frame["rows"])
+                    self._say(frame)
+        finally:
+            await link.close()
+
+    async def _watch_ready(self, child: Child) -> None:
+        ready = self.launch.ready
+        if self.launch.command is not None and not (ready.port or ready.output or ready.file):
+            await asyncio.sleep(POLL_PERIOD)
+            self._become_ready()
+        try:
+            async with asyncio.timeout(ready.timeout):
+                while not self._ready.is_set():
+                    if await self._looks_ready():
+                        self._become_ready()
+                    await asyncio.sleep(POLL_PERIOD)
+        except TimeoutError:
+            self._failure = {
+                "what": f"was not ready after {ready.timeout:g}s ({self._awaited()})",
+                "remedy": "see its log; raise `ready: {timeout: …}` if it only needs longer",
+            }
+            child.signal(signal.SIGKILL)
+
+    async def _looks_ready(self) -> bool:
+        ready = self.launch.ready
+        if ready.file is not None:
+            return Path(self.launch.folder, ready.file).exists()  # noqa: ASYNC240 - a stat of a local file
+        if ready.port is not None:
+            with suppress(OSError):
+                _, writer = await asyncio.open_connection(self.launch.env.get("ESTRAN_ADDRESS", "127.0.0.1"), ready.port)
+                writer.close()
+                return True
+        return False
+
+    def _awaited(self) -> str:
+        ready = self.launch.ready
+        if self.launch.component is not None:
+            return "its setup() did not return, or a stream's other end never came"
+        if ready.port is not None:
+            return f"nothing listens on port {ready.port}"
+        return f"no file {ready.file}" if ready.file else f"no line of output matches {ready.output!r}"
+
+    def _become_ready(self) -> None:
+        if self._ready.is_set():
+            return
+        self._ready.set()
+        self._event("ready", "")
+        self._say({"say": "ready", "replica": self.launch.replica})
+        if self._origin_ns is not None:
+            self.go(self._origin_ns)
+
+    def _ended(self, status: int, restarts: int) -> None:
+        failed = status != 0 and not self._stopping
+        reason = self._failure or {}
+        what = reason.get("what") or (f"was killed by signal {-status}" if status < 0 else f"ended with status {status}")
+        self._event("ended", f"status {status}")
+        self._say({
+            "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason), "restarts": restarts,
+            "what": what, "remedy": reason.get("remedy"), "tail": list(self._tail),
+        })  # fmt: skip
+
+    def _event(self, event: str, detail: str) -> None:
+        self._recorder.event(event, detail)
+        self._recorder.flush()
+
+    def _emit(self, table: str, rows: Any) -> None:
+        self._say({"say": "rows", "origin_ns": self._clock.origin_ns, "table": table, "rows": rows})
+
+
+class Supervisor:
+    """All replicas of one host.
+
+    Parameters
+    ----------
+    say
+        Where frames for the conductor go.
+    enclose
+        Makes the limits of a replica; None where the host itself is the limit.
+    """
+
+    def __init__(self, say: Callable[[Mapping[str, Any]], None], clock: RealClock, enclose: Enclose | None) -> None:
+        self._say = say
+        self._clock = clock
+        self._enclose = enclose
+        self.supervised: dict[str, Supervised] = {}
+
+    def start(self, launch: Launch, group: asyncio.TaskGroup) -> None:
+        """Start a replica in a task of the agent's group.
+
+        Raises
+        ------
+        ServiceError
+            If one of that name is there already.
+        """
+        if launch.replica in self.supervised:
+            raise ServiceError(f"{launch.replica} is already running", where=launch.host)
+        enclosure = self._enclose(launch.replica, launch.cpu) if self._enclose and launch.cpu is not None else None
+        replica = self.supervised[launch.replica] = Supervised(launch, enclosure, self._say, self._clock)
+        group.create_task(self._run(replica, enclosure), name=launch.replica)
+
+    async def _run(self, replica: Supervised, enclosure: Enclosure | None) -> None:
+        try:
+            await replica.run()
+        finally:
+            if enclosure is not None:
+                enclosure.remove()
+
+    def go(self, origin_ns: int) -> None:
+        """Let all components begin at the origin of the run's clock."""
+        self._clock.origin_ns = origin_ns
+        for replica in self.supervised.values():
+            replica.go(origin_ns)
+
+    def pids(self) -> dict[str, int]:
+        """Of the replicas that run now."""
+        return {name: replica.pid for name, replica in self.supervised.items() if replica.pid is not None}
+
+
+async def _line(reader: asyncio.StreamReader) -> bytes:
+    try:
+        return await reader.readuntil(b"\n")
+    except asyncio.IncompleteReadError as error:
+        return error.partial
+    except asyncio.LimitOverrunError as error:
+        return await reader.readexactly(error.consumed)
