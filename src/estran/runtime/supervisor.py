@@ -70,6 +70,10 @@ class Supervised:
         if self._link is not None:
             self._link.write({"say": "go", "origin_ns": origin_ns})
 
+    def flush(self) -> None:
+        """Hand on the lines that it has printed."""
+        self._recorder.flush()
+
     async def stop(self, grace: float) -> None:
         """Ask the replica to end; kill what has not ended after ``grace`` seconds."""
         self._stopping = True
@@ -101,8 +105,9 @@ class Supervised:
             self._child = None
             for watcher in watchers:
                 watcher.cancel()
-            async with asyncio.timeout(2.0):
-                await asyncio.wait(readers)
+            _, unread = await asyncio.wait(readers, timeout=1.0)
+            for reader in unread:
+                reader.cancel()
         self._link = None
         return status
 
@@ -116,7 +121,6 @@ class Supervised:
                 text = line.decode(errors="replace").rstrip("\n")
                 self._tail.append(text)
                 self._recorder.line(channel, text)
-                self._recorder.flush()
                 if wanted and wanted.search(text):
                     self._become_ready()
         finally:
@@ -244,6 +248,11 @@ class Supervisor:
         self._clock.origin_ns = origin_ns
         for replica in self.supervised.values():
             replica.go(origin_ns)
+
+    def flush(self) -> None:
+        """Hand on what all replicas have printed."""
+        for replica in self.supervised.values():
+            replica.flush()
 
     def pids(self) -> dict[str, int]:
         """Of the replicas that run now."""

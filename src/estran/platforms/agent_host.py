@@ -1,0 +1,106 @@
+"""A host as the conductor sees it, behind the control connection to its agent."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import AsyncIterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from estran.errors import PlatformError
+from estran.platforms.base import Completed
+from estran.runtime.control import Frame, Link
+
+CHUNK = 1 << 20
+
+
+class AgentHost:
+    """Implements `estran.platforms.base.Host` over a `Link` to an `estran.runtime.agent.Agent`.
+
+    `serve` must run in a task of the owner for as long as the host is used.
+    """
+
+    def __init__(self, name: str, link: Link) -> None:
+        self.name = name
+        self._link = link
+        self._ids = itertools.count()
+        self._waiting: dict[int, asyncio.Future[Any]] = {}
+        self._news: asyncio.Queue[Frame | None] = asyncio.Queue()
+        self._gone = False
+
+    async def serve(self) -> None:
+        """Read what the agent says until it has gone."""
+        async for frame in self._link.frames():
+            if "reply" in frame:
+                self._settle(frame)
+            else:
+                self._news.put_nowait(frame)
+        self._gone = True
+        for waiting in self._waiting.values():
+            if not waiting.done():
+                waiting.set_exception(PlatformError("the host's agent has gone", where=self.name))
+        self._news.put_nowait(None)
+
+    def _settle(self, frame: Frame) -> None:
+        waiting = self._waiting.pop(frame["reply"], None)
+        if waiting is None or waiting.done():
+            return
+        if (error := frame.get("error")) is not None:
+            waiting.set_exception(PlatformError(error["what"], where=self.name, remedy=error["remedy"]))
+        else:
+            waiting.set_result(frame["ok"])
+
+    async def ask(self, do: str, **details: Any) -> Any:
+        """Send one request and return its answer.
+
+        Raises
+        ------
+        PlatformError
+            If the agent refuses, or goes before it answers.
+        """
+        if self._gone:
+            raise PlatformError("the host's agent has gone", where=self.name)
+        number = next(self._ids)
+        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
+        self._link.write({"id": number, "do": do, **details})
+        return await waiting
+
+    async def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:  # noqa: ASYNC109 - enforced on the host
+        answer = await self.ask("run", argv=list(argv), timeout=timeout)
+        return Completed(tuple(argv), answer["returncode"], answer["stdout"], answer["stderr"])
+
+    async def put(self, local: Path, remote: str) -> None:
+        data, mode = await asyncio.to_thread(lambda: (local.read_bytes(), local.stat().st_mode & 0o777))
+        for offset in range(0, max(len(data), 1), CHUNK):
+            await self.ask("put", path=remote, data=data[offset : offset + CHUNK], first=offset == 0, mode=mode)
+
+    async def get(self, remote: str, local: Path) -> None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        with local.open("wb") as file:
+            while data := await self.ask("get", path=remote, offset=file.tell(), size=CHUNK):
+                file.write(data)
+
+    async def start(self, service: Mapping[str, Any]) -> None:
+        await self.ask("start", launch=service)
+
+    async def stop(self, replica: str, *, grace: float = 2.0) -> None:
+        await self.ask("stop", replica=replica, grace=grace)
+
+    async def go(self, origin_ns: int) -> None:
+        """Begin the run on this host, at that instant of its monotonic clock."""
+        await self.ask("go", origin_ns=origin_ns)
+
+    async def task(self, path: str, settings: Mapping[str, Any]) -> None:
+        """Run ``module:function`` in the agent until it ends."""
+        await self.ask("task", path=path, settings=settings)
+
+    async def events(self) -> AsyncIterator[Frame]:
+        while (frame := await self._news.get()) is not None:
+            yield frame
+
+    async def close(self) -> None:
+        """Let the agent end, with everything that it started."""
+        if not self._gone:
+            await self.ask("exit")
+        await self._link.close()
