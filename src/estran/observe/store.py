@@ -1,0 +1,259 @@
+"""A run's records: an SQLite file that others may read while it grows, compacted to Parquet when the run ends.
+
+Nothing that was flushed is lost when the process is killed. `Store.compact` (or `recover`, after a kill) replaces the live
+file by ``messages``, ``metrics``, ``operations`` and ``events`` as zstd Parquet, and by one text file per replica's log.
+"""
+
+from __future__ import annotations
+
+import math
+import sqlite3
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from estran.errors import EstranError
+from estran.observe.rows import COLUMNS, Column
+
+if TYPE_CHECKING:
+    import duckdb
+
+LIVE: Final = "live.sqlite"
+"""Name of the live file inside a run folder."""
+PARQUET: Final = ("messages", "metrics", "operations", "events")
+"""Tables that are compacted to Parquet; logs become text files."""
+
+_FULL: Final = 20_000  # rows held in memory before a flush is forced
+_CHUNK: Final = 100_000  # rows moved at a time when compacting
+_SQL_TYPES: Final[Mapping[type, str]] = {str: "TEXT", int: "INTEGER", float: "REAL"}
+_DUCK_TYPES: Final[Mapping[type, str]] = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+
+
+class StoreError(EstranError):
+    """A run's store cannot be written or read."""
+
+
+@contextmanager
+def _explained(path: Path) -> Iterator[None]:
+    """Turn SQLite's complaints into ours."""
+    try:
+        yield
+    except (sqlite3.Error, OverflowError) as error:
+        text = str(error)
+        remedy = None
+        if "full" in text or "I/O" in text:
+            text, remedy = f"the disk is full ({text})", "free some space; what was recorded before is kept and can be read"
+        raise StoreError(f"cannot record: {text}", where=str(path), remedy=remedy) from error
+
+
+def _schema(table: str) -> str:
+    # A REAL column holds NaN as NULL, so only text and integers can be required.
+    columns = (
+        f'"{name}" {_SQL_TYPES[kind]}{"" if nullable or kind is float else " NOT NULL"}' for name, kind, nullable in COLUMNS[table]
+    )
+    return f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}) STRICT"
+
+
+class Store:
+    """The live store of one run: a context manager that owns one SQLite file.
+
+    Rows are kept in memory until `flush`, which the owner calls at least every half second; each flush is one transaction.
+    Not for use from several threads.
+
+    Parameters
+    ----------
+    path
+        The file, created if absent; usually ``<run folder>/live.sqlite``.
+
+    Raises
+    ------
+    StoreError
+        If the file cannot be created or written (a full disk, say), or a row does not fit its table.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self._pending: dict[str, list[Sequence[Any]]] = {table: [] for table in COLUMNS}
+        self._count = 0
+        with _explained(path):
+            self._db = sqlite3.connect(path, isolation_level=None)
+            self._prepare()
+
+    def _prepare(self) -> None:
+        self._db.execute("PRAGMA journal_mode=WAL")
+        self._db.execute("PRAGMA synchronous=NORMAL")  # a killed process loses nothing; only a power cut may
+        self._db.execute("PRAGMA wal_autocheckpoint=4000")
+        for table in COLUMNS:
+            self._db.execute(_schema(table))
+
+    def __enter__(self) -> Store:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def add(self, table: str, rows: Sequence[Sequence[Any]]) -> None:
+        """Take rows of one table, each in the order of its columns.
+
+        Raises
+        ------
+        StoreError
+            If there is no such table, or a forced flush fails.
+        """
+        if table not in self._pending:
+            raise StoreError(f"there is no table {table!r}", where=str(self.path), remedy=f"one of {', '.join(COLUMNS)}")
+        self._pending[table].extend(rows)
+        self._count += len(rows)
+        if self._count >= _FULL:
+            self.flush()
+
+    def flush(self) -> None:
+        """Commit what was added. On failure nothing of it is in the file, and it stays in memory for another attempt."""
+        if not self._count:
+            return
+        with _explained(self.path):
+            self._db.execute("BEGIN IMMEDIATE")
+            try:
+                for table, rows in self._pending.items():
+                    if rows:
+                        self._db.executemany(f"INSERT INTO {table} VALUES ({', '.join('?' * len(COLUMNS[table]))})", rows)  # noqa: S608 our own names
+                self._db.execute("COMMIT")
+            except BaseException:
+                if self._db.in_transaction:
+                    self._db.execute("ROLLBACK")
+                raise
+        for rows in self._pending.values():
+            rows.clear()
+        self._count = 0
+
+    def close(self) -> None:
+        """Flush and close; the file stays. Closing twice is harmless."""
+        try:
+            self.flush()
+        finally:
+            self._count = 0
+            self._db.close()
+
+    def compact(self, folder: Path) -> None:
+        """Close, write the Parquet and log files of ``folder``, then remove the live file.
+
+        Raises
+        ------
+        StoreError
+            If the disk is full or the folder cannot be written; the live file is then untouched and readable.
+        """
+        self.close()
+        compact(self.path, folder)
+
+
+def compact(live: Path, folder: Path) -> None:
+    """Turn a closed live file into Parquet and log files, and remove it once they are complete.
+
+    Raises
+    ------
+    StoreError
+        If the live file is damaged or the folder cannot be written; the live file then stays as it is.
+    """
+    import duckdb
+
+    parts: list[tuple[Path, Path]] = []
+    try:
+        with closing(_readable(live)) as source, duckdb.connect(":memory:") as target:
+            for table in PARQUET:
+                parts.append((folder / f"{table}.parquet.part", folder / f"{table}.parquet"))
+                _write_parquet(source, target, table, parts[-1][0])
+            _write_logs(source, folder / "logs")
+        for part, final in parts:
+            part.replace(final)
+    except (duckdb.Error, sqlite3.Error, OSError) as error:
+        for part, _ in parts:
+            part.unlink(missing_ok=True)
+        raise StoreError(
+            f"cannot write the run's Parquet files: {error}",
+            where=str(folder),
+            remedy="free some space, then run `estran clean`; the records are still in " + live.name,
+        ) from error
+    _remove(live)
+
+
+def recover(folder: Path) -> bool:
+    """Compact what a killed run left in its folder.
+
+    Returns
+    -------
+    bool
+        Whether there was anything to recover.
+
+    Raises
+    ------
+    StoreError
+        As `compact`.
+    """
+    live = folder / LIVE
+    if not live.exists():
+        return False
+    compact(live, folder)
+    return True
+
+
+def _readable(live: Path) -> sqlite3.Connection:
+    """Open a live file for reading only; a killed writer's journal is read with it."""
+    return sqlite3.connect(f"{live.absolute().as_uri()}?mode=ro", uri=True)
+
+
+def _remove(live: Path) -> None:
+    for suffix in ("-wal", "-shm", ""):
+        live.with_name(live.name + suffix).unlink(missing_ok=True)
+
+
+def _write_parquet(source: sqlite3.Connection, target: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
+    columns = ", ".join(f'"{name}" {_DUCK_TYPES[kind]}' for name, kind, _ in COLUMNS[table])
+    target.execute(f"CREATE TABLE {table} ({columns})")
+    for chunk in read_chunks(source, table):
+        target.register("chunk", chunk)
+        target.execute(f"INSERT INTO {table} SELECT * FROM chunk")  # noqa: S608 our own names
+        target.unregister("chunk")
+    target.execute(f"COPY {table} TO $path (FORMAT parquet, COMPRESSION zstd)", {"path": str(path)})
+    target.execute(f"DROP TABLE {table}")
+
+
+def read_chunks(source: sqlite3.Connection, table: str) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+    """Read a live table as columns, in the order of insertion: floats (NaN where empty), integers (masked where null), strings."""
+    cursor = source.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 our own names
+    while rows := cursor.fetchmany(_CHUNK):
+        yield {
+            column.name: _ARRAYS[column.kind](values, column)
+            for column, values in zip(COLUMNS[table], zip(*rows, strict=True), strict=True)
+        }
+
+
+def _integers(values: Sequence[int | None], column: Column) -> np.ndarray[Any, Any]:
+    if not column.nullable:
+        return np.array(values, dtype=np.int64)
+    mask = np.array([value is None for value in values], dtype=bool)
+    return np.ma.masked_array(np.array([value or 0 for value in values], dtype=np.int64), mask=mask)
+
+
+def _floats(values: Sequence[float | None], column: Column) -> np.ndarray[Any, Any]:
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+
+
+def _strings(values: Sequence[str], column: Column) -> np.ndarray[Any, Any]:
+    return np.array(values, dtype=object)
+
+
+_ARRAYS: Final[Mapping[type, Callable[[Any, Column], np.ndarray[Any, Any]]]] = {int: _integers, float: _floats, str: _strings}
+
+
+def _write_logs(source: sqlite3.Connection, folder: Path) -> None:
+    """One text file per replica; the agent's own lines go under the host's name. Rewritten whole, so that recovery may repeat."""
+    folder.mkdir(parents=True, exist_ok=True)
+    owners = source.execute("SELECT DISTINCT host, replica FROM logs").fetchall()
+    for name in {replica or host for host, replica in owners}:
+        query = "SELECT time, channel, text FROM logs WHERE (CASE replica WHEN '' THEN host ELSE replica END) = ? ORDER BY rowid"
+        with (folder / f"{name.replace('/', '_')}.log").open("w", encoding="utf-8", errors="replace") as file:
+            file.writelines(f"{time:10.3f} {channel:6} {text}\n" for time, channel, text in source.execute(query, (name,)))
