@@ -18,7 +18,7 @@ from estran.errors import EstranError, RequestError
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Frame, Link
 from estran.runtime.launch import Launch
-from estran.runtime.process import Enclose
+from estran.runtime.process import Enclosure
 from estran.runtime.supervisor import Supervisor
 
 FLUSH_PERIOD = 0.1
@@ -29,15 +29,15 @@ class Agent:
 
     Parameters
     ----------
-    enclose
-        Makes the limits of a replica on this host, see `estran.runtime.process.Enclose`.
+    enclosures
+        The limits of each replica that is to run here.
     """
 
-    def __init__(self, host: str, link: Link, origin_ns: int, enclose: Enclose | None = None) -> None:
+    def __init__(self, host: str, link: Link, origin_ns: int, enclosures: Mapping[str, Enclosure] | None = None) -> None:
         self.host = host
         self._link = link
         self._clock = RealClock(origin_ns)
-        self._supervisor = Supervisor(link.write, self._clock, enclose)
+        self._supervisor = Supervisor(link.write, self._clock, enclosures or {})
         self._replicas: asyncio.TaskGroup
         self._tasks: list[asyncio.Task[None]] = []
 

@@ -123,7 +123,8 @@ class Component:
 def shape(component: type[Component]) -> Shape:
     """Read ports and settings from a component's annotations."""
     hints = typing.get_type_hints(component)
-    inputs, outputs = {}, {}
+    inputs: dict[str, type[Any]] = {}
+    outputs: dict[str, type[Any]] = {}
     for name, hint in hints.items():
         origin = typing.get_origin(hint)
         if origin in (Input, Output):

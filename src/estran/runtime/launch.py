@@ -52,8 +52,8 @@ class Launch:
         Transport endpoints (``tcp/10.0.0.7:7450``) on which this replica waits for producers, and of its consumers.
     origin_ns
         Origin of the clock until the run begins.
-    cpu
-        Cores of this machine that the replica may use, or None for no limit.
+    cores
+        Threads that the replica may run at once.
     """
 
     replica: str
@@ -73,7 +73,6 @@ class Launch:
     connect: tuple[str, ...] = ()
     folder: str = "."
     experiment_folder: str = "."
-    cpu: float | None = None
     cores: int = 1
     ready: Readiness = Readiness()
     restart: Literal["never", "on-failure", "always"] = "never"

@@ -7,7 +7,6 @@ import ctypes
 import os
 import signal
 import socket
-from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import Protocol
@@ -21,19 +20,11 @@ PR_SET_PDEATHSIG = 1
 
 
 class Enclosure(Protocol):
-    """Limits that a process puts itself under before it does anything else."""
+    """Limits that a process is put under before it does anything else."""
 
-    def enter(self, pid: int = 0) -> None:
-        """Put the calling process under the limits."""
+    def attach(self, pid: int) -> None:
+        """Put a process, with all its threads and future children, under the limits."""
         ...
-
-    def remove(self) -> None:
-        """Take the limits away, once the process has ended."""
-        ...
-
-
-Enclose = Callable[[str, float], Enclosure]
-"""Makes the enclosure of one replica, given its name and its cores of this machine."""
 
 
 @dataclass(slots=True)
@@ -53,8 +44,8 @@ class Child:
     async def wait(self) -> int:
         """Return the exit status (negative: the signal that ended it)."""
         loop = asyncio.get_running_loop()
-        ended = loop.create_future()
-        loop.add_reader(self.pidfd, lambda: ended.done() or ended.set_result(None))
+        ended: asyncio.Future[None] = loop.create_future()
+        loop.add_reader(self.pidfd, _settle, ended)
         try:
             await ended
         finally:
@@ -62,6 +53,11 @@ class Child:
         _, status = os.waitpid(self.pid, 0)
         os.close(self.pidfd)
         return os.waitstatus_to_exitcode(status)
+
+
+def _settle(future: asyncio.Future[None]) -> None:
+    if not future.done():
+        future.set_result(None)
 
 
 def fork(launch: Launch, enclosure: Enclosure | None) -> Child:
@@ -92,7 +88,7 @@ def fork(launch: Launch, enclosure: Enclosure | None) -> Child:
 
 
 def _prepare(launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int], control: socket.socket | None, parent: int) -> None:
-    asyncio.events._set_running_loop(None)  # type: ignore[attr-defined]
+    asyncio.events._set_running_loop(None)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
         signal.signal(number, signal.SIG_DFL)
@@ -101,7 +97,7 @@ def _prepare(launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int
     if os.getppid() != parent:
         os._exit(1)
     if enclosure is not None:
-        enclosure.enter()
+        enclosure.attach(os.getpid())
     os.nice(NICENESS)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)

@@ -16,7 +16,7 @@ from estran.errors import ServiceError
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Link
 from estran.runtime.launch import Launch
-from estran.runtime.process import Child, Enclose, Enclosure, fork
+from estran.runtime.process import Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
 
 BACKOFF = 0.2
@@ -212,14 +212,14 @@ class Supervisor:
     ----------
     say
         Where frames for the conductor go.
-    enclose
-        Makes the limits of a replica; None where the host itself is the limit.
+    enclosures
+        The limits of each replica that has any.
     """
 
-    def __init__(self, say: Callable[[Mapping[str, Any]], None], clock: RealClock, enclose: Enclose | None) -> None:
+    def __init__(self, say: Callable[[Mapping[str, Any]], None], clock: RealClock, enclosures: Mapping[str, Enclosure]) -> None:
         self._say = say
         self._clock = clock
-        self._enclose = enclose
+        self._enclosures = enclosures
         self.supervised: dict[str, Supervised] = {}
 
     def start(self, launch: Launch, group: asyncio.TaskGroup) -> None:
@@ -232,16 +232,9 @@ class Supervisor:
         """
         if launch.replica in self.supervised:
             raise ServiceError(f"{launch.replica} is already running", where=launch.host)
-        enclosure = self._enclose(launch.replica, launch.cpu) if self._enclose and launch.cpu is not None else None
-        replica = self.supervised[launch.replica] = Supervised(launch, enclosure, self._say, self._clock)
-        group.create_task(self._run(replica, enclosure), name=launch.replica)
-
-    async def _run(self, replica: Supervised, enclosure: Enclosure | None) -> None:
-        try:
-            await replica.run()
-        finally:
-            if enclosure is not None:
-                enclosure.remove()
+        replica = Supervised(launch, self._enclosures.get(launch.replica), self._say, self._clock)
+        self.supervised[launch.replica] = replica
+        group.create_task(replica.run(), name=launch.replica)
 
     def go(self, origin_ns: int) -> None:
         """Let all components begin at the origin of the run's clock."""

@@ -1,0 +1,145 @@
+"""What a frame looks like: one msgpack header that tells the message's story and its scalars, then the raw arrays.
+
+::
+
+    4s magic | u32 header length | header | padding to 8 | array | padding to 8 | array | ...
+
+In the header an array is a msgpack extension that names dtype, place and shape; nothing in a frame can name code.
+"""
+
+from __future__ import annotations
+
+import math
+import struct
+from functools import cache
+from typing import Any, TypeVar
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from estran.errors import TransportError
+from estran.runtime.message import Story
+from estran.runtime.transport import Buffer, Frame
+
+P = TypeVar("P")
+
+MAGIC = b"est\x01"
+ALIGNMENT = 8
+_PREFIX = struct.Struct("<4sI")
+_ARRAY = 1
+_KINDS = frozenset("biufc")
+_MAX_DIMENSIONS = 32
+_PADDING = tuple(bytes(count) for count in range(ALIGNMENT))
+
+_StoryFields = tuple[str, float, str, str, int, float, int | None]
+_meta_encoder = msgspec.msgpack.Encoder()
+_meta_decoder = msgspec.msgpack.Decoder(tuple[str, int, list[int]])
+
+
+def encode(payload: object, story: Story) -> Frame:
+    """Turn a payload into the buffers of one frame; large arrays are not copied, so send the frame before changing them.
+
+    Parameters
+    ----------
+    payload
+        A dataclass (nested ones allowed) of scalars, strings, bytes, None, lists, tuples, dicts, and numeric arrays of any shape.
+    story
+        Travels along, except for ``received`` and ``bytes``, which the other end fills in.
+
+    Raises
+    ------
+    TransportError
+        The payload holds something else, such as an array of objects.
+    """
+    buffers: list[Buffer] = []
+    place = 0
+
+    def hook(value: object) -> object:
+        nonlocal place
+        if isinstance(value, np.generic):
+            return value.item()
+        if not isinstance(value, np.ndarray):
+            raise TypeError(f"{type(value).__qualname__} cannot travel in a message")
+        if value.dtype.kind not in _KINDS:
+            raise TypeError(f"an array of dtype {value.dtype} cannot travel in a message")
+        meta = _meta_encoder.encode((value.dtype.str, place, value.shape))
+        if value.nbytes:
+            place = _append(buffers, memoryview(np.ascontiguousarray(value).reshape(-1)).cast("B"), place)
+        return msgspec.msgpack.Ext(_ARRAY, meta)
+
+    fields = (story.trace, story.created, story.stream, story.origin, story.seq, story.sent, story.version)
+    try:
+        header = msgspec.msgpack.Encoder(enc_hook=hook).encode((fields, payload))
+    except (TypeError, ValueError, OverflowError, RecursionError) as error:
+        remedy = "use dataclasses of scalars, strings, bytes, None, lists, dicts and numeric arrays"
+        raise TransportError(f"a payload cannot be encoded: {error}", where=type(payload).__qualname__, remedy=remedy) from error
+    head = _PREFIX.pack(MAGIC, len(header)) + header
+    return [head + _PADDING[-len(head) % ALIGNMENT], *buffers]
+
+
+def decode(data: memoryview, kind: type[P]) -> tuple[P, Story]:
+    """Read a frame back; arrays are read-only views into ``data`` where they lie aligned, copies elsewhere.
+
+    Raises
+    ------
+    TransportError
+        The frame is malformed, or its payload is not a ``kind``.
+    """
+    try:
+        magic, length = _PREFIX.unpack_from(data)
+        if magic != MAGIC:
+            raise ValueError("it does not start like one")
+        start = _PREFIX.size + length
+        if start > len(data):
+            raise ValueError(f"its header claims {length} bytes, it has {len(data)} in all")
+        arrays = data[start + -start % ALIGNMENT :].toreadonly()
+
+        def extension(code: int, meta: memoryview) -> object:
+            if code != _ARRAY:
+                raise ValueError(f"unknown extension {code}")
+            return _array(arrays, *_meta_decoder.decode(meta))
+
+        decoder = msgspec.msgpack.Decoder(_envelope(kind), ext_hook=extension, dec_hook=_only_arrays)
+        fields, payload = decoder.decode(data[_PREFIX.size : start])
+    except (ValueError, TypeError, struct.error, msgspec.MsgspecError, RecursionError, OverflowError) as error:
+        remedy = "run the same version of the components at both ends of the stream"
+        raise TransportError(f"a frame is malformed: {error}", where=kind.__qualname__, remedy=remedy) from error
+    trace, created, stream, origin, seq, sent, version = fields
+    story = Story(trace, created, stream, origin, seq, sent, bytes=len(data), version=version)
+    return payload, story
+
+
+@cache
+def _envelope(kind: type[Any]) -> Any:
+    return tuple[_StoryFields, kind]
+
+
+def _append(buffers: list[Buffer], raw: memoryview, place: int) -> int:
+    buffers.append(raw)
+    padding = -len(raw) % ALIGNMENT
+    if padding:
+        buffers.append(_PADDING[padding])
+    return place + len(raw) + padding
+
+
+def _array(arrays: memoryview, dtype_name: str, place: int, shape: list[int]) -> npt.NDArray[Any]:
+    """Only dtypes and extents that the frame really holds are believed, before anything is allocated."""
+    if len(dtype_name) > 4 or dtype_name[1:2] not in _KINDS or dtype_name[:1] not in "<>|":
+        raise ValueError(f"an array claims dtype {dtype_name!r}")
+    dtype = np.dtype(dtype_name)
+    if len(shape) > _MAX_DIMENSIONS or any(extent < 0 for extent in shape) or place < 0:
+        raise ValueError("an array claims an impossible shape")
+    count = math.prod(shape)
+    if place + count * dtype.itemsize > len(arrays):
+        raise ValueError("an array reaches past the frame's end")
+    if not count:
+        return np.empty(shape, dtype)
+    flat = np.frombuffer(arrays, dtype, count, place)
+    return (flat if flat.flags.aligned else flat.copy()).reshape(shape)
+
+
+def _only_arrays(kind: type[Any], value: object) -> object:
+    if isinstance(value, np.ndarray):
+        return value
+    raise ValueError(f"expected {getattr(kind, '__name__', kind)}, got {type(value).__name__}")
