@@ -1,0 +1,137 @@
+"""CPU and memory limits by cgroup v1, whose controllers may be mounted together or apart."""
+
+from __future__ import annotations
+
+import errno
+import os
+from pathlib import Path
+from typing import Final
+
+from estran.errors import PlatformError
+from estran.platforms.emulated.cgroup import FOLDER, counters, memberships, mounts, own_group, remove_tree, run_folder
+from estran.platforms.emulated.limits import Usage
+
+NEEDED: Final[tuple[str, ...]] = ("cpu", "cpuacct", "memory")
+OPTIONAL: Final[tuple[str, ...]] = ("blkio",)
+
+
+class Tree1:
+    """A run's groups in the v1 hierarchies, below the groups that this process is in (so no limit set on it is escaped).
+
+    A service is put below the cap only with its own processes: in a v1 cpu group the kernel refuses ``SCHED_FIFO``, so
+    what needs it (the relay) stays outside.
+    """
+
+    name = "cgroup1"
+    nested = True
+
+    def __init__(self, run: str) -> None:
+        own = memberships()
+        homes: dict[str, Path] = {
+            controller: own_group(mount, own[controller])
+            for mount in mounts()
+            if not mount.v2
+            for controller in (*NEEDED, *OPTIONAL)
+            if controller in mount.controllers and controller in own
+        }
+        folder = run_folder(run)
+        self._roots = {controller: home / FOLDER / folder for controller, home in homes.items()}
+        # Controllers mounted together share folders; each is made, joined and removed once.
+        self._folders = list(dict.fromkeys(self._roots.values()))
+
+    def missing(self) -> str | None:
+        absent = [controller for controller in NEEDED if controller not in self._roots]
+        if absent:
+            return f"no cgroup v1 hierarchy with {', '.join(absent)} is mounted"
+        for root in self._folders:
+            home = root.parent.parent
+            if not os.access(home, os.W_OK):
+                return f"{home} is not writable for this user"
+        return None
+
+    def limits(self) -> dict[str, str]:
+        notes = {"io": "cgroup v1 attributes only direct writes to a service; buffered writes are not counted"}
+        if "blkio" not in self._roots:
+            notes["io"] = "no blkio controller is mounted: block input and output are not accounted"
+        return notes
+
+    def make(self, path: str) -> None:
+        try:
+            for root in self._folders:
+                (root / path).mkdir(parents=True)
+            hierarchy = self._file("memory", path, "memory.use_hierarchy")
+            if hierarchy.exists() and hierarchy.read_text().strip() == "0":
+                hierarchy.write_text("1")  # kernels before 5.11 limit each group alone unless told
+        except OSError as error:
+            raise PlatformError(f"a group could not be made: {error.strerror}", where=error.filename) from error
+
+    def cap(self, path: str, quota: int, period: int) -> None:
+        quota_file, period_file = (self._file("cpu", path, name) for name in ("cpu.cfs_quota_us", "cpu.cfs_period_us"))
+        before, period_before = int(quota_file.read_text()), int(period_file.read_text())
+        # The kernel checks each write alone against parent and children. On the way a service may only be lower than its
+        # aim, and a host only higher.
+        by_period, by_quota = before / period, quota / period_before
+        period_first = before < 0 or (by_period <= by_quota if "/" in path else by_period >= by_quota)
+        writes = [(period_file, period), (quota_file, quota)]
+        try:
+            for file, value in writes if period_first else reversed(writes):
+                file.write_text(str(value))
+        except OSError as error:
+            raise PlatformError(f"the kernel refused {quota} µs in {period} µs: {error.strerror}", where=str(quota_file)) from error
+
+    def limit_memory(self, path: str, size: int) -> None:
+        try:
+            self._file("memory", path, "memory.limit_in_bytes").write_text(str(size))
+            swap = self._file("memory", path, "memory.memsw.limit_in_bytes")
+            if swap.exists():
+                swap.write_text(str(size))
+        except OSError as error:
+            raise PlatformError(f"the kernel refused a memory limit of {size} bytes: {error.strerror}", where=path) from error
+
+    def join(self, path: str, pid: int) -> None:
+        for root in self._folders:
+            try:
+                (root / path / "cgroup.procs").write_text(str(pid))
+            except OSError as error:
+                cause = "it has ended" if error.errno == errno.ESRCH else error.strerror
+                raise PlatformError(f"process {pid} could not be put below its limits: {cause}", where=str(root / path)) from error
+
+    def usage(self, path: str) -> Usage:
+        stat = counters(self._file("cpu", path, "cpu.stat"))
+        read, written = self._io(path)
+        return Usage(
+            cpu=self._number("cpuacct", path, "cpuacct.usage") * 1e-9,
+            memory=self._number("memory", path, "memory.usage_in_bytes"),
+            peak=self._number("memory", path, "memory.max_usage_in_bytes"),
+            throttled=stat["throttled_time"] * 1e-9,
+            read=read,
+            written=written,
+            periods=stat["nr_periods"],
+            held=stat["nr_throttled"],
+        )
+
+    def oom_kills(self, path: str) -> int:
+        # v1 counts a kill in the victim's own group only.
+        top = self._roots["memory"] / path
+        controls = (Path(folder) / "memory.oom_control" for folder, _, _ in os.walk(top))
+        return sum(counters(control).get("oom_kill", 0) for control in controls)
+
+    def remove(self, path: str) -> None:
+        for root in self._folders:
+            remove_tree(root / path if path else root)
+
+    def _file(self, controller: str, path: str, name: str) -> Path:
+        return self._roots[controller] / path / name
+
+    def _number(self, controller: str, path: str, name: str) -> int:
+        return int(self._file(controller, path, name).read_text())
+
+    def _io(self, path: str) -> tuple[int, int]:
+        if "blkio" not in self._roots:
+            return 0, 0
+        sums = {"Read": 0, "Write": 0}
+        for line in self._file("blkio", path, "blkio.throttle.io_service_bytes_recursive").read_text().splitlines():
+            words = line.split()
+            if len(words) == 3 and words[1] in sums:
+                sums[words[1]] += int(words[2])
+        return sums["Read"], sums["Write"]

@@ -1,0 +1,230 @@
+"""The seam to what limits a device's CPU and memory, and the ladder of what can do it on this machine.
+
+A *host* (an emulated device) has a cap on local cores and on memory; each of its *services* has a cap of its own below
+that, so that a single thread on a slow device of four cores runs slowly and not on all four at once. Three rungs provide
+this: cgroup v2, cgroup v1, and feedback by SIGSTOP and SIGCONT (`throttle`), which needs no privilege.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Protocol
+
+from estran.errors import PlatformError
+from estran.platforms.emulated.engine import Trial
+
+SMALLEST: Final = 0.001
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a group has used since it was made.
+
+    Parameters
+    ----------
+    cpu
+        CPU seconds.
+    memory, peak
+        Bytes now and at most; with cgroups the page cache counts, as it does for the limit.
+    throttled
+        Seconds for which the cap held the group back; cgroups add this up over CPUs.
+    read, written
+        Bytes of block input and output. cgroup v1 attributes only direct writes to a group; buffered ones are missing.
+    periods, held
+        Enforcement periods in which the group wanted CPU, and those of them in which its cap held it back.
+    """
+
+    cpu: float = 0.0
+    memory: int = 0
+    peak: int = 0
+    throttled: float = 0.0
+    read: int = 0
+    written: int = 0
+    periods: int = 0
+    held: int = 0
+
+
+class ServiceGroup(Protocol):
+    """One service's processes on one host. ``asked`` and ``cpu`` (granted) are local cores."""
+
+    name: str
+    asked: float
+    cpu: float
+
+    def attach(self, pid: int) -> None:
+        """Put a process, with all its threads and future children, under the limits."""
+        ...
+
+    def usage(self) -> Usage: ...
+
+    def remove(self) -> None:
+        """Kill what is left of the service and forget the group."""
+        ...
+
+
+class HostGroup(Protocol):
+    """One device's services together. ``notes`` says where less was granted than asked."""
+
+    name: str
+    asked: float
+    cpu: float
+    memory: int | None
+    notes: tuple[str, ...]
+
+    def service(self, name: str, cpu: float) -> ServiceGroup:
+        """Make a service's group with a cap in local cores, at most the host's."""
+        ...
+
+    def usage(self) -> Usage: ...
+
+    def oom_kills(self) -> int:
+        """How many processes the memory limit has killed so far."""
+        ...
+
+    def remove(self) -> None: ...
+
+
+class Limiter(Protocol):
+    """A way to limit CPU and memory, for one run. Context manager: leaving it removes every group and kills what is in them."""
+
+    name: str
+
+    def trial(self) -> Trial:
+        """Limit a real process for a moment, and say whether it worked. Leaves nothing behind."""
+        ...
+
+    def host(self, name: str, cpu: float, memory: int | None) -> HostGroup:
+        """Make a host's group: cap in local cores, memory limit in bytes or None."""
+        ...
+
+    def step(self) -> None:
+        """Correct the caps from the accounting; to be called about every 250 ms."""
+        ...
+
+    def close(self) -> None: ...
+
+
+def grant(where: str, cpu: float) -> tuple[float, tuple[str, ...]]:
+    """Give what this machine has of the local cores asked for, and a note where that is less.
+
+    Raises
+    ------
+    PlatformError
+        If the share is not positive, or below 0.001, which no rung can enforce.
+    """
+    if not cpu >= SMALLEST:
+        raise PlatformError(
+            f"a CPU share of {cpu:g} local cores cannot be enforced; the smallest is {SMALLEST:g}",
+            where=where,
+            remedy="choose a faster device, or a larger speed for it",
+        )
+    cores = len(os.sched_getaffinity(0))
+    if cpu <= cores:
+        return cpu, ()
+    return float(cores), (f"{where} asks for {cpu:g} local cores, but this machine has {cores}",)
+
+
+def quota_and_period(share: float, *, up: bool = False) -> tuple[int, int]:
+    """Quota and period in microseconds that enforce a share of local cores without letting short jobs run at full speed.
+
+    The usual period of 100 ms lets a 5 ms job on a device of speed 0.1 end in 5 ms. A small quota stretches it. It must not
+    be smaller than this either: with 1 ms in 2 ms the kernel loses 30 %. ``up`` rounds the share up instead of down.
+
+    Examples
+    --------
+    >>> quota_and_period(0.02), quota_and_period(0.25), quota_and_period(1.5)
+    ((1000, 50000), (2000, 8000), (10000, 6667))
+    """
+    quota = 1000 if share <= 0.1 else 2000 if share <= 0.25 else 5000 * max(1, -(-int(share * 1000) // 1000))
+    period = int(quota / share) if up else -int(-quota // share)
+    return quota, min(max(period, 1000), 1_000_000)
+
+
+class Corrector:
+    """Turns the accounting of one capped group into a factor for its cap, so that what it gets is what was asked.
+
+    Only periods in which the group wanted more than its cap tell anything, so it changes nothing for a group that is idle,
+    that wants less, or that is starved by an overloaded machine.
+
+    Parameters
+    ----------
+    asked
+        The share that the group should get when it wants it, in local cores.
+    """
+
+    TRUSTED_PERIODS: Final = 12
+    SATURATED: Final = 0.8
+
+    def __init__(self, asked: float) -> None:
+        self.asked = asked
+        self.factor = 1.0
+        self._last: Usage | None = None
+
+    def step(self, usage: Usage, period: float) -> bool:
+        """Take a reading of a group whose period is ``period`` seconds; True if ``factor`` changed and is to be applied."""
+        if self._last is None:
+            self._last = usage
+            return False
+        periods, held = usage.periods - self._last.periods, usage.held - self._last.held
+        if periods < self.TRUSTED_PERIODS:
+            return False
+        obtained = (usage.cpu - self._last.cpu) / (periods * period)
+        self._last = usage
+        if held < self.SATURATED * periods or obtained <= 0:
+            return False
+        ratio = self.asked / obtained
+        if abs(ratio - 1) < 0.01:
+            return False
+        before = self.factor
+        self.factor = min(max(self.factor * min(max(ratio, 0.7), 1.4) ** 0.5, 0.6), 1.7)
+        return self.factor != before
+
+
+RUNGS: Final = ("cgroup2", "cgroup1", "throttle")
+
+
+def make_limiter(rung: str, run: str) -> Limiter:
+    """The limiter of one rung, for a run's id; nothing is touched before it is tried or used."""
+    from estran.platforms.emulated.cgroup import CgroupLimiter
+    from estran.platforms.emulated.cgroup1 import Tree1
+    from estran.platforms.emulated.cgroup2 import Tree2
+    from estran.platforms.emulated.throttle import Throttle
+
+    makers: dict[str, Callable[[], Limiter]] = {
+        "cgroup2": lambda: CgroupLimiter(Tree2(run)),
+        "cgroup1": lambda: CgroupLimiter(Tree1(run)),
+        "throttle": Throttle,
+    }
+    if rung not in makers:
+        raise PlatformError(f"there is no CPU limiter {rung!r}", remedy=f"choose one of {', '.join(RUNGS)}")
+    return makers[rung]()
+
+
+def choose_limiter(run: str, want: str | None = None, rungs: Iterable[str] = RUNGS) -> tuple[Limiter, dict[str, Trial]]:
+    """Try the rungs for real, best first, and return the first that works with what was found about each one tried.
+
+    Parameters
+    ----------
+    run
+        The run's id, which names its groups.
+    want
+        Only this rung will do.
+
+    Raises
+    ------
+    PlatformError
+        If none works; the message has each rung's reason.
+    """
+    trials: dict[str, Trial] = {}
+    for rung in [want] if want else rungs:
+        limiter = make_limiter(rung, run)
+        trials[rung] = limiter.trial()
+        if trials[rung].works:
+            return limiter, trials
+    reasons = "; ".join(f"{rung}: {trial.why}" for rung, trial in trials.items())
+    raise PlatformError(
+        f"this machine cannot limit CPU and memory ({reasons})",
+        remedy="run as root, or leave out `want` so that another rung is taken" if want else "run as root",
+    )

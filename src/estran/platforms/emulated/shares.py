@@ -1,0 +1,154 @@
+"""Measuring what CPU share a host really gets, with a process that wants all of it."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Final
+
+from estran.platforms.base import CpuMeasure
+from estran.platforms.emulated.limits import HostGroup, ServiceGroup, Usage, quota_and_period
+
+TOLERANCE: Final = 0.10
+SETTLE: Final = 0.06
+POLL: Final = 0.0005
+
+# It asks after its parent now and then, so that a killed owner leaves no burner.
+_BURN: Final = 'while kill -0 "$PPID" 2>/dev/null; do i=0; while [ $i -lt 20000 ]; do i=$((i+1)); done; done'
+
+
+@contextmanager
+def burner() -> Iterator[int]:
+    """A process that computes for as long as it may, as a pid; it is gone on exit."""
+    process = subprocess.Popen(["/bin/sh", "-c", _BURN], stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    try:
+        yield process.pid
+    finally:
+        process.kill()
+        process.wait()
+
+
+def measure_share(host: HostGroup, seconds: float = 0.4) -> float:
+    """Local cores that a greedy throw-away service of the host obtains.
+
+    The window is stretched to at least sixteen enforcement periods: 0.8 s for a share of 0.02.
+    """
+    return _measure([host], seconds)[0].measured
+
+
+def verify_shares(hosts: Sequence[HostGroup], seconds: float = 0.4) -> list[CpuMeasure]:
+    """Measure many hosts, as many side by side as the machine can feed, and judge each within 10 %.
+
+    Blocks for about ``seconds`` a batch: call it off the event loop.
+    """
+    measures: list[CpuMeasure] = []
+    for batch in batches(hosts, 0.8 * len(os.sched_getaffinity(0))):
+        measures += _measure(batch, seconds)
+    return measures
+
+
+def batches(hosts: Sequence[HostGroup], cores: float) -> list[list[HostGroup]]:
+    """Group hosts, in order, so that each group wants at most ``cores`` together (or is a single host)."""
+    groups: list[list[HostGroup]] = []
+    room = 0.0
+    for host in hosts:
+        if not groups or host.cpu > room + 1e-9:
+            groups.append([])
+            room = cores
+        groups[-1].append(host)
+        room -= host.cpu
+    return groups
+
+
+def _measure(hosts: Sequence[HostGroup], seconds: float) -> list[CpuMeasure]:
+    with ExitStack() as stack:
+        meters = [stack.enter_context(_meter(host, seconds)) for host in hosts]
+        busy = meters
+        while busy:
+            time.sleep(POLL)
+            busy = [meter for meter in busy if not meter.look(time.monotonic())]
+        return [judge(meter.host, meter.share(), meter.capped()) for meter in meters]
+
+
+@contextmanager
+def _meter(host: HostGroup, seconds: float) -> Iterator[_Meter]:
+    group = host.service("share-probe", host.cpu)
+    try:
+        with ExitStack() as stack:
+            pids = [stack.enter_context(burner()) for _ in range(-int(-host.cpu // 1))]
+            for pid in pids:
+                group.attach(pid)
+            yield _Meter(host, group, pids, seconds)
+    finally:
+        group.remove()
+
+
+class _Meter:
+    """Reads the clocks of a host's burners from the start of one slice to the start of another.
+
+    A slow device computes in slices of up to a scheduler tick (4 ms) with long pauses; a window cut at any time would hold
+    a slice more or less, which is a quarter of all at a share of 0.02 and 0.8 s.
+    """
+
+    def __init__(self, host: HostGroup, group: ServiceGroup, pids: Sequence[int], seconds: float) -> None:
+        self.host = host
+        self._group = group
+        self._pids = pids
+        now = time.monotonic()
+        self._settled = now + SETTLE
+        self._end = self._settled + max(seconds, 16e-6 * quota_and_period(host.cpu)[1])
+        self._before: Usage | None = None
+        self._previous = (now, self._clock())
+        self._paused = False
+        self._window: list[tuple[float, float]] = []
+        self._slices: list[tuple[float, float]] = []
+
+    def _clock(self) -> float:
+        return sum(time.clock_gettime((~pid << 3) | 2) for pid in self._pids)
+
+    def look(self, now: float) -> bool:
+        """Take a reading; True when the measurement is over."""
+        if now < self._settled:
+            return False
+        if self._window and self._window[-1][0] >= self._end:
+            return True
+        reading = (now, self._clock())
+        if self._before is None:
+            self._before = self._group.usage()
+        started = reading[1] > self._previous[1] and self._paused
+        self._paused = reading[1] == self._previous[1]
+        if started:
+            self._slices = [*self._slices[:1], self._previous]
+        self._previous = reading
+        self._window = [*self._window[:1], reading]
+        return False
+
+    def share(self) -> float:
+        """Cores obtained."""
+        sliced = len(self._slices) == 2 and self._slices[1][0] - self._slices[0][0] > 0.6 * (self._end - self._settled)
+        (start, first), (end, last) = self._slices if sliced else self._window
+        return (last - first) / (end - start)
+
+    def capped(self) -> bool:
+        """Whether the cap held the burners back whenever they could have run."""
+        before, after = self._before or Usage(), self._group.usage()
+        periods = after.periods - before.periods
+        return periods > 0 and after.held - before.held >= 0.9 * periods
+
+
+def judge(host: HostGroup, measured: float, capped: bool) -> CpuMeasure:
+    """Compare with what was asked; tell too loose a cap, too tight a cap and a starved host apart.
+
+    A host that was granted the whole machine has no cap that could be wrong: it is told when it is starved, but is ok.
+    """
+    cause = None
+    if measured > host.cpu * (1 + TOLERANCE):
+        cause = "not throttled enough"
+    elif measured < host.cpu * (1 - TOLERANCE):
+        cause = "throttled too much" if capped else f"starved by other load on this machine (load {os.getloadavg()[0]:.1f})"
+    complaint = cause and f"{cause}: got {measured:.3g} local cores where {host.cpu:.3g} were to be had"
+    whole = host.cpu >= len(os.sched_getaffinity(0))
+    return CpuMeasure(host.name, host.asked, measured, cause is None or whole, complaint)

@@ -1,0 +1,199 @@
+"""CPU and memory limits without cgroups and without privilege: a process stops and continues the services.
+
+The share over a second is exact to a fraction of a percent, but enforced in slices of 2 ms; memory is looked at every
+20 ms, so a service can exceed its limit for that long.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import subprocess
+import sys
+import time
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final
+
+from estran.errors import PlatformError
+from estran.platforms.emulated import throttler
+from estran.platforms.emulated.engine import Trial
+from estran.platforms.emulated.limits import HostGroup, Usage, grant
+from estran.platforms.emulated.shares import burner
+from estran.platforms.emulated.throttler import CPU, KILLS, MEMBERS, MEMORY, PEAK, READ, SLOTS, STOPPED, TABLE_BYTES, WRITTEN, Table
+
+LIMITS: Final = {
+    "cpu": "shares are enforced in slices of 2 ms by stopping processes; a parent that asks waitpid for stops sees them",
+    "memory": "looked at every 20 ms: a service can exceed its limit for that long before it is killed",
+    "io": "block input and output of processes that live less than 0.2 s are not accounted",
+}
+
+
+class ThrottledService:
+    """A service's processes, in the throttler's books."""
+
+    def __init__(self, host: ThrottledHost, name: str, cpu: float) -> None:
+        self.name = name
+        self.asked = cpu
+        self.cpu = min(cpu, host.cpu)
+        self._throttle = host.throttle
+        self._slot = self._throttle.slot()
+        self._throttle.order(do="service", slot=self._slot, host=host.slot, share=self.cpu)
+
+    def attach(self, pid: int) -> None:
+        """Put a process under the limits; waits until the throttler has it.
+
+        Raises
+        ------
+        PlatformError
+            If the process or the throttler has ended.
+        """
+        before = self._throttle.figure(self._slot, MEMBERS)
+        self._throttle.order(do="attach", slot=self._slot, pid=pid)
+        deadline = time.monotonic() + 1.0
+        while self._throttle.figure(self._slot, MEMBERS) == before:
+            if time.monotonic() > deadline or not Path(f"/proc/{pid}").exists():
+                raise PlatformError(f"process {pid} could not be put below its limits", where=self.name)
+            time.sleep(0.0002)
+
+    def usage(self) -> Usage:
+        return self._throttle.usage(self._slot)
+
+    def remove(self) -> None:
+        self._throttle.order(do="remove", slot=self._slot)
+
+
+class ThrottledHost:
+    """A device's services, in the throttler's books."""
+
+    def __init__(self, throttle: Throttle, name: str, cpu: float, memory: int | None) -> None:
+        self.throttle = throttle
+        self.name = name
+        self.asked = cpu
+        self.cpu, self.notes = grant(name, cpu)
+        self.memory = memory
+        self.slot = throttle.slot()
+        self._services: list[ThrottledService] = []
+        throttle.order(do="host", slot=self.slot, share=self.cpu, memory=memory)
+
+    def service(self, name: str, cpu: float) -> ThrottledService:
+        grant(f"{self.name}/{name}", cpu)
+        service = ThrottledService(self, name, cpu)
+        self._services.append(service)
+        return service
+
+    def usage(self) -> Usage:
+        return self.throttle.usage(self.slot)
+
+    def oom_kills(self) -> int:
+        return int(self.throttle.figure(self.slot, KILLS))
+
+    def remove(self) -> None:
+        for service in self._services:
+            service.remove()
+        self._services.clear()
+
+
+class Throttle:
+    """The limiter over the throttling process, which is started when first needed. See `limits.Limiter`."""
+
+    name = "throttle"
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control: socket.socket | None = None
+        self._table: Table | None = None
+        self._slots = 0
+        self._hosts: list[ThrottledHost] = []
+
+    def __enter__(self) -> Throttle:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    @property
+    def pid(self) -> int | None:
+        """The throttler's guard, or None before the first host."""
+        return self._process.pid if self._process else None
+
+    def trial(self) -> Trial:
+        throttle = Throttle()
+        try:
+            with throttle, burner() as pid:
+                service = throttle.host("trial", 0.2, None).service("trial", 0.2)
+                service.attach(pid)
+                time.sleep(0.06)
+                usage = service.usage()
+        except (OSError, PlatformError) as error:
+            return Trial(False, str(error))
+        if not 0 < usage.cpu <= 0.03 or usage.throttled == 0:
+            return Trial(False, f"a process held to 0.2 of a core used {usage.cpu * 1e3:.0f} ms of 60 ms")
+        return Trial(True, f"a process held to 0.2 of a core was stopped for {usage.throttled * 1e3:.0f} ms of 60 ms", LIMITS)
+
+    def host(self, name: str, cpu: float, memory: int | None) -> HostGroup:
+        if self._process is None:
+            self._start()
+        host = ThrottledHost(self, name, cpu, memory)
+        self._hosts.append(host)
+        return host
+
+    def step(self) -> None:
+        """Nothing to correct: the throttler works from the accounting itself. Raises PlatformError if it has ended."""
+        self._alive()
+
+    def close(self) -> None:
+        """Kill what is left of the services and end the throttler."""
+        if self._process is None or self._control is None:
+            return
+        if self._process.poll() is None:
+            for host in self._hosts:
+                host.remove()
+            self.order(do="close")
+        self._hosts.clear()
+        self._control.close()
+        self._process.wait(5)
+        self._process = self._control = None
+
+    def slot(self) -> int:
+        """A fresh row of the table."""
+        if self._slots == SLOTS:
+            raise PlatformError(f"the throttler has room for {SLOTS} hosts and services in a run", remedy="run fewer, or as root")
+        self._slots += 1
+        return self._slots - 1
+
+    def order(self, **order: Any) -> None:
+        self._alive()
+        if self._control is not None:
+            self._control.send(json.dumps(order).encode())
+
+    def figure(self, slot: int, column: int) -> float:
+        self._alive()
+        return self._table.get(slot, column) if self._table else 0.0
+
+    def usage(self, slot: int) -> Usage:
+        cpu, throttled, memory, peak, read, written = (
+            self.figure(slot, column) for column in (CPU, STOPPED, MEMORY, PEAK, READ, WRITTEN)
+        )
+        return Usage(cpu, int(memory), int(peak), throttled, int(read), int(written))
+
+    def _alive(self) -> None:
+        if self._process is not None and self._process.poll() is not None:
+            raise PlatformError(
+                f"the process that holds services to their CPU share ended with status {self._process.returncode}",
+                remedy="services run unlimited now, so the run's figures are void: run it again",
+            )
+
+    def _start(self) -> None:
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        table = os.memfd_create("estran-throttle")
+        os.ftruncate(table, TABLE_BYTES)
+        program = [sys.executable, "-I", "-S", throttler.__file__, str(theirs.fileno()), str(table), str(os.getpid())]
+        self._process = subprocess.Popen(
+            program, pass_fds=(theirs.fileno(), table), stdin=subprocess.DEVNULL, start_new_session=True
+        )
+        theirs.close()
+        self._control = ours
+        self._table = Table(table)
+        os.close(table)
