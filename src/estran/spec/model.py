@@ -192,8 +192,10 @@ class Experiment:
         All levels of every factor, in the order of the file; the first is the default.
     assignment
         The level in force for each factor.
-    source
-        The file it came from, and the folder that relative paths in it start from.
+    title, description
+        Words for people.
+    source, folder
+        The file it came from, and the folder that relative paths in it start from; experiments are equal without them.
     document
         The resolved document as plain data, ready to be written as YAML and loaded again.
     """
@@ -207,6 +209,8 @@ class Experiment:
     factors: Mapping[str, tuple[Any, ...]]
     assignment: Mapping[str, Any]
     measure: Measure
-    source: str
-    folder: str
-    document: Mapping[str, Any] = field(default_factory=dict)
+    source: str = field(compare=False)
+    folder: str = field(compare=False)
+    document: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    title: str = ""
+    description: str = ""

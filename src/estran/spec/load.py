@@ -1,0 +1,108 @@
+"""Reading an experiment file: text → document → factors → blocks → experiment, with all errors at once."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path as FilePath
+from typing import Any
+
+from estran.spec.document import Document, read_file, read_text
+from estran.spec.factors import check_references, escape, read_factors, substitute
+from estran.spec.index import ComponentIndex
+from estran.spec.marks import look_up
+from estran.spec.model import Experiment
+from estran.spec.overrides import choose
+
+
+def load(
+    path: str | FilePath,
+    *,
+    assignment: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    components: ComponentIndex | None = None,
+) -> Experiment:
+    """Read an experiment file.
+
+    Parameters
+    ----------
+    path
+        A YAML file.
+    assignment
+        A level for some of the factors; the others have their first.
+    overrides
+        Options ``path=value``, such as ``placement=cloud`` (a factor) or ``network.0.delay=10ms`` (a place in the document).
+    components
+        What is known of components; without it, their names, ports and settings are not checked.
+
+    Raises
+    ------
+    SpecErrors
+        All that is wrong, in the order of the file, each with file, line and column.
+    """
+    file = FilePath(path)
+    return _experiment(read_file(file), file.resolve().parent, assignment or {}, overrides, components)
+
+
+def load_text(
+    text: str,
+    *,
+    source: str = "experiment.yaml",
+    folder: str | FilePath = ".",
+    assignment: Mapping[str, Any] | None = None,
+    overrides: Sequence[str] = (),
+    components: ComponentIndex | None = None,
+) -> Experiment:
+    """Read an experiment from memory; ``source`` names it in errors. Otherwise as `load`."""
+    return _experiment(read_text(text, source), FilePath(folder).resolve(), assignment or {}, overrides, components)
+
+
+def _experiment(
+    document: Document, folder: FilePath, assignment: Mapping[str, Any], overrides: Sequence[str], components: ComponentIndex | None
+) -> Experiment:
+    from estran.spec.blocks import TOP, read_blocks
+    from estran.spec.build import Builder
+    from estran.spec.references import References
+
+    complaints = document.complaints
+    levels = read_factors(document)
+    check_references(document, levels)
+    choice = choose(document, levels, assignment, overrides, TOP)
+    data = substitute(document, choice)
+    blocks = read_blocks(data, complaints)
+    builder = Builder(blocks, complaints)
+    layers, network, services = builder.layers(), builder.network(), builder.services()
+    streams, measure = builder.streams(), builder.measure()
+    checks = References(layers, services, blocks.declared, complaints, components)
+    checks.names()
+    for index, entry in blocks.network.items():
+        checks.ends(("network", index), entry)
+    services = {n: checks.service(s, isinstance(look_up(data, ("services", n, "on")), list)) for n, s in services.items()}
+    for index, stream in streams.items():
+        checks.stream(index, stream, isinstance(look_up(data, ("streams", index, "to")), list))
+    checks.twice(streams)
+    checks.until(measure.until)
+    complaints.stop_if_any()
+    return Experiment(
+        name=blocks.scalars["experiment"],
+        seed=blocks.scalars["seed"],
+        layers=layers,
+        network=network,
+        services=services,
+        streams=tuple(streams.values()),
+        factors={name: tuple(values) for name, values in levels.items()},
+        assignment=choice.levels,
+        measure=measure,
+        source=document.marks.file,
+        folder=str(folder),
+        document=_resolved(data, choice.levels),
+        title=blocks.scalars["title"],
+        description=blocks.scalars["description"],
+    )
+
+
+def _resolved(data: Mapping[str, Any], levels: Mapping[str, Any]) -> dict[str, Any]:
+    """The document with all levels written in, and the assignment beside its factors."""
+    plain = {key: value if key == "factors" else escape(value) for key, value in data.items() if key != "assignment"}
+    if levels:
+        plain["assignment"] = dict(levels)
+    return plain

@@ -1,0 +1,93 @@
+"""Where every key and value of a description stands, and the collection of all that is wrong with it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, TypeAlias
+
+from estran.errors import SpecError, SpecErrors, Where
+
+Path: TypeAlias = tuple[str | int, ...]
+"""Keys and indices from the root of a document: ``('network', 0, 'delay')``."""
+Spot: TypeAlias = tuple[int, int]
+"""Line and column, from 1."""
+
+
+def dotted(path: Path) -> str:
+    """Write a path as ``network.0.delay``."""
+    return ".".join(str(part) for part in path)
+
+
+def look_up(data: Any, path: Path) -> Any:
+    """Return the value at a path, or None if the path leads nowhere."""
+    for part in path:
+        if isinstance(data, Mapping):
+            data = data.get(part)
+        elif isinstance(data, list) and isinstance(part, int) and part < len(data):
+            data = data[part]
+        else:
+            return None
+    return data
+
+
+@dataclass(slots=True)
+class Marks:
+    """Positions of a document's parts, kept while values are replaced.
+
+    Attributes
+    ----------
+    keys, values
+        Position of each key (for a list item: of the item) and of each value.
+    moved
+        Subtrees whose text stands elsewhere: the path of a chosen factor level, or the label of an option.
+    """
+
+    file: str
+    keys: dict[Path, Spot] = field(default_factory=dict)
+    values: dict[Path, Spot] = field(default_factory=dict)
+    moved: dict[Path, Path | str] = field(default_factory=dict)
+
+    def where(self, path: Path, at: Literal["key", "value"] = "value") -> Where:
+        """Position of a part, or of the nearest part around it that has one."""
+        for length in range(len(path), -1, -1):
+            head = path[:length]
+            if head in self.moved and not (at == "key" and length == len(path)):
+                target = self.moved[head]
+                return Where(target) if isinstance(target, str) else self.where(target + path[length:], at)
+            known = (self.keys if at == "key" else self.values).get(head)
+            if known is not None:
+                return Where(self.file, *known)
+            at = "key"
+        return Where(self.file, 1, 1)
+
+
+@dataclass(slots=True)
+class Complaints:
+    """Collects errors instead of stopping at the first."""
+
+    marks: Marks
+    errors: list[SpecError] = field(default_factory=list)
+
+    def add(self, path: Path, what: str, remedy: str | None = None, *, at: Literal["key", "value"] = "value") -> None:
+        """Note what is wrong at a path; the path is named in the text, since a line may hold many."""
+        named = f"{dotted(path)}: {what}" if path else what
+        self.add_at(self.marks.where(path, at), named, remedy)
+
+    def add_at(self, where: Where, what: str, remedy: str | None = None) -> None:
+        """Note what is wrong at a known place, once."""
+        error = SpecError(what, where=where, remedy=remedy)
+        if str(error) not in {str(known) for known in self.errors}:
+            self.errors.append(error)
+
+    def stop_if_any(self) -> None:
+        """Raise everything noted so far, in the order of the file, options last."""
+        if self.errors:
+            raise SpecErrors(sorted(self.errors, key=_position))
+
+
+def _position(error: SpecError) -> tuple[bool, int, int]:
+    where = error.where
+    if not isinstance(where, Where) or where.line is None:
+        return (True, 0, 0)
+    return (False, where.line, where.column or 0)

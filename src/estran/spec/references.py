@@ -1,0 +1,197 @@
+"""Cross checks: hosts, services, ports, component settings and metrics that a description refers to."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from estran.errors import RequestError
+from estran.spec.factors import Missing
+from estran.spec.index import ComponentFacts, ComponentIndex
+from estran.spec.marks import Complaints, Path
+from estran.spec.model import Layer, Port, Service, Stream, Until
+from estran.spec.schema import NetworkEntry
+from estran.spec.selectors import host_names, known_selectors, match, match_any
+from estran.spec.suggest import did_you_mean
+
+LIVE_METRICS: Final[Mapping[str, str]] = {
+    "accuracy": "share of correct answers so far, 0 to 1",
+    "samples": "samples answered so far",
+    "messages": "messages processed so far, over all streams",
+}
+"""Metrics of every run that ``measure.until`` may name, beside those that components declare."""
+
+
+class References:
+    """Checks what parts of a description say of each other.
+
+    Parameters
+    ----------
+    layers, services
+        Those that could be built.
+    declared
+        Names in the file by section, whether their blocks could be built or not: a reference to them is no second error.
+    """
+
+    def __init__(
+        self,
+        layers: Mapping[str, Layer],
+        services: Mapping[str, Service],
+        declared: Mapping[str, set[str]],
+        complaints: Complaints,
+        components: ComponentIndex | None,
+    ) -> None:
+        self._layers = layers
+        self._services = services
+        self._declared = declared
+        self._complain = complaints.add
+        self._components = components
+        self._facts: dict[str, ComponentFacts | None] = {}
+
+    def names(self) -> None:
+        """Complain of names that would make two hosts or two replicas the same: layer ``edge-0`` beside layer ``edge``."""
+        hosts = {name for layer in self._layers.values() for name in host_names(layer)}
+        for name in self._layers:
+            if name in hosts:
+                self._complain(("layers", name), f"{name!r} is also the name of a host", "choose another name", at="key")
+        for name in self._services:
+            stem, _, number = name.rpartition("-")
+            if stem in self._declared["services"] and number.isdigit():
+                what = f"{name!r} may also be the name of a replica of {stem!r}"
+                self._complain(("services", name), what, "choose a name without the number", at="key")
+
+    def selector(self, path: Path, text: str) -> list[str]:
+        """Hosts that a selector matches; complains if there are none."""
+        hosts = match(text, self._layers)
+        broken = self._declared["layers"] - set(self._layers)
+        if hosts or isinstance(text, Missing) or any(text == name or text.startswith(f"{name}-") for name in broken):
+            return hosts
+        if broken and any(mark in text for mark in "*?["):
+            return hosts
+        self._complain(path, f"{text!r} matches no layer or host", did_you_mean(text, known_selectors(self._layers), kind="layer"))
+        return hosts
+
+    def ends(self, path: Path, entry: NetworkEntry) -> None:
+        """Both selectors of a rule of the network."""
+        for index, text in enumerate(entry.between or ()):
+            self.selector((*path, "between", index), text)
+        if entry.from_ is not None:
+            self.selector((*path, "from"), entry.from_)
+        if entry.to is not None:
+            self.selector((*path, "to"), entry.to)
+
+    def service(self, service: Service, on_list: bool) -> Service:
+        """Placement, cores, component and settings of a service; returns it with its settings normalised."""
+        path: Path = ("services", service.name)
+        for index, text in enumerate(service.on):
+            self.selector((*path, "on", index) if on_list else (*path, "on"), text)
+        self._cores(path, service)
+        facts = self.facts(service)
+        if facts is None or service.component is None:
+            return service
+        settings, faults = facts.validate(service.settings)
+        for where, text in faults:
+            what, _, remedy = text.partition("; ")
+            on_key = what.startswith(("unknown key", "the key"))
+            self._complain((*path, "with", *where), what, remedy or None, at="key" if on_key else "value")
+        return service if faults else _with_settings(service, settings)
+
+    def _cores(self, path: Path, service: Service) -> None:
+        for host in match_any(service.on, self._layers):
+            device = self._layers[host.rpartition("-")[0]].device
+            if service.cores > device.cores:
+                what = f"wants {service.cores} cores, but {host} ({device.name}) has {device.cores}"
+                self._complain((*path, "cores"), what, "ask for fewer, or place it on a larger device")
+                return
+
+    def facts(self, service: Service) -> ComponentFacts | None:
+        """Facts of a service's component, or None if they cannot be known; complains once of an unknown component."""
+        name = service.component
+        if self._components is None or name is None or isinstance(name, Missing):
+            return None
+        if service.name not in self._facts:
+            self._facts[service.name] = self._described(("services", service.name, "component"), name)
+        return self._facts[service.name]
+
+    def _described(self, path: Path, name: str) -> ComponentFacts | None:
+        if self._components is None:
+            return None
+        known = list(self._components.names())
+        if name not in known and ":" not in name:
+            remedy = did_you_mean(name, known, kind="component")
+            self._complain(path, f"{name!r} is no known component", f"{remedy} (one of your own is written module:Class)")
+            return None
+        try:
+            return self._components.describe(name)
+        except RequestError as error:
+            self._complain(path, error.what, error.remedy)
+            return None
+
+    def stream(self, index: int, stream: Stream, to_list: bool) -> None:
+        """Both ends of a stream."""
+        base: Path = ("streams", index)
+        source = self._port((*base, "from"), stream.source, "output")
+        for number, target in enumerate(stream.targets):
+            path = (*base, "to", number) if to_list else (*base, "to")
+            payload = self._port(path, target, "input")
+            if source and payload and source != payload:
+                what = f"{target} takes {payload}, but {stream.source} gives {source}"
+                self._complain(path, what, "connect ports of one payload type")
+
+    def _port(self, path: Path, port: Port, side: str) -> str:
+        """Payload type of a port, or an empty text if it is not known; complains if there is no such port on that side."""
+        service = self._services.get(port.service)
+        if service is None:
+            if port.service not in self._declared["services"]:
+                remedy = did_you_mean(port.service, self._declared["services"], kind="service")
+                self._complain(path, f"there is no service {port.service!r}", remedy)
+            return ""
+        if service.component is None:
+            if service.command is not None:
+                self._complain(
+                    path, f"{port.service!r} is a command, and streams connect components", "use a component, or ports of its own"
+                )
+            return ""
+        facts = self.facts(service)
+        if facts is None:
+            return ""
+        mine, other, name = (facts.outputs, facts.inputs, "input") if side == "output" else (facts.inputs, facts.outputs, "output")
+        if port.port in mine:
+            return mine[port.port]
+        if port.port in other:
+            what = f"{port} is an {name}; a stream goes from an output to inputs"
+            self._complain(path, what, f"{side}s of {port.service}: {', '.join(mine) or 'none'}; or swap from: and to:")
+        else:
+            remedy = did_you_mean(port.port, mine, kind=side)
+            self._complain(path, f"{port.service!r} ({service.component}) has no {side} {port.port!r}", remedy)
+        return ""
+
+    def twice(self, streams: Mapping[int, Stream]) -> None:
+        """Complain of an output that is connected to the same input twice."""
+        first: dict[tuple[Port, Port], int] = {}
+        for index, stream in streams.items():
+            for number, target in enumerate(stream.targets):
+                before = first.setdefault((stream.source, target), index)
+                if before != index or target in stream.targets[:number]:
+                    what = f"{stream.source} is already connected to {target}"
+                    self._complain(("streams", index, "to"), what, "remove one of the two")
+
+    def until(self, until: Until | None) -> None:
+        """The metric of a stop condition, where all metrics are known."""
+        if until is None or until.metric in LIVE_METRICS or self._components is None:
+            return
+        known = list(LIVE_METRICS)
+        for service in self._services.values():
+            facts = self.facts(service)
+            if facts is None or facts.metrics is None:
+                return
+            known += facts.metrics
+        if until.metric not in known:
+            self._complain(
+                ("measure", "until"), f"{until.metric!r} is no known metric", did_you_mean(until.metric, known, kind="metric")
+            )
+
+
+def _with_settings(service: Service, settings: Mapping[str, object]) -> Service:
+    return replace(service, settings=settings)

@@ -1,0 +1,185 @@
+"""The experiment file's shape as pydantic models: the boundary through which every description passes."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
+
+from estran.units import Duration, Fraction, Power, Quantity, Rate
+
+NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
+"""Names of layers and services; they become parts of host and file names."""
+KIND = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
+"""Names of devices and links."""
+NAME_LENGTH = 48
+
+Name = Annotated[str, StringConstraints(pattern=NAME, max_length=NAME_LENGTH)]
+Kind = Annotated[str, StringConstraints(pattern=KIND, max_length=NAME_LENGTH)]
+Count = Annotated[StrictInt, Field(ge=1, le=100_000)]
+Text = Annotated[str, StringConstraints(min_length=1)]
+Port = Annotated[StrictInt, Field(ge=1, le=65535)]
+Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+LongEnough = Annotated[float, Quantity("duration", positive=True)]
+PortName = Annotated[str, StringConstraints(pattern=r"^[^.\s]+\.[^.\s]+$")]
+Scalar = str | StrictInt | float | bool
+
+
+def _listed(value: Any) -> Any:
+    """Take one item for a list of one."""
+    return value if isinstance(value, list) or value is None else [value]
+
+
+class Entry(BaseModel):
+    """A block of the file: unknown keys are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, populate_by_name=False)
+
+
+class FigureEntry(Entry):
+    """Where a figure comes from."""
+
+    text: Text = Field(description="What was measured or stated, and by whom.")
+    url: str | None = Field(default=None, description="Public address of the source.")
+
+
+Sources = Annotated[dict[str, FigureEntry], Field(description="Source of each figure, by key.")]
+
+
+class DeviceEntry(Entry):
+    """A type of host."""
+
+    like: Kind | None = Field(default=None, description="A known device whose figures hold where none is given here.")
+    cores: Count | None = Field(default=None, description="Number of processor cores.")
+    speed: Positive | None = Field(default=None, description="Single-thread speed; 1.0 is one core of a 2020s cloud server.")
+    memory: Annotated[float, Quantity("size", positive=True)] | None = Field(default=None, description="Main memory, such as 4GiB.")
+    idle_power: Power | None = Field(default=None, description="Power when idle, such as 2.7W.")
+    busy_power: Power | None = Field(default=None, description="Power with all cores busy, such as 6.4W.")
+    sources: Sources = {}
+
+
+class BothWays(Entry):
+    """A rate that differs by direction."""
+
+    up: Rate = Field(description="From the first end to the second (from the device towards the network).")
+    down: Rate = Field(description="From the second end to the first.")
+
+
+class LinkFigures(Entry):
+    """What a link does to packets, in each direction."""
+
+    delay: Duration | None = Field(default=None, description="One-way propagation delay, such as 5ms.")
+    jitter: Duration | None = Field(default=None, description="Standard deviation of the delay, such as 1ms.")
+    rate: Rate | BothWays | None = Field(
+        default=None, description="Capacity such as 100mbit, or {up: 10mbit, down: 50mbit}; null for unlimited."
+    )
+    loss: Fraction | None = Field(default=None, description="Share of packets lost, such as 0.1%.")
+
+
+class LinkEntry(LinkFigures):
+    """A type of link."""
+
+    like: Kind | None = Field(default=None, description="A known link whose figures hold where none is given here.")
+    sources: Sources = {}
+
+
+class LayerEntry(Entry):
+    """A group of like hosts, named <layer>-0, <layer>-1 and so on."""
+
+    hosts: Count = Field(description="Number of hosts.")
+    device: Kind = Field(description="Device of each host: from the catalogue, or from devices: in this file.")
+
+
+class NetworkEntry(LinkFigures):
+    """A rule: links between the hosts that match two selectors. Of two rules for one pair of hosts, the later one holds."""
+
+    between: Annotated[list[Text], Field(min_length=2, max_length=2)] | None = Field(
+        default=None, description="Two selectors (layer, host or glob); the link works in both directions."
+    )
+    from_: Text | None = Field(default=None, alias="from", description="Selector of the sending hosts: one direction only.")
+    to: Text | None = Field(default=None, description="Selector of the receiving hosts.")
+    link: Kind | None = Field(
+        default=None, description="Link from the catalogue, or from links: in this file; other keys override it."
+    )
+
+
+class ReadyEntry(Entry):
+    """When a command counts as ready."""
+
+    port: Port | None = Field(default=None, description="When it listens on this TCP port.")
+    output: Text | None = Field(default=None, description="When a line of its output matches this regular expression.")
+    file: Text | None = Field(default=None, description="When this file exists, relative to its working folder.")
+    timeout: LongEnough = Field(default=30.0, description="How long it may take to get ready, such as 30s.")
+
+
+class ServiceEntry(Entry):
+    """What runs on hosts: a component or a command."""
+
+    on: Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        description="Layer, host or glob, or a list of them."
+    )
+    component: Text | None = Field(default=None, description="Built-in component, or module:Class.")
+    with_: dict[str, Any] = Field(default={}, alias="with", description="Settings of the component.")
+    command: Annotated[Text | list[Scalar], Field()] | None = Field(
+        default=None, description="Program with arguments; not a shell line."
+    )
+    replicas: Count | None = Field(
+        default=None, description="Replicas in all, spread over the hosts; one on each host if not given."
+    )
+    cores: Count = Field(default=1, description="Cores of its host that it may use at once.")
+    env: dict[str, Scalar] = Field(default={}, description="Environment variables.")
+    ports: Annotated[list[Port], BeforeValidator(_listed)] = Field(default=[], description="TCP ports that it listens on.")
+    ready: ReadyEntry = Field(default=ReadyEntry(), description="When a command counts as ready.")
+    restart: Literal["never", "on-failure", "always"] = Field(
+        default="never", description="Whether to start it again when it ends."
+    )
+    max_restarts: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = Field(default=5, description="How often at most.")
+
+
+class StreamEntry(Entry):
+    """A connection from an output to inputs."""
+
+    from_: PortName = Field(alias="from", description="An output, written service.port.")
+    to: Annotated[list[PortName], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        description="An input (service.port), or a list."
+    )
+    delivery: Literal["acknowledged", "latest"] = Field(
+        default="acknowledged", description="acknowledged: nothing lost, in order. latest: the newest wins."
+    )
+    routing: Literal["paired", "all", "rotate"] | None = Field(
+        default=None,
+        description="To which replicas; all if delivery is latest, else paired (the one on the same host, else by index).",
+    )
+    capacity: Count = Field(default=1024, description="Unprocessed messages before an acknowledged sender waits.")
+
+
+class MeasureEntry(Entry):
+    """How long to run."""
+
+    warmup: Duration = Field(default=0.0, description="Time before measuring begins, such as 2s.")
+    duration: LongEnough = Field(default=30.0, description="Time measured, such as 20s; with until: at most that long.")
+    until: Text | None = Field(default=None, description="Stop when a metric reaches a value, such as accuracy >= 0.9.")
+
+
+class ExperimentFile(Entry):
+    """An experiment: an AI workflow, the hosts that it runs on, and the network between them."""
+
+    experiment: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)] = Field(
+        description="Name of the experiment; it also names the folder of its runs."
+    )
+    title: str = Field(default="", description="One line for people.")
+    description: str = Field(default="", description="What is asked, and why.")
+    seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = Field(default=0, description="Every random choice follows from it.")
+    devices: dict[Kind, DeviceEntry] = Field(default={}, description="Devices of your own, beside the catalogue.")
+    links: dict[Kind, LinkEntry] = Field(default={}, description="Links of your own, beside the catalogue.")
+    layers: Annotated[dict[Name, LayerEntry], Field(min_length=1)] = Field(description="Groups of like hosts.")
+    network: list[NetworkEntry] = Field(default=[], description="Links between hosts; hosts that no rule covers are not slowed.")
+    services: Annotated[dict[Name, ServiceEntry], Field(min_length=1)] = Field(description="What runs, and where.")
+    streams: list[StreamEntry] = Field(default=[], description="Which output feeds which inputs.")
+    factors: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
+        default={}, description="What a study varies: a list of levels each, the first being the default; used as ${name}."
+    )
+    assignment: dict[str, Any] = Field(
+        default={}, description="Level in force for each factor, if not its first; resolved files have it."
+    )
+    measure: MeasureEntry = Field(default=MeasureEntry(), description="How long to run.")
