@@ -68,25 +68,55 @@ class Host(Protocol):
 
     name: str
 
-    async def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed: ...
-
-    async def put(self, local: Path, remote: str) -> None: ...
-
-    async def get(self, remote: str, local: Path) -> None: ...
-
-    async def start(self, service: Mapping[str, Any]) -> None:
-        """Start one replica (the plain data of `estran.runtime.launch.Launch`)."""
+    async def serve(self) -> None:
+        """Keep the connection to the host; its user runs this in a task for as long as the host is used."""
         ...
 
-    async def stop(self, replica: str, *, grace: float = 2.0) -> None: ...
+    async def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:  # noqa: ASYNC109 - enforced on the host
+        """Run a command to its end."""
+        ...
+
+    async def put(self, local: Path, remote: str) -> None:
+        """Copy a file to the host."""
+        ...
+
+    async def get(self, remote: str, local: Path) -> None:
+        """Copy a file from the host."""
+        ...
+
+    async def start(self, launch: Mapping[str, Any]) -> None:
+        """Start one replica (plain data of `estran.runtime.launch.Launch`)."""
+        ...
+
+    async def go(self, origin_ns: int) -> None:
+        """Begin the run, at that instant of the host's monotonic clock."""
+        ...
+
+    async def stop(self, replica: str, *, grace: float = 2.0) -> None:
+        """End a replica; kill it if it has not ended after ``grace`` seconds."""
+        ...
+
+    async def task(self, path: str, settings: Mapping[str, Any]) -> None:
+        """Run ``module:function`` in the host's agent until it ends."""
+        ...
 
     def events(self) -> AsyncIterator[Mapping[str, Any]]:
-        """What happens on the host: ready, ended, log lines, metric rows, message rows."""
+        """What happens on the host: rows, ready, ended, restarting, task-failed; ends when the agent has gone."""
+        ...
+
+    async def close(self) -> None:
+        """End everything on the host, the agent last."""
         ...
 
 
 class Provision(Protocol):
-    """What a platform provided for one run."""
+    """What a platform provided for one run.
+
+    Attributes
+    ----------
+    hosts
+        The hosts on which replicas are to run, by name.
+    """
 
     hosts: Mapping[str, Host]
 
@@ -95,11 +125,15 @@ class Provision(Protocol):
         ...
 
     async def verify(self) -> Verification:
-        """Probe links and CPU shares; raises nothing: the conductor judges."""
+        """Probe links and CPU shares; raises nothing for what is out of tolerance: the conductor judges."""
         ...
 
-    def facts(self) -> Mapping[str, Any]:
-        """Engines chosen, their limits, and every weaker fallback in use."""
+    def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
+        """The task (``module:function`` and settings) that samples this host's resources."""
+        ...
+
+    async def broken(self) -> str:
+        """Wait until the platform itself breaks, and say how."""
         ...
 
 
@@ -112,6 +146,12 @@ class Platform(Protocol):
         """What this platform cannot do of the plan. Starts nothing that outlives the call."""
         ...
 
-    def provide(self, plan: Plan, folder: Path) -> AbstractAsyncContextManager[Provision]:
-        """Provide hosts with shaped links; they are given back on exit whatever happens."""
+    def provide(self, plan: Plan, folder: Path, run_id: str) -> AbstractAsyncContextManager[Provision]:
+        """Provide hosts with shaped links; they are given back on exit whatever happens.
+
+        Raises
+        ------
+        PlatformError
+            On entering, if the hosts cannot be provided.
+        """
         ...

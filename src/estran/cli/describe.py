@@ -1,0 +1,96 @@
+"""Verbs that describe: init, examples, check, plan, schema."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Annotated
+
+from cyclopts import Parameter
+
+OnOption = Annotated[str, Parameter(name="--on")]
+SetOption = Annotated[list[str] | None, Parameter(name="--set", negative=())]
+JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
+
+
+def init(folder: Path = Path("."), /, *, example: str = "visual-inspection") -> None:
+    """Write a ready-to-run experiment into a folder.
+
+    Parameters
+    ----------
+    folder
+        Where to; files that are already there are never overwritten.
+    example
+        One of those that `estran examples` lists.
+    """
+    from estran.cli.examples import write_example
+
+    for path in write_example(example, folder):
+        print(path)
+    print(f"→ estran run {folder / 'experiment.yaml'}", file=sys.stderr)
+
+
+def examples() -> None:
+    """List the examples that `init` can write."""
+    from estran.cli.examples import all_examples
+
+    for name, summary in all_examples().items():
+        print(f"{name}\t{summary}")
+
+
+def check(file: str, /, *, set_: SetOption = None) -> None:
+    """Find all errors of an experiment file, each at file:line:column.
+
+    Parameters
+    ----------
+    file
+        The experiment file, or its folder.
+    set_
+        `path=value`: choose a factor's level, or change a place in the document. Repeatable.
+    """
+    from estran.run.session import read_experiment
+    from estran.spec.resolve import plan as make_plan
+
+    experiment, _ = read_experiment(file, overrides=set_ or ())
+    for warning in make_plan(experiment).warnings:
+        print(f"warning: {warning}", file=sys.stderr)
+    print(f"{file}: ok", file=sys.stderr)
+
+
+def plan(file: str, /, *, on: OnOption = "emulate", set_: SetOption = None, json: JsonOption = False) -> int:
+    """Show hosts, links and placements, and what the platform cannot do.
+
+    Parameters
+    ----------
+    file
+        The experiment file, or its folder.
+    on
+        The platform.
+    set_
+        `path=value`: choose a factor's level, or change a place in the document. Repeatable.
+    json
+        Print one JSON object instead of tables.
+    """
+    from dataclasses import asdict
+
+    from estran.cli.planned import print_plan
+    from estran.run.session import plain_plan, prepare
+
+    prepared = prepare(file, overrides=set_ or (), on=on)
+    if json:
+        import msgspec
+
+        data = plain_plan(prepared.plan) | {"platform": on, "problems": [asdict(problem) for problem in prepared.problems]}
+        print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
+    else:
+        print_plan(prepared)
+    return 1 if any(problem.fatal for problem in prepared.problems) else 0
+
+
+def schema() -> None:
+    """Print the JSON Schema of experiment files, for editors."""
+    import json
+
+    from estran.spec import json_schema
+
+    print(json.dumps(json_schema(), indent=2))

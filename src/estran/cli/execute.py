@@ -1,0 +1,59 @@
+"""The verb that runs an experiment."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from estran.cli.describe import JsonOption, OnOption, SetOption
+
+
+def run(
+    file: str,
+    /,
+    *,
+    on: OnOption = "emulate",
+    set_: SetOption = None,
+    seed: int | None = None,
+    out: Path = Path("runs"),
+    json: JsonOption = False,
+) -> int:
+    """Run an experiment: build, verify, measure, report, give back.
+
+    Parameters
+    ----------
+    file
+        The experiment file, or its folder.
+    on
+        The platform.
+    set_
+        `path=value`: choose a factor's level, or change a place in the document. Repeatable.
+    seed
+        Instead of the file's.
+    out
+        Folder for run folders.
+    json
+        Print one JSON object at the end, and no progress.
+    """
+    from rich.console import Console
+
+    from estran.cli.progress import progress_on
+    from estran.report.page import write_report
+    from estran.report.table import print_summary
+    from estran.run.session import execute, prepare
+
+    console = Console(stderr=True)
+    prepared = prepare(file, overrides=set_ or (), seed=seed, on=on)
+    with progress_on(console, prepared, quiet=json) as progress:
+        folder, status = execute(prepared, out=out, progress=progress)
+        progress.phase("report", None)
+        write_report(folder)
+    if json:
+        import msgspec
+
+        responses = msgspec.json.decode((folder / "responses.json").read_bytes()) if (folder / "responses.json").exists() else {}
+        record = msgspec.json.decode((folder / "run.json").read_bytes())
+        sys.stdout.write(msgspec.json.encode(record | {"folder": str(folder), "responses": responses}).decode() + "\n")
+    else:
+        print_summary(Console(), folder)
+    return 0 if status == "done" else 1

@@ -1,0 +1,88 @@
+"""Verbs that look at runs: ls, show, logs, report."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from estran.cli.describe import JsonOption
+
+
+def ls(folder: Path = Path("runs"), /, *, json: JsonOption = False) -> None:
+    """List runs, newest first.
+
+    Parameters
+    ----------
+    folder
+        Where run folders are.
+    json
+        Print one JSON object instead of a table.
+    """
+    from estran.cli.listing import print_runs
+    from estran.observe.queries import list_runs
+
+    print_runs(list_runs(folder), json=json)
+
+
+def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption = False) -> int:
+    """Show a run's figures.
+
+    Parameters
+    ----------
+    run
+        A run folder, a run's id (or the beginning of it), or `latest`.
+    out
+        Where run folders are.
+    json
+        Print one JSON object instead of tables.
+    """
+    from rich.console import Console
+
+    from estran.cli.listing import find_run
+    from estran.report.table import print_summary
+
+    folder = find_run(run, out)
+    record = (folder / "run.json").read_bytes()
+    if json:
+        import msgspec
+
+        path = folder / "responses.json"
+        responses = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+        data = msgspec.json.decode(record) | {"folder": str(folder), "responses": responses}
+        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+    else:
+        print_summary(Console(), folder)
+    return 0
+
+
+def logs(run: str = "latest", service: str | None = None, /, *, out: Path = Path("runs")) -> None:
+    """Print a run's logs.
+
+    Parameters
+    ----------
+    run
+        A run folder, a run's id (or the beginning of it), or `latest`.
+    service
+        Only this service or replica.
+    out
+        Where run folders are.
+    """
+    from estran.cli.listing import find_run, print_logs
+
+    print_logs(find_run(run, out), service)
+
+
+def report(run: str = "latest", /, *, out: Path = Path("runs")) -> None:
+    """Write a run's self-contained HTML report and print its path.
+
+    Parameters
+    ----------
+    run
+        A run folder, a run's id (or the beginning of it), or `latest`.
+    out
+        Where run folders are.
+    """
+    from estran.cli.listing import find_run
+    from estran.report.page import write_report
+
+    print(write_report(find_run(run, out)))

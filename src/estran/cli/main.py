@@ -1,0 +1,70 @@
+"""``estran``: thin verbs over the house below. Results go to standard output, everything else to standard error."""
+
+from __future__ import annotations
+
+import sys
+from typing import NoReturn
+
+from cyclopts import App, CycloptsError, Group
+
+import estran
+
+app = App(
+    name="estran",
+    help="Repeatable experiments with AI workflows that train, simulate and serve at the same time, from edge to cloud.",
+    version=estran.__version__,
+    help_format="markdown",
+)
+
+_DESCRIBE = Group("Describe", sort_key=1)
+_REPRODUCE = Group("Reproduce", sort_key=2)
+_LOOK = Group("Look", sort_key=3)
+_MACHINE = Group("This machine", sort_key=4)
+
+app.command("estran.cli.describe:init", group=_DESCRIBE, help="Write a ready-to-run experiment into a folder.")
+app.command("estran.cli.describe:examples", group=_DESCRIBE, help="List the examples that `init` can write.")
+app.command("estran.cli.describe:check", group=_DESCRIBE, help="Find all errors of an experiment file, each at file:line:column.")
+app.command("estran.cli.describe:plan", group=_DESCRIBE, help="Show hosts, links and placements, and what the platform cannot do.")
+app.command("estran.cli.describe:schema", group=_DESCRIBE, help="Print the JSON Schema of experiment files, for editors.")
+app.command("estran.cli.execute:run", group=_REPRODUCE, help="Run an experiment: build, verify, measure, report, give back.")
+app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
+app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
+app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")
+app.command("estran.cli.look:report", group=_LOOK, help="Write a run's self-contained HTML report.")
+app.command("estran.cli.machine:doctor", group=_MACHINE, help="Show what this machine can emulate, and why.")
+app.command("estran.cli.machine:clean", group=_MACHINE, help="Remove what a killed run left behind.")
+app.register_install_completion_command(name="--install-completion", add_to_startup=False, group=_MACHINE)
+
+
+def main() -> NoReturn:
+    """Entry point. Exit status: 0 done, 1 the run failed, 2 the request was wrong."""
+    from estran.errors import EstranError
+
+    try:
+        status = app(exit_on_error=False, print_error=False, result_action="return_value")
+    except CycloptsError as error:
+        complain(str(error), remedy=f"see `estran {' '.join(error.command_chain or ())} --help`".replace("  ", " "))
+        sys.exit(2)
+    except EstranError as error:
+        complain(str(error))
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        complain("interrupted")
+        sys.exit(1)
+    except BrokenPipeError:
+        sys.exit(1)
+    sys.exit(status if isinstance(status, int) else 0)
+
+
+def complain(text: str, remedy: str | None = None) -> None:
+    """Print an error for a person, in red where that can be seen."""
+    from rich.console import Console
+
+    console = Console(stderr=True, highlight=False)
+    console.print(text, style="red", markup=False, soft_wrap=True)
+    if remedy:
+        console.print(f"  → {remedy}", markup=False, soft_wrap=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,48 @@
+"""What the conductor orders from the keeper: plain data."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+
+from estran.spec.model import Device, LinkSpec
+
+
+@dataclass(frozen=True, slots=True)
+class HostOrder:
+    """One host to emulate, with the cores that each replica on it may use."""
+
+    name: str
+    layer: str
+    device: Device
+    replicas: dict[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class LinkOrder:
+    """One direction between two hosts."""
+
+    source: str
+    target: str
+    link: LinkSpec
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """A whole infrastructure to emulate.
+
+    Attributes
+    ----------
+    engine, limiter
+        Only this rung will do; None for the best that works.
+    ports
+        Ports that services listen on; the loopback rung relays these only.
+    """
+
+    run_id: str
+    hosts: list[HostOrder]
+    links: list[LinkOrder]
+    seed: int
+    hosts_file: str
+    engine: str | None = None
+    limiter: str | None = None
+    ports: list[int] = field(default_factory=list)

@@ -1,0 +1,153 @@
+"""The emulated platform as the conductor sees it: a keeper process, and an agent per host that has services."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import socket
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+
+from estran.errors import EstranError, PlatformError
+from estran.platforms.agent_host import AgentHost
+from estran.platforms.base import Host, Problem, Verification
+from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
+from estran.platforms.emulated.survey import problems, survey
+from estran.runtime.control import Link
+from estran.spec.plan import Plan
+
+EXIT_TIMEOUT: Final = 5.0
+SAMPLER: Final = "estran.observe.sampler:run"
+
+
+class EmulatedPlatform:
+    """One machine, one isolated host per device, real processes, real time.
+
+    Parameters
+    ----------
+    engine, limiter
+        Only this rung of the ladder will do; None for the best that works.
+    """
+
+    name = "emulate"
+
+    def __init__(self, engine: str | None = None, limiter: str | None = None) -> None:
+        self._engine = engine
+        self._limiter = limiter
+
+    async def check(self, plan: Plan) -> list[Problem]:
+        """What this machine cannot emulate of the plan, found by trying each engine in a throw-away namespace."""
+        return problems(plan, await survey(self._engine, self._limiter))
+
+    @asynccontextmanager
+    async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[EmulatedProvision]:
+        """Start the keeper, build hosts and links, start the agents."""
+        inhabited = {replica.host for replica in plan.replicas.values()}
+        hosts_file = folder / "hosts"
+        hosts_file.write_text("127.0.0.1\tlocalhost\n", encoding="utf-8")
+        async with AsyncExitStack() as stack:
+            pairs = {name: socket.socketpair() for name in plan.hosts if name in inhabited}
+            ours, theirs = socket.socketpair()
+            process = await _spawn(theirs, [end for _, end in pairs.values()], hosts_file, folder, run_id)
+            theirs.close()
+            keeper = AgentHost("keeper", await Link.over(ours))
+            serving = asyncio.create_task(keeper.serve(), name="keeper")
+            stack.push_async_callback(_give_back, keeper, serving, process, folder)
+            try:
+                order = _order(plan, run_id, hosts_file, self._engine, self._limiter)
+                facts = await keeper.ask("up", order=msgspec.to_builtins(order))
+                warming = asyncio.create_task(keeper.ask("warm"))
+                await warming
+                await keeper.ask("agents", ends={name: end.fileno() for name, (_, end) in pairs.items()}, origin_ns=time.monotonic_ns())
+            except PlatformError as error:
+                raise PlatformError(error.what, where="emulated platform", remedy=error.remedy) from error
+            finally:
+                for _, end in pairs.values():
+                    end.close()
+            hosts = {name: AgentHost(name, await Link.over(end)) for name, (end, _) in pairs.items()}
+            yield EmulatedProvision(keeper, hosts, facts)
+
+
+class EmulatedProvision:
+    """Hosts, addresses and facts of one emulated run."""
+
+    def __init__(self, keeper: AgentHost, hosts: Mapping[str, AgentHost], facts: Mapping[str, Any]) -> None:
+        self.hosts: Mapping[str, Host] = hosts
+        self._keeper = keeper
+        self._facts = facts
+
+    def address(self, source: str, target: str) -> str:
+        """A host's only address; on the loopback rung, the address of the pair."""
+        pairs: Mapping[str, str] = self._facts["addresses"]
+        found = pairs.get(f"{source}>{target}") or pairs.get(target)
+        if found is None:
+            raise PlatformError(f"there is no host {target!r}")
+        return found
+
+    async def verify(self) -> Verification:
+        """Probe every distinct link and CPU share."""
+        measured = msgspec.convert(await self._keeper.ask("verify"), Verification)
+        return Verification(measured.links, measured.cpus, {**self._facts["record"], **measured.facts})
+
+    def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
+        """How to sample one host: its accounting files and its device's power model."""
+        return SAMPLER, self._facts["samplers"][host]
+
+    async def broken(self) -> str:
+        """Wait for the keeper to report a dead relay or agent, or to end."""
+        async for frame in self._keeper.events():
+            return str(frame["what"])
+        return "the keeper of the emulated hosts has ended; its own log is keeper.log"
+
+
+async def _spawn(control: socket.socket, ends: list[socket.socket], hosts_file: Path, folder: Path, run_id: str) -> asyncio.subprocess.Process:
+    descriptors = [control.fileno(), *(end.fileno() for end in ends)]
+    with (folder / "keeper.log").open("ab") as log:
+        return await asyncio.create_subprocess_exec(
+            sys.executable, "-m", "estran.platforms.emulated.keeper", str(control.fileno()), str(hosts_file),
+            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors, start_new_session=True,
+            env={**os.environ, "ESTRAN_RUN": run_id, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
+        )  # fmt: skip
+
+
+async def _give_back(keeper: AgentHost, serving: asyncio.Task[None], process: asyncio.subprocess.Process, folder: Path) -> None:
+    """Let the keeper end; kill it if it does not. Its end takes everything with it."""
+    try:
+        async with asyncio.timeout(EXIT_TIMEOUT):
+            try:
+                await keeper.ask("exit")
+            except EstranError:
+                pass  # it has gone already, which is what was wanted
+            await process.wait()
+    except TimeoutError:
+        process.kill()
+        await process.wait()
+    serving.cancel()
+    (folder / "hosts").unlink(missing_ok=True)
+    log = folder / "keeper.log"
+    if log.stat().st_size == 0:
+        log.unlink()
+
+
+def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limiter: str | None) -> Order:
+    replicas: dict[str, dict[str, int]] = {name: {} for name in plan.hosts}
+    for replica in plan.replicas.values():
+        replicas[replica.host][replica.name] = replica.service.cores
+    return Order(
+        run_id=run_id,
+        hosts=[
+            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name]) for name, host in plan.hosts.items()
+        ],
+        links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],
+        seed=plan.experiment.seed,
+        hosts_file=str(hosts_file),
+        engine=engine,
+        limiter=limiter,
+    )

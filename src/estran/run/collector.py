@@ -1,0 +1,128 @@
+"""What comes in from the hosts while a run goes on: rows into the store, states into the record, failures to the conductor."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Protocol
+
+from estran.errors import EstranError, PlatformError
+from estran.platforms.base import Host
+from estran.run.record import Progress, ServiceFailed
+
+FLUSH_PERIOD = 0.25
+
+
+class Store(Protocol):
+    """Where rows end up."""
+
+    def add(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None: ...
+
+    def flush(self) -> None: ...
+
+
+class Live(Protocol):
+    """Who keeps the newest figures."""
+
+    def update(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None: ...
+
+
+class Collector:
+    """Follows all hosts of a run.
+
+    Rows that were written before the run began carry another origin of the clock; they are kept until the origin is known and
+    then moved to it, so that their times are negative.
+    """
+
+    def __init__(self, replicas: Mapping[str, str], sources: Iterable[str], store: Store, live: Live, progress: Progress) -> None:
+        self.states = dict.fromkeys(replicas, "starting")
+        self.failure: asyncio.Future[EstranError] = asyncio.get_running_loop().create_future()
+        self.all_ready = asyncio.Event()
+        self.sources_ended = asyncio.Event()
+        self._hosts = dict(replicas)
+        self._sources = set(sources)
+        self._store = store
+        self._live = live
+        self._progress = progress
+        self._early: list[tuple[int, str, list[Any]]] = []
+        self._origin_ns: int | None = None
+        self.warnings: list[str] = []
+        self._closing = False
+
+    def begin(self, origin_ns: int) -> None:
+        """The run's origin is known."""
+        self._origin_ns = origin_ns
+        early, self._early = self._early, []
+        for origin, table, rows in early:
+            self._take_rows(origin, table, rows)
+        for replica, state in self.states.items():
+            if state == "ready":
+                self._become(replica, "running")
+
+    def closing(self) -> None:
+        """From now on replicas may end, and agents go."""
+        self._closing = True
+
+    async def follow(self, host: Host) -> None:
+        """Take in all that a host's agent says, until it has gone."""
+        async for frame in host.events():
+            try:
+                self._take(host.name, frame)
+            except EstranError as error:
+                self.fail(error)
+        if not self._closing:
+            self.fail(PlatformError("the host's agent has gone", where=host.name, remedy="see the kernel's log for an out-of-memory kill"))
+
+    async def flush_periodically(self) -> None:
+        """Commit to the store until cancelled."""
+        while True:
+            await asyncio.sleep(FLUSH_PERIOD)
+            try:
+                self._store.flush()
+            except EstranError as error:
+                self.fail(error)
+
+    def fail(self, error: EstranError) -> None:
+        """Tell the conductor that the run has failed; the first failure counts."""
+        if not self.failure.done():
+            self.failure.set_result(error)
+
+    def _take(self, host: str, frame: Mapping[str, Any]) -> None:
+        say = frame["say"]
+        if say == "rows":
+            self._take_rows(frame["origin_ns"], frame["table"], frame["rows"])
+        elif say == "ready":
+            self._become(frame["replica"], "ready" if self._origin_ns is None else "running")
+        elif say == "restarting":
+            self._become(frame["replica"], "restarting")
+            self.warnings.append(f"{frame['replica']} on {host} was restarted after exit status {frame['status']}")
+        elif say == "ended":
+            self._ended(host, frame)
+        elif say == "task-failed":
+            self.fail(PlatformError(f"{frame['task']} failed: {frame['what']}", where=host))
+
+    def _take_rows(self, origin_ns: int, table: str, rows: list[Any]) -> None:
+        if self._origin_ns is None:
+            self._early.append((origin_ns, table, rows))
+            return
+        if origin_ns != self._origin_ns and table != "messages":
+            shift = (origin_ns - self._origin_ns) * 1e-9
+            rows = [(row[0] + shift, *row[1:]) for row in rows]
+        self._store.add(table, rows)
+        self._live.update(table, rows)
+
+    def _ended(self, host: str, frame: Mapping[str, Any]) -> None:
+        replica = frame["replica"]
+        self._become(replica, "failed" if frame["failed"] else "ended")
+        if frame["failed"]:
+            self.fail(ServiceFailed(frame["what"], host=host, replica=replica, remedy=frame["remedy"], tail=list(frame["tail"])))
+        elif replica in self._sources:
+            self._sources.discard(replica)
+            if not self._sources:
+                self.sources_ended.set()
+
+    def _become(self, replica: str, state: str) -> None:
+        self.states[replica] = state
+        self._progress.service(replica, state)
+        if all(now != "starting" for now in self.states.values()):
+            self.all_ready.set()

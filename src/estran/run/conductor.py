@@ -1,0 +1,220 @@
+"""The conductor of one run, from a plan to a complete run folder; whatever happens, everything is given back."""
+
+from __future__ import annotations
+
+import asyncio
+import operator
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from contextlib import AsyncExitStack
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any, TypeVar
+
+from estran.errors import EstranError, PlatformError, VerifyError
+from estran.observe.responses import LiveResponses, compute_responses
+from estran.observe.store import LIVE, Store
+from estran.platforms.base import Host, Platform, Provision, Verification
+from estran.run.collector import Collector
+from estran.run.journal import Journal
+from estran.run.record import Progress, RunRecord, Status, write_json
+from estran.run.wiring import wire
+from estran.runtime.clock import RealClock
+from estran.runtime.launch import Launch
+from estran.spec.model import Until
+from estran.spec.plan import Plan
+
+T = TypeVar("T")
+
+START_MARGIN_NS = 100_000_000
+"""Between telling the hosts to begin and the beginning, so that all have heard of it."""
+STOP_GRACE = 3.0
+LIVE_PERIOD = 0.25
+
+_RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
+    ">=": operator.ge, "<=": operator.le, "==": operator.ge, ">": operator.gt, "<": operator.lt,
+}  # fmt: skip
+"""``samples == 10000`` means: as soon as so many are reached."""
+
+
+@dataclass(slots=True)
+class Conductor:
+    """Conducts one run.
+
+    Parameters
+    ----------
+    components
+        ``module:Class`` of every component service, by service name.
+    folder
+        The run folder; it exists.
+    """
+
+    plan: Plan
+    platform: Platform
+    components: Mapping[str, str]
+    folder: Path
+    run_id: str
+    record: RunRecord
+    progress: Progress
+    verification: Verification = field(default_factory=Verification)
+
+    async def conduct(self) -> Status:
+        """Run the experiment and return how it ended; a failure is in the record, not raised.
+
+        Raises
+        ------
+        asyncio.CancelledError
+            If the run was interrupted; everything has been given back and what was measured is kept.
+        """
+        status: Status = "done"
+        try:
+            with Journal(self.run_id, self.folder) as journal, Store(self.folder / LIVE) as store:
+                journal.write("process", self.run_id)
+                try:
+                    await self._provided(store)
+                finally:
+                    self._finish(store)
+        except EstranError as error:
+            self.record.fail(error)
+            status = "failed"
+        except asyncio.CancelledError:
+            status = "interrupted"
+            raise
+        finally:
+            self.record.end(status)
+        return status
+
+    async def _provided(self, store: Store) -> None:
+        live = LiveResponses()
+        sources = {name for name in self.plan.replicas if not any(channel.consumer == name for channel in self.plan.channels)}
+        replicas = {name: replica.host for name, replica in self.plan.replicas.items() }
+        collector = Collector(replicas, sources & _producers(self.plan), store, live, self.progress)
+        async with AsyncExitStack() as stack:
+            with self.record.phase("provision"):
+                provision = await stack.enter_async_context(self.platform.provide(self.plan, self.folder, self.run_id))
+            async with asyncio.TaskGroup() as following:
+                hosts = provision.hosts
+                follows = [following.create_task(collector.follow(host)) for host in hosts.values()]
+                flushing = following.create_task(collector.flush_periodically())
+                watching = following.create_task(_watch(provision, collector))
+                try:
+                    await _until_failure(self._work(provision, hosts, collector, live), collector)
+                finally:
+                    watching.cancel()
+                    await self._stop(hosts, collector, follows)
+                    flushing.cancel()
+                    self.record.warnings.extend(collector.warnings)
+            with self.record.phase("give back"):
+                await stack.aclose()
+
+    async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
+        with self.record.phase("verify"):
+            await self._verify(provision)
+        with self.record.phase("launch"):
+            await self._launch(provision, hosts, collector)
+        measure = self.plan.experiment.measure
+        origin_ns = time.monotonic_ns() + START_MARGIN_NS
+        clock = RealClock(origin_ns)
+        with self.record.phase("warm up", measure.warmup):
+            collector.begin(origin_ns)
+            async with asyncio.TaskGroup() as group:
+                for host in hosts.values():
+                    group.create_task(host.go(origin_ns))
+            await clock.sleep(measure.warmup - clock.now())
+        with self.record.phase("measure", measure.duration):
+            reached = await self._measure(clock, collector, live)
+            self.record.note(warmup=measure.warmup, duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
+
+    async def _verify(self, provision: Provision) -> None:
+        self.verification = await provision.verify()
+        write_json(self.folder / "network.json", asdict(self.verification))
+        wrong = [measure.complaint for measure in (*self.verification.links, *self.verification.cpus) if not measure.ok]
+        if wrong:
+            raise VerifyError(
+                "the infrastructure is not what was asked: " + "; ".join(filter(None, wrong)),
+                remedy="see `estran doctor` for what this machine can do, or close what else runs on it",
+            )
+
+    async def _launch(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
+        launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, time.monotonic_ns())
+        async with asyncio.TaskGroup() as group:
+            for name, host in hosts.items():
+                group.create_task(host.task(*provision.sampler(name)))
+            for launch in launches:
+                group.create_task(_start(hosts, launch))
+        await collector.all_ready.wait()
+
+    async def _measure(self, clock: RealClock, collector: Collector, live: LiveResponses) -> str:
+        """Wait for the end of the measurement; return what ended it."""
+        measure = self.plan.experiment.measure
+        end = measure.warmup + measure.duration
+        while (left := end - clock.now()) > 0:
+            self.progress.live(live.figures())
+            if measure.until is not None and _holds(measure.until, live):
+                return f"{measure.until.metric} {measure.until.relation} {measure.until.value:g}"
+            try:
+                async with asyncio.timeout(min(left, LIVE_PERIOD)):
+                    await collector.sources_ended.wait()
+                return "all sources ended"
+            except TimeoutError:
+                continue
+        if measure.until is not None:
+            self.record.warnings.append(
+                f"the stop condition {measure.until.metric} {measure.until.relation} {measure.until.value:g} "
+                f"was not reached within {measure.duration:g}s (last seen: {live.get(measure.until.metric)})"
+            )
+        return "duration"
+
+    async def _stop(self, hosts: Mapping[str, Host], collector: Collector, follows: list[asyncio.Task[None]]) -> None:
+        """Stop producers before consumers, so that what is under way arrives; then let the agents go."""
+        with self.record.phase("finalise"):
+            collector.closing()
+            producers = _producers(self.plan) - {channel.consumer for channel in self.plan.channels}
+            for names in (producers, set(self.plan.replicas) - producers):
+                running = [name for name in names if collector.states[name] not in ("ended", "failed")]
+                await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
+            await _together(host.close() for host in hosts.values())
+            await asyncio.wait(follows) if follows else None
+
+    def _finish(self, store: Store) -> None:
+        """Turn what was recorded into files and figures; what is missing is said, not invented."""
+        with self.record.phase("collect"):
+            store.compact(self.folder)
+            self.record.write()
+            write_json(self.folder / "responses.json", compute_responses(self.folder))
+
+
+def _holds(until: Until, live: LiveResponses) -> bool:
+    value = live.get(until.metric)
+    return value is not None and _RELATIONS[until.relation](value, until.value)
+
+
+def _producers(plan: Plan) -> set[str]:
+    return {channel.producer for channel in plan.channels}
+
+
+async def _start(hosts: Mapping[str, Host], launch: Launch) -> None:
+    await hosts[launch.host].start(launch.plain())
+
+
+async def _watch(provision: Provision, collector: Collector) -> None:
+    """Fail the run when the platform itself breaks."""
+    collector.fail(PlatformError(await provision.broken()))
+
+
+async def _until_failure(work: Coroutine[Any, Any, T], collector: Collector) -> T:
+    """Do the work; if a failure comes in meanwhile, abandon it and raise that."""
+    task = asyncio.create_task(work)
+    try:
+        await asyncio.wait({task, collector.failure}, return_when=asyncio.FIRST_COMPLETED)
+        if collector.failure.done():
+            raise collector.failure.result()
+        return await task
+    finally:
+        task.cancel()
+        await asyncio.wait({task})
+
+
+async def _together(calls: Any) -> None:
+    """Make all calls side by side; a host that cannot answer any more does not keep the others from it."""
+    await asyncio.gather(*calls, return_exceptions=True)

@@ -1,0 +1,169 @@
+"""A run's own record, ``run.json``: status, phases with timings, failure. Rewritten whole at every change."""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final, Literal, Protocol
+
+from estran.errors import EstranError, ServiceError
+
+SCHEMA: Final = 1
+
+Status = Literal["running", "done", "failed", "interrupted"]
+
+
+@dataclass(slots=True)
+class Phase:
+    """A phase of a run: when it began, how long it took, how it ended."""
+
+    name: str
+    started: str
+    seconds: float | None = None
+    status: Literal["running", "done", "failed", "interrupted"] = "running"
+
+
+@dataclass(slots=True)
+class Failure:
+    """Where a run failed, why, and what to do."""
+
+    phase: str
+    what: str
+    host: str | None = None
+    service: str | None = None
+    remedy: str | None = None
+    log_tail: list[str] = field(default_factory=list)
+
+
+class ServiceFailed(ServiceError):
+    """A replica ended that should not have; carries the tail of its log."""
+
+    def __init__(self, what: str, *, host: str, replica: str, remedy: str | None, tail: list[str]) -> None:
+        super().__init__(f"{replica} on {host} {what}", remedy=remedy or "read the end of its log")
+        self.host = host
+        self.replica = replica
+        self.tail = tail
+
+
+class Progress(Protocol):
+    """Who is told how a run goes."""
+
+    def phase(self, name: str, expected: float | None) -> None:
+        """A phase begins; ``expected`` seconds if its length is known."""
+        ...
+
+    def service(self, replica: str, state: str) -> None:
+        """A replica's state changed."""
+        ...
+
+    def live(self, figures: dict[str, float]) -> None:
+        """The newest figures of the workload."""
+        ...
+
+
+class RunRecord:
+    """Keeps ``run.json`` true while the run goes on.
+
+    Parameters
+    ----------
+    folder
+        The run folder.
+    facts
+        What is known before the start: id, experiment, platform, seed.
+    """
+
+    def __init__(self, folder: Path, facts: dict[str, Any], progress: Progress) -> None:
+        self.folder = folder
+        self.status: Status = "running"
+        self.phases: list[Phase] = []
+        self.failure: Failure | None = None
+        self.warnings: list[str] = []
+        self._progress = progress
+        self._facts = {"schema": SCHEMA, **facts, "started": _utc_now(), "ended": None}
+        self.write()
+
+    @property
+    def current_phase(self) -> str:
+        """The phase that runs, or the last one that did."""
+        return self.phases[-1].name if self.phases else "start"
+
+    @contextmanager
+    def phase(self, name: str, expected: float | None = None) -> Iterator[None]:
+        """Time a phase; an exception marks it failed."""
+        phase = Phase(name, _utc_now())
+        begun = time.monotonic()
+        self.phases.append(phase)
+        self._progress.phase(name, expected)
+        self.write()
+        try:
+            yield
+        except EstranError:
+            phase.status = "failed"
+            raise
+        except BaseException:
+            phase.status = "interrupted"
+            raise
+        else:
+            phase.status = "done"
+        finally:
+            phase.seconds = round(time.monotonic() - begun, 4)
+
+    def note(self, **facts: Any) -> None:
+        """Add facts to the record."""
+        self._facts.update(facts)
+
+    def fail(self, error: EstranError) -> None:
+        """Record what went wrong; the first failure stays."""
+        if self.failure is not None:
+            return
+        self.status = "failed"
+        failed = next((phase.name for phase in self.phases if phase.status == "failed"), self.current_phase)
+        where = None if error.where is None else str(error.where)
+        if isinstance(error, ServiceFailed):
+            self.failure = Failure(failed, error.what, error.host, error.replica, error.remedy, error.tail)
+        else:
+            self.failure = Failure(failed, error.what, where, None, error.remedy)
+
+    def end(self, status: Status | None = None) -> None:
+        """Close the record with its final status."""
+        if status is not None and self.failure is None:
+            self.status = status
+        self._facts["ended"] = _utc_now()
+        self.write()
+
+    def write(self) -> None:
+        """Write ``run.json`` atomically."""
+        data = {
+            **self._facts,
+            "status": self.status,
+            "phases": [asdict(phase) for phase in self.phases],
+            "failure": asdict(self.failure) if self.failure else None,
+            "warnings": self.warnings,
+        }
+        write_json(self.folder / "run.json", data)
+
+
+def write_json(path: Path, data: Any) -> None:
+    """Write JSON so that a reader sees the old file or the new one, never half of it.
+
+    Raises
+    ------
+    EstranError
+        If the file cannot be written, for want of space or permission.
+    """
+    part = path.with_name(path.name + ".part")
+    try:
+        part.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
+        os.replace(part, path)  # noqa: PTH105 - the same call, and what is meant
+    except OSError as error:
+        raise EstranError(f"cannot write {path.name}: {error.strerror}", where=str(path.parent), remedy="free some space or check permissions") from error
+
+
+def _utc_now() -> str:
+    return datetime.now(UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
