@@ -11,8 +11,9 @@ therefore holds at its far end whatever the jitter does, and queueing appears wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from heapq import heappop, heappush
+from socket import inet_aton
 from typing import Final, Generic, TypeVar
 from zlib import crc32
 
@@ -175,6 +176,12 @@ class Line:
 def lines(links: Mapping[tuple[str, str], LinkSpec], seed: int) -> dict[str, Line]:
     """One line for each directed pair, by ``source>target``."""
     return {f"{a}>{b}": Line(link, generator(seed, a, b)) for (a, b), link in links.items()}
+
+
+def keyed(links: Iterable[tuple[str, str]], addresses: Mapping[str, str], all_lines: Mapping[str, Line]) -> dict[bytes, Line]:
+    """The lines by what identifies a pair in an IPv4 header: its source and target address."""
+    packed = {name: inet_aton(address) for name, address in addresses.items()}
+    return {packed[a] + packed[b]: all_lines[f"{a}>{b}"] for a, b in links}
 
 
 class Schedule(Generic[Item]):

@@ -10,7 +10,7 @@ from __future__ import annotations
 import socket
 import struct
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,8 +20,9 @@ from estran.platforms.emulated.engine import Trial
 from estran.platforms.emulated.namespace import enter
 from estran.platforms.emulated.netlink import attribute
 from estran.platforms.emulated.queue_rule import Hook, message
-from estran.platforms.emulated.relay_core import Line, Schedule, lines, wire_size
+from estran.platforms.emulated.relay_core import Schedule, keyed, lines, wire_size
 from estran.platforms.emulated.relay_process import RelayProcess, relaying
+from estran.platforms.emulated.segments import bounded_segments
 
 if TYPE_CHECKING:
     from estran.platforms.emulated.fabric import Fabric
@@ -38,7 +39,7 @@ _SOL_NETLINK, _NETLINK_NO_ENOBUFS = 270, 5
 _DROP, _ACCEPT = (struct.pack(">I", code) for code in (0, 1))
 
 LIMITS: Final = {
-    "loss": "a super-packet (GSO) is lost as a whole; segmentation offload is off in hosts with lossy or slow links",
+    "loss": "a super-packet (GSO) is lost as a whole; segments per packet are bounded in hosts with lossy or slow links",
     "jitter": "packets never overtake one another, so the delays of packets closer together than the jitter are not independent",
 }
 
@@ -150,12 +151,6 @@ def _find(buffer: bytearray, size: int, wanted: int) -> int:
     raise OSError(f"a queued packet came without attribute {wanted}")
 
 
-def keyed(fabric: Fabric, all_lines: Mapping[str, Line]) -> dict[bytes, Line]:
-    """The lines by the source and target address of an IPv4 header."""
-    address = {name: socket.inet_aton(host.address) for name, host in fabric.hosts.items()}
-    return {address[a] + address[b]: all_lines[f"{a}>{b}"] for a, b in fabric.links}
-
-
 def _echo() -> str:
     """Send one datagram through a queue of the present (throw-away) namespace."""
     schedule: Schedule[bytes] = Schedule({})
@@ -201,11 +196,12 @@ class NfqueueEngine:
             If the kernel has no queue, or no rule to fill it.
         """
         all_lines = lines(fabric.links, self.seed)
+        by_address = keyed(fabric.links, {name: host.address for name, host in fabric.hosts.items()}, all_lines)
         core = fabric.core_fd
 
         def gate() -> QueueGate:
             enter(core)
-            return QueueGate(Schedule(keyed(fabric, all_lines)))
+            return QueueGate(Schedule(by_address))
 
-        with relaying(self.name, gate, all_lines, fabric.links, LIMITS, keep=(core,)) as process:
+        with bounded_segments(fabric), relaying(self.name, gate, all_lines, fabric.links, LIMITS, keep=(core,)) as process:
             yield process

@@ -42,11 +42,12 @@ def trial(attempt: Callable[[], str], limits: Mapping[str, str], remedy: str) ->
             os._exit(0)
     os.close(writing)
     try:
-        answer = _read(reading)
+        works, why = json.loads(read(reading, seconds=_SECONDS) or b'[false, "the trial\'s process died"]')
+    except TimeoutError:
+        works, why = False, f"the trial gave no answer in {_SECONDS:g} s"
     finally:
         os.close(reading)
         _reap(pid)
-    works, why = json.loads(answer) if answer else (False, f"the trial gave no answer in {_SECONDS:g} s")
     return Trial(works, why, dict(limits) if works else {})
 
 
@@ -66,9 +67,18 @@ def _attempt(attempt: Callable[[], str], remedy: str) -> tuple[bool, str]:
         return False, f"{type(error).__name__}: {error}"
 
 
-def _read(reading: int) -> bytes:
-    ready, _, _ = select.select((reading,), (), (), _SECONDS)
-    return os.read(reading, 4096) if ready else b""
+def read(descriptor: int, most: int = 4096, seconds: float = 0.2) -> bytes:
+    """Read once something is there.
+
+    Raises
+    ------
+    TimeoutError
+        If nothing comes.
+    """
+    ready, _, _ = select.select((descriptor,), (), (), seconds)
+    if not ready:
+        raise TimeoutError("nothing came back")
+    return os.read(descriptor, most)
 
 
 def _reap(pid: int) -> None:
