@@ -1,0 +1,38 @@
+# Two commands: `make run` runs the main job, `make test` passes the tests. Both make .venv first.
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: run test lint install install-test apt-extras clean
+
+run: $(VENV)/.installed
+	$(BIN)/estran run examples/visual-inspection/experiment.yaml
+
+test: $(VENV)/.installed-test apt-extras
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+	$(BIN)/pytest
+
+install: $(VENV)/.installed
+install-test: $(VENV)/.installed-test
+
+$(VENV)/bin/pip:
+	$(PYTHON) -m venv $(VENV)
+
+$(VENV)/.installed: $(VENV)/bin/pip pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples]'
+	touch $@
+
+$(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
+	touch $@
+
+# Programs that some tests need; without root those tests are skipped with the reason.
+apt-extras:
+	@sh tests/apt-extras.sh
+
+clean:
+	-$(BIN)/estran clean
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis

@@ -1,0 +1,73 @@
+"""Finding runs and printing what they left."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from estran.errors import RequestError
+
+_STYLES = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
+
+
+def find_run(run: str, out: Path) -> Path:
+    """A run's folder, by its path, its id or the beginning of it, or ``latest``.
+
+    Raises
+    ------
+    RequestError
+        If there is none, or more than one.
+    """
+    if (Path(run) / "run.json").exists():
+        return Path(run)
+    folders = sorted((path.parent for path in out.glob("*/*/run.json")), key=lambda path: path.name)
+    if run == "latest" and folders:
+        return folders[-1]
+    found = [folder for folder in folders if folder.name.startswith(run)]
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise RequestError(f"{len(found)} runs begin with {run!r}", where=str(out), remedy="give more of the id")
+    raise RequestError(f"there is no run {run!r}", where=str(out), remedy="`estran ls` lists them; --out names another folder")
+
+
+def print_runs(runs: Sequence[Any], *, json: bool) -> None:
+    """Print runs, newest first."""
+    import msgspec
+
+    if json:
+        sys.stdout.write(msgspec.json.encode({"runs": runs}).decode() + "\n")
+        return
+    table = Table(box=None, pad_edge=False)
+    for column in ("run", "experiment", "status", "platform", "started", "duration"):
+        table.add_column(column)
+    for run in sorted(runs, key=lambda run: str(run.started), reverse=True):
+        duration = "" if run.duration is None else f"{run.duration:.3g}s"
+        table.add_row(run.id, run.experiment, Text(run.status, style=_STYLES.get(run.status, "")), run.platform, str(run.started)[:19], duration)
+    Console().print(table if runs else Text("no runs yet", style="dim"))
+
+
+def print_logs(folder: Path, service: str | None) -> None:
+    """Print a run's log files, each line led by its replica.
+
+    Raises
+    ------
+    RequestError
+        If no log belongs to the service.
+    """
+    found = [path for path in sorted((folder / "logs").glob("*.log")) if service is None or _belongs(path.stem, service)]
+    if not found and service is not None:
+        raise RequestError(f"there is no log of {service!r}", where=str(folder), remedy="name a service or replica that printed something")
+    for path in found:
+        for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
+            sys.stdout.write(f"{path.stem}: {line}\n" if len(found) > 1 else f"{line}\n")
+
+
+def _belongs(replica: str, service: str) -> bool:
+    return replica == service or replica.rpartition("-")[0] == service

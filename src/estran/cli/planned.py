@@ -1,0 +1,72 @@
+"""A plan on a terminal."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from estran.run.session import Prepared
+from estran.spec.plan import Plan
+from estran.units import show
+
+
+def print_plan(prepared: Prepared) -> None:
+    """Print hosts, links, streams, and what the platform cannot do."""
+    console, plan = Console(), prepared.plan
+    factors = ", ".join(f"{name}={level}" for name, level in plan.experiment.assignment.items())
+    console.print(Text.assemble((plan.experiment.name, "bold"), f"   seed {plan.experiment.seed}   {factors}"))
+    for table in (_hosts(plan), _links(plan), _streams(plan)):
+        if table.row_count:
+            console.print(table)
+    for warning in plan.warnings:
+        console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    for problem in prepared.problems:
+        kind, style = ("cannot be done", "red") if problem.fatal else ("note", "yellow")
+        console.print(Text(f"{kind}: {problem.where}: {problem.what}\n  → {problem.remedy}", style=style), soft_wrap=True)
+
+
+def _hosts(plan: Plan) -> Table:
+    table = Table(title="Hosts", title_justify="left", title_style="bold")
+    for column in ("layer", "hosts", "device", "cores", "memory", "services"):
+        table.add_column(column, justify="right" if column in ("hosts", "cores") else "left")
+    services: dict[str, dict[str, int]] = defaultdict(lambda: defaultdict(int))
+    for replica in plan.replicas.values():
+        services[plan.hosts[replica.host].layer][replica.service.name] += 1
+    for layer in plan.experiment.layers.values():
+        running = ", ".join(f"{name} ×{count}" if count > 1 else name for name, count in services[layer.name].items())
+        device = layer.device
+        cores = f"{device.cores} × {device.speed:g}"
+        table.add_row(layer.name, str(layer.hosts), device.name, cores, show(device.memory, "size"), running or "–")
+    return table
+
+
+def _links(plan: Plan) -> Table:
+    table = Table(title="Links", title_justify="left", title_style="bold")
+    for column in ("from", "to", "delay", "jitter", "rate", "loss"):
+        table.add_column(column, justify="left" if column in ("from", "to") else "right")
+    for rule in plan.experiment.network:
+        link = rule.link
+        arrow = "↔ " if rule.symmetric else "→ "
+        rate = show(link.rate, "rate") if link.rate is not None else "–"
+        table.add_row(
+            rule.source, arrow + rule.target, show(link.delay, "duration"), show(link.jitter, "duration"), rate, show(link.loss, "fraction")
+        )
+    return table
+
+
+def _streams(plan: Plan) -> Table:
+    table = Table(title="Streams", title_justify="left", title_style="bold")
+    for column in ("from", "to", "delivery", "routing", "channels"):
+        table.add_column(column, justify="right" if column == "channels" else "left")
+    for stream in plan.experiment.streams:
+        channels = sum(channel.stream == str(stream.source) and _leads_to(channel.consumer, channel.input, stream) for channel in plan.channels)
+        table.add_row(str(stream.source), ", ".join(map(str, stream.targets)), stream.delivery, stream.routing, str(channels))
+    return table
+
+
+def _leads_to(consumer: str, port: str, stream: object) -> bool:
+    targets = {str(target) for target in getattr(stream, "targets", ())}
+    return f"{consumer.rpartition('-')[0]}.{port}" in targets

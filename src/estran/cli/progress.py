@@ -1,0 +1,121 @@
+"""How a run goes, on a terminal while it goes: phases, services by state, newest figures, time left."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from estran.run.record import Progress
+from estran.run.session import Prepared
+
+OVERHEAD = 6.0
+"""Seconds that everything but the measurement is expected to take, until this run has shown better."""
+
+_COLOURS: Mapping[str, str] = {
+    "starting": "yellow", "ready": "cyan", "running": "green", "restarting": "magenta", "ended": "dim", "failed": "bold red",
+}  # fmt: skip
+_SHOWN = ("accuracy", "latency_p50", "latency_p99", "throughput", "staleness", "samples")
+
+
+class QuietProgress:
+    """Tells nobody."""
+
+    def phase(self, name: str, expected: float | None) -> None: ...
+
+    def service(self, replica: str, state: str) -> None: ...
+
+    def live(self, figures: dict[str, float]) -> None: ...
+
+
+class PlainProgress(QuietProgress):
+    """One line per phase, for logs and pipes."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+
+    def phase(self, name: str, expected: float | None) -> None:
+        suffix = "" if expected is None else f" ({expected:g}s)"
+        self._console.print(f"{name}{suffix} …", highlight=False)
+
+    def service(self, replica: str, state: str) -> None:
+        if state in ("failed", "restarting"):
+            self._console.print(f"  {replica}: {state}", highlight=False)
+
+
+class LiveProgress:
+    """A panel that is redrawn in place."""
+
+    def __init__(self, prepared: Prepared) -> None:
+        measure = prepared.experiment.measure
+        self._title = f"{prepared.experiment.name} on {prepared.platform.name}"
+        self._total = OVERHEAD + measure.warmup + measure.duration
+        self._begun = time.monotonic()
+        self._phases: list[tuple[str, float, float | None]] = []
+        self._services = {name: replica.service.name for name, replica in prepared.plan.replicas.items()}
+        self._states = dict.fromkeys(self._services, "starting")
+        self._figures: dict[str, float] = {}
+
+    def phase(self, name: str, expected: float | None) -> None:
+        self._phases.append((name, time.monotonic(), expected))
+
+    def service(self, replica: str, state: str) -> None:
+        self._states[replica] = state
+
+    def live(self, figures: dict[str, float]) -> None:
+        self._figures = figures
+
+    def __rich__(self) -> RenderableType:
+        elapsed = time.monotonic() - self._begun
+        left = max(self._total - elapsed, 0.0)
+        head = Text.assemble((self._title, "bold"), f"   {elapsed:4.0f}s elapsed, about {left:.0f}s left")
+        return Group(head, self._phase_line(), self._service_table(), self._figure_line())
+
+    def _phase_line(self) -> RenderableType:
+        line = Text()
+        for index, (name, begun, _) in enumerate(self._phases):
+            last = index == len(self._phases) - 1
+            end = time.monotonic() if last else self._phases[index + 1][1]
+            line.append(f"{name} {end - begun:.1f}s", style="bold cyan" if last else "green")
+            line.append("" if last else " · ", style="dim")
+        if self._phases and (expected := self._phases[-1][2]):
+            return Group(line, ProgressBar(total=expected, completed=time.monotonic() - self._phases[-1][1], width=50))
+        return line
+
+    def _service_table(self) -> Table:
+        table = Table.grid(padding=(0, 2))
+        for service in dict.fromkeys(self._services.values()):
+            states = Counter(self._states[name] for name, owner in self._services.items() if owner == service)
+            cells = Text("  ").join(Text(f"{count} {state}", style=_COLOURS.get(state, "")) for state, count in states.items())
+            table.add_row(Text(service, style="bold"), cells)
+        return table
+
+    def _figure_line(self) -> Text:
+        shown = [f"{name} {_figure(name, self._figures[name])}" for name in _SHOWN if name in self._figures]
+        return Text("   ".join(shown), style="dim")
+
+
+def _figure(name: str, value: float) -> str:
+    if name.startswith(("latency", "staleness")):
+        return f"{value * 1e3:.1f}ms"
+    return f"{value:.3g}" if name == "accuracy" else f"{value:,.0f}"
+
+
+@contextmanager
+def progress_on(console: Console, prepared: Prepared, *, quiet: bool) -> Iterator[Progress]:
+    """Show progress as well as the console can: a live panel, lines, or nothing."""
+    if quiet:
+        yield QuietProgress()
+    elif console.is_terminal:
+        progress = LiveProgress(prepared)
+        with Live(progress, console=console, refresh_per_second=8, transient=True):
+            yield progress
+    else:
+        yield PlainProgress(console)

@@ -1,0 +1,161 @@
+"""What this machine can emulate, found by trying: for ``estran doctor``, and for ``plan`` before anything starts."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from typing import Final
+
+import msgspec
+
+from estran.errors import PlatformError
+from estran.platforms.base import Problem
+from estran.spec.model import LinkSpec
+from estran.spec.plan import Plan
+
+TIMEOUT: Final = 30.0
+SURVEY_ID: Final = "survey"
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to do something: whether it works here, why, and what it cannot do."""
+
+    name: str
+    works: bool
+    why: str
+    limits: Mapping[str, str] = field(default_factory=dict)
+    chosen: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """All rungs, best first, and the machine below them."""
+
+    engines: tuple[Rung, ...]
+    limiters: tuple[Rung, ...]
+    notes: tuple[str, ...]
+    cores: int
+    memory: float
+
+    @property
+    def usable(self) -> bool:
+        """Whether anything can be emulated at all."""
+        return any(rung.chosen for rung in self.engines) and any(rung.chosen for rung in self.limiters)
+
+    @property
+    def engine(self) -> Rung | None:
+        """The engine that is chosen."""
+        return next((rung for rung in self.engines if rung.chosen), None)
+
+
+async def survey(engine: str | None = None, limiter: str | None = None) -> Survey:
+    """Try every rung in a process of its own.
+
+    Raises
+    ------
+    PlatformError
+        If the process fails.
+    """
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-m", "estran.platforms.emulated.survey", engine or "", limiter or "",
+        stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE, stderr=asyncio.subprocess.PIPE, start_new_session=True,
+    )  # fmt: skip
+    try:
+        async with asyncio.timeout(TIMEOUT):
+            stdout, stderr = await process.communicate()
+    except TimeoutError as error:
+        process.kill()
+        await process.wait()
+        raise PlatformError(f"trying the emulation engines took more than {TIMEOUT:g}s", remedy="is the machine overloaded?") from error
+    if process.returncode != 0:
+        raise PlatformError(f"trying the emulation engines failed: {stderr.decode(errors='replace').strip()[-400:]}")
+    return msgspec.json.decode(stdout, type=Survey)
+
+
+def problems(plan: Plan, found: Survey) -> list[Problem]:
+    """What of a plan this machine cannot do, or only less well than asked."""
+    return [*_engine_problems(plan, found), *_cpu_problems(plan, found), *_memory_problems(plan, found)]
+
+
+def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
+    if not found.usable:
+        reasons = "; ".join(f"{rung.name}: {rung.why}" for rung in (*found.engines, *found.limiters) if not rung.works)
+        return [Problem(f"nothing can be emulated here ({reasons})", "this machine", "see `estran doctor`")]
+    engine = found.engine
+    assert engine is not None
+    issues = []
+    for topic, limit in engine.limits.items():
+        asked = [f"{link.source} → {link.target}" for link in plan.links if _asks(link.link, topic)]
+        if asked:
+            fatal = topic == "loss"
+            issues.append(Problem(f"{topic} on {engine.name}: {limit}", f"link {asked[0]}", "see `estran doctor`", fatal=fatal))
+    return issues
+
+
+def _asks(link: LinkSpec, topic: str) -> bool:
+    return {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}.get(topic, False)
+
+
+def _cpu_problems(plan: Plan, found: Survey) -> list[Problem]:
+    inhabited = {replica.host for replica in plan.replicas.values()}
+    asked = sum(host.device.cores * host.device.speed for host in plan.hosts.values() if host.name in inhabited)
+    issues = []
+    if asked > found.cores:
+        issues.append(
+            Problem(
+                f"the devices have {asked:.3g} reference cores together, this machine has {found.cores}: "
+                "they cannot all be busy at once, and the run's record says if they were",
+                "emulated devices", "use a larger machine, or fewer hosts, if they must", fatal=False,
+            )
+        )  # fmt: skip
+    for service in plan.experiment.services.values():
+        fast = [plan.hosts[r.host].device for r in plan.replicas.values() if r.service is service]
+        if any(device.speed > 1.0 for device in fast):
+            issues.append(
+                Problem(f"{service.name} runs on a device faster than one core here", service.name, "expect it slower", fatal=False)
+            )
+    return issues
+
+
+def _memory_problems(plan: Plan, found: Survey) -> list[Problem]:
+    return [
+        Problem(f"{host.name} has {host.device.memory:.3g} bytes, this machine {found.memory:.3g}", host.name, "expect less", fatal=False)
+        for host in plan.hosts.values()
+        if host.device.memory > found.memory
+    ][:1]
+
+
+def _look(engine: str | None, limiter: str | None) -> Survey:
+    from estran.platforms.emulated import namespace
+    from estran.platforms.emulated.ladder import try_engines
+    from estran.platforms.emulated.limits import RUNGS, make_limiter
+
+    notes = []
+    limiters = [(name, make_limiter(name, f"{SURVEY_ID}-{os.getpid()}").trial()) for name in RUNGS if limiter in (None, name)]
+    try:
+        privilege = namespace.acquire_privilege()
+        notes.append("as root" if privilege == "root" else "rootless, in a user namespace")
+    except PlatformError as error:
+        notes.append(f"no namespaces: {error.what}" + (f" ({error.remedy})" if error.remedy else ""))
+    engines = [(name, trial) for name, trial in try_engines().items() if engine in (None, name)]
+    return Survey(
+        engines=_rungs(engines),
+        limiters=_rungs(limiters),
+        notes=tuple(notes),
+        cores=len(os.sched_getaffinity(0)),
+        memory=float(os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")),
+    )
+
+
+def _rungs(trials: list[tuple[str, object]]) -> tuple[Rung, ...]:
+    rungs = [msgspec.convert(msgspec.to_builtins(trial) | {"name": name}, Rung) for name, trial in trials]
+    best = next((rung.name for rung in rungs if rung.works), None)
+    return tuple(replace(rung, chosen=True) if rung.name == best else rung for rung in rungs)
+
+
+if __name__ == "__main__":
+    sys.stdout.buffer.write(msgspec.json.encode(_look(sys.argv[1] or None, sys.argv[2] or None)))
