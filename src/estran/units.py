@@ -203,6 +203,8 @@ class Quantity:
             bare["maximum"] = 0
         elif self.dimension == "fraction":
             bare["maximum"] = 1
+        if self.positive:
+            bare["exclusiveMinimum"] = 0
         texts = {
             "type": "string",
             "pattern": pattern(self.dimension),

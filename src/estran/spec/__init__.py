@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+from estran.spec.index import ComponentFacts, ComponentIndex, Fault
+from estran.spec.json_schema import json_schema
 from estran.spec.load import load, load_text
 from estran.spec.resolve import plan
+from estran.spec.settings import settings_schema, validate_settings
 
-__all__ = ["load", "load_text", "plan"]
+__all__ = [
+    "ComponentFacts",
+    "ComponentIndex",
+    "Fault",
+    "json_schema",
+    "load",
+    "load_text",
+    "plan",
+    "settings_schema",
+    "validate_settings",
+]
