@@ -1,0 +1,157 @@
+"""The compiled heart of the multi-layer perceptron. Importing it imports numba, so only learning does so.
+
+All weights live in one flat array: for each layer its matrix, shape (inputs, outputs) row by row, then its biases. A row of
+the matrix is what one input contributes to every output, so an input of zero (a dark pixel, a silent ReLU) is skipped whole,
+forwards and backwards, and every inner loop runs over contiguous memory.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[Any]
+F = TypeVar("F", bound=Callable[..., Any])
+
+# Sums may be reordered into vector lanes; NaN and infinities keep their meaning, for the guard lives on them.
+_FAST = {"reassoc", "contract", "arcp", "nsz"}
+
+
+def _compiled(function: F) -> F:
+    """Compile at the first call of each type; keep the machine code on disk wherever numba finds a writable place.
+
+    numba looks in ``NUMBA_CACHE_DIR`` if set, then beside this file, then in the user's cache folder; where none of them can be
+    written it refuses to decorate at all, which is no reason not to learn.
+    """
+    kernel: Any
+    try:
+        kernel = numba.njit(cache=True, nogil=True, fastmath=_FAST)(function)
+    except RuntimeError as error:
+        if "cannot cache" not in str(error):
+            raise
+        warnings.warn(
+            f"{error}; the learner is compiled anew in every process (set NUMBA_CACHE_DIR to a writable folder)",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+        kernel = numba.njit(nogil=True, fastmath=_FAST)(function)
+    return cast(F, kernel)
+
+
+def _add(scale: Any, source: Array, target: Array) -> None:
+    """``target += scale * source``."""
+    for j in range(target.size):
+        target[j] += scale * source[j]
+
+
+def _dot(a: Array, b: Array) -> Any:
+    total = a[0] * b[0]
+    for j in range(1, a.size):
+        total += a[j] * b[j]
+    return total
+
+
+add: Callable[[Any, Array, Array], None] = _compiled(_add)
+dot: Callable[[Array, Array], Any] = _compiled(_dot)
+
+
+def _answer(params: Array, sizes: Array, acts: Array) -> None:
+    """Fill in the activations of every layer above the inputs; the last one's are scores."""
+    here, weights = 0, 0
+    for layer in range(sizes.size - 1):
+        inputs, outputs = sizes[layer], sizes[layer + 1]
+        above, biases = here + inputs, weights + inputs * outputs
+        target = acts[above : above + outputs]
+        target[:] = params[biases : biases + outputs]
+        for i in range(inputs):
+            value = acts[here + i]
+            if value != 0.0:
+                add(value, params[weights + i * outputs : weights + (i + 1) * outputs], target)
+        if layer < sizes.size - 2:
+            for j in range(outputs):
+                # Written so that a NaN stays one.
+                if target[j] < 0.0:
+                    target[j] = 0.0
+        here, weights = above, biases + outputs
+
+
+def _blame(scores: Array, label: int, delta: Array) -> bool:
+    """Gradient of the cross-entropy by the scores; False where they are not finite."""
+    top = scores[0]
+    for j in range(1, scores.size):
+        top = max(top, scores[j])
+    total = top * 0
+    for j in range(scores.size):
+        delta[j] = np.exp(scores[j] - top)
+        total += delta[j]
+    if not (total >= 1.0 and total <= scores.size):
+        return False
+    for j in range(scores.size):
+        delta[j] /= total
+    delta[label] -= 1
+    return True
+
+
+def _descend(params: Array, sizes: Array, rate: Any, acts: Array, deltas: Array) -> None:
+    """One gradient step, from the last layer to the first; each layer passes its blame down before it moves."""
+    above, weights = acts.size - sizes[-1], params.size
+    for back in range(sizes.size - 1):
+        layer = sizes.size - 2 - back
+        inputs, outputs = sizes[layer], sizes[layer + 1]
+        here, biases = above - inputs, weights - outputs
+        weights = biases - inputs * outputs
+        delta = deltas[above : above + outputs]
+        for i in range(inputs):
+            value = acts[here + i]
+            deltas[here + i] = 0
+            if value != 0.0:
+                row = params[weights + i * outputs : weights + (i + 1) * outputs]
+                if layer > 0:
+                    deltas[here + i] = dot(row, delta)
+                add(-rate * value, delta, row)
+        add(-rate, delta, params[biases : biases + outputs])
+        above = here
+
+
+answer: Callable[[Array, Array, Array], None] = _compiled(_answer)
+blame: Callable[[Array, int, Array], bool] = _compiled(_blame)
+descend: Callable[[Array, Array, Any, Array, Array], None] = _compiled(_descend)
+
+
+def _learn(params: Array, sizes: Array, x: Array, y: Array, rate: Any, acts: Array, deltas: Array) -> int:
+    """Stochastic gradient descent on the cross-entropy, row after row, in place.
+
+    Parameters
+    ----------
+    params
+        All weights, as laid out above; changed.
+    sizes
+        Width of every layer, inputs first, classes last.
+    x, y
+        Rows, shape (n, sizes[0]), of the type of ``params``; labels.
+    rate
+        Learning rate, of the type of ``params``.
+    acts, deltas
+        Working memory, ``sizes.sum()`` each.
+
+    Returns
+    -------
+    int
+        -1, or the row at which the scores stopped being finite.
+    """
+    scores = acts.size - sizes[-1]
+    for row in range(x.shape[0]):
+        acts[: sizes[0]] = x[row]
+        answer(params, sizes, acts)
+        if not blame(acts[scores:], y[row], deltas[scores:]):
+            return row
+        descend(params, sizes, rate, acts, deltas)
+    return -1
+
+
+learn: Callable[[Array, Array, Array, Array, Any, Array, Array], int] = _compiled(_learn)

@@ -1,0 +1,158 @@
+"""Learners by name, as an experiment file writes them: ``mlp``, ``{mlp: {hidden: [64]}}``, ``{"module:Class": {…}}``."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Callable, Mapping
+from importlib.metadata import entry_points
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+
+from estran.learning.learner import Learner
+from estran.learning.mistakes import SettingsError, check_known
+
+Choice: TypeAlias = str | Mapping[str, Mapping[str, Any] | None]
+"""A name, or one name with its settings."""
+
+GROUP: Final = "estran.learners"
+"""Entry points of this group are learners of third parties, by name."""
+
+_BUILT_IN: Final = {"mlp": "estran.learning.mlp:Mlp", "softmax": "estran.learning.softmax:Softmax"}
+_GIVEN: Final = ("features", "classes", "rng")
+
+
+def names() -> list[str]:
+    """Names of all learners that are installed."""
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+
+
+def read(choice: Choice) -> tuple[str, dict[str, Any]]:
+    """Split a choice into name and settings.
+
+    Raises
+    ------
+    SettingsError
+        If it is neither a name nor one name with its settings.
+
+    Examples
+    --------
+    >>> read("mlp"), read({"mlp": {"hidden": [32]}})
+    (('mlp', {}), ('mlp', {'hidden': [32]}))
+    """
+    if isinstance(choice, str):
+        return choice, {}
+    if len(choice) != 1:
+        what = f"a learner is one name with its settings, not {len(choice)}"
+        raise SettingsError(what, where="learner", remedy="like {mlp: {hidden: [64]}}")
+    ((name, settings),) = choice.items()
+    return name, dict(settings or {})
+
+
+def check(choice: Choice) -> None:
+    """Make sure that the learner exists and takes the settings that are given, without making one.
+
+    Raises
+    ------
+    SettingsError
+        Naming the learner, and the argument that it does not have.
+    """
+    name, settings = read(choice)
+    _check_arguments(name, _factory(name), settings)
+
+
+def create(choice: Choice, features: int, classes: int, rng: np.random.Generator) -> Learner:
+    """Make a learner.
+
+    Parameters
+    ----------
+    choice
+        Name of a built-in or installed learner, or ``module:Class`` of a learner, of an estimator with scikit-learn's
+        ``partial_fit``, or of a model with River's ``learn_one`` (or of a function that returns such), with its settings.
+        An estimator also takes ``chunked`` (see `estran.learning.adapters.SklearnLearner`).
+    features, classes
+        Width of a row, and number of classes.
+    rng
+        Source of all its randomness.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner, or it does not take a setting.
+    RequestError
+        If a setting's value is out of range.
+    """
+    name, settings = read(choice)
+    factory = _factory(name)
+    _check_arguments(name, factory, settings)
+    if _is_ours(factory):
+        learner: Learner = factory(features, classes, rng, **settings)
+        return learner
+    from estran.learning.adapters import adapt
+
+    chunked = bool(settings.pop("chunked", False))
+    return adapt(_foreign(name, factory, settings, rng), features, classes, name=name, chunked=chunked)
+
+
+def warm(choice: Choice) -> None:
+    """Let a learner do what must happen once in a process, such as compiling: its class's ``warm()``, if it has one.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner.
+    """
+    prepare = getattr(_factory(read(choice)[0]), "warm", None)
+    if prepare is not None:
+        prepare()
+
+
+def _factory(name: str) -> Callable[..., Any]:
+    if ":" in name:
+        return _imported(name)
+    installed = {point.name: point for point in entry_points(group=GROUP)}
+    check_known(name, {*_BUILT_IN, *installed}, kind="learner", where="learner")
+    return _imported(_BUILT_IN.get(name) or installed[name].value)
+
+
+def _imported(path: str) -> Callable[..., Any]:
+    module, _, attribute = path.partition(":")
+    try:
+        found = getattr(importlib.import_module(module), attribute)
+    except (ImportError, AttributeError) as error:
+        raise SettingsError(
+            f"{path} cannot be imported: {error}",
+            where="learner",
+            remedy="write module:Class of something installed or beside the experiment file"
+            + (", or: pip install 'estran[sklearn,river]'" if module.split(".")[0] in ("sklearn", "river") else ""),
+        ) from error
+    if not callable(found):
+        raise SettingsError(f"{path} is neither a class nor a function", where="learner", remedy="write module:Class")
+    factory: Callable[..., Any] = found
+    return factory
+
+
+def _is_ours(factory: Callable[..., Any]) -> bool:
+    return tuple(inspect.signature(factory).parameters)[: len(_GIVEN)] == _GIVEN
+
+
+def _check_arguments(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(factory).parameters
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
+        return
+    options = [parameter for parameter in parameters if parameter not in _GIVEN] + ([] if _is_ours(factory) else ["chunked"])
+    for argument in settings:
+        check_known(argument, options, kind="setting", where=f"learner {name}")
+
+
+def _foreign(name: str, factory: Callable[..., Any], settings: dict[str, Any], rng: np.random.Generator) -> Any:
+    """A model of another library, its randomness tied to ours where it takes a seed."""
+    parameters = inspect.signature(factory).parameters
+    for seed in ("random_state", "seed"):
+        if seed in parameters and settings.get(seed) is None:
+            settings[seed] = int(rng.integers(2**31))
+    try:
+        return factory(**settings)
+    except (TypeError, ValueError) as error:
+        raise SettingsError(f"{error}", where=f"learner {name}", remedy="look up the settings that it takes") from error

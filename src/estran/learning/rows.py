@@ -1,0 +1,71 @@
+"""What every learner checks before it touches a chunk."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError
+
+
+def checked_rows(x: NDArray[Any], features: int, learner: str) -> Features:
+    """Rows as float64, after making sure that they fit.
+
+    Raises
+    ------
+    LearnerError
+        If the shape is not (n, features).
+    NotFiniteError
+        If a value is NaN or infinite.
+    """
+    rows = np.asarray(x, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != features:
+        raise LearnerError(
+            f"rows of shape {rows.shape} do not fit a learner of {features} features",
+            where=learner,
+            remedy=f"hand in an array of shape (n, {features})",
+        )
+    # One pass without a temporary: a sum is finite exactly when no term is NaN or infinite, unless it overflows.
+    if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
+        row = int(np.argwhere(~np.isfinite(rows))[0, 0])
+        raise NotFiniteError(
+            f"row {row} of {len(rows)} holds a NaN or an infinity",
+            where=learner,
+            remedy="clean the data; nothing of this chunk was learned",
+        )
+    return rows
+
+
+def checked_chunk(x: NDArray[Any], y: NDArray[Any], features: int, classes: int, learner: str) -> tuple[Features, Labels]:
+    """Rows and labels as float64 and int64, after making sure that they fit each other and the learner.
+
+    Raises
+    ------
+    LearnerError
+        If shapes do not fit, or a label is not an integer from 0 to classes - 1.
+    NotFiniteError
+        If a value is NaN or infinite.
+    """
+    rows = checked_rows(x, features, learner)
+    labels = np.asarray(y)
+    if labels.shape != (len(rows),):
+        what = f"{len(rows)} rows came with labels of shape {labels.shape}"
+        raise LearnerError(what, where=learner, remedy="hand in one label a row")
+    if labels.size and labels.dtype.kind not in "iu":
+        raise LearnerError(f"labels are {labels.dtype}, not class indices", where=learner, remedy="hand in integers from 0")
+    if labels.size and (labels.min() < 0 or labels.max() >= classes):
+        raise LearnerError(
+            f"labels run from {labels.min()} to {labels.max()}, but the learner has {classes} classes",
+            where=learner,
+            remedy=f"hand in labels from 0 to {classes - 1}",
+        )
+    return rows, labels.astype(np.int64, copy=False)
+
+
+def softmax(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+    """Class probabilities of rows of scores, shape (n, classes), without overflow."""
+    shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True, initial=-np.inf)
+    odds = np.exp(shifted)
+    return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float64)
