@@ -26,8 +26,9 @@ class Arrivals:
     Attributes
     ----------
     kind
-        ``fixed``: evenly, from a random phase on. ``poisson``: independently. ``bursty``: a two-state Markov-modulated Poisson process. ``diurnal``: a
-        Poisson process whose rate swings like a sine, lowest at the start. ``replay``: as a trace file has it, then the end.
+        ``fixed``: evenly, from a random phase on. ``poisson``: independently. ``bursty``: a two-state Markov-modulated Poisson
+        process. ``diurnal``: a Poisson process whose rate swings like a sine, lowest at the start. ``replay``: as a
+        trace file has it, then the end.
     on, off
         Bursty: mean durations of a burst and of a pause, exponentially distributed.
     quiet

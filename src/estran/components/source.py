@@ -1,0 +1,157 @@
+"""A source of samples: a camera, a sensor, a log that is replayed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import islice
+from typing import ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estran.components.messages import Samples
+from estran.components.rolling import Pace
+from estran.learning import arrivals, datasets, drift, orders
+from estran.learning.learner import Labels
+from estran.learning.mistakes import SettingsError
+from estran.runtime.component import Component
+from estran.runtime.message import Story
+from estran.runtime.ports import Output
+from estran.units import Frequency
+
+TIMER_SLACK = 2e-3
+"""Seconds that a timer may fire late without the sample counting as late."""
+RECORD_EVERY = 0.5
+
+
+@dataclass(frozen=True)
+class SourceSettings:
+    """What a source sends, and when.
+
+    Attributes
+    ----------
+    data
+        A dataset by name (digits, iris, wine, breast-cancer), a file (CSV, TSV, Parquet, NPZ), or `Data` for the details.
+    order
+        ``as-is``, ``shuffled``, ``class-incremental``, or `Order` for the details.
+    rate
+        Samples per second of each replica; as fast as the consumers take them if not given.
+    arrivals
+        ``fixed``, ``poisson``, ``bursty``, ``diurnal``, or `Arrivals` for the details (and for the replay of a trace).
+    batch
+        Rows per message; a message leaves when its last row has arrived.
+    repeat
+        How often the data is passed over; without end if not given.
+    limit
+        Samples after which each replica ends.
+    partition
+        Which rows a replica has: ``iid``, ``by-class``, or ``shared`` for all.
+    drift
+        Concept drifts, in the order in which they are applied.
+    seed
+        Of what all replicas must agree on, which is what a drift does. All else follows the experiment's seed.
+    dtype
+        Of the rows in a message.
+    """
+
+    data: str | datasets.Data = "digits"
+    order: orders.Kind | orders.Order = "shuffled"
+    rate: Frequency | None = None
+    arrivals: arrivals.Kind | arrivals.Arrivals = "fixed"
+    batch: int = 1
+    repeat: int | None = None
+    limit: int | None = None
+    partition: orders.Partition = "iid"
+    drift: tuple[drift.Drift, ...] = ()
+    seed: int = 0
+    dtype: Literal["float32", "float64"] = "float32"
+
+    def __post_init__(self) -> None:
+        datasets.data(self.data)
+        kind = arrivals.arrivals(self.arrivals).kind
+        if kind not in ("fixed", "replay") and self.rate is None:
+            raise SettingsError(f"{kind} arrivals need a rate", where="source", remedy="write rate: 50/s")
+        for name in ("batch", "repeat", "limit"):
+            value = getattr(self, name)
+            if value is not None and value < 1:
+                raise SettingsError(f"{name} is {value}", where="source", remedy="give 1 or more, or leave it out")
+
+
+class Source(Component):
+    """Sends the rows of a dataset as samples, in an order, at a rate, perhaps drifting.
+
+    Times follow an absolute schedule: a source that was held back catches up, and its samples count as created when they were
+    due, so that the wait is not lost from their latency. The metric ``lag`` tells how far behind it is, in seconds.
+    """
+
+    METRICS: ClassVar[tuple[str, ...]] = ("lag",)
+    REQUIRED: ClassVar[tuple[str, ...]] = ("samples",)
+
+    settings: SourceSettings
+    samples: Output[Samples]
+
+    async def setup(self) -> None:
+        """Load the data and take this replica's share of it."""
+        settings = self.settings
+        self._data = datasets.load(settings.data, self.experiment_folder)
+        self._own = orders.partition(self._data.y, settings.partition, self.index, self.replicas)
+        shared = np.random.default_rng(settings.seed)
+        self._concepts = [drift.Concept(one, self._data.x, self._data.classes, shared) for one in settings.drift]
+        self._gaps = arrivals.gaps(arrivals.arrivals(settings.arrivals), settings.rate, self.rng, self.experiment_folder)
+        self._scheduled = settings.rate is not None or arrivals.arrivals(settings.arrivals).kind == "replay"
+        self._lag, self._pace = 0.0, Pace(RECORD_EVERY)
+
+    async def run(self) -> None:
+        """Send until the data, the trace or the limit is exhausted."""
+        due, sent = self.clock.now(), 0
+        arriving = zip(self._gaps, self._rows(), strict=False)
+        while batch := list(islice(arriving, self.settings.batch)):
+            due += sum(gap for gap, _ in batch)
+            await self._wait(due)
+            samples = self._sampled(np.array([row for _, row in batch]), sent)
+            await self.samples.send(samples, parent=self._story(due, sent))
+            sent += len(samples)
+        await self.samples.drain()
+        self.metrics.event("exhausted", f"{sent} samples")
+
+    def _rows(self) -> Iterator[int]:
+        """Row numbers of the dataset, in the order in which they are sent."""
+        if not len(self._own):
+            return iter(())
+        endless = orders.passes(orders.order(self.settings.order), self._data.y[self._own], self.rng)
+        rows = (row for one_pass in islice(endless, self.settings.repeat) for row in self._own[one_pass].tolist())
+        return islice(rows, self.settings.limit)
+
+    async def _wait(self, due: float) -> None:
+        if not self._scheduled:
+            # Nothing to wait for, but others of this process want their turn.
+            await asyncio.sleep(0)
+            return
+        await self.clock.sleep(due - self.clock.now())
+        now = self.clock.now()
+        self._lag = max(self._lag, now - due)
+        if self._pace.due(now):
+            self.metrics.record("lag", self._lag)
+            self._lag = 0.0
+
+    def _story(self, due: float, sent: int) -> Story | None:
+        """When the samples came to be: when they were due, even if they could not leave then."""
+        if not self._scheduled or self.clock.now() - due <= TIMER_SLACK:
+            return None
+        return Story(trace=f"{self.name}:samples:{sent // self.settings.batch}", created=due)
+
+    def _sampled(self, rows: NDArray[np.int64], start: int) -> Samples:
+        x, y = self._data.x[rows], self._data.y[rows]
+        if self._concepts:
+            self._drift(x, y, start)
+        return Samples(x.astype(self.settings.dtype), y, start, self._data.classes)
+
+    def _drift(self, x: NDArray[np.float64], y: Labels, start: int) -> None:
+        now = self.clock.now()
+        for concept in self._concepts:
+            for i in range(len(y)):
+                weight = concept.drift.weight(now, start + i)
+                if weight > 0 and (weight >= 1 or self.rng.random() < weight):
+                    x[i], y[i] = concept.apply(x[i], int(y[i]))
