@@ -93,14 +93,14 @@ class Agent:
         await supervised.stop(grace)
 
     async def _do_task(self, path: str, settings: Mapping[str, Any]) -> None:
-        """Run ``module:function(emit, clock, host, pids, settings)`` beside the services until the agent ends."""
+        """Run ``module:function(emit, clock, settings)`` beside the services until the agent ends."""
         module, _, name = path.partition(":")
         function = getattr(importlib.import_module(module), name)
         self._tasks.append(self._replicas.create_task(self._run_task(path, function, settings), name=path))
 
     async def _run_task(self, path: str, function: Any, settings: Mapping[str, Any]) -> None:
         try:
-            await function(self._emit, self._clock, self.host, self._supervisor.pids, settings)
+            await function(self._emit, self._clock, settings)
         except (EstranError, OSError) as error:
             self._link.write({"say": "task-failed", "task": path, "what": str(error)})
 

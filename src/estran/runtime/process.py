@@ -111,7 +111,8 @@ def _prepare(launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int
 def _close_all_but(kept: set[int]) -> None:
     low = 0
     for fd in [*sorted(kept), os.sysconf("SC_OPEN_MAX")]:
-        os.closerange(low, min(fd, 1 << 20))
+        if low < fd:  # Python 3.11 takes an empty range that ends at 0 for all descriptors
+            os.closerange(low, min(fd, 1 << 20))
         low = fd + 1
 
 
