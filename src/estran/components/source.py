@@ -13,9 +13,12 @@ from numpy.typing import NDArray
 
 from estran.components.messages import Samples
 from estran.components.rolling import Pace
-from estran.learning import arrivals, datasets, drift, orders
+from estran.learning.arrivals import ArrivalKind, Arrivals, arrival_process, gaps
+from estran.learning.datasets import Data, data_choice, load
+from estran.learning.drift import Concept, Drift
 from estran.learning.learner import Labels
 from estran.learning.mistakes import SettingsError
+from estran.learning.orders import Order, OrderKind, Partition, order_choice, partition, passes
 from estran.runtime.component import Component
 from estran.runtime.message import Story
 from estran.runtime.ports import Output
@@ -56,21 +59,21 @@ class SourceSettings:
         Of the rows in a message.
     """
 
-    data: str | datasets.Data = "digits"
-    order: orders.Kind | orders.Order = "shuffled"
+    data: str | Data = "digits"
+    order: OrderKind | Order = "shuffled"
     rate: Frequency | None = None
-    arrivals: arrivals.Kind | arrivals.Arrivals = "fixed"
+    arrivals: ArrivalKind | Arrivals = "fixed"
     batch: int = 1
     repeat: int | None = None
     limit: int | None = None
-    partition: orders.Partition = "iid"
-    drift: tuple[drift.Drift, ...] = ()
+    partition: Partition = "iid"
+    drift: tuple[Drift, ...] = ()
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
 
     def __post_init__(self) -> None:
-        datasets.data(self.data)
-        kind = arrivals.arrivals(self.arrivals).kind
+        data_choice(self.data)
+        kind = arrival_process(self.arrivals).kind
         if kind not in ("fixed", "replay") and self.rate is None:
             raise SettingsError(f"{kind} arrivals need a rate", where="source", remedy="write rate: 50/s")
         for name in ("batch", "repeat", "limit"):
@@ -95,12 +98,12 @@ class Source(Component):
     async def setup(self) -> None:
         """Load the data and take this replica's share of it."""
         settings = self.settings
-        self._data = datasets.load(settings.data, self.experiment_folder)
-        self._own = orders.partition(self._data.y, settings.partition, self.index, self.replicas)
+        self._data = load(settings.data, self.experiment_folder)
+        self._own = partition(self._data.y, settings.partition, self.index, self.replicas)
         shared = np.random.default_rng(settings.seed)
-        self._concepts = [drift.Concept(one, self._data.x, self._data.classes, shared) for one in settings.drift]
-        self._gaps = arrivals.gaps(arrivals.arrivals(settings.arrivals), settings.rate, self.rng, self.experiment_folder)
-        self._scheduled = settings.rate is not None or arrivals.arrivals(settings.arrivals).kind == "replay"
+        self._concepts = [Concept(one, self._data.x, self._data.classes, shared) for one in settings.drift]
+        self._gaps = gaps(arrival_process(settings.arrivals), settings.rate, self.rng, self.experiment_folder)
+        self._scheduled = settings.rate is not None or arrival_process(settings.arrivals).kind == "replay"
         self._lag, self._pace = 0.0, Pace(RECORD_EVERY)
 
     async def run(self) -> None:
@@ -120,7 +123,7 @@ class Source(Component):
         """Row numbers of the dataset, in the order in which they are sent."""
         if not len(self._own):
             return iter(())
-        endless = orders.passes(orders.order(self.settings.order), self._data.y[self._own], self.rng)
+        endless = passes(order_choice(self.settings.order), self._data.y[self._own], self.rng)
         rows = (row for one_pass in islice(endless, self.settings.repeat) for row in self._own[one_pass].tolist())
         return islice(rows, self.settings.limit)
 

@@ -16,7 +16,7 @@ from estran.learning.mistakes import SettingsError, check_known
 from estran.learning.tables import read_columns
 from estran.units import Duration, Fraction
 
-Kind: TypeAlias = Literal["fixed", "poisson", "bursty", "diurnal", "replay"]
+ArrivalKind: TypeAlias = Literal["fixed", "poisson", "bursty", "diurnal", "replay"]
 
 
 @dataclass(frozen=True)
@@ -46,7 +46,7 @@ class Arrivals:
     Lewis, Shedler, *Simulation of nonhomogeneous Poisson processes by thinning*, Naval Research Logistics 26, 1979.
     """
 
-    kind: Kind = "fixed"
+    kind: ArrivalKind = "fixed"
     on: Duration = 1.0
     off: Duration = 1.0
     quiet: Fraction = 0.0
@@ -63,7 +63,7 @@ class Arrivals:
             raise SettingsError("on, period and speed are more than zero", where="arrivals", remedy="give positive ones")
 
 
-def arrivals(choice: Kind | Arrivals) -> Arrivals:
+def arrival_process(choice: ArrivalKind | Arrivals) -> Arrivals:
     """Read a short form.
 
     Raises

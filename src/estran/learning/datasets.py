@@ -96,7 +96,7 @@ class Data:
                 raise SettingsError("label and columns are for files", where="data", remedy="leave them out, or write {file: …}")
 
 
-def data(choice: str | Data) -> Data:
+def data_choice(choice: str | Data) -> Data:
     """Read a short form: a dataset's name, or a file's path.
 
     Raises
@@ -126,7 +126,7 @@ def load(choice: str | Data, folder: str | Path = ".") -> Dataset:
     SettingsError
         If the choice is wrong.
     """
-    wanted = data(choice)
+    wanted = data_choice(choice)
     if wanted.file is not None:
         return _from_file(wanted, Path(folder) / wanted.file)
     assert wanted.name is not None

@@ -13,7 +13,7 @@ from estran.learning.learner import Labels
 from estran.learning.mistakes import SettingsError
 from estran.units import Fraction
 
-Kind: TypeAlias = Literal["as-is", "shuffled", "class-incremental"]
+OrderKind: TypeAlias = Literal["as-is", "shuffled", "class-incremental"]
 Partition: TypeAlias = Literal["iid", "by-class", "shared"]
 Indices: TypeAlias = NDArray[np.int64]
 
@@ -39,7 +39,7 @@ class Order:
         Which class arrives when; None for 0, 1, 2, …
     """
 
-    kind: Kind = "as-is"
+    kind: OrderKind = "as-is"
     mix: Literal["cumulative", "strict"] = "cumulative"
     classes_per_task: int = 1
     task_size: int | None = None
@@ -53,7 +53,7 @@ class Order:
             raise SettingsError("a class arrives once", where="order.classes", remedy="name each class once")
 
 
-def order(choice: Kind | Order) -> Order:
+def order_choice(choice: OrderKind | Order) -> Order:
     """Read a short form."""
     return choice if isinstance(choice, Order) else Order(choice)
 
