@@ -1,0 +1,69 @@
+"""Everything that a report shows of one run, gathered in one pass over its folder."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from estran.report.answers import Accuracy, Publications, Staleness, accuracy, publications, staleness
+from estran.report.folder import RunFolder, read_folder
+from estran.report.services import ServiceRow, services
+from estran.report.stages import Distribution, Leg, distributions, legs
+from estran.report.tables import open_tables
+from estran.report.usage import Energy, Usage, energy, usage
+from estran.report.verdict import Outcome, outcome
+
+if TYPE_CHECKING:
+    import duckdb
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """One run, ready to be written down. ``energy_sources`` says per host how its energy is known."""
+
+    run: RunFolder
+    outcome: Outcome
+    accuracy: Accuracy | None
+    staleness: Staleness | None
+    publications: Publications
+    legs: list[Leg]
+    distributions: list[Distribution]
+    usage: Usage | None
+    energy: list[Energy]
+    energy_sources: dict[str, str]
+    services: list[ServiceRow]
+
+
+def gather(folder: Path) -> Report:
+    """Read a run folder and aggregate its tables.
+
+    Raises
+    ------
+    RequestError
+        If there is no run in ``folder``.
+    DataError
+        If one of its files is damaged.
+    """
+    run = read_folder(folder)
+    with open_tables(folder) as connection:
+        judged, aged = accuracy(connection, run.window), staleness(connection, run.window)
+        spread = distributions(connection, run.window)
+        answering = next((entry for entry in spread if entry.answers), None)
+        return Report(
+            run=run,
+            outcome=outcome(run, judged, answering, aged),
+            accuracy=judged,
+            staleness=aged,
+            publications=publications(connection),
+            legs=legs(connection, run.window),
+            distributions=spread,
+            usage=usage(connection, run.hosts),
+            energy=energy(connection, run.hosts, run.window),
+            energy_sources=_energy_sources(connection),
+            services=services(connection, run),
+        )
+
+
+def _energy_sources(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
+    return dict(connection.execute("SELECT host, last(detail ORDER BY time) FROM events WHERE event = 'energy-source' GROUP BY host").fetchall())

@@ -1,0 +1,130 @@
+"""A run's outcome in words: what came out, against which baselines, how fast and how fresh."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from estran.report.answers import Accuracy, Staleness
+from estran.report.folder import Response, RunFolder
+from estran.report.numbers import interval, plain, quantity
+from estran.report.stages import Distribution
+
+_NAMES = {
+    "accuracy": ("accuracy",),
+    "no_change": ("accuracy_no_change", "no_change_accuracy", "no_change"),
+    "majority": ("accuracy_majority", "majority_accuracy", "majority"),
+    "p50": ("latency_p50", "latency_median"),
+    "p99": ("latency_p99",),
+    "staleness": ("staleness", "staleness_mean", "staleness_p50"),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """A headline figure: its name, value in words and what to read beside it."""
+
+    name: str
+    value: str
+    beside: str
+
+
+def measured(run: RunFolder, what: str) -> Response | None:
+    """The response that holds a headline figure, whatever its exact name."""
+    return next((run.responses[name] for name in _NAMES[what] if name in run.responses and run.responses[name].value is not None), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """Headline values: from the responses, which carry confidence intervals, else from the tables. Fractions and seconds."""
+
+    accuracy: Response | None
+    no_change: float | None
+    majority: float | None
+    p50: Response | None
+    p99: Response | None
+    staleness: Response | None
+
+
+def outcome(run: RunFolder, accuracy: Accuracy | None, latency: Distribution | None, age: Staleness | None) -> Outcome:
+    """Gather the headline values of a run."""
+
+    def held(what: str, value: float | None, unit: str) -> Response | None:
+        known = measured(run, what)
+        return known or (None if value is None else Response(what, value, unit, None, None, None, ""))
+
+    no_change = held("no_change", accuracy.overall_no_change if accuracy else None, "fraction")
+    majority = held("majority", accuracy.overall_majority if accuracy else None, "fraction")
+    return Outcome(
+        held("accuracy", accuracy.overall if accuracy else None, "fraction"),
+        no_change.value if no_change else None,
+        majority.value if majority else None,
+        held("p50", latency.at(0.5) if latency else None, "s"),
+        held("p99", latency.at(0.99) if latency else None, "s"),
+        held("staleness", age.median if age else None, "s"),
+    )
+
+
+def figures(found: Outcome) -> list[Figure]:
+    """The headline figures as tiles."""
+    tiles = []
+    if found.accuracy is not None:
+        tiles.append(Figure("accuracy", _value(found.accuracy), _ci(found.accuracy) or "no interval"))
+        tiles.append(Figure("no-change baseline", quantity(found.no_change, "fraction"), "answers with the last truth"))
+        tiles.append(Figure("majority baseline", quantity(found.majority, "fraction"), "answers with the commonest class"))
+    for name, response in (("median latency", found.p50), ("99th percentile", found.p99), ("model age", found.staleness)):
+        if response is not None:
+            tiles.append(Figure(name, _value(response), _ci(response) or response.note))
+    return tiles
+
+
+def sentences(run: RunFolder, found: Outcome) -> list[str]:
+    """The verdict line, sentence by sentence."""
+    said = [_status(run)]
+    if found.accuracy is not None:
+        said.append(_accuracy(found))
+    if found.p50 is not None and found.p99 is not None:
+        said.append(f"Half of the answers came within {_value(found.p50)}, 99\u202f% within {_value(found.p99)}.")
+    if found.staleness is not None:
+        said.append(f"The answering model was {_value(found.staleness)} old.")
+    return said
+
+
+def _status(run: RunFolder) -> str:
+    seconds = sum(float(phase.get("seconds") or 0.0) for phase in run.run.get("phases") or [])
+    took = f" in {quantity(seconds, 's')}" if seconds else ""
+    measured_for = run.run.get("duration")
+    window = f", {quantity(float(measured_for), 's')} of it measured" if measured_for and run.status == "done" else ""
+    words = {"done": f"Done{took}{window}.", "failed": f"Failed{' after' + took[3:] if took else ''}.", "running": "Still running."}
+    return words.get(run.status, f"{run.status.capitalize()}{' after' + took[3:] if took else ''}.")
+
+
+def _accuracy(found: Outcome) -> str:
+    accuracy = found.accuracy
+    assert accuracy is not None and accuracy.value is not None
+    within = _ci(accuracy)
+    said = f"{_value(accuracy)} of the answers were right{f' ({within})' if within else ''}"
+    against = [
+        _against(accuracy.value, value, name)
+        for value, name in ((found.no_change, "the no-change baseline"), (found.majority, "the majority baseline"))
+        if value is not None
+    ]
+    return f"{said}: {' and '.join(against)}." if against else f"{said}."
+
+
+def _against(value: float, baseline: float, name: str) -> str:
+    points = (value - baseline) * 100
+    shown = quantity(baseline, "fraction")
+    if abs(points) < 0.5:
+        return f"no better than {name} ({shown})"
+    digits = 2 if abs(points) < 10 else 3
+    return f"{plain(abs(points), digits)} points {'above' if points > 0 else 'below'} {name} ({shown})"
+
+
+def _value(response: Response) -> str:
+    return quantity(response.value, response.unit)
+
+
+def _ci(response: Response) -> str:
+    if response.low is None or response.high is None:
+        return ""
+    return f"95\u202f% CI {interval(response.low, response.high, response.unit)}"
