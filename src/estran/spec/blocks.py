@@ -25,7 +25,7 @@ from estran.spec.schema import (
     ServiceEntry,
     StreamEntry,
 )
-from estran.spec.suggest import did_you_mean
+from estran.spec.suggest import closest, did_you_mean
 
 M = TypeVar("M", bound=BaseModel)
 TOP = tuple(field.alias or name for name, field in ExperimentFile.model_fields.items())
@@ -80,11 +80,11 @@ class _Reader:
 
     def top(self) -> None:
         """Unknown and missing keys of the file itself."""
-        for key in self._data:
-            if key not in TOP:
-                self._complaints.add((key,), "unknown key", did_you_mean(key, TOP, kind="key"), at="key")
+        meant = {key: closest(key, TOP) for key in self._data if key not in TOP}
+        for key in meant:
+            self._complaints.add((key,), "unknown key", did_you_mean(key, TOP, kind="key"), at="key")
         for name, described in ExperimentFile.model_fields.items():
-            if described.is_required() and name not in self._data:
+            if described.is_required() and name not in self._data and name not in meant.values():
                 self._complaints.add((), f"the key {name!r} is missing", f"add {name}: ({described.description})")
 
     def scalar(self, key: str) -> Any:

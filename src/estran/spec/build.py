@@ -11,7 +11,7 @@ from estran.spec.blocks import Blocks
 from estran.spec.factors import Missing
 from estran.spec.kinds import Kinds, given, rates
 from estran.spec.marks import Complaints, Path
-from estran.spec.model import Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Stream, Until
+from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Stream, Until
 from estran.spec.schema import NetworkEntry, ServiceEntry, StreamEntry
 from estran.spec.suggest import did_you_mean
 
@@ -31,13 +31,17 @@ class Builder:
         self._kinds.check_own()
         built: dict[str, Layer] = {}
         for name, entry in self._blocks.layers.items():
-            device = self._kinds.device(entry.device)
+            device = self.known_device(("layers", name, "device"), entry.device)
             if device is not None:
                 built[name] = Layer(name, entry.hosts, device)
-            elif entry.device not in self._blocks.declared["devices"] and not isinstance(entry.device, Missing):
-                remedy = did_you_mean(entry.device, self._kinds.device_names(), kind="device")
-                self._complain(("layers", name, "device"), f"{entry.device!r} is no known device", remedy)
         return built
+
+    def known_device(self, path: Path, name: str) -> Device | None:
+        """Return the device of a name; complains if there is none such (of a wrong entry in the file, once and there)."""
+        device = self._kinds.device(name)
+        if device is None and name not in self._blocks.declared["devices"] and not isinstance(name, Missing):
+            self._complain(path, f"{name!r} is no known device", did_you_mean(name, self._kinds.device_names(), kind="device"))
+        return device
 
     def network(self) -> tuple[LinkRule, ...]:
         """Rules in the order of the file; a link with two rates becomes two one-way rules."""
@@ -77,11 +81,15 @@ class Builder:
             if not own:
                 self._complain(path, "says nothing about the link", "add link: with a name, or delay:, jitter:, rate:, loss:")
             return own or None
-        named = self._kinds.link_figures(entry.link)
-        if named is None and entry.link not in self._blocks.declared["links"] and not isinstance(entry.link, Missing):
-            remedy = did_you_mean(entry.link, self._kinds.link_names(), kind="link")
-            self._complain((*path, "link"), f"{entry.link!r} is no known link", remedy)
+        named = self.known_link((*path, "link"), entry.link)
         return None if named is None else {**named, **own}
+
+    def known_link(self, path: Path, name: str) -> Mapping[str, Any] | None:
+        """Return the figures of a link's name; complains as `known_device` does."""
+        figures = self._kinds.link_figures(name)
+        if figures is None and name not in self._blocks.declared["links"] and not isinstance(name, Missing):
+            self._complain(path, f"{name!r} is no known link", did_you_mean(name, self._kinds.link_names(), kind="link"))
+        return figures
 
     def services(self) -> dict[str, Service]:
         """Services, commands split into arguments."""

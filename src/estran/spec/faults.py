@@ -24,25 +24,32 @@ class Finding(NamedTuple):
 
 
 def findings(error: ValidationError, data: Any, shape: Any) -> list[Finding]:
-    """Translate a pydantic error about ``data``, which should have had the type ``shape``; one finding for each place."""
-    found: dict[tuple[Path, bool], Finding] = {}
+    """Translate a pydantic error about ``data``, which should have had the type ``shape``: what is wrong at each place."""
+    found: dict[tuple[Path, str], Finding] = {}
     for detail in error.errors(include_url=False):
         finding = _finding(detail, data, shape)
-        key = (finding.path, finding.on_key)
-        if key not in found:
-            found[key] = finding
-        elif finding.what not in found[key].what and not finding.on_key:
-            found[key] = found[key]._replace(what=f"{found[key].what}, or {finding.what}")
-    return [
-        f
-        for f in found.values()
-        if not any(o.path != f.path and o.path[: len(f.path)] == f.path and _of_union(f) for o in found.values())
-    ]
+        key = (finding.path, finding.what if finding.on_key else "")
+        found[key] = finding if key not in found else _either(found[key], finding)
+    return [one for one in found.values() if not any(_says_more(other, one) for other in found.values())]
 
 
-def _of_union(finding: Finding) -> bool:
-    """Whether a finding only says that a value has not one of several types, so that deeper findings say more."""
-    return finding.what.startswith(("must be text", "must be a list", "must be a map"))
+def _either(one: Finding, other: Finding) -> Finding:
+    """Two members of a union refuse one value: a quantity says best why; otherwise name both."""
+    if one.remedy is not None or other.what in one.what:
+        return one
+    return other if other.remedy is not None else one._replace(what=f"{one.what}, or {other.what.removeprefix('must be ')}")
+
+
+def _says_more(other: Finding, one: Finding) -> bool:
+    """Whether another finding makes one superfluous.
+
+    It lies deeper in the same value (a union, one member of which fits at the top); or it is an unknown key that was meant to be
+    the missing one.
+    """
+    if not one.on_key:
+        return other.path[: len(one.path)] == one.path and (other.path != one.path or other.on_key)
+    missing = one.what.startswith("the key")
+    return missing and other.path[:-1] == one.path and other.remedy == f"did you mean {one.what.split(' ')[2]}?"
 
 
 def _finding(detail: ErrorDetails, data: Any, shape: Any) -> Finding:
@@ -86,6 +93,10 @@ def _plain(kind: str, context: Mapping[str, Any], detail: ErrorDetails) -> str:
         return f"must have at least {context['min_length']} entries" if kind == "too_short" else "must not be empty"
     if kind == "too_long":
         return f"must have at most {context['max_length']} entries, not {context['actual_length']}"
+    if kind == "string_pattern_mismatch":
+        from estran.spec.schema import MEANINGS
+
+        return f"{got} {MEANINGS.get(str(context['pattern']), 'is not of the form ' + str(context['pattern']))}"
     if kind == "value_error":
         return str(context["error"])
     message = detail["msg"]

@@ -44,7 +44,7 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
 
 def _suggest(shape: dict[str, Any], names: list[str]) -> None:
     """Offer names for completion, and admit those that a file defines itself."""
-    described = {key: shape.pop(key) for key in ("description", "default", "title") if key in shape}
+    described: dict[str, Any] = {key: shape.pop(key) for key in ("description", "default", "title") if key in shape}
     plain = {**shape}
     shape.clear()
     shape.update(described, anyOf=[{"enum": names}, plain])
@@ -107,5 +107,5 @@ def _admit_references(shape: Any) -> None:
 def _or_reference(shape: dict[str, Any]) -> dict[str, Any]:
     if not shape or _REFERENCE in shape.get("anyOf", []):
         return shape
-    described = {key: shape[key] for key in ("description", "default", "title") if key in shape}
+    described: dict[str, Any] = {key: shape[key] for key in ("description", "default", "title") if key in shape}
     return {**described, "anyOf": [{key: value for key, value in shape.items() if key not in described}, _REFERENCE]}

@@ -50,15 +50,16 @@ class Marks:
 
     def where(self, path: Path, at: Literal["key", "value"] = "value") -> Where:
         """Position of a part, or of the nearest part around it that has one."""
+        if at == "key" and path in self.keys:
+            return Where(self.file, *self.keys[path])
         for length in range(len(path), -1, -1):
             head = path[:length]
-            if head in self.moved and not (at == "key" and length == len(path)):
+            if head in self.moved:
                 target = self.moved[head]
                 return Where(target) if isinstance(target, str) else self.where(target + path[length:], at)
-            known = (self.keys if at == "key" else self.values).get(head)
+            known = (self.values if at == "value" and length == len(path) else self.keys).get(head)
             if known is not None:
                 return Where(self.file, *known)
-            at = "key"
         return Where(self.file, 1, 1)
 
 
@@ -68,17 +69,19 @@ class Complaints:
 
     marks: Marks
     errors: list[SpecError] = field(default_factory=list)
+    _known: set[tuple[Where, str]] = field(default_factory=set)
 
     def add(self, path: Path, what: str, remedy: str | None = None, *, at: Literal["key", "value"] = "value") -> None:
         """Note what is wrong at a path; the path is named in the text, since a line may hold many."""
-        named = f"{dotted(path)}: {what}" if path else what
-        self.add_at(self.marks.where(path, at), named, remedy)
+        where = self.marks.where(path, at)
+        named = what if not path or where.file == f"--set {dotted(path)}" else f"{dotted(path)}: {what}"
+        self.add_at(where, named, remedy)
 
     def add_at(self, where: Where, what: str, remedy: str | None = None) -> None:
         """Note what is wrong at a known place, once."""
-        error = SpecError(what, where=where, remedy=remedy)
-        if str(error) not in {str(known) for known in self.errors}:
-            self.errors.append(error)
+        if (where, what) not in self._known:
+            self._known.add((where, what))
+            self.errors.append(SpecError(what, where=where, remedy=remedy))
 
     def stop_if_any(self) -> None:
         """Raise everything noted so far, in the order of the file, options last."""

@@ -69,8 +69,12 @@ class References:
             return hosts
         if broken and any(mark in text for mark in "*?["):
             return hosts
-        self._complain(path, f"{text!r} matches no layer or host", did_you_mean(text, known_selectors(self._layers), kind="layer"))
+        self._complain(path, f"{text!r} matches no layer or host", did_you_mean(text, self._selectors(), kind="layer"))
         return hosts
+
+    def _selectors(self) -> list[str]:
+        """Layers that the file names, well formed or not, then hosts."""
+        return list(dict.fromkeys([*sorted(self._declared["layers"]), *known_selectors(self._layers)]))
 
     def ends(self, path: Path, entry: NetworkEntry) -> None:
         """Both selectors of a rule of the network."""
@@ -111,10 +115,11 @@ class References:
         if self._components is None or name is None or isinstance(name, Missing):
             return None
         if service.name not in self._facts:
-            self._facts[service.name] = self._described(("services", service.name, "component"), name)
+            self._facts[service.name] = self.component(("services", service.name, "component"), name)
         return self._facts[service.name]
 
-    def _described(self, path: Path, name: str) -> ComponentFacts | None:
+    def component(self, path: Path, name: str) -> ComponentFacts | None:
+        """Facts of a component by its name; complains if there is none such."""
         if self._components is None:
             return None
         known = list(self._components.names())
@@ -131,15 +136,15 @@ class References:
     def stream(self, index: int, stream: Stream, to_list: bool) -> None:
         """Both ends of a stream."""
         base: Path = ("streams", index)
-        source = self._port((*base, "from"), stream.source, "output")
+        source = self.port((*base, "from"), stream.source, "output")
         for number, target in enumerate(stream.targets):
             path = (*base, "to", number) if to_list else (*base, "to")
-            payload = self._port(path, target, "input")
+            payload = self.port(path, target, "input")
             if source and payload and source != payload:
                 what = f"{target} takes {payload}, but {stream.source} gives {source}"
                 self._complain(path, what, "connect ports of one payload type")
 
-    def _port(self, path: Path, port: Port, side: str) -> str:
+    def port(self, path: Path, port: Port, side: str) -> str:
         """Payload type of a port, or an empty text if it is not known; complains if there is no such port on that side."""
         service = self._services.get(port.service)
         if service is None:

@@ -119,7 +119,8 @@ def _uncovered(experiment: Experiment, bare: Mapping[tuple[str, str], Channel]) 
         ends = source.rpartition("-")[0], target.rpartition("-")[0]
         told.setdefault((min(ends), max(ends)), channel.stream)
     return [
-        f"no network rule covers {a} ↔ {b}, which {stream} crosses: its delay, rate and loss are those of the platform"
+        f"no network rule covers {a} ↔ {b}, which {stream} crosses: its delay, rate and loss "
+        f"are those of the platform; add a rule such as {{between: [{a}, {b}], delay: 10ms}}"
         for (a, b), stream in told.items()
     ]
 

@@ -13,6 +13,15 @@ NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 KIND = r"^[A-Za-z0-9][A-Za-z0-9_-]*$"
 """Names of devices and links."""
 NAME_LENGTH = 48
+EXPERIMENT = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+PORT = r"^[^.\s]+\.[^.\s]+$"
+MEANINGS = {
+    NAME: "cannot be a name here; use letters, digits, - and _, beginning with a letter",
+    KIND: "cannot be a name here; use letters, digits, - and _, beginning with a letter or digit",
+    EXPERIMENT: "cannot name an experiment; use letters, digits, '.', - and _, beginning with a letter or digit",
+    PORT: "is no port; write service.port, such as camera.samples",
+}
+"""What is wrong with a text that a pattern refuses, and what to do."""
 
 Name = Annotated[str, StringConstraints(pattern=NAME, max_length=NAME_LENGTH)]
 Kind = Annotated[str, StringConstraints(pattern=KIND, max_length=NAME_LENGTH)]
@@ -21,7 +30,7 @@ Text = Annotated[str, StringConstraints(min_length=1)]
 Port = Annotated[StrictInt, Field(ge=1, le=65535)]
 Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 LongEnough = Annotated[float, Quantity("duration", positive=True)]
-PortName = Annotated[str, StringConstraints(pattern=r"^[^.\s]+\.[^.\s]+$")]
+PortName = Annotated[str, StringConstraints(pattern=PORT)]
 Scalar = str | StrictInt | float | bool
 
 
@@ -164,7 +173,7 @@ class MeasureEntry(Entry):
 class ExperimentFile(Entry):
     """An experiment: an AI workflow, the hosts that it runs on, and the network between them."""
 
-    experiment: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", max_length=80)] = Field(
+    experiment: Annotated[str, StringConstraints(pattern=EXPERIMENT, max_length=80)] = Field(
         description="Name of the experiment; it also names the folder of its runs."
     )
     title: str = Field(default="", description="One line for people.")
