@@ -94,6 +94,8 @@ class Line:
         What was asked of it.
     rng
         Its own source of randomness, drawn in blocks.
+    lossless
+        Let packets wait as long as they must and lose none: for relays of streams, which may not lose a byte.
 
     Attributes
     ----------
@@ -106,11 +108,12 @@ class Line:
     """
 
     __slots__ = (
-        "_arrived", "_free", "_jitters", "_losses", "_patience", "_per_byte", "_rng", "_until_loss",
+        "_arrived", "_free", "_jitters", "_losses", "_lossless", "_patience", "_per_byte", "_rng", "_until_loss",
         "bytes", "link", "lost", "overflowed", "packets",
     )  # fmt: skip
 
-    def __init__(self, link: LinkSpec, rng: Generator) -> None:
+    def __init__(self, link: LinkSpec, rng: Generator, *, lossless: bool = False) -> None:
+        self._lossless = lossless
         self.link = link
         self.packets = self.bytes = self.lost = self.overflowed = 0
         self._rng = rng
@@ -122,9 +125,9 @@ class Line:
         """Do ``link`` to packets from the next one on; those that are under way keep their departures and their order."""
         self.link = link
         self._per_byte = 8 / link.rate if link.rate else 0.0
-        self._patience = queue_seconds(link)
+        self._patience = math.inf if self._lossless else queue_seconds(link)
         self._losses = self._gaps()
-        self._until_loss = next(self._losses) if link.loss else math.inf
+        self._until_loss = next(self._losses) if link.loss and not self._lossless else math.inf
 
     def depart(self, now: float, size: int, frames: int = 1) -> float | None:
         """Take one packet in.
@@ -173,9 +176,9 @@ class Line:
             yield from self._rng.geometric(self.link.loss, _BLOCK).tolist()
 
 
-def lines(links: Mapping[tuple[str, str], LinkSpec], seed: int) -> dict[str, Line]:
+def lines(links: Mapping[tuple[str, str], LinkSpec], seed: int, *, lossless: bool = False) -> dict[str, Line]:
     """One line for each directed pair, by ``source>target``."""
-    return {f"{a}>{b}": Line(link, generator(seed, a, b)) for (a, b), link in links.items()}
+    return {f"{a}>{b}": Line(link, generator(seed, a, b), lossless=lossless) for (a, b), link in links.items()}
 
 
 def keyed(links: Iterable[tuple[str, str]], addresses: Mapping[str, str], all_lines: Mapping[str, Line]) -> dict[bytes, Line]:

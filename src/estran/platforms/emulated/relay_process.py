@@ -174,6 +174,8 @@ class RelayProcess:
         unknown = [f"{a} → {b}" for a, b in links if (a, b) not in self._names]
         if unknown:
             raise PlatformError(f"no such link: {', '.join(unknown)}", where=f"{self.engine} relay")
+        if "loss" in self.limits and any(link.loss for link in links.values()):
+            raise PlatformError(f"loss {self.limits['loss']}", where=f"{self.engine} relay")
         self._ask({"update": [(a, b, asdict(link)) for (a, b), link in links.items()]})
 
     def facts(self) -> Mapping[str, Any]:

@@ -51,6 +51,14 @@ def trial(attempt: Callable[[], str], limits: Mapping[str, str], remedy: str) ->
     return Trial(works, why, dict(limits) if works else {})
 
 
+def trial_here(attempt: Callable[[], str], limits: Mapping[str, str], remedy: str) -> Trial:
+    """Run an attempt that changes nothing in this very process."""
+    try:
+        return Trial(True, attempt(), dict(limits))
+    except OSError as error:
+        return Trial(False, f"{error.strerror or error}; {remedy}")
+
+
 def _attempt(attempt: Callable[[], str], remedy: str) -> tuple[bool, str]:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
