@@ -35,6 +35,10 @@ class ChannelSpec:
 class Sender(Protocol):
     """The producer's end."""
 
+    async def ready(self) -> None:
+        """Return when the consumer's end has answered; what is sent before waits for it, so this need not be called."""
+        ...
+
     async def send(self, frame: Frame) -> int:
         """Take a frame and return its sequence number (from 0); waits while ``capacity`` frames are unprocessed (acknowledged only)."""
         ...

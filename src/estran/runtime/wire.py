@@ -11,8 +11,10 @@ from __future__ import annotations
 
 import math
 import struct
+from collections.abc import Hashable
 from functools import cache
-from typing import Any, TypeVar
+from types import GenericAlias
+from typing import Any, TypeVar, cast
 
 import msgspec
 import numpy as np
@@ -65,7 +67,7 @@ def encode(payload: object, story: Story) -> Frame:
             raise TypeError(f"an array of dtype {value.dtype} cannot travel in a message")
         meta = _meta_encoder.encode((value.dtype.str, place, value.shape))
         if value.nbytes:
-            place = _append(buffers, memoryview(np.ascontiguousarray(value).reshape(-1)).cast("B"), place)
+            place = _append(buffers, np.ascontiguousarray(value).reshape(-1).view(np.uint8).data, place)
         return msgspec.msgpack.Ext(_ARRAY, meta)
 
     fields = (story.trace, story.created, story.stream, story.origin, story.seq, story.sent, story.version)
@@ -87,21 +89,15 @@ def decode(data: memoryview, kind: type[P]) -> tuple[P, Story]:
         The frame is malformed, or its payload is not a ``kind``.
     """
     try:
-        magic, length = _PREFIX.unpack_from(data)
-        if magic != MAGIC:
-            raise ValueError("it does not start like one")
-        start = _PREFIX.size + length
-        if start > len(data):
-            raise ValueError(f"its header claims {length} bytes, it has {len(data)} in all")
-        arrays = data[start + -start % ALIGNMENT :].toreadonly()
+        header, arrays = _split(data)
 
         def extension(code: int, meta: memoryview) -> object:
             if code != _ARRAY:
-                raise ValueError(f"unknown extension {code}")
+                raise ValueError(f"unknown extension {code}")  # noqa: TRY301 - msgspec calls this, the handler below reports it
             return _array(arrays, *_meta_decoder.decode(meta))
 
-        decoder = msgspec.msgpack.Decoder(_envelope(kind), ext_hook=extension, dec_hook=_only_arrays)
-        fields, payload = decoder.decode(data[_PREFIX.size : start])
+        envelope = _envelope(cast(Hashable, kind))
+        fields, payload = msgspec.msgpack.Decoder(envelope, ext_hook=extension, dec_hook=_only_arrays).decode(header)
     except (ValueError, TypeError, struct.error, msgspec.MsgspecError, RecursionError, OverflowError) as error:
         remedy = "run the same version of the components at both ends of the stream"
         raise TransportError(f"a frame is malformed: {error}", where=kind.__qualname__, remedy=remedy) from error
@@ -111,8 +107,18 @@ def decode(data: memoryview, kind: type[P]) -> tuple[P, Story]:
 
 
 @cache
-def _envelope(kind: type[Any]) -> Any:
-    return tuple[_StoryFields, kind]
+def _envelope(kind: Hashable) -> Any:
+    return GenericAlias(tuple, (_StoryFields, kind))
+
+
+def _split(data: memoryview) -> tuple[memoryview, memoryview]:
+    magic, length = _PREFIX.unpack_from(data)
+    if magic != MAGIC:
+        raise ValueError("it does not start like one")
+    end = _PREFIX.size + length
+    if end > len(data):
+        raise ValueError(f"its header claims {length} bytes, it has {len(data)} in all")
+    return data[_PREFIX.size : end], data[end + -end % ALIGNMENT :].toreadonly()
 
 
 def _append(buffers: list[Buffer], raw: memoryview, place: int) -> int:

@@ -1,0 +1,262 @@
+"""Delivery class *acknowledged*: every frame is processed once and in order, and a slow consumer holds its producer back."""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from struct import pack
+
+from estran.errors import TransportError
+from estran.runtime.clock import Clock
+from estran.runtime.flight import Flight
+from estran.runtime.inbound import ALIGNMENT, Inbound
+from estran.runtime.lane import FORWARD_SIZE, Lane
+from estran.runtime.outbound import Outbound, Segment, chunk
+from estran.runtime.transport import ChannelSpec, Delivered, Frame
+from estran.runtime.waiting import Waiters, closed
+
+CAPACITY_BYTES = 64 << 20
+"""Bytes that may be sent and not yet processed (one frame more than that, whatever its size)."""
+
+_BATCH_BYTES = 60_000
+_MAX_CHUNK = 512 << 10
+_SHARE = 256
+_INITIAL, _FLOOR, _CEILING, _QUEUEING = 256 << 10, 128 << 10, 16 << 20, 0.05
+_PADDING = tuple(bytes(count) for count in range(ALIGNMENT))
+
+
+class AcknowledgedSender:
+    """Gathers small frames while the network is busy, cuts large ones, and waits for the consumer when its window is full."""
+
+    def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
+        self._spec = spec
+        self._loop = asyncio.get_running_loop()
+        self._batch_frames = max(spec.capacity // 8, 1)
+        self._sealed: deque[Segment] = deque()
+        self._packet = bytearray(FORWARD_SIZE)
+        self._sizes: list[int] = []
+        self._next = 0
+        self._open_sizes: deque[int] = deque()
+        self._open_bytes = self._total_bytes = 0
+        self._senders = Waiters()
+        self._drainers = Waiters()
+        self._flush: asyncio.Handle | None = None
+        self._closed = False
+        flight = Flight(_INITIAL, _FLOOR, _CEILING, _QUEUEING)
+        self._outbound = Outbound(
+            lane, clock, epoch, flight,
+            supply=self._supply, replay=_all, settled=self._settled, pressed=self._pressed, resumes=True,
+        )  # fmt: skip
+
+    async def ready(self) -> None:
+        """Return when the consumer's end has answered."""
+        while not self._outbound.met:
+            self._check_open()
+            await self._outbound.connected.wait()
+        self._check_open()
+
+    async def send(self, frame: Frame) -> int:
+        """Take a frame; wait while the window is full."""
+        size = 0
+        for buffer in frame:
+            size += len(buffer)
+        while self._full(size):
+            self._check_open()
+            await self._senders.wait()
+        self._check_open()
+        seq = self._next
+        self._next = seq + 1
+        self._open_sizes.append(size)
+        self._open_bytes += size
+        self._total_bytes += size
+        if size > _BATCH_BYTES:
+            self._add_large(frame, seq)
+        else:
+            self._add_small(frame, size)
+        self._launch()
+        if not self._next % _SHARE:
+            # A producer that never waits must not starve the loop.
+            await asyncio.sleep(0)
+        return seq
+
+    async def drain(self) -> None:
+        """Return when everything sent has been processed."""
+        target = self._next
+        if self._outbound.processed < target:
+            self._outbound.pump()
+            self._outbound.ask()
+        while self._outbound.processed < target:
+            self._check_open()
+            await self._drainers.wait()
+
+    def close(self) -> None:
+        """Stop at once; whoever waits gets a `TransportError`."""
+        self._closed = True
+        if self._flush is not None:
+            self._flush.cancel()
+        self._outbound.close()
+        self._senders.wake()
+        self._drainers.wake()
+
+    def counters(self) -> Mapping[str, int]:
+        """What this end has counted."""
+        return {"frames": self._next, "bytes": self._total_bytes, **self._outbound.stats}
+
+    # -- frames into segments
+
+    def _add_small(self, frame: Frame, size: int) -> None:
+        packet = self._packet
+        if len(self._sizes) >= self._batch_frames or len(packet) + size > FORWARD_SIZE + _BATCH_BYTES:
+            self._seal(self._next - 1)
+            packet = self._packet
+        for buffer in frame:
+            packet += buffer
+        if size % ALIGNMENT:
+            packet += _PADDING[-size % ALIGNMENT]
+        self._sizes.append(size)
+
+    def _add_large(self, frame: Frame, seq: int) -> None:
+        self._seal(seq)
+        # One piece per eighth of the window keeps a slow link responsive and a fast one busy with few calls.
+        size = min(max(int(self._outbound.flight.window) // 8, _BATCH_BYTES), _MAX_CHUNK)
+        self._sealed.extend(chunk(memoryview(b"".join(frame)), seq, size))
+
+    def _seal(self, end: int) -> None:
+        """Close the segment of small frames that ends before sequence number ``end``."""
+        count = len(self._sizes)
+        if count:
+            self._packet += pack(f"<{count}I", *self._sizes)
+            self._sealed.append(Segment(self._packet, end - count, count))
+            self._packet, self._sizes = bytearray(FORWARD_SIZE), []
+
+    def _supply(self) -> Segment | None:
+        if not self._sealed:
+            self._seal(self._next)
+        return self._sealed.popleft() if self._sealed else None
+
+    def _launch(self) -> None:
+        """Send now if the way is free, a segment is full or the window is, else at the end of this turn of the loop."""
+        if self._sealed or self._outbound.idle:
+            self._outbound.pump()
+        elif self._flush is None:
+            self._flush = self._loop.call_soon(self._on_flush)
+
+    def _on_flush(self) -> None:
+        self._flush = None
+        self._outbound.pump()
+
+    # -- the window
+
+    def _full(self, size: int) -> bool:
+        open_frames = self._next - self._outbound.processed
+        return open_frames > 0 and (open_frames >= self._spec.capacity or self._open_bytes + size > CAPACITY_BYTES)
+
+    def _pressed(self) -> bool:
+        if self._drainers:
+            return True
+        open_frames = self._next - self._outbound.processed
+        return 2 * open_frames > self._spec.capacity or 2 * self._open_bytes > CAPACITY_BYTES
+
+    def _settled(self) -> None:
+        sizes = self._open_sizes
+        closed = self._outbound.processed - (self._next - len(sizes))
+        if closed > 0:
+            for _ in range(closed):
+                self._open_bytes -= sizes.popleft()
+            # Wake for an eighth of the window at a time, not for each frame.
+            if self._senders and len(sizes) <= self._spec.capacity - self._batch_frames:
+                self._senders.wake()
+            self._drainers.wake()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise closed(self._spec.key)
+
+
+@dataclass(slots=True)
+class _Incarnation:
+    """Frames of one life of the sender: those below ``done`` are processed, those below ``taken`` are in the consumer's hands."""
+
+    done: int
+    taken: int
+
+
+class AcknowledgedReceiver:
+    """Hands out frames in order and tells the producer when they have been processed."""
+
+    def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
+        self._spec = spec
+        self._loop = asyncio.get_running_loop()
+        self._frames: deque[Delivered] = deque()
+        self._waiters = Waiters()
+        self._lives = deque([_Incarnation(0, 0)])
+        self._told = 0
+        self._share = max(spec.capacity // 8, 1)
+        self._closed = False
+        self._inbound = Inbound(
+            lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=lambda: self._lives[-1].done
+        )
+
+    async def receive(self) -> Delivered:
+        """The next frame; waits for one."""
+        while not self._frames:
+            if self._closed:
+                raise closed(self._spec.key)
+            await self._waiters.wait()
+        return self._frames.popleft()
+
+    def receive_nowait(self) -> Delivered | None:
+        """The next frame if one is there."""
+        return self._frames.popleft() if self._frames else None
+
+    def done(self, seq: int) -> None:
+        """Everything up to and including ``seq`` has been processed."""
+        lives = self._lives
+        # Frames of a former life of the sender are released in their order; nobody waits for their acknowledgement any more.
+        while len(lives) > 1:
+            former = lives[0]
+            if former.done <= seq < former.taken:
+                former.done = seq + 1
+                if former.done == former.taken:
+                    lives.popleft()
+                return
+            lives.popleft()
+        life = lives[0]
+        if seq < life.done:
+            return
+        if seq >= life.taken:
+            remedy = "release frames that were received, by their seq"
+            raise TransportError(f"frame {seq} is released but has not come", where=self._spec.key, remedy=remedy)
+        life.done = seq + 1
+        urgent = life.done - self._told >= self._share
+        if urgent:
+            self._told = life.done
+        self._inbound.progressed(urgent)
+
+    def close(self) -> None:
+        """Stop at once; whoever waits gets a `TransportError`."""
+        self._closed = True
+        self._inbound.close()
+        self._waiters.wake()
+
+    def counters(self) -> Mapping[str, int]:
+        """What this end has counted."""
+        return self._inbound.stats
+
+    def _deliver(self, frames: list[Delivered]) -> None:
+        self._lives[-1].taken = frames[-1].seq + 1
+        self._frames.extend(frames)
+        self._waiters.wake()
+
+    def _renewed(self, first: int) -> None:
+        lives = self._lives
+        if lives[-1].done == lives[-1].taken:
+            lives.pop()
+        lives.append(_Incarnation(first, first))
+        self._told = first
+
+
+def _all(segments: list[Segment]) -> Sequence[Segment]:
+    return segments

@@ -1,0 +1,70 @@
+"""How much may be under way: round-trip estimates, and a window that fills the link without queueing on it."""
+
+from __future__ import annotations
+
+MIN_INTERVAL = 0.02
+MAX_INTERVAL = 0.5
+_FORGET = 10.0
+
+
+class Flight:
+    """Window of bytes in flight, steered by delay: it grows while acknowledgements come back as fast as on an idle link.
+
+    The network below is reliable while a connection lasts, so loss says nothing about congestion; a growing round trip does.
+
+    Parameters
+    ----------
+    initial, floor, ceiling
+        Bytes.
+    queueing
+        Seconds of queueing on the way that are accepted (half the idle round trip is, in any case).
+    """
+
+    def __init__(self, initial: int, floor: int, ceiling: int, queueing: float) -> None:
+        self.window = float(initial)
+        self.round_trip = 0.0
+        self._initial = initial
+        self._floor = floor
+        self._ceiling = ceiling
+        self._queueing = queueing
+        self._variation = 0.0
+        self._latest = 0.0
+        self._least = [float("inf"), float("inf")]
+        self._turn = 0.0
+        self._shrunk = 0.0
+
+    @property
+    def interval(self) -> float:
+        """Seconds without a sign of the peer after which to ask."""
+        if not self.round_trip:
+            return MIN_INTERVAL * 2.5
+        return min(max(self.round_trip + 4 * self._variation + 0.01, MIN_INTERVAL), MAX_INTERVAL)
+
+    def sample(self, round_trip: float, now: float) -> None:
+        """Take one measurement (Jacobson's estimator; the least of the last 10 to 20 s counts as idle)."""
+        round_trip = max(round_trip, 1e-6)
+        if not self.round_trip:
+            self.round_trip, self._variation = round_trip, round_trip / 2
+        else:
+            self._variation += (abs(self.round_trip - round_trip) - self._variation) / 4
+            self.round_trip += (round_trip - self.round_trip) / 8
+        if now - self._turn > _FORGET:
+            self._turn = now
+            self._least = [round_trip, self._least[0]]
+        self._least[0] = min(self._least[0], round_trip)
+        self._latest = round_trip
+
+    def landed(self, size: int, limited: bool, now: float) -> None:
+        """Adapt after ``size`` bytes have arrived; ``limited``: the window has been holding data back."""
+        idle = min(self._least)
+        accepted = self._queueing + idle / 2
+        if self._latest - idle <= accepted:
+            if limited:
+                self.window = min(self.window + size, self._ceiling)
+        elif now - self._shrunk > self._latest:
+            self._shrunk = now
+            self.window = max(self.window * (idle + accepted) / self._latest, self._floor)
+
+    def interrupted(self) -> None:
+        """Start over after an outage."""
+        self.window = float(min(self.window, self._initial))

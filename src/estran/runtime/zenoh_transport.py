@@ -1,0 +1,260 @@
+"""Channels over eclipse-zenoh: one session per process, peers that know each other's endpoints, nothing found by scouting."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import threading
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from estran.errors import TransportError
+from estran.runtime.channels import Channels
+from estran.runtime.clock import Clock
+from estran.runtime.lane import Arrival, Datagram
+from estran.runtime.transport import ChannelSpec, Receiver, Sender
+
+if TYPE_CHECKING:
+    import zenoh
+
+_PREFIX = "estran"
+_BATCHES = 16
+_DIRECT_BYTES = 512 << 10
+"""Bytes in flight of a whole session up to which a put cannot wait: zenoh's queue takes 16 batches of 64 KB before it does."""
+
+_ENGINE = "(rx:(worker_threads:1),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:1))"
+"""zenoh's own threads: the least that work, for there may be hundreds of sessions on a machine."""
+
+LEASE_MS = 2000
+WAIT_BEFORE_CLOSE_US = 500_000
+
+
+def configuration(listen: Sequence[str], connect: Sequence[str]) -> Mapping[str, object]:
+    """The settings, by zenoh's own names, that differ from its defaults."""
+    retry = {"period_init_ms": 200, "period_max_ms": 500, "period_increase_factor": 1.5}
+    tx = "transport/link/tx"
+    return {
+        "mode": "peer",
+        "scouting/multicast/enabled": False,
+        "scouting/gossip/enabled": False,
+        "listen/endpoints": list(listen),
+        "listen/exit_on_failure": True,
+        "connect/endpoints": list(connect),
+        "connect/timeout_ms": -1,
+        "connect/exit_on_failure": False,
+        "connect/retry": retry,
+        "open/return_conditions": {"connect_scouted": False, "declares": False},
+        # Shared memory would bypass emulated links.
+        "transport/shared_memory/enabled": False,
+        "transport/unicast/open_timeout": 2000,
+        "transport/unicast/accept_timeout": 2000,
+        f"{tx}/lease": LEASE_MS,
+        f"{tx}/keep_alive": 4,
+        f"{tx}/queue/size/data": _BATCHES,
+        f"{tx}/queue/congestion_control/block/wait_before_close": WAIT_BEFORE_CLOSE_US,
+    }
+
+
+class ZenohTransport:
+    """A replica's transport; its session is opened on entering the context and closed on leaving it.
+
+    Parameters
+    ----------
+    listen, connect
+        zenoh endpoints, such as ``tcp/10.0.0.7:7450``.
+    clock
+        Dates the frames' arrival.
+    """
+
+    def __init__(self, listen: Sequence[str], connect: Sequence[str], clock: Clock) -> None:
+        self._listen, self._connect, self._clock = tuple(listen), tuple(connect), clock
+        self._session: zenoh.Session | None = None
+        self._channels: Channels | None = None
+        self._traffic = Traffic()
+
+    async def __aenter__(self) -> ZenohTransport:
+        import zenoh
+
+        os.environ.setdefault("ZENOH_RUNTIME", _ENGINE)
+        config = zenoh.Config()
+        for name, value in configuration(self._listen, self._connect).items():
+            config.insert_json5(name, json.dumps(value))
+        try:
+            self._session = await asyncio.to_thread(zenoh.open, config)
+        except zenoh.ZError as error:
+            where = ", ".join(self._listen) or None
+            remedy = "check that nothing else listens there and that the address belongs to this host"
+            raise TransportError(f"no zenoh session: {error}", where=where, remedy=remedy) from error
+        self._channels = Channels(self._clock, int(str(self._session.zid()), 16) % (1 << 64) or 1)
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        session, self._session = self._session, None
+        if self._channels is not None:
+            self._channels.close()
+        if session is not None:
+            await asyncio.to_thread(_close, session)
+
+    async def sender(self, channel: ChannelSpec) -> Sender:
+        """Open the producer's end."""
+        return self._opened().sender(channel, self._lane(channel, "data", "answers"))
+
+    async def receiver(self, channel: ChannelSpec) -> Receiver:
+        """Open the consumer's end."""
+        return self._opened().receiver(channel, self._lane(channel, "answers", "data"))
+
+    def stats(self) -> Mapping[str, Mapping[str, float]]:
+        """Counters per channel."""
+        return {} if self._channels is None else self._channels.stats()
+
+    def _opened(self) -> Channels:
+        if self._session is None or self._channels is None:
+            raise TransportError("the transport is not open", remedy="use it inside `async with`")
+        return self._channels
+
+    def _lane(self, channel: ChannelSpec, out: str, back: str) -> ZenohLane:
+        assert self._session is not None
+        base = f"{_PREFIX}/{channel.key}"
+        try:
+            return ZenohLane(self._session, f"{base}/{out}", f"{base}/{back}", self._clock, self._traffic, answers=out == "answers")
+        except _zenoh_error() as error:
+            raise TransportError(
+                f"zenoh refuses this key: {error}", where=channel.key, remedy="use letters, digits, . - /"
+            ) from error
+
+
+class Traffic:
+    """Bytes in flight over all channels of a session, and the lanes that have a thread at work."""
+
+    def __init__(self) -> None:
+        self.flying = 0
+        self.queued = 0
+
+
+class ZenohLane:
+    """A publisher one way and a subscriber the other.
+
+    A put blocks while zenoh's queue is full, which must not stop the event loop. So as long as little is in flight it is done
+    directly, which is quickest, and else by a thread that this lane owns and starts when it is first needed.
+    """
+
+    def __init__(self, session: zenoh.Session, out: str, back: str, clock: Clock, traffic: Traffic, *, answers: bool) -> None:
+        import zenoh
+
+        self._loop = asyncio.get_running_loop()
+        self._clock = clock
+        self._traffic = traffic
+        self._arrivals: deque[Arrival] = deque()
+        self._scheduled = False
+        self._closed = False
+        self._arrived: Callable[[Sequence[Arrival]], None] | None = None
+        self._room: Callable[[], None] | None = None
+        self._backlog = 0
+        self._queue: queue.SimpleQueue[Datagram | None] | None = None
+        self._thread: threading.Thread | None = None
+        # Answers are cumulative and asked for again, so they may be dropped; they go ahead of data on the same link.
+        if answers:
+            control, priority = zenoh.CongestionControl.DROP, zenoh.Priority.INTERACTIVE_HIGH
+        else:
+            control, priority = zenoh.CongestionControl.BLOCK, zenoh.Priority.DATA
+        self._publisher = session.declare_publisher(out, congestion_control=control, priority=priority)
+        self._put = self._publisher.put
+        self._matching = self._publisher.declare_matching_listener(self._on_matching)
+        self._subscriber: Any = session.declare_subscriber(back, self._on_sample)
+
+    @property
+    def backlog(self) -> int:
+        """Bytes that wait for the thread."""
+        return self._backlog
+
+    def listen(self, arrived: Callable[[Sequence[Arrival]], None], room: Callable[[], None]) -> None:
+        """Have arrivals and hints passed up from now on."""
+        self._arrived, self._room = arrived, room
+        self._loop.call_soon(self._pass_up)
+
+    def flying(self, size: int) -> None:
+        """Count what is in flight over the whole session."""
+        self._traffic.flying += size
+
+    def put(self, datagram: Datagram) -> None:
+        """Publish it, here or on the thread."""
+        if self._closed:
+            return
+        if not self._backlog and not self._traffic.queued and self._traffic.flying <= _DIRECT_BYTES:
+            with suppress(_zenoh_error()):
+                self._put(datagram)
+            return
+        if self._queue is None:
+            self._queue = queue.SimpleQueue()
+            self._thread = threading.Thread(target=self._work, args=(self._queue,), name="estran-put", daemon=True)
+            self._thread.start()
+        self._backlog += len(datagram)
+        self._traffic.queued += 1
+        self._queue.put(datagram)
+
+    def close(self) -> None:
+        """Stop listening, and let the thread end."""
+        self._closed = True
+        self._arrived = self._room = None
+        if self._queue is not None:
+            self._queue.put(None)
+        with suppress(_zenoh_error()):
+            self._subscriber.undeclare()
+            self._matching.undeclare()
+
+    # -- on other threads
+
+    def _work(self, todo: queue.SimpleQueue[Datagram | None]) -> None:
+        while (datagram := todo.get()) is not None and not self._closed:
+            with suppress(_zenoh_error()):
+                self._put(datagram)
+            self._tell(self._taken, len(datagram))
+
+    def _on_sample(self, sample: zenoh.Sample) -> None:
+        self._arrivals.append((sample.payload.to_bytes(), self._clock.now()))
+        if not self._scheduled:
+            self._scheduled = True
+            self._tell(self._pass_up)
+
+    def _on_matching(self, status: zenoh.MatchingStatus) -> None:
+        if status.matching:
+            self._tell(self._hint)
+
+    def _tell(self, callback: Callable[..., None], *args: object) -> None:
+        # The loop may have been closed by now; nobody is there to be told then.
+        with suppress(RuntimeError):
+            self._loop.call_soon_threadsafe(callback, *args)
+
+    # -- on the loop
+
+    def _pass_up(self) -> None:
+        self._scheduled = False
+        batch = []
+        while self._arrivals:
+            batch.append(self._arrivals.popleft())
+        if batch and self._arrived is not None:
+            self._arrived(batch)
+
+    def _taken(self, size: int) -> None:
+        self._backlog -= size
+        self._traffic.queued -= 1
+        self._hint()
+
+    def _hint(self) -> None:
+        if self._room is not None:
+            self._room()
+
+
+def _zenoh_error() -> type[Exception]:
+    import zenoh
+
+    kind: type[Exception] = zenoh.ZError
+    return kind
+
+
+def _close(session: zenoh.Session) -> None:
+    session.close()
