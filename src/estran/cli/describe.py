@@ -48,7 +48,7 @@ def check(file: str, /, *, set_: SetOption = None) -> None:
     set_
         `path=value`: choose a factor's level, or change a place in the document. Repeatable.
     """
-    from estran.run.session import read_experiment
+    from estran.run.prepare import read_experiment
     from estran.spec.resolve import plan as make_plan
 
     experiment, _ = read_experiment(file, overrides=set_ or ())
@@ -74,7 +74,7 @@ def plan(file: str, /, *, on: OnOption = "emulate", set_: SetOption = None, json
     from dataclasses import asdict
 
     from estran.cli.planned import print_plan
-    from estran.run.session import plain_plan, prepare
+    from estran.run.prepare import plain_plan, prepare
 
     prepared = prepare(file, overrides=set_ or (), on=on)
     if json:

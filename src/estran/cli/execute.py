@@ -40,7 +40,8 @@ def run(
     from estran.cli.progress import progress_on
     from estran.report.page import write_report
     from estran.report.table import print_summary
-    from estran.run.session import execute, prepare
+    from estran.run.prepare import prepare
+    from estran.run.session import execute
 
     console = Console(stderr=True)
     prepared = prepare(file, overrides=set_ or (), seed=seed, on=on)

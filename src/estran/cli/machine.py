@@ -32,7 +32,7 @@ def doctor(*, json: JsonOption = False) -> int:
 
 def clean() -> int:
     """Remove what a killed run left behind: processes, control groups, unfinished stores."""
-    from estran.run.session import clean_leftovers
+    from estran.run.cleaning import clean_leftovers
 
     done = clean_leftovers()
     for line in done:

@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estran.run.session import Prepared
+from estran.run.prepare import Prepared
 from estran.spec.plan import Plan
 from estran.units import show
 

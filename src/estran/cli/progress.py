@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from estran.run.record import Progress
-from estran.run.session import Prepared
+from estran.run.prepare import Prepared
 
 OVERHEAD = 6.0
 """Seconds that everything but the measurement is expected to take, until this run has shown better."""

@@ -1,0 +1,133 @@
+"""An emulated infrastructure put together inside the keeper: fabric, engine and limits, with their probes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+from dataclasses import asdict
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Final, Self
+
+from estran.platforms.base import CpuMeasure, Verification
+from estran.platforms.emulated import namespace
+from estran.platforms.emulated.engine import Running
+from estran.platforms.emulated.ladder import Choice, choose
+from estran.platforms.emulated.limits import HostGroup, Limiter, ServiceGroup, choose_limiter
+from estran.platforms.emulated.order import HostOrder, Order
+from estran.platforms.emulated.probe import probe
+from estran.platforms.emulated.shares import verify_shares
+
+PROBE_BUDGET: Final = 1.2
+SHARE_SECONDS: Final = 0.3
+
+
+class Assembly:
+    """Everything that one order needs, for as long as the context lasts."""
+
+    def __init__(self, order: Order, notes: list[str]) -> None:
+        self._order = order
+        self._notes = notes
+        self._resources = ExitStack()
+        self._groups: dict[str, HostGroup] = {}
+        self._enclosures: dict[str, dict[str, ServiceGroup]] = {}
+
+    def __enter__(self) -> Self:
+        with ExitStack() as resources:
+            self._limit(resources)
+            self._choice: Choice = choose(self._order.engine)
+            links = {(link.source, link.target): link.link for link in self._order.links}
+            self.fabric = resources.enter_context(self._choice.fabric([host.name for host in self._order.hosts], links, self._order.ports))
+            self._running: Running = resources.enter_context(self._choice.engine.start(self.fabric))
+            self._resources = resources.pop_all()
+        self._write_hosts()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._resources.close()
+
+    def _limit(self, resources: ExitStack) -> None:
+        limiter, self._trials = choose_limiter(self._order.run_id, self._order.limiter)
+        self._limiter: Limiter = resources.enter_context(limiter)
+        for host in self._order.hosts:
+            if host.replicas:
+                self._enclosures[host.name] = self._limit_host(host)
+
+    def _limit_host(self, host: HostOrder) -> dict[str, ServiceGroup]:
+        """A single thread on a slow device of four cores runs at the speed of one of them, not of four."""
+        device = host.device
+        group = self._groups[host.name] = self._limiter.host(host.name, device.cores * device.speed, int(device.memory))
+        self._notes.extend(group.notes)
+        return {name: group.service(name, min(cores, device.cores) * device.speed) for name, cores in host.replicas.items()}
+
+    def _write_hosts(self) -> None:
+        """Names of hosts resolve on all of them, where addresses are the same for all."""
+        if self.fabric.core_fd is None:
+            return
+        lines = [f"{self.fabric.address(host.name, host.name)}\t{host.name}\n" for host in self._order.hosts]
+        with Path(self._order.hosts_file).open("a", encoding="utf-8") as file:
+            file.writelines(lines)
+
+    def enter(self, host: str) -> None:
+        """Move the calling process onto a host, for good."""
+        descriptor = self.fabric.hosts[host].namespace_fd
+        if descriptor is not None:
+            namespace.enter(descriptor)
+
+    def enclosures(self, host: str) -> Mapping[str, ServiceGroup]:
+        """The limits of a host's replicas."""
+        return self._enclosures[host]
+
+    def own_pids(self) -> set[int]:
+        """Children that others here wait for: the relay."""
+        return {self._running.pid} if self._running.pid is not None else set()
+
+    def step(self) -> str | None:
+        """Correct CPU caps; return what has broken, or None."""
+        self._limiter.step()
+        if not self._running.alive():
+            return f"the relay that delays packets ({self._choice.engine.name}) has ended"
+        killed = [f"{name} ({group.memory or 0:.3g} bytes)" for name, group in self._groups.items() if group.oom_kills()]
+        return f"the memory limit of {', '.join(killed)} killed a process" if killed else None
+
+    def verify(self) -> Verification:
+        """Probe every distinct link, then the CPU share of every distinct device."""
+        links = probe(self.fabric, self.fabric.links, self._kinds(), budget_s=PROBE_BUDGET)
+        return Verification(tuple(links), tuple(self._verify_shares()), {"engine": dict(self._running.facts())})
+
+    def _kinds(self) -> Mapping[str, str]:
+        """The layer of each host: links between the same layers with the same figures are of one kind."""
+        return {host.name: host.layer for host in self._order.hosts}
+
+    def _verify_shares(self) -> list[CpuMeasure]:
+        distinct: dict[tuple[float, float], str] = {}
+        for host in self._order.hosts:
+            if host.name in self._groups:
+                distinct.setdefault((host.device.cores, host.device.speed), host.name)
+        speeds = {host.name: host.device.speed for host in self._order.hosts}
+        return verify_shares([(self._groups[name], speeds[name]) for name in distinct.values()], SHARE_SECONDS)
+
+    def facts(self) -> Mapping[str, Any]:
+        """What the conductor must know, and what goes into the run's record."""
+        hosts = [host.name for host in self._order.hosts]
+        if self.fabric.core_fd is None:
+            addresses = {f"{a}>{b}": self.fabric.address(a, b) for a in hosts for b in hosts}
+        else:
+            addresses = {name: self.fabric.address(name, name) for name in hosts}
+        return {
+            "addresses": addresses,
+            "samplers": {host.name: self._sampler(host) for host in self._order.hosts if host.replicas},
+            "record": {
+                "fabric": dict(self.fabric.facts()),
+                "engine_ladder": {name: asdict(trial) for name, trial in self._choice.trials.items()},
+                "limiter": self._limiter.name,
+                "limiter_ladder": {name: asdict(trial) for name, trial in self._trials.items()},
+                "notes": list(dict.fromkeys(self._notes)),
+            },
+        }
+
+    def _sampler(self, host: HostOrder) -> Mapping[str, Any]:
+        device = host.device
+        folders = getattr(self._groups[host.name], "folders", ())
+        power = {"device": device.name, "idle": device.idle_power, "busy": device.busy_power, "capacity": device.cores * device.speed}
+        return {"host": host.name, "cgroups": [str(folder) for folder in folders], "network": self.fabric.core_fd is not None, "power": power}

@@ -1,0 +1,19 @@
+"""What a killed emulated run may leave: its control groups. Namespaces vanish by themselves, processes are found by the journal."""
+
+from __future__ import annotations
+
+from estran.platforms.emulated.cgroup import leftovers, remove_tree
+
+
+def remove_groups(run_id: str) -> int:
+    """Remove the control groups of a run whose conductor is gone, with any process in them; return how many there were.
+
+    Raises
+    ------
+    PlatformError
+        If a group cannot be removed.
+    """
+    left = [path for path in leftovers() if path.name.partition("@")[0] == run_id]
+    for path in left:
+        remove_tree(path)
+    return len(left)

@@ -1,0 +1,42 @@
+"""Cleaning up after killed runs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from estran.errors import EstranError
+from estran.observe.store import recover
+from estran.platforms.emulated.leftovers import remove_groups
+from estran.run.journal import end_processes, leftovers
+from estran.run.record import write_json
+
+
+def clean_leftovers() -> list[str]:
+    """Remove what killed runs left: processes, control groups, unfinished stores; return what was done, in words."""
+    done = []
+    for left in leftovers():
+        killed = end_processes(left.run_id)
+        groups = remove_groups(left.run_id)
+        try:
+            recovered = left.folder.exists() and recover(left.folder)
+            _mark_killed(left.folder)
+        except EstranError as error:
+            done.append(f"{left.run_id}: {error}")
+            continue
+        left.path.unlink()
+        done.append(f"{left.run_id}: {killed} processes, {groups} control groups" + (", records recovered" if recovered else ""))
+    return done
+
+
+def _mark_killed(folder: Path) -> None:
+    path = folder / "run.json"
+    if not path.exists():
+        return
+    data = json.loads(path.read_text(encoding="utf-8"))
+    if data["status"] == "running":
+        phase = data["phases"][-1]["name"] if data["phases"] else "start"
+        what = "the conductor was killed"
+        data["status"] = "failed"
+        data["failure"] = {"phase": phase, "what": what, "host": None, "service": None, "remedy": "run it again", "log_tail": []}
+        write_json(path, data)

@@ -1,0 +1,101 @@
+"""What comes before a run: load the description, plan it, find the platform, ask what it cannot do."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Any
+
+from estran.components.index import Components
+from estran.errors import RequestError
+from estran.platforms.base import Platform, Problem
+from estran.spec import load
+from estran.spec.model import Experiment
+from estran.spec.plan import Plan
+from estran.spec.resolve import plan as make_plan
+
+PLATFORM_GROUP = "estran.platforms"
+
+
+@dataclass(frozen=True, slots=True)
+class Prepared:
+    """A run that has been asked for and checked, and not yet started."""
+
+    experiment: Experiment
+    plan: Plan
+    platform: Platform
+    components: Mapping[str, str]
+    problems: tuple[Problem, ...]
+
+
+def open_platform(name: str) -> Platform:
+    """Find a platform by the name given to ``--on``.
+
+    Raises
+    ------
+    RequestError
+        If there is none of that name.
+    """
+    found = {entry.name: entry for entry in entry_points(group=PLATFORM_GROUP)}
+    if name not in found:
+        raise RequestError(
+            f"there is no platform {name!r} in this version", where="--on", remedy=f"choose one of {', '.join(sorted(found))}"
+        )
+    platform: Platform = found[name].load()()
+    return platform
+
+
+def prepare(file: str, *, overrides: Sequence[str] = (), seed: int | None = None, on: str = "emulate") -> Prepared:
+    """Load an experiment, plan it, and ask the platform what it cannot do of it.
+
+    Raises
+    ------
+    SpecErrors
+        All that is wrong with the file.
+    RequestError
+        If the file or the platform does not exist.
+    """
+    platform = open_platform(on)
+    experiment, index = read_experiment(file, overrides=overrides, seed=seed)
+    plan = make_plan(experiment)
+    components = {
+        service.name: index.path(service.component) for service in experiment.services.values() if service.component is not None
+    }
+    problems = asyncio.run(platform.check(plan))
+    return Prepared(experiment, plan, platform, components, tuple(problems))
+
+
+def read_experiment(file: str, *, overrides: Sequence[str] = (), seed: int | None = None) -> tuple[Experiment, Components]:
+    """Load an experiment file with everything that is known of components."""
+    path = Path(file)
+    if path.is_dir():
+        path = path / "experiment.yaml"
+    if not path.exists():
+        raise RequestError("no such file", where=file, remedy="`estran init` writes a ready-to-run experiment")
+    index = Components(path.resolve().parent)
+    chosen = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
+    return load(path, overrides=chosen, components=index), index
+
+
+def plain_plan(plan: Plan) -> dict[str, Any]:
+    """A plan as JSON: hosts, replicas, channels, links and warnings."""
+    return {
+        "experiment": plan.experiment.name,
+        "seed": plan.experiment.seed,
+        "assignment": dict(plan.experiment.assignment),
+        "measure": asdict(plan.experiment.measure),
+        "hosts": [asdict(host) for host in plan.hosts.values()],
+        "replicas": [
+            {
+                "name": replica.name, "service": replica.service.name, "index": replica.index, "host": replica.host,
+                "component": replica.service.component, "command": replica.service.command, "settings": dict(replica.service.settings),
+            }
+            for replica in plan.replicas.values()
+        ],
+        "channels": [asdict(channel) for channel in plan.channels],
+        "links": [{"source": link.source, "target": link.target, **asdict(link.link)} for link in plan.links],
+        "warnings": list(plan.warnings),
+    }  # fmt: skip
