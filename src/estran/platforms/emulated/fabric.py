@@ -11,7 +11,7 @@ import errno
 import ipaddress
 import os
 import resource
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +25,9 @@ from estran.spec.model import LinkSpec
 MTU: Final = 1500
 INTERFACE: Final = "eth0"
 MOST_HOSTS: Final = 65_000
+SLOW: Final = 50e6
+"""Bits per second up to which each packet is one frame: bundles would leave in bursts that such a link never shows."""
+
 
 _GATEWAY: Final = "169.254.1.1"  # link-local: it can clash with no host's address, and nothing needs to own it
 _CORE_MAC: Final = netlink.mac("02:00:5e:00:00:01")
@@ -32,13 +35,15 @@ _CORE_MAC: Final = netlink.mac("02:00:5e:00:00:01")
 # with equal numbers the kernel takes an end for a card and may wait a second before it believes that its carrier is there.
 _HOST_INDEX: Final = 900
 _CORE_INDEX: Final = 1000
+_MOST_SEGMENTS: Final = 65535
 _QUEUE_LENGTH: Final = 1000
 _LOOPBACK: Final = 1
 _TOGETHER: Final = 200  # hosts built side by side: each needs a socket of its own meanwhile
 _SPARE_DESCRIPTORS: Final = _TOGETHER + 64
 _CONGESTION: Final = ("cubic", "reno")
 
-_QUIET: Final = {"ipv6/conf/all/disable_ipv6": "1", "ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0"}
+_NO_IPV6: Final = "ipv6/conf/all/disable_ipv6"
+_QUIET: Final = {"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,19 +112,25 @@ class Fabric:
         congestion: str | None = None,
     ) -> None:
         self._addresses = dict(zip(hosts, _addresses(len(hosts), subnet), strict=True))
-        self.links: Mapping[tuple[str, str], LinkSpec] = MappingProxyType(dict(links))
+        self._links = dict(links)
         self.hosts: Mapping[str, HostNet] = MappingProxyType({})
         self._asked = congestion
         self._congestion: str | None = None
+        self._sysctls: dict[str, str] = {}
         self._resources: ExitStack | None = None
         self._core_fd = -1
         self._check(hosts)
+
+    @property
+    def links(self) -> Mapping[tuple[str, str], LinkSpec]:
+        """What is asked of each direction of each link now."""
+        return MappingProxyType(self._links)
 
     def _check(self, hosts: Sequence[str]) -> None:
         if len(self._addresses) != len(hosts):
             repeated = sorted({name for name in hosts if list(hosts).count(name) > 1})
             raise PlatformError(f"host names repeat: {', '.join(repeated)}", where="fabric", remedy="give each host its own name")
-        for source, target in self.links:
+        for source, target in self._links:
             if source not in self._addresses or target not in self._addresses or source == target:
                 raise PlatformError(
                     f"no link can lead from {source!r} to {target!r}", where="fabric", remedy="link two known hosts"
@@ -138,6 +149,25 @@ class Fabric:
         if target not in self._addresses:
             raise PlatformError(f"there is no host {target!r}", where="fabric")
         return self._addresses[target]
+
+    def change(self, links: Mapping[tuple[str, str], LinkSpec]) -> None:
+        """Note what is asked of some links from now on; for engines, whose `update` calls it first.
+
+        Raises
+        ------
+        PlatformError
+            If a link is none of the fabric's, or the kernel refuses; then nothing is noted.
+        """
+        for source, target in links:
+            if (source, target) not in self._links:
+                raise PlatformError(f"there is no link from {source!r} to {target!r} to change", where="fabric")
+        changed = self._links | dict(links)
+        for source in {source for source, _ in links} if self._resources is not None else ():
+            before, after = (segments(_leaving(source, state)) for state in (self._links, changed))
+            if before != after:
+                with namespace.entered(self.hosts[source].namespace_fd), netlink.Netlink() as own:
+                    own.send([netlink.segments_per_packet(self.hosts[source].interface_index, after)])
+        self._links = changed
 
     def facts(self) -> Mapping[str, Any]:
         """What goes into the run's record."""
@@ -179,8 +209,11 @@ class Fabric:
         hosts: dict[str, HostNet] = {}
         with namespace.returning():
             core_fd = _hold(resources, namespace.create())
-            namespace.set_sysctls(_QUIET | {"ipv4/ip_forward": "1"})
             self._congestion = _pin_congestion(self._asked)
+            self._sysctls = _QUIET | {"ipv4/tcp_congestion_control": self._congestion}
+            if Path("/proc/sys/net", _NO_IPV6).exists():  # else the kernel has no IPv6 to be switched off
+                self._sysctls[_NO_IPV6] = "1"
+            namespace.set_sysctls(self._sysctls | {"ipv4/ip_forward": "1"})
             with netlink.Netlink() as core:
                 core.send([netlink.link_up(_LOOPBACK)])
                 names = list(self._addresses)
@@ -190,17 +223,34 @@ class Fabric:
 
     def _build_hosts(self, core: netlink.Netlink, start: int, names: Sequence[str], resources: ExitStack) -> dict[str, HostNet]:
         hosts = {}
+        delicate = {source for (source, _), link in self._links.items() if segments([link]) == 1}
         with ExitStack() as sockets:
             inside = []
             for index, name in enumerate(names, start):
                 hosts[name] = _host(name, index, self._addresses[name], _hold(resources, namespace.create()))
-                namespace.set_sysctls(_QUIET | {"ipv4/tcp_congestion_control": str(self._congestion)})
+                namespace.set_sysctls(self._sysctls)
                 inside.append(sockets.enter_context(netlink.Netlink()))
             core.send(_wire(host) for host in hosts.values())
             for own, host in zip(inside, hosts.values(), strict=True):
                 own.send(_configure(host))
+                if host.name in delicate:
+                    own.send([netlink.segments_per_packet(host.interface_index, 1)])
             core.send(request for host in hosts.values() for request in _attach(host))
         return hosts
+
+
+def segments(links: Iterable[LinkSpec]) -> int:
+    """How many TCP segments a host with these links may hand down as one packet: one if any of them is slow or lossy.
+
+    Loss must take single frames, not bundles of up to 45, and a bundle of 64 kB is 52 ms long at 10 Mbit/s. To switch
+    segmentation offload off would not do: the kernel then cuts bundles after they went through its queues.
+    """
+    delicate = any(link.loss > 0 or (link.rate is not None and link.rate <= SLOW) for link in links)
+    return 1 if delicate else _MOST_SEGMENTS
+
+
+def _leaving(source: str, links: Mapping[tuple[str, str], LinkSpec]) -> Iterator[LinkSpec]:
+    return (link for (start, _), link in links.items() if start == source)
 
 
 def _addresses(count: int, subnet: str) -> Iterator[str]:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
-from typing import Final
+import errno
+import socket
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any, Final, Protocol, TypeVar
 
 from estran.errors import PlatformError
-from estran.platforms.emulated import namespace, queueing
-from estran.platforms.emulated.engine import Links
-from estran.platforms.emulated.fabric import Fabric, HostNet
-from estran.platforms.emulated.netlink import Netlink, Request, segments_per_packet
+from estran.platforms.emulated import namespace, queueing, throwaway
+from estran.platforms.emulated.engine import Links, Trial
+from estran.platforms.emulated.fabric import Fabric
+from estran.platforms.emulated.netlink import Netlink, Request
 from estran.spec.model import LinkSpec
-
-SLOW: Final = 50e6
-"""Bits per second up to which each packet is one frame: bundles would leave in bursts that such a link never shows."""
 
 QUEUE: Final = 0.1
 """Seconds at the link's rate that may wait in front of it."""
@@ -22,41 +22,43 @@ QUEUE: Final = 0.1
 _FEWEST_FRAMES: Final = 10  # TCP's first window: a shorter queue would lose part of every transfer's start
 _BURST: Final = 0.002  # what a late timer may make up for
 _BURST_FRAMES: Final = 2
-_MOST_SEGMENTS: Final = 65535
 _MOST_CLASSES: Final = 0xFFFE
+_MOST_UNDER_WAY: Final = 1_000_000
 
-Sorter = Callable[[Links], list[Request]]
+LIMITS: Final[Mapping[str, str]] = {
+    "jitter": "normal around the delay; a packet that would overtake its predecessor leaves right behind it",
+    "seed": "the kernel draws jitter and losses itself: they differ from run to run whatever the experiment's seed",
+}
 
 
 class Classes:
-    """The classes of one interface: which peer's packets go where."""
+    """The classes of one interface, one for each peer whose packets it shapes."""
 
     def __init__(self, interface: int, field: queueing.Field, *, on_wire: bool) -> None:
-        self._interface, self._field, self._on_wire = interface, field, on_wire
-        self._minors: dict[object, int] = {}
-        self._assigned: dict[str, int] = {}
+        self.interface = interface
+        self._field, self._on_wire = field, on_wire
+        self._minors: dict[str, int] = {}
 
-    def prepare(self) -> list[Request]:
-        """Requests that set the interface up, the first time only."""
-        return [] if self._minors else queueing.sort_by(self._interface, self._field, on_wire=self._on_wire)
+    def __contains__(self, peer: str) -> bool:
+        return peer in self._minors
 
-    def minor(self, key: object) -> tuple[int, bool]:
-        """The number of the class for a key, and whether it is new."""
-        new = key not in self._minors
-        if new and len(self._minors) >= _MOST_CLASSES:
-            raise PlatformError(f"one host has more than {_MOST_CLASSES} shaped links", remedy="spread them over more hosts")
-        return self._minors.setdefault(key, len(self._minors) + 1), new
-
-    def assign(self, address: str, minor: int) -> list[Request]:
-        """Requests that put an address's packets into a class."""
-        if address in self._assigned:
-            return []
-        self._assigned[address] = minor
-        return [queueing.assign(self._interface, self._field, address, minor)]
+    def shape(self, peer: str, address: str, limit: tuple[float | None, float]) -> tuple[int, list[Request]]:
+        """The number of a peer's class, and the requests that make it, or change its rate and burst."""
+        if peer in self._minors:
+            return self._minors[peer], [queueing.limit_class(self.interface, self._minors[peer], *limit)]
+        if len(self._minors) >= _MOST_CLASSES:
+            raise PlatformError(f"a host has more than {_MOST_CLASSES} shaped links", remedy="spread them over more hosts")
+        requests = [] if self._minors else queueing.sort_by(self.interface, self._field, on_wire=self._on_wire)
+        minor = self._minors[peer] = len(self._minors) + 1
+        requests.append(queueing.limit_class(self.interface, minor, *limit))
+        requests.append(queueing.assign(self.interface, self._field, address, minor))
+        return minor, requests
 
     def remove(self) -> list[Request]:
-        """Requests that remove all."""
-        return [queueing.unsort(self._interface)] if self._minors else []
+        """The requests that remove all classes."""
+        requests = [queueing.unsort(self.interface)] if self._minors else []
+        self._minors = {}
+        return requests
 
 
 class RateLimits:
@@ -69,7 +71,6 @@ class RateLimits:
     def __init__(self, fabric: Fabric) -> None:
         self._fabric = fabric
         self._classes = {name: Classes(host.interface_index, "destination", on_wire=True) for name, host in fabric.hosts.items()}
-        self._links: dict[str, dict[str, LinkSpec]] = {name: {} for name in fabric.hosts}
 
     def apply(self, links: Links) -> None:
         """Limit links from now on; those not named stay as they are.
@@ -83,36 +84,20 @@ class RateLimits:
         for (source, target), link in links.items():
             by_source.setdefault(source, {})[target] = link
         for source, wanted in by_source.items():
-            requests = list(self._requests(source, wanted))
-            if requests:
-                _send(self._fabric.hosts[source].namespace_fd, requests)
+            _send(self._fabric.hosts[source].namespace_fd, list(self._requests(source, wanted)))
 
     def _requests(self, source: str, wanted: Mapping[str, LinkSpec]) -> Iterator[Request]:
-        host, classes, before = self._fabric.hosts[source], self._classes[source], segments(self._links[source].values())
+        classes = self._classes[source]
         for target, link in wanted.items():
-            if link.rate is not None or target in self._links[source]:
-                yield from classes.prepare()
-                yield from self._limit(host, classes, target, link)
-        self._links[source] |= wanted
-        after = segments(self._links[source].values())
-        if after != before:
-            yield segments_per_packet(host.interface_index, after)
-
-    def _limit(self, host: HostNet, classes: Classes, target: str, link: LinkSpec) -> Iterator[Request]:
-        minor, _ = classes.minor(target)
-        yield queueing.limit_class(host.interface_index, minor, link.rate, burst(link.rate))
-        yield queueing.bound_queue(host.interface_index, minor, queue_size(link.rate))
-        yield from classes.assign(self._fabric.address(host.name, target), minor)
+            if link.rate is not None or target in classes:
+                minor, requests = classes.shape(target, self._fabric.address(source, target), (link.rate, burst(link.rate)))
+                yield from requests
+                yield queueing.bound_queue(classes.interface, minor, queue_size(link.rate))
 
     def remove(self) -> None:
         """Let all packets pass at full speed again; those that wait are lost."""
-        for name, classes in self._classes.items():
-            host = self._fabric.hosts[name]
-            requests = classes.remove()
-            if segments(self._links[name].values()) != _MOST_SEGMENTS:
-                requests.append(segments_per_packet(host.interface_index, _MOST_SEGMENTS))
-            if requests:
-                _send(host.namespace_fd, requests)
+        for source, classes in self._classes.items():
+            _remove(self._fabric.hosts[source].namespace_fd, classes.remove())
 
 
 @contextmanager
@@ -124,21 +109,9 @@ def limited(fabric: Fabric) -> Iterator[RateLimits]:
     PlatformError
         If the kernel refuses.
     """
-    limits = RateLimits(fabric)
-    try:
+    with _removed(RateLimits(fabric)) as limits:
         limits.apply(fabric.links)
         yield limits
-    finally:
-        limits.remove()
-
-
-def segments(links: Iterable[LinkSpec]) -> int:
-    """How many TCP segments a host with these links may hand down as one packet: one if any of them is slow or lossy.
-
-    Loss must take single frames, not bundles of up to 45, and a bundle of 64 kB is 52 ms long at 10 Mbit/s.
-    """
-    delicate = any(link.loss > 0 or (link.rate is not None and link.rate <= SLOW) for link in links)
-    return 1 if delicate else _MOST_SEGMENTS
 
 
 def burst(rate: float | None) -> float:
@@ -151,6 +124,144 @@ def queue_size(rate: float | None) -> int:
     return 2**30 if rate is None else max(_FEWEST_FRAMES * queueing.FRAME, round(rate / 8 * QUEUE))
 
 
-def _send(descriptor: int, requests: Iterable[Request]) -> None:
-    with namespace.entered(descriptor), Netlink() as netlink:
-        netlink.send(requests)
+class NetemRunning:
+    """netem at work: delay, jitter and loss of each link where the core sends its packets on to their target.
+
+    Parameters
+    ----------
+    fabric
+        Up; its links are the only ones that can be shaped and updated.
+    rates
+        Limits the links' rates: those come first, as on a real link, where packets queue, leave, and then travel.
+    """
+
+    pid: int | None = None
+
+    def __init__(self, fabric: Fabric, rates: RateLimits) -> None:
+        self._fabric, self._rates = fabric, rates
+        self._classes = {name: Classes(host.core_index, "source", on_wire=False) for name, host in fabric.hosts.items()}
+
+    def alive(self) -> bool:
+        """True: the kernel needs nobody's help."""
+        return True
+
+    def update(self, links: Links) -> None:
+        """Change what some links do from now on; packets under way keep their delay.
+
+        Raises
+        ------
+        PlatformError
+            If a link is not one of the fabric's, or the kernel refuses.
+        """
+        self._fabric.change(links)
+        self.apply(links)
+
+    def apply(self, links: Links) -> None:
+        """Shape links; those not named stay as they are."""
+        _send(self._fabric.core_fd, [request for pair, link in links.items() for request in self._requests(*pair, link)])
+        self._rates.apply(links)
+
+    def _requests(self, source: str, target: str, link: LinkSpec) -> Iterator[Request]:
+        classes = self._classes[target]
+        if link.delay or link.jitter or link.loss or source in classes:
+            minor, requests = classes.shape(source, self._fabric.address(target, source), (None, burst(None)))
+            yield from requests
+            yield queueing.impair(classes.interface, minor, link, packets_under_way(link))
+
+    def facts(self) -> Mapping[str, Any]:
+        """What goes into the run's record."""
+        return {"engine": "netem", "limits": dict(LIMITS)}
+
+    def remove(self) -> None:
+        """Let all packets pass at once again; those under way are lost."""
+        _remove(self._fabric.core_fd, [request for classes in self._classes.values() for request in classes.remove()])
+
+
+class NetemEngine:
+    """Delay, jitter and loss by the kernel's netem, rate by its htb: exact, and no process has to keep up.
+
+    Packets of one pair of hosts never overtake each other: each pair has a netem of its own, which is told a rate
+    (see `queueing.impair`) and with that lets no packet leave before its predecessor.
+    """
+
+    name = "netem"
+
+    def trial(self) -> Trial:
+        """Delay a datagram between two throw-away hosts and measure by how much."""
+        return throwaway.trial(_attempt, LIMITS, "load the kernel's module (modprobe sch_netem), or use another engine")
+
+    @contextmanager
+    def start(self, fabric: Fabric) -> Iterator[NetemRunning]:
+        """Shape ``fabric.links`` until the context is left.
+
+        Raises
+        ------
+        PlatformError
+            In the kernel's words, if it has no netem, htb or u32, or refuses otherwise.
+        """
+        with _removed(RateLimits(fabric)) as rates, _removed(NetemRunning(fabric, rates)) as running:
+            running.apply(fabric.links)
+            yield running
+
+
+def packets_under_way(link: LinkSpec) -> int:
+    """How many packets a link's delay may hold: all that its rate lets in, be they small, twice over."""
+    if link.rate is None:
+        return _MOST_UNDER_WAY
+    smallest = queueing.wire_size(0)
+    return min(_MOST_UNDER_WAY, 1000 + round(2 * link.rate / 8 / smallest * (link.delay + 4 * link.jitter)))
+
+
+def _attempt() -> str:
+    asked = 0.005
+    with Fabric(["a", "b"], {("a", "b"): LinkSpec(delay=asked)}) as fabric, NetemEngine().start(fabric):
+        took = _one_way(fabric)
+    if not asked <= took < 10 * asked:
+        raise OSError(errno.ETIME, f"a packet that netem was to delay by {asked * 1e3:g} ms took {took * 1e3:.3f} ms")
+    return f"a packet to be delayed by {asked * 1e3:g} ms took {took * 1e3:.2f} ms"
+
+
+def _one_way(fabric: Fabric) -> float:
+    """Seconds that one datagram takes from the first host to the second."""
+    first, second = fabric.hosts.values()
+    with ExitStack() as sockets:
+        with namespace.entered(second.namespace_fd):
+            receiver = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        with namespace.entered(first.namespace_fd):
+            sender = sockets.enter_context(socket.socket(socket.AF_INET, socket.SOCK_DGRAM))
+        receiver.bind((second.address, 0))
+        receiver.settimeout(1.0)
+        began = time.monotonic()
+        sender.sendto(b"over", receiver.getsockname())
+        receiver.recv(16)
+        return time.monotonic() - began
+
+
+class _Removable(Protocol):
+    def remove(self) -> None: ...
+
+
+_R = TypeVar("_R", bound=_Removable)
+
+
+@contextmanager
+def _removed(shaper: _R) -> Iterator[_R]:
+    try:
+        yield shaper
+    finally:
+        shaper.remove()
+
+
+def _send(descriptor: int, requests: Sequence[Request]) -> None:
+    if requests:
+        with namespace.entered(descriptor), Netlink() as netlink:
+            netlink.send(requests)
+
+
+def _remove(descriptor: int, requests: Sequence[Request]) -> None:
+    try:
+        _send(descriptor, requests)
+    except PlatformError as error:
+        # What the kernel refused to make is not there to be removed; whoever made it has heard of that.
+        if not (isinstance(error.__cause__, OSError) and error.__cause__.errno in (errno.ENOENT, errno.EINVAL)):
+            raise
