@@ -115,8 +115,22 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike, *, trend: bool = False
 def proportion(hits: ArrayLike, *, trend: bool = False) -> Estimate:
     """Share of ones among zeros and ones in order of time."""
     series = np.asarray(hits, dtype=np.float64)
-    n, p = len(series), float(series.mean())
-    spread = _spread(series, np.ones_like(series), trend=trend)
+    return share(series, np.ones_like(series), trend=trend)
+
+
+def share(hits: ArrayLike, trials: ArrayLike, *, trend: bool = False) -> Estimate:
+    """Share of hits among trials, counted in groups in order of time; ``n`` is the number of trials.
+
+    Raises
+    ------
+    ValueError
+        If there were no trials.
+    """
+    above, below = np.asarray(hits, dtype=np.float64), np.asarray(trials, dtype=np.float64)
+    if not below.sum() > 0:
+        raise ValueError("a share needs trials")
+    n, p = int(below.sum()), float(above.sum() / below.sum())
+    spread = _spread(above, below, trend=trend)
     if spread.error is None:
         return Estimate(p, n, None, spread.note)
     effective = min(float(n), p * (1 - p) / spread.error**2) if spread.error > 0 else float(n)

@@ -5,7 +5,7 @@ Kinds of event that the analysis reads (``detail`` is text; JSON where braces ar
 ========================  =====================================================================================
 ``published``             a replica published a model: ``{"version": 3}`` (a bare number will do)
 ``channel``               what a transport counted on one channel, with ``frames`` sent since the start:
-                          ``{"key": …, "frames": …, "bytes": …, "retransmitted": …, "dropped": …}``; the last one holds
+                          ``{"channel": …, "frames": …, "bytes": …, "retransmitted": …, "dropped": …}``; the last one holds
 ``energy-source``         how the host's energy is known: ``model: raspberry-pi-4 …`` or ``rapl: …``
 ========================  =====================================================================================
 """

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
+
+import msgspec
 
 from estran.errors import EstranError
 from estran.observe.counters import CgroupCounters, NetworkCounters, ProcessCounters, Source
@@ -72,6 +74,11 @@ class Trace:
     def last(self) -> list[MetricRow]:
         """The end of every value that is still unchanged."""
         return [MetricRow(time, self._host, "", metric, value) for metric, (time, value, told) in self._held.items() if not told]
+
+
+async def run(emit: Emit, clock: Clock, settings: Mapping[str, Any]) -> None:
+    """`sample` with its settings as plain data: what an agent starts by name."""
+    await sample(emit, clock, msgspec.convert(dict(settings), SamplerSettings))
 
 
 async def sample(emit: Emit, clock: Clock, settings: SamplerSettings) -> None:

@@ -30,7 +30,7 @@ PARQUET: Final = ("messages", "metrics", "operations", "events")
 _FULL: Final = 20_000  # rows held in memory before a flush is forced
 _CHUNK: Final = 100_000  # rows moved at a time when compacting
 _SQL_TYPES: Final[Mapping[type, str]] = {str: "TEXT", int: "INTEGER", float: "REAL"}
-_DUCK_TYPES: Final[Mapping[type, str]] = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+DUCK_TYPES: Final[Mapping[type, str]] = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
 
 
 class StoreError(EstranError):
@@ -162,7 +162,7 @@ def compact(live: Path, folder: Path) -> None:
 
     parts: list[tuple[Path, Path]] = []
     try:
-        with closing(_readable(live)) as source, duckdb.connect(":memory:") as target:
+        with closing(open_live(live)) as source, duckdb.connect(":memory:") as target:
             for table in PARQUET:
                 parts.append((folder / f"{table}.parquet.part", folder / f"{table}.parquet"))
                 _write_parquet(source, target, table, parts[-1][0])
@@ -200,7 +200,7 @@ def recover(folder: Path) -> bool:
     return True
 
 
-def _readable(live: Path) -> sqlite3.Connection:
+def open_live(live: Path) -> sqlite3.Connection:
     """Open a live file for reading only; a killed writer's journal is read with it."""
     return sqlite3.connect(f"{live.absolute().as_uri()}?mode=ro", uri=True)
 
@@ -211,7 +211,7 @@ def _remove(live: Path) -> None:
 
 
 def _write_parquet(source: sqlite3.Connection, target: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
-    columns = ", ".join(f'"{name}" {_DUCK_TYPES[kind]}' for name, kind, _ in COLUMNS[table])
+    columns = ", ".join(f'"{name}" {DUCK_TYPES[kind]}' for name, kind, _ in COLUMNS[table])
     target.execute(f"CREATE TABLE {table} ({columns})")
     for chunk in read_chunks(source, table):
         target.register("chunk", chunk)
