@@ -184,6 +184,7 @@ class CgroupService:
         self.corrector = Corrector(self.cpu)
         self.path = f"{host.path}/service-{name}"
         self.period = 0
+        self.capped = 0.0
 
     def attach(self, pid: int) -> None:
         self.host.tree.join(self.path, pid)
@@ -224,8 +225,7 @@ class CgroupHost:
             raise PlatformError(f"has a group for the service {name!r} already", where=self.name)
         service = self._services[name] = CgroupService(self, name, cpu)
         self.tree.make(service.path)
-        self._cap()
-        self._cap_service(service)
+        self._apply(service)
         return service
 
     def usage(self) -> Usage:
@@ -248,9 +248,18 @@ class CgroupHost:
         """Correct the caps of the services and of the host from their accounting."""
         for service in self._services.values():
             if service.period and service.corrector.step(service.usage(), service.period * 1e-6):
-                self._cap()
-                self._cap_service(service)
+                self._apply(service)
         if self.period and self.corrector.step(self.usage(), self.period * 1e-6):
+            self._cap()
+
+    def _apply(self, service: CgroupService) -> None:
+        """Cap a service anew, and the host around it: when the service rises, the host must go first."""
+        rises = service.share > service.capped
+        service.capped = service.share
+        if rises:
+            self._cap()
+        self._cap_service(service)
+        if not rises:
             self._cap()
 
     def _cap(self) -> None:

@@ -8,11 +8,10 @@ from pathlib import Path
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.cgroup import FOLDER, counters, memberships, mounts, own_group, remove_tree, run_folder
+from estran.platforms.emulated.cgroup import FOLDER, counters, members, memberships, mounts, own_group, remove_tree, run_folder
 from estran.platforms.emulated.limits import Usage
 
 NEEDED: Final[tuple[str, ...]] = ("cpu", "cpuacct", "memory")
-OPTIONAL: Final[tuple[str, ...]] = ("blkio",)
 
 
 class Tree1:
@@ -31,13 +30,14 @@ class Tree1:
             controller: own_group(mount, own[controller])
             for mount in mounts()
             if not mount.v2
-            for controller in (*NEEDED, *OPTIONAL)
+            for controller in NEEDED
             if controller in mount.controllers and controller in own
         }
         folder = run_folder(run)
         self._roots = {controller: home / FOLDER / folder for controller, home in homes.items()}
         # Controllers mounted together share folders; each is made, joined and removed once.
         self._folders = list(dict.fromkeys(self._roots.values()))
+        self._io_books: dict[str, dict[int, tuple[int, int]]] = {}
 
     def missing(self) -> str | None:
         absent = [controller for controller in NEEDED if controller not in self._roots]
@@ -50,10 +50,7 @@ class Tree1:
         return None
 
     def limits(self) -> dict[str, str]:
-        notes = {"io": "cgroup v1 attributes only direct writes to a service; buffered writes are not counted"}
-        if "blkio" not in self._roots:
-            notes["io"] = "no blkio controller is mounted: block input and output are not accounted"
-        return notes
+        return {"io": "read from the processes: what one reads or writes after the last look at it is not accounted"}
 
     def make(self, path: str) -> None:
         try:
@@ -127,11 +124,20 @@ class Tree1:
         return int(self._file(controller, path, name).read_text())
 
     def _io(self, path: str) -> tuple[int, int]:
-        if "blkio" not in self._roots:
-            return 0, 0
-        sums = {"Read": 0, "Write": 0}
-        for line in self._file("blkio", path, "blkio.throttle.io_service_bytes_recursive").read_text().splitlines():
-            words = line.split()
-            if len(words) == 3 and words[1] in sums:
-                sums[words[1]] += int(words[2])
-        return sums["Read"], sums["Write"]
+        # Not from the blkio controller: it does not attribute buffered writes, and counts nothing on recent kernels.
+        top = str(self._roots["cpuacct"] / path)
+        for folder, _, _ in os.walk(top):
+            book = self._io_books.setdefault(folder, {})
+            book.update({pid: moved for pid in members(Path(folder)) if (moved := _moved(pid)) is not None})
+        books = [book for folder, book in self._io_books.items() if f"{folder}/".startswith(f"{top}/")]
+        read, written = (sum(moved[way] for book in books for moved in book.values()) for way in (0, 1))
+        return read, written
+
+
+def _moved(pid: int) -> tuple[int, int] | None:
+    """Bytes that a process has read from and written to block devices, or None if it is gone or not ours to see."""
+    try:
+        fields = dict(line.split(": ") for line in Path(f"/proc/{pid}/io").read_text().splitlines())
+    except OSError:
+        return None
+    return int(fields["read_bytes"]), int(fields["write_bytes"])

@@ -31,7 +31,7 @@ class Usage:
     throttled
         Seconds for which the cap held the group back; cgroups add this up over CPUs.
     read, written
-        Bytes of block input and output. cgroup v1 attributes only direct writes to a group; buffered ones are missing.
+        Bytes of block input and output.
     periods, held
         Enforcement periods in which the group wanted CPU, and those of them in which its cap held it back.
     """

@@ -40,7 +40,7 @@ def measure_share(host: HostGroup, seconds: float = 0.4) -> float:
 
 
 def verify_shares(hosts: Sequence[HostGroup], seconds: float = 0.4) -> list[CpuMeasure]:
-    """Measure many hosts, as many side by side as the machine can feed, and judge each within 10 %.
+    """Measure many hosts, as many side by side as the machine can feed, and judge each (see `judge`).
 
     Blocks for about ``seconds`` a batch: call it off the event loop.
     """
@@ -70,7 +70,7 @@ def _measure(hosts: Sequence[HostGroup], seconds: float) -> list[CpuMeasure]:
         while busy:
             time.sleep(POLL)
             busy = [meter for meter in busy if not meter.look(time.monotonic())]
-        return [judge(meter.host, meter.share(), meter.capped()) for meter in meters]
+        return [judge(meter.host, meter.share(), meter.capped(), meter.resolution) for meter in meters]
 
 
 @contextmanager
@@ -98,11 +98,14 @@ class _Meter:
         self._group = group
         self._pids = pids
         now = time.monotonic()
+        _, period = quota_and_period(host.cpu)
         self._settled = now + SETTLE
-        self._end = self._settled + max(seconds, 16e-6 * quota_and_period(host.cpu)[1])
+        self._end = self._settled + max(seconds, 16e-6 * period)
+        self.resolution = 1e-6 * period / (self._end - self._settled)
         self._before: Usage | None = None
         self._previous = (now, self._clock())
-        self._paused = False
+        self._ran = now
+        self._pause = 0.5e-6 * period
         self._window: list[tuple[float, float]] = []
         self._slices: list[tuple[float, float]] = []
 
@@ -118,10 +121,10 @@ class _Meter:
         reading = (now, self._clock())
         if self._before is None:
             self._before = self._group.usage()
-        started = reading[1] > self._previous[1] and self._paused
-        self._paused = reading[1] == self._previous[1]
-        if started:
-            self._slices = [*self._slices[:1], self._previous]
+        if reading[1] > self._previous[1]:
+            if now - self._ran > self._pause:  # shorter ones are other load's doing
+                self._slices = [*self._slices[:1], self._previous]
+            self._ran = now
         self._previous = reading
         self._window = [*self._window[:1], reading]
         return False
@@ -139,15 +142,17 @@ class _Meter:
         return periods > 0 and after.held - before.held >= 0.9 * periods
 
 
-def judge(host: HostGroup, measured: float, capped: bool) -> CpuMeasure:
+def judge(host: HostGroup, measured: float, capped: bool, resolution: float = 0.0) -> CpuMeasure:
     """Compare with what was asked; tell too loose a cap, too tight a cap and a starved host apart.
 
+    The tolerance is 10 % and what the measurement itself cannot tell apart (``resolution``: one enforcement period).
     A host that was granted the whole machine has no cap that could be wrong: it is told when it is starved, but is ok.
     """
     cause = None
-    if measured > host.cpu * (1 + TOLERANCE):
+    tolerance = TOLERANCE + resolution
+    if measured > host.cpu * (1 + tolerance):
         cause = "not throttled enough"
-    elif measured < host.cpu * (1 - TOLERANCE):
+    elif measured < host.cpu * (1 - tolerance):
         cause = "throttled too much" if capped else f"starved by other load on this machine (load {os.getloadavg()[0]:.1f})"
     complaint = cause and f"{cause}: got {measured:.3g} local cores where {host.cpu:.3g} were to be had"
     whole = host.cpu >= len(os.sched_getaffinity(0))

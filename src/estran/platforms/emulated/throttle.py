@@ -12,7 +12,6 @@ import socket
 import subprocess
 import sys
 import time
-from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -21,8 +20,9 @@ from estran.platforms.emulated import throttler
 from estran.platforms.emulated.engine import Trial
 from estran.platforms.emulated.limits import HostGroup, Usage, grant
 from estran.platforms.emulated.shares import burner
-from estran.platforms.emulated.throttler import CPU, KILLS, MEMBERS, MEMORY, PEAK, READ, SLOTS, STOPPED, TABLE_BYTES, WRITTEN, Table
+from estran.platforms.emulated.throttler import CPU, KILLS, MEMORY, PEAK, READ, SLOTS, STOPPED, TABLE_BYTES, WRITTEN, Table
 
+PATIENCE: Final = 5.0
 LIMITS: Final = {
     "cpu": "shares are enforced in slices of 2 ms by stopping processes; a parent that asks waitpid for stops sees them",
     "memory": "looked at every 20 ms: a service can exceed its limit for that long before it is killed",
@@ -49,13 +49,9 @@ class ThrottledService:
         PlatformError
             If the process or the throttler has ended.
         """
-        before = self._throttle.figure(self._slot, MEMBERS)
         self._throttle.order(do="attach", slot=self._slot, pid=pid)
-        deadline = time.monotonic() + 1.0
-        while self._throttle.figure(self._slot, MEMBERS) == before:
-            if time.monotonic() > deadline or not Path(f"/proc/{pid}").exists():
-                raise PlatformError(f"process {pid} could not be put below its limits", where=self.name)
-            time.sleep(0.0002)
+        if self._throttle.answer() != b"done":
+            raise PlatformError(f"process {pid} could not be put below its limits: it has ended", where=self.name)
 
     def usage(self) -> Usage:
         return self._throttle.usage(self._slot)
@@ -168,6 +164,20 @@ class Throttle:
         if self._control is not None:
             self._control.send(json.dumps(order).encode())
 
+    def answer(self) -> bytes:
+        """Wait for what the throttler has to say."""
+        assert self._control is not None
+        self._control.settimeout(PATIENCE)
+        try:
+            answer = self._control.recv(16)
+        except TimeoutError as error:
+            raise PlatformError(f"the process that holds services to their CPU share did not answer in {PATIENCE:g} s") from error
+        self._control.settimeout(None)
+        if not answer:
+            self._alive()
+            raise PlatformError("the process that holds services to their CPU share has ended")
+        return answer
+
     def figure(self, slot: int, column: int) -> float:
         self._alive()
         return self._table.get(slot, column) if self._table else 0.0
@@ -197,3 +207,4 @@ class Throttle:
         self._control = ours
         self._table = Table(table)
         os.close(table)
+        self.answer()

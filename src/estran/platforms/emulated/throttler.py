@@ -23,8 +23,8 @@ import sys
 import time
 
 SLOTS = 4096
-ROW = 8
-CPU, STOPPED, MEMORY, PEAK, READ, WRITTEN, KILLS, MEMBERS = range(ROW)
+ROW = 7
+CPU, STOPPED, MEMORY, PEAK, READ, WRITTEN, KILLS = range(ROW)
 PIDS = 16384
 TABLE_BYTES = SLOTS * ROW * 8 + PIDS * 4
 STEP = 0.002
@@ -82,12 +82,14 @@ def stat(pid: int) -> tuple[int, int, int, float]:
 class Process:
     """One process under a cap."""
 
-    def __init__(self, pid: int, index: int) -> None:
+    def __init__(self, pid: int, since: float) -> None:
         self.pid = pid
-        self.index = index
+        self.index = 0
         _, _, self.started, self.waited = stat(pid)
-        self.counted = self.begun = cpu_time(pid)
+        # What it used before the service began is not the service's; a child born since is charged in full.
+        self.counted = self.begun = 0.0 if self.started * TICK > since else cpu_time(pid)
         self.held = False
+        self.strayed = False  # it computes although it was stopped: someone else continued it
         self.io = (0, 0)
 
 
@@ -123,6 +125,7 @@ class Service(Group):
     def __init__(self, slot: int, share: float, host: Host) -> None:
         super().__init__(slot, share)
         self.host = host
+        self.since = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.session: int | None = None
         self.processes: dict[int, Process] = {}
         self.dead = 0.0
@@ -142,6 +145,7 @@ class Worker:
         self.open = True
 
     def run(self) -> None:
+        self.control.send(b"ready")
         control, last, look, scan = [self.control], time.monotonic(), 0.0, 0.0
         while self.open and os.getppid() == self.guard:
             idle = not any(service.processes for service in self.services.values())
@@ -172,33 +176,40 @@ class Worker:
         elif order["do"] == "service":
             self.services[slot] = Service(slot, order["share"], self.hosts[order["host"]])
         elif order["do"] == "attach" and slot in self.services:
-            self.adopt(self.services[slot], order["pid"], root=True)
+            adopted = self.adopt(self.services[slot], order["pid"], root=True)
+            self.control.send(b"done" if adopted else b"gone")
         elif order["do"] == "remove":
             self.remove(slot)
         elif order["do"] == "close":
             self.open = False
 
-    def adopt(self, service: Service, pid: int, *, root: bool = False) -> None:
+    def adopt(self, service: Service, pid: int, *, root: bool = False) -> bool:
+        """Take a process into a service; False if it is gone. The first one's session, if its own, is the service's."""
         if pid in service.processes:
-            return
-        with contextlib.suppress(OSError):
-            process = Process(pid, self.free.pop())
-            service.processes[pid] = process
-            self.table.add(service.slot, MEMBERS, 1)
-            if root and stat(pid)[1] == pid:
-                service.session = pid
+            return True
+        try:
+            process = Process(pid, service.since)
+            session = stat(pid)[1]
+        except OSError:
+            return False
+        process.index = self.free.pop()
+        service.processes[pid] = process
+        if root and session == pid:
+            service.session = pid
+        return True
 
     def drop(self, service: Service, process: Process) -> None:
         del service.processes[process.pid]
         service.dead += process.counted - process.begun
         self.table.stopped[process.index] = 0
         self.free.append(process.index)
-        self.table.add(service.slot, MEMBERS, -1)
 
     def remove(self, slot: int) -> None:
         """Kill and forget a service."""
         service = self.services.pop(slot, None)
         if service is not None:
+            for process in list(service.processes.values()):
+                self.look_at(service, process)
             for process in list(service.processes.values()):
                 signalled(process.pid, signal.SIGKILL)
                 self.drop(service, process)
@@ -224,8 +235,7 @@ class Worker:
             except OSError:
                 self.drop(service, process)
                 continue
-            if now - process.counted > STEP / 4 and process.held:
-                process.held = False  # someone else continued it: it is stopped again below
+            process.strayed = process.held and now - process.counted > STEP / 4
             used += max(0.0, now - process.counted)
             process.counted = now
         extra, service.extra = service.extra, 0.0
@@ -236,7 +246,7 @@ class Worker:
         if hold and service.processes:
             self.table.add(service.slot, STOPPED, passed)
         for process in service.processes.values():
-            if hold and not process.held:
+            if hold and (process.strayed or not process.held):
                 self.table.stopped[process.index] = process.pid
                 signalled(process.pid, signal.SIGSTOP)
             elif process.held and not hold:
