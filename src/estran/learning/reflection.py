@@ -62,8 +62,9 @@ def _misfit(estimator: Any, what: str, where: str) -> StateError:
 
 
 def _fitted(thing: Any) -> Iterator[tuple[str, Any]]:
-    settings = thing.get_params(deep=False) if hasattr(thing, "get_params") else {}
-    return ((name, value) for name, value in vars(thing).items() if name not in settings)
+    settings = set(thing.get_params(deep=False)) if hasattr(thing, "get_params") else set()
+    # A seed is a setting that was drawn, not given: going on alike needs the same one.
+    return ((name, value) for name, value in vars(thing).items() if name not in settings - {"random_state"})
 
 
 def _leaves(value: Any, path: str) -> Iterator[tuple[str, NDArray[Any]]]:

@@ -1,0 +1,208 @@
+"""Components in one process: messages in memory, time that jumps instead of passing, computations of a stated cost."""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+import selectors
+from collections import defaultdict, deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from estran.runtime.component import Component, Surroundings, build, shape
+from estran.runtime.message import Story
+from estran.runtime.ports import Input
+from estran.runtime.recorder import Recorder
+from estran.runtime.transport import Delivered, Frame
+from estran.runtime.wire import encode
+
+
+class _Jumping(selectors.SelectSelector):
+    """Instead of waiting for the time of the next timer, moves the loop's time there."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = 0.0
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        found = super().select(0)
+        if not found and timeout is None:
+            raise AssertionError("everybody waits for ever")
+        if not found and timeout:
+            self.now += timeout
+        return found
+
+
+class VirtualLoop(asyncio.SelectorEventLoop):
+    def __init__(self) -> None:
+        self.virtual = _Jumping()
+        super().__init__(self.virtual)
+
+    def time(self) -> float:
+        return self.virtual.now
+
+
+class VirtualClock:
+    def now(self) -> float:
+        return asyncio.get_running_loop().time()
+
+    async def sleep(self, seconds: float) -> None:
+        if seconds > 0:
+            await asyncio.sleep(seconds)
+
+
+@dataclass
+class Cost:
+    """Compute at a modelled cost: seconds per call of each operation."""
+
+    clock: VirtualClock
+    seconds: Mapping[str, float] = field(default_factory=dict)
+    calls: list[tuple[str, int]] = field(default_factory=list)
+
+    async def __call__(self, operation: str, size: int, fn: Callable[..., Any], *args: Any) -> Any:
+        self.calls.append((operation, size))
+        result = fn(*args)
+        await self.clock.sleep(self.seconds.get(operation, 0.0))
+        return result
+
+
+class Channel:
+    """Both ends of a channel: frames arrive after a delay, in order; ``capacity`` may be unprocessed."""
+
+    def __init__(self, clock: VirtualClock, delay: float, capacity: int) -> None:
+        self.clock, self.delay, self.capacity = clock, delay, capacity
+        self.flying: list[tuple[float, int, bytes]] = []
+        self.there: deque[Delivered] = deque()
+        self.sent = self.processed = 0
+        self.changed = asyncio.Event()
+
+    async def send(self, frame: Frame) -> int:
+        while self.sent - self.processed >= self.capacity:
+            await self._change()
+        heapq.heappush(self.flying, (self.clock.now() + self.delay, self.sent, b"".join(frame)))
+        self.sent += 1
+        self.changed.set()
+        await asyncio.sleep(0)
+        return self.sent - 1
+
+    async def drain(self) -> None:
+        while self.processed < self.sent:
+            await self._change()
+
+    async def receive(self) -> Delivered:
+        while True:
+            found = self.receive_nowait()
+            if found is not None:
+                return found
+            if self.flying:
+                await self.clock.sleep(self.flying[0][0] - self.clock.now())
+            else:
+                await self._change()
+
+    def receive_nowait(self) -> Delivered | None:
+        if self.flying and self.flying[0][0] <= self.clock.now():
+            arrival, seq, data = heapq.heappop(self.flying)
+            return Delivered(seq, memoryview(data), arrival)
+        return None
+
+    def done(self, seq: int) -> None:
+        self.processed = max(self.processed, seq + 1)
+        self.changed.set()
+
+    async def _change(self) -> None:
+        self.changed.clear()
+        await self.changed.wait()
+
+
+class Stage:
+    """Replicas and the streams between them.
+
+    ``rows`` has what they recorded, by table.
+    """
+
+    def __init__(self, *, seed: int = 1, cost: Mapping[str, float] | None = None) -> None:
+        self.clock = VirtualClock()
+        self.seed, self.cost = seed, Cost(self.clock, cost or {})
+        self.rows: dict[str, list[Any]] = defaultdict(list)
+        self.parts: list[Component] = []
+        self.recorders: list[Recorder] = []
+
+    def add(
+        self,
+        kind: type[Component],
+        name: str,
+        settings: Mapping[str, Any] | None = None,
+        *,
+        index: int = 0,
+        replicas: int = 1,
+        **where: str,
+    ) -> Any:
+        recorder = Recorder(lambda table, rows: self.rows[table].extend(rows), self.clock, host="host-0", replica=f"{name}-{index}")
+        around = Surroundings(f"{name}-{index}", name, index, replicas, self.clock, self.cost, recorder, self.seed, **where)
+        part = build(kind, settings or {}, around)
+        self.parts.append(part)
+        self.recorders.append(recorder)
+        return part
+
+    def connect(
+        self,
+        sender: Component,
+        output: str,
+        *receivers: tuple[Component, str],
+        delivery: str = "acknowledged",
+        delay: float = 0.0,
+        capacity: int = 1024,
+    ) -> list[Channel]:
+        channels = [Channel(self.clock, delay, capacity) for _ in receivers]
+        for channel, (receiver, port) in zip(channels, receivers, strict=True):
+            getattr(receiver, port).attach(f"{sender.name}.{output}", sender.name, channel, conflate=delivery == "latest")
+            getattr(sender, output).attach([channel], rotate=False)
+        return channels
+
+    def hand(self, receiver: Component, port: str, payloads: Sequence[Any], *, at: Sequence[float] | None = None) -> Channel:
+        """Let payloads arrive at an input at given times."""
+        channel = Channel(self.clock, 0.0, 10**9)
+        for seq, payload in enumerate(payloads):
+            when = at[seq] if at is not None else 0.0
+            data = b"".join(encode(payload, Story(f"hand:{seq}", when, sent=when)))
+            heapq.heappush(channel.flying, (when, seq, data))
+            channel.sent += 1
+        getattr(receiver, port).attach("hand.out", "hand-0", channel, conflate=False)
+        return channel
+
+    async def run(self, seconds: float) -> None:
+        """Run everything for so long, or until all have ended."""
+        for part in self.parts:
+            await part.setup()
+        try:
+            async with asyncio.timeout(seconds), asyncio.TaskGroup() as group:
+                for part in self.parts:
+                    group.create_task(self._life(part))
+        except TimeoutError:
+            pass
+        for recorder in self.recorders:
+            recorder.flush()
+
+    async def _life(self, part: Component) -> None:
+        async with asyncio.TaskGroup() as group:
+            pumps = [group.create_task(getattr(part, port).pump()) for port in shape(type(part)).inputs]
+            assert all(isinstance(getattr(part, port), Input) for port in shape(type(part)).inputs)
+            await part.run()
+            for pump in pumps:
+                pump.cancel()
+
+    def metric(self, replica: str, name: str) -> list[float]:
+        return [row.value for row in self.rows["metrics"] if row.replica == replica and row.metric == name]
+
+    def events(self, name: str) -> list[Any]:
+        return [row for row in self.rows["events"] if row.event == name]
+
+    def answered(self, receiver: str) -> list[Any]:
+        return [row for row in self.rows["messages"] if row.receiver == receiver and row.answer is not None]
+
+
+def play(scene: Callable[[], Any]) -> Any:
+    """Run a coroutine function in virtual time."""
+    with asyncio.Runner(loop_factory=VirtualLoop) as runner:
+        return runner.run(scene())
