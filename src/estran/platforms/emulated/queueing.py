@@ -53,7 +53,7 @@ _CELL_LOG: Final = 2  # cells of 4 bytes: the lengths 66 + 1448 n that TCP makes
 _SIZE_LOG: Final = 1  # entries are 16 bits wide, but 45 frames are more than 65535 bytes on the wire
 _CELLS: Final = (65536 + _LARGEST >> _CELL_LOG) + 1
 
-_NETEM_LOSS, _NETEM_RATE, _NETEM_DIST = 5, 6, 2
+_NETEM_DIST, _NETEM_RATE = 2, 6
 _NETEM_RATE64, _NETEM_LATENCY64, _NETEM_JITTER64 = 8, 10, 11
 _DISTRIBUTION_SCALE, _DISTRIBUTION_SIZE = 8192, 4096
 _UNLIMITED: Final = 1e12  # bits per second; a frame takes 12 ns
@@ -83,16 +83,13 @@ def _message(interface: int, handle: int, parent: int, info: int = 0) -> bytes:
     return _TC.pack(0, interface, handle, parent, info)
 
 
-def sort_by(interface: int, field: Field, *, on_wire: bool) -> list[Request]:
+def sort_by(interface: int, field: Field) -> list[Request]:
     """Sort what leaves an interface into classes by one address of each packet; others pass untouched.
 
-    Parameters
-    ----------
-    on_wire
-        Count bytes as on an Ethernet wire instead of as the kernel holds them.
+    Bytes are counted as on an Ethernet wire (`wire_size`) from here on.
     """
     root = _message(interface, _MAJOR, _ROOT) + text(_TCA_KIND, "htb")
-    root += nested(_TCA_OPTIONS, attribute(2, struct.pack("=5I", 3, 1, 0, 0, 0))) + (_size_table() if on_wire else b"")
+    root += nested(_TCA_OPTIONS, attribute(2, struct.pack("=5I", 3, 1, 0, 0, 0))) + _size_table()
     any_packet = _selector(0, _FIELD_OFFSET[field], 0xFF, bytes(4), bytes(4), 0)
     link = attribute(_U32_SEL, any_packet) + u32(_U32_LINK, _U32_TABLE) + u32(_U32_HASH, _U32_ROOT)
     return [
@@ -132,7 +129,7 @@ def limit_class(interface: int, minor: int, rate: float | None, burst: float) ->
     burst
         Seconds at the rate that may be sent at once after idling.
     """
-    bytes_per_second = max(1, round((_UNLIMITED if rate is None else rate) / 8))
+    bytes_per_second = _bytes_per_second(rate)
     ticks = min(_MOST_TICKS, max(1, round(burst * 1e9 / _NANOSECONDS_PER_TICK)))
     spec = struct.pack("=BBHhHI", 0, 1, 0, 0, 0, min(bytes_per_second, 0xFFFFFFFF))
     parameters = attribute(1, spec + spec + struct.pack("=5I", ticks, ticks, 10 * FRAME, 0, 0))
@@ -151,32 +148,35 @@ def bound_queue(interface: int, minor: int, size: int) -> Request:
 
 
 def impair(interface: int, minor: int, link: LinkSpec, limit: int) -> Request:
-    """Delay and lose a class's packets with netem; its rate is left to others.
+    """Make a class's packets take their time on the wire, delay and lose them, with netem.
 
-    Jitter is normal, as `LinkSpec` says. netem alone would let packets overtake each other; with a rate, be it
-    beyond all need as here, it never lets one leave before its predecessor.
+    Jitter is normal, as `LinkSpec` says. netem alone would let packets overtake each other; with a rate, which is
+    beyond all need where the link has none, it never lets one leave before its predecessor.
 
     Parameters
     ----------
     limit
         Packets under way at once.
     """
-    options = struct.pack("=6I", 0, limit, 0, 0, 0, 0)
+    options = struct.pack("=6I", 0, limit, round(link.loss * 0xFFFFFFFF), 0, 0, 0)
     options += attribute(_NETEM_LATENCY64, struct.pack("=q", round(link.delay * 1e9)))
     options += attribute(_NETEM_JITTER64, struct.pack("=q", round(link.jitter * 1e9)))
     if link.jitter > 0:
         options += attribute(_NETEM_DIST, _normal())
-    options += attribute(_NETEM_RATE, struct.pack("=IiIi", 0xFFFFFFFF, 0, 0, 0))
-    options += attribute(_NETEM_RATE64, struct.pack("=Q", round(_UNLIMITED / 8)))
-    options = _with_loss(options, link.loss)
+    options += _netem_rate(_bytes_per_second(link.rate))
     body = _message(interface, 0, _MAJOR | minor) + text(_TCA_KIND, "netem") + attribute(_TCA_OPTIONS, options)
     return Request(
         RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"delay packets (netem) of class {minor}, interface {interface}"
     )
 
 
-def _with_loss(options: bytes, loss: float) -> bytes:
-    return options[:8] + struct.pack("=I", round(loss * 0xFFFFFFFF)) + options[12:]
+def _netem_rate(rate: int) -> bytes:
+    narrow = attribute(_NETEM_RATE, struct.pack("=IiIi", min(rate, 0xFFFFFFFF), 0, 0, 0))
+    return narrow + attribute(_NETEM_RATE64, struct.pack("=Q", rate))
+
+
+def _bytes_per_second(rate: float | None) -> int:
+    return max(1, round((_UNLIMITED if rate is None else rate) / 8))
 
 
 @cache

@@ -20,8 +20,8 @@ QUEUE: Final = 0.1
 """Seconds at the link's rate that may wait in front of it."""
 
 _FEWEST_FRAMES: Final = 10  # TCP's first window: a shorter queue would lose part of every transfer's start
-_BURST: Final = 0.002  # what a late timer may make up for
-_BURST_FRAMES: Final = 2
+_SLACK: Final = 0.002
+_SLACK_BEFORE_NETEM: Final = 0.01  # netem spaces packets exactly: what comes in a burst does not leave in one
 _MOST_CLASSES: Final = 0xFFFE
 _MOST_UNDER_WAY: Final = 1_000_000
 
@@ -34,9 +34,9 @@ LIMITS: Final[Mapping[str, str]] = {
 class Classes:
     """The classes of one interface, one for each peer whose packets it shapes."""
 
-    def __init__(self, interface: int, field: queueing.Field, *, on_wire: bool) -> None:
+    def __init__(self, interface: int, field: queueing.Field) -> None:
         self.interface = interface
-        self._field, self._on_wire = field, on_wire
+        self._field = field
         self._minors: dict[str, int] = {}
 
     def __contains__(self, peer: str) -> bool:
@@ -48,7 +48,7 @@ class Classes:
             return self._minors[peer], [queueing.limit_class(self.interface, self._minors[peer], *limit)]
         if len(self._minors) >= _MOST_CLASSES:
             raise PlatformError(f"a host has more than {_MOST_CLASSES} shaped links", remedy="spread them over more hosts")
-        requests = [] if self._minors else queueing.sort_by(self.interface, self._field, on_wire=self._on_wire)
+        requests = [] if self._minors else queueing.sort_by(self.interface, self._field)
         minor = self._minors[peer] = len(self._minors) + 1
         requests.append(queueing.limit_class(self.interface, minor, *limit))
         requests.append(queueing.assign(self.interface, self._field, address, minor))
@@ -65,12 +65,19 @@ class RateLimits:
     """Limits the rate of each directed pair of hosts, in the source host's own queue.
 
     A link's rate counts bytes on the wire (`queueing.wire_size`), so that TCP's goodput over a full link of rate r is
-    1448/1538 r. Each link has a queue of its own, `QUEUE` long, that drops at its end.
+    1448/1538 r. Each link has a queue of its own, `QUEUE` long, that drops at its end. The kernel holds back what would
+    exceed the rate, but nothing for its own time on the wire: a single packet, or the first ones after an idle time,
+    pass at once. An engine that delays packets can add that.
+
+    Parameters
+    ----------
+    slack
+        Seconds by which a late timer may be made up for, and so at the rate what may leave at once after idling.
     """
 
-    def __init__(self, fabric: Fabric) -> None:
-        self._fabric = fabric
-        self._classes = {name: Classes(host.interface_index, "destination", on_wire=True) for name, host in fabric.hosts.items()}
+    def __init__(self, fabric: Fabric, slack: float = _SLACK) -> None:
+        self._fabric, self._slack = fabric, slack
+        self._classes = {name: Classes(host.interface_index, "destination") for name, host in fabric.hosts.items()}
 
     def apply(self, links: Links) -> None:
         """Limit links from now on; those not named stay as they are.
@@ -90,9 +97,12 @@ class RateLimits:
         classes = self._classes[source]
         for target, link in wanted.items():
             if link.rate is not None or target in classes:
-                minor, requests = classes.shape(target, self._fabric.address(source, target), (link.rate, burst(link.rate)))
+                minor, requests = classes.shape(target, self._fabric.address(source, target), (link.rate, self._burst(link.rate)))
                 yield from requests
                 yield queueing.bound_queue(classes.interface, minor, queue_size(link.rate))
+
+    def _burst(self, rate: float | None) -> float:
+        return 1.0 if rate is None else max(self._slack, queueing.FRAME * 8 / rate)
 
     def remove(self) -> None:
         """Let all packets pass at full speed again; those that wait are lost."""
@@ -114,32 +124,27 @@ def limited(fabric: Fabric) -> Iterator[RateLimits]:
         yield limits
 
 
-def burst(rate: float | None) -> float:
-    """Seconds at a rate that may leave at once after idling."""
-    return 1.0 if rate is None else max(_BURST, _BURST_FRAMES * queueing.FRAME * 8 / rate)
-
-
 def queue_size(rate: float | None) -> int:
     """Bytes that may wait in front of a link of a rate."""
     return 2**30 if rate is None else max(_FEWEST_FRAMES * queueing.FRAME, round(rate / 8 * QUEUE))
 
 
 class NetemRunning:
-    """netem at work: delay, jitter and loss of each link where the core sends its packets on to their target.
+    """netem at work: each link's time on the wire, delay, jitter and loss, where the core sends its packets on.
 
     Parameters
     ----------
     fabric
         Up; its links are the only ones that can be shaped and updated.
     rates
-        Limits the links' rates: those come first, as on a real link, where packets queue, leave, and then travel.
+        Limits the links' rates, and so bounds their queues, before: packets wait at their source, as on a real link.
     """
 
     pid: int | None = None
 
     def __init__(self, fabric: Fabric, rates: RateLimits) -> None:
         self._fabric, self._rates = fabric, rates
-        self._classes = {name: Classes(host.core_index, "source", on_wire=False) for name, host in fabric.hosts.items()}
+        self._classes = {name: Classes(host.core_index, "source") for name, host in fabric.hosts.items()}
 
     def alive(self) -> bool:
         """True: the kernel needs nobody's help."""
@@ -163,8 +168,8 @@ class NetemRunning:
 
     def _requests(self, source: str, target: str, link: LinkSpec) -> Iterator[Request]:
         classes = self._classes[target]
-        if link.delay or link.jitter or link.loss or source in classes:
-            minor, requests = classes.shape(source, self._fabric.address(target, source), (None, burst(None)))
+        if link != LinkSpec() or source in classes:
+            minor, requests = classes.shape(source, self._fabric.address(target, source), (None, 1.0))
             yield from requests
             yield queueing.impair(classes.interface, minor, link, packets_under_way(link))
 
@@ -178,7 +183,7 @@ class NetemRunning:
 
 
 class NetemEngine:
-    """Delay, jitter and loss by the kernel's netem, rate by its htb: exact, and no process has to keep up.
+    """Delay, jitter, loss and rate by the kernel's netem and htb: exact, and no process has to keep up.
 
     Packets of one pair of hosts never overtake each other: each pair has a netem of its own, which is told a rate
     (see `queueing.impair`) and with that lets no packet leave before its predecessor.
@@ -199,7 +204,7 @@ class NetemEngine:
         PlatformError
             In the kernel's words, if it has no netem, htb or u32, or refuses otherwise.
         """
-        with _removed(RateLimits(fabric)) as rates, _removed(NetemRunning(fabric, rates)) as running:
+        with _removed(RateLimits(fabric, _SLACK_BEFORE_NETEM)) as rates, _removed(NetemRunning(fabric, rates)) as running:
             running.apply(fabric.links)
             yield running
 
