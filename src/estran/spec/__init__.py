@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from estran.spec.index import ComponentFacts, ComponentIndex, Fault
 from estran.spec.json_schema import json_schema
-from estran.spec.load import load, load_text
+from estran.spec.load import check_levels, load, load_text
 from estran.spec.resolve import plan
 from estran.spec.settings import settings_schema, validate_settings
 
@@ -12,6 +12,7 @@ __all__ = [
     "ComponentFacts",
     "ComponentIndex",
     "Fault",
+    "check_levels",
     "json_schema",
     "load",
     "load_text",

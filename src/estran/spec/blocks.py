@@ -9,9 +9,8 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from estran.spec.factors import Missing
 from estran.spec.faults import findings
-from estran.spec.marks import Complaints, Path, look_up
+from estran.spec.marks import Complaints, Path
 from estran.spec.schema import (
     KIND,
     NAME,
@@ -102,8 +101,8 @@ class _Reader:
     def named(self, section: str, model: type[M]) -> dict[str, M]:
         """The blocks of a section that maps names to blocks."""
         block = self._data.get(section)
-        if block is None or isinstance(block, Missing):
-            if section in self._data and block is None:
+        if block is None:
+            if section in self._data:
                 self._complaints.add((section,), "is empty", f"write its entries below it, or remove {section}:", at="key")
             return {}
         if not isinstance(block, dict):
@@ -127,7 +126,7 @@ class _Reader:
     def listed(self, section: str, model: type[M]) -> dict[int, M]:
         """The blocks of a section that is a list."""
         block = self._data.get(section)
-        if block is None or isinstance(block, Missing):
+        if block is None:
             return {}
         if not isinstance(block, list):
             self._complaints.add((section,), "must be a list", "begin each entry with '- '")
@@ -137,8 +136,6 @@ class _Reader:
 
     def block(self, model: type[M], value: Any, path: Path) -> M | None:
         """One block, or None if it is wrong."""
-        if isinstance(value, Missing):
-            return None
         if not isinstance(value, dict):
             keys = ", ".join(field.alias or name for name, field in model.model_fields.items())
             self._complaints.add(path, "must be a map", f"its keys are {keys}")
@@ -151,5 +148,4 @@ class _Reader:
 
     def _report(self, error: ValidationError, value: Any, shape: Any, path: Path) -> None:
         for found in findings(error, value, shape):
-            if not isinstance(look_up(value, found.path), Missing):
-                self._complaints.add((*path, *found.path), found.what, found.remedy, at="key" if found.on_key else "value")
+            self._complaints.add((*path, *found.path), found.what, found.remedy, at="key" if found.on_key else "value")

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any
 
 from estran.spec.blocks import Blocks
-from estran.spec.factors import Missing
 from estran.spec.kinds import Kinds, given, rates
 from estran.spec.marks import Complaints, Path
 from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Stream, Until
@@ -39,7 +38,7 @@ class Builder:
     def known_device(self, path: Path, name: str) -> Device | None:
         """Return the device of a name; complains if there is none such (of a wrong entry in the file, once and there)."""
         device = self._kinds.device(name)
-        if device is None and name not in self._blocks.declared["devices"] and not isinstance(name, Missing):
+        if device is None and name not in self._blocks.declared["devices"]:
             self._complain(path, f"{name!r} is no known device", did_you_mean(name, self._kinds.device_names(), kind="device"))
         return device
 
@@ -87,7 +86,7 @@ class Builder:
     def known_link(self, path: Path, name: str) -> Mapping[str, Any] | None:
         """Return the figures of a link's name; complains as `known_device` does."""
         figures = self._kinds.link_figures(name)
-        if figures is None and name not in self._blocks.declared["links"] and not isinstance(name, Missing):
+        if figures is None and name not in self._blocks.declared["links"]:
             self._complain(path, f"{name!r} is no known link", did_you_mean(name, self._kinds.link_names(), kind="link"))
         return figures
 

@@ -9,7 +9,7 @@ from typing import Any, Final, TypeAlias
 
 from estran.spec.document import Document
 from estran.spec.marks import Path
-from estran.spec.suggest import did_you_mean
+from estran.spec.suggest import closest, did_you_mean
 
 _REFERENCE: Final = re.compile(r"\$(\$)?\{([^{}]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -69,16 +69,23 @@ def references(value: Any) -> Iterator[str]:
             yield from references(item)
 
 
-def check_references(document: Document, levels: Levels) -> None:
-    """Complain of factors that nothing uses, and of cycles among their levels; undefined names are met on substitution."""
+def used_factors(document: Document, levels: Levels) -> set[str]:
+    """Names that the document refers to, directly or through the levels of other factors."""
     used = {name for key, value in document.data.items() if key not in _PLAIN for name in references(value)}
     pending = list(used)
     while pending:
         inner = set(references(levels.get(pending.pop(), []))) - used
         used |= inner
         pending.extend(inner)
+    return used
+
+
+def check_references(document: Document, levels: Levels) -> None:
+    """Complain of factors that nothing uses, and of cycles among their levels; undefined names are met on substitution."""
+    used = used_factors(document, levels)
     resolved = document.data.get("assignment")
     kept = set(resolved) if isinstance(resolved, dict) else set()
+    kept |= {str(closest(name, levels)) for name in used - set(levels)}
     for name in levels:
         if name not in used and name not in kept:
             remedy = f'write "${{{name}}}" where its level belongs, or remove the factor'
@@ -140,11 +147,15 @@ class _Writer:
         whole = _REFERENCE.fullmatch(text)
         if whole is not None and whole[1] is None:
             if not self._known(whole[2], path):
-                return Missing(text)
+                self._document.complaints.muted.add(path)
+                return text
             self._document.marks.moved[path] = self._choice.origins[whole[2]]
             return self.value(self._choice.levels[whole[2]], path)
         missing = [m[2] for m in _REFERENCE.finditer(text) if m[1] is None and not self._known(m[2], path)]
-        return Missing(text) if missing else _REFERENCE.sub(lambda match: self._part(match, path), text)
+        if missing:
+            self._document.complaints.muted.add(path)
+            return text
+        return _REFERENCE.sub(lambda match: self._part(match, path), text)
 
     def _part(self, match: re.Match[str], path: Path) -> str:
         if match[1] is not None:
@@ -163,12 +174,6 @@ class _Writer:
             hint = "" if self._choice.levels else "; a literal ${…} is written $${…}"
             self._document.complaints.add(path, f"${{{name}}} is not a factor", remedy + hint)
         return False
-
-
-class Missing(str):
-    """A text whose references could not be resolved: already complained of, so checks pass over it."""
-
-    __slots__ = ()
 
 
 def _kind(value: Any) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
 from typing import Any
 
+from estran.errors import SpecError, SpecErrors
 from estran.spec.document import Document, read_file, read_text
 from estran.spec.factors import check_references, escape, read_factors, substitute
 from estran.spec.index import ComponentIndex
@@ -108,3 +109,25 @@ def _resolved(data: Mapping[str, Any], levels: Mapping[str, Any]) -> dict[str, A
     if levels:
         plain["assignment"] = dict(levels)
     return plain
+
+
+def check_levels(path: str | FilePath, *, components: ComponentIndex | None = None) -> tuple[SpecError, ...]:
+    """Try every other level of each factor, the rest having their first, and return what is wrong then.
+
+    A study would meet these errors only when its design gets there. A combination that is right only with another factor's level is
+    reported too: the caller shows these as warnings.
+
+    Raises
+    ------
+    SpecErrors
+        If the file is wrong with the first levels already.
+    """
+    experiment = load(path, components=components)
+    found: dict[tuple[str, str], SpecError] = {}
+    for name, levels in experiment.factors.items():
+        for level in levels[1:]:
+            try:
+                load(path, assignment={name: level}, components=components)
+            except SpecErrors as errors:
+                found.update({(str(error.where), error.what): error for error in errors.errors})
+    return tuple(found.values())

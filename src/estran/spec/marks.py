@@ -65,14 +65,23 @@ class Marks:
 
 @dataclass(slots=True)
 class Complaints:
-    """Collects errors instead of stopping at the first."""
+    """Collects errors instead of stopping at the first.
+
+    Attributes
+    ----------
+    muted
+        Values that are known to be wrong (an unresolved ``${name}``): what else is said of them, or below them, is not noted.
+    """
 
     marks: Marks
+    muted: set[Path] = field(default_factory=set)
     errors: list[SpecError] = field(default_factory=list)
     _known: set[tuple[Where, str]] = field(default_factory=set)
 
     def add(self, path: Path, what: str, remedy: str | None = None, *, at: Literal["key", "value"] = "value") -> None:
         """Note what is wrong at a path; the path is named in the text, since a line may hold many."""
+        if any(path[:length] in self.muted for length in range(len(path) + 1)):
+            return
         where = self.marks.where(path, at)
         named = what if not path or where.file == f"--set {dotted(path)}" else f"{dotted(path)}: {what}"
         self.add_at(where, named, remedy)

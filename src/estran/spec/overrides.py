@@ -7,7 +7,7 @@ from typing import Any
 
 from estran.errors import Where
 from estran.spec.document import Document, parse_value
-from estran.spec.factors import Choice, Levels, cyclic
+from estran.spec.factors import Choice, Levels, cyclic, used_factors
 from estran.spec.marks import Path
 from estran.spec.suggest import did_you_mean
 
@@ -43,6 +43,7 @@ def choose(
             chosen[str(path[0])] = (value, label)
         else:
             rewrites.append(parsed)
+    _refuse_settled(document, levels, chosen)
     for label, path, value in rewrites:
         _Rewrite(document, label, levels, top).apply(path, value)
     broken = cyclic(levels)
@@ -63,6 +64,17 @@ def _recorded(document: Document, levels: Levels) -> dict[str, Any]:
             remedy = did_you_mean(name, levels, kind="factor")
             document.complaints.add(("assignment", name), "no such factor", remedy, at="key")
     return {name: value for name, value in block.items() if name in levels}
+
+
+def _refuse_settled(document: Document, levels: Levels, chosen: Mapping[str, tuple[Any, Path | str]]) -> None:
+    """Complain of another level for a factor that a resolved file no longer refers to: it would change nothing."""
+    recorded = _recorded(document, levels)
+    open_ones = used_factors(document, levels)
+    for name, (value, origin) in chosen.items():
+        if name in recorded and name not in open_ones and value != recorded[name]:
+            where = Where(origin) if isinstance(origin, str) else Where(f"assignment of {name}")
+            what = f"the level {recorded[name]!r} of {name} is already written in: this file is resolved"
+            document.complaints.add_at(where, what, "change the values themselves, or start from the original file")
 
 
 def _level_path(levels: Levels, name: str, value: Any, otherwise: Path | str) -> Path | str:

@@ -7,7 +7,6 @@ from typing import Any
 
 from estran.spec.blocks import Blocks
 from estran.spec.build import Builder
-from estran.spec.factors import Missing
 from estran.spec.marks import Path
 from estran.spec.model import Port
 from estran.spec.references import References
@@ -48,5 +47,5 @@ def _texts(entry: Mapping[str, Any], *keys: str) -> list[tuple[Path, str]]:
     for key in keys:
         value = entry.get(key)
         parts = [((key, index), part) for index, part in enumerate(value)] if isinstance(value, list) else [((key,), value)]
-        found += [(path, part) for path, part in parts if isinstance(part, str) and part and not isinstance(part, Missing)]
+        found += [(path, part) for path, part in parts if isinstance(part, str) and part]
     return found

@@ -7,7 +7,6 @@ from dataclasses import replace
 from typing import Final
 
 from estran.errors import RequestError
-from estran.spec.factors import Missing
 from estran.spec.index import ComponentFacts, ComponentIndex
 from estran.spec.marks import Complaints, Path
 from estran.spec.model import Layer, Port, Service, Stream, Until
@@ -65,7 +64,7 @@ class References:
         """Hosts that a selector matches; complains if there are none."""
         hosts = match(text, self._layers)
         broken = self._declared["layers"] - set(self._layers)
-        if hosts or isinstance(text, Missing) or any(text == name or text.startswith(f"{name}-") for name in broken):
+        if hosts or any(text == name or text.startswith(f"{name}-") for name in broken):
             return hosts
         if broken and any(mark in text for mark in "*?["):
             return hosts
@@ -112,7 +111,7 @@ class References:
     def facts(self, service: Service) -> ComponentFacts | None:
         """Facts of a service's component, or None if they cannot be known; complains once of an unknown component."""
         name = service.component
-        if self._components is None or name is None or isinstance(name, Missing):
+        if self._components is None or name is None:
             return None
         if service.name not in self._facts:
             self._facts[service.name] = self.component(("services", service.name, "component"), name)
@@ -180,7 +179,7 @@ class References:
                 before = first.setdefault((stream.source, target), index)
                 if before != index or target in stream.targets[:number]:
                     what = f"{stream.source} is already connected to {target}"
-                    self._complain(("streams", index, "to"), what, "remove one of the two")
+                    self._complain(("streams", index, "to", number), what, "remove one of the two")
 
     def until(self, until: Until | None) -> None:
         """The metric of a stop condition, where all metrics are known."""
