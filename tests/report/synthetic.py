@@ -12,6 +12,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from estran.observe.responses import compute_responses
+
 CLASSES = 10
 DEVICES: dict[str, dict[str, Any]] = {
     "edge": {"name": "raspberry-pi-4", "cores": 4, "speed": 0.25, "memory": 4 * 2**30, "idle_power": 2.6, "busy_power": 6.4},
@@ -52,7 +54,6 @@ def write_run(folder: Path, scene: Scene = Scene(), **changes: Any) -> Path:
         "run": _run(scene) | changes,
         "plan": _plan(scene, hosts),
         "network": _network(hosts, rng),
-        "responses": _responses(scene),
         "assignment": {"seed": scene.seed, "factors": {"placement": "fog", "publish_every": "0.5s"}},
         "manifest": _manifest(),
     }
@@ -60,6 +61,7 @@ def write_run(folder: Path, scene: Scene = Scene(), **changes: Any) -> Path:
         (folder / f"{name}.json").write_text(json.dumps(document, indent=1))
     for replica in _replicas(scene):
         (folder / "logs" / f"{replica}.log").write_text(f"{replica}: ready\n")
+    (folder / "responses.json").write_text(json.dumps(compute_responses(folder)))
     return folder
 
 
@@ -101,7 +103,9 @@ def _replicas(scene: Scene) -> dict[str, tuple[str, str, str]]:
 def _channels(scene: Scene) -> list[dict[str, Any]]:
     consumers = (["detector-0"] if scene.predictor else []) + ["trainer-0"]
     ways = [
-        ("camera.samples", f"camera-{i}", "samples", to, "samples", "acknowledged") for i in range(scene.cameras) for to in consumers
+        ("camera.samples", f"camera-{i}", "samples", to, "samples", "acknowledged")
+        for i in range(scene.cameras)
+        for to in consumers
     ]
     if scene.predictor:
         ways.append(("trainer.models", "trainer-0", "models", "detector-0", "models", "latest"))
@@ -137,7 +141,14 @@ def _plan(scene: Scene, hosts: Mapping[str, str]) -> dict[str, Any]:
         "seed": scene.seed,
         "hosts": [{"name": name, "layer": layer, "device": DEVICES[layer]} for name, layer in hosts.items()],
         "replicas": [
-            {"name": name, "service": service, "index": int(name.rpartition("-")[2]), "host": host, "component": component, "command": None}
+            {
+                "name": name,
+                "service": service,
+                "index": int(name.rpartition("-")[2]),
+                "host": host,
+                "component": component,
+                "command": None,
+            }
             for name, (service, component, host) in _replicas(scene).items()
         ],
         "channels": _channels(scene),
@@ -274,7 +285,12 @@ def _to_trainer(samples: dict[str, np.ndarray], rng: np.random.Generator) -> dic
 def _models(scene: Scene, rng: np.random.Generator) -> dict[str, Any]:
     sent = np.arange(scene.publish, scene.duration, scene.publish)
     count = sent.size
-    fake = {"camera": np.zeros(count, int), "seq": ((sent - 0.12) * scene.rate).astype(int), "created": sent - 0.12, "truth": np.zeros(count, int)}
+    fake = {
+        "camera": np.zeros(count, int),
+        "seq": ((sent - 0.12) * scene.rate).astype(int),
+        "created": sent - 0.12,
+        "truth": np.zeros(count, int),
+    }
     received = sent + 0.0462 + rng.gamma(2, 0.0006, count)
     started = received + rng.gamma(2, 0.001, count)
     row = _row("trainer.models", "detector-0", fake, [sent, received, started, started + 0.0004], 21_400)
@@ -296,8 +312,18 @@ def _metrics(scene: Scene, hosts: Mapping[str, str], messages: Mapping[str, Any]
         rows += [
             (time, host, "cpu_seconds", cpu),
             (time, host, "memory", 38e6 + 2e5 * time + rng.normal(0, 2e5, time.size)),
-            (time, host, "rx_bytes", np.cumsum(traffic * (0.05 if layer == "edge" else 1) * rng.uniform(0.8, 1.2, time.size)) * 0.1),
-            (time, host, "tx_bytes", np.cumsum(traffic * (1 if layer == "edge" else 0.08) * rng.uniform(0.8, 1.2, time.size)) * 0.1),
+            (
+                time,
+                host,
+                "rx_bytes",
+                np.cumsum(traffic * (0.05 if layer == "edge" else 1) * rng.uniform(0.8, 1.2, time.size)) * 0.1,
+            ),
+            (
+                time,
+                host,
+                "tx_bytes",
+                np.cumsum(traffic * (1 if layer == "edge" else 0.08) * rng.uniform(0.8, 1.2, time.size)) * 0.1,
+            ),
             (time, host, "power", power),
             (time, host, "energy", np.cumsum(power) * 0.1),
         ]
@@ -362,24 +388,6 @@ def _run(scene: Scene) -> dict[str, Any]:
         "failure": None,
         "warnings": [],
     }
-
-
-def _responses(scene: Scene) -> dict[str, Any]:
-    responses: dict[str, Any] = {
-        "throughput": {"value": scene.cameras * scene.rate, "unit": "/s", "n": 20, "ci95": [198.1, 201.4]},
-        "energy": {"value": 912.4, "unit": "J", "n": 6, "note": "device model, not a meter"},
-        "lost": {"value": 0, "unit": "messages", "n": 8000},
-    }
-    if not scene.predictor:
-        return responses
-    return {
-        "accuracy": {"value": 0.808, "unit": "fraction", "n": 3600, "ci95": [0.776, 0.839]},
-        "accuracy_no_change": {"value": 0.342, "unit": "fraction", "n": 3600},
-        "accuracy_majority": {"value": 0.224, "unit": "fraction", "n": 3600},
-        "latency_p50": {"value": 0.0124, "unit": "s", "n": 3600, "ci95": [0.0119, 0.0129]},
-        "latency_p99": {"value": 0.0331, "unit": "s", "n": 3600, "ci95": [0.0287, 0.0375]},
-        "staleness": {"value": 0.31, "unit": "s", "n": 3600, "ci95": [0.29, 0.33]},
-    } | responses
 
 
 def _manifest() -> dict[str, Any]:

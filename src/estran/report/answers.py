@@ -38,6 +38,7 @@ class Staleness:
     mean: list[float]
     low: list[float]
     high: list[float]
+    average: float | None
     median: float | None
     p95: float | None
 
@@ -50,16 +51,38 @@ class Publications:
     swapped: list[float]
 
 
+# Both rivals are judged at each replica on its own, in order of arrival. A class leads once it has been seen more often than any
+# before it, and until another one has (so the first to get there leads on a tie): the leader is the class of the last record.
 _JUDGED = """
 CREATE OR REPLACE TEMP TABLE judged AS
 WITH graded AS (
-  SELECT done, origin, seq, receiver, truth, answer = truth AS correct,
-         lag(truth) OVER (PARTITION BY receiver ORDER BY done, origin, seq) AS previous,
-         row_number() OVER (PARTITION BY truth ORDER BY done, origin, seq) - 1 AS seen
-  FROM messages WHERE truth IS NOT NULL AND answer IS NOT NULL)
-SELECT done, correct, previous = truth AS no_change,
-       seen > 0 AND seen >= max(seen + 1) OVER (ORDER BY done, origin, seq ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS majority
-FROM graded
+  SELECT created, done, receiver, truth, answer = truth AS correct,
+         row_number() OVER (PARTITION BY receiver ORDER BY received, done) AS turn
+  FROM messages WHERE truth IS NOT NULL AND answer IS NOT NULL),
+counted AS (SELECT *, row_number() OVER (PARTITION BY receiver, truth ORDER BY turn) AS seen FROM graded),
+led AS (
+  SELECT *, seen > coalesce(max(seen) OVER
+    (PARTITION BY receiver ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING), 0) AS record FROM counted)
+SELECT created, done, correct, truth = lag(truth) OVER earlier AS no_change,
+       truth = last_value(CASE WHEN record THEN truth END IGNORE NULLS) OVER
+         (PARTITION BY receiver ORDER BY turn ROWS BETWEEN UNBOUNDED PRECEDING AND 1 PRECEDING) AS majority
+FROM led WINDOW earlier AS (PARTITION BY receiver ORDER BY turn)
+"""
+
+# A publication is known from its event (models of a *latest* stream may be dropped on the way) or from the message that carried it.
+_AGED = """
+CREATE OR REPLACE TEMP TABLE aged AS
+WITH carried AS (SELECT receiver, origin, version, min(sent) AS issued FROM messages
+                 WHERE version IS NOT NULL AND answer IS NULL GROUP BY ALL),
+told AS (SELECT replica AS origin, CAST(regexp_extract(detail, '[0-9]+') AS BIGINT) AS version, min(time) AS issued FROM events
+         WHERE event = 'published' AND regexp_matches(detail, '[0-9]') GROUP BY ALL),
+known AS (SELECT receiver, version, min(issued) AS issued FROM (
+            FROM carried SELECT receiver, version, issued UNION ALL
+            SELECT receiver, told.version, told.issued
+            FROM told JOIN (SELECT DISTINCT receiver, origin FROM carried) USING (origin))
+          GROUP BY ALL)
+SELECT created, done, done - issued AS age FROM messages JOIN known USING (receiver, version)
+WHERE answer IS NOT NULL AND done >= issued
 """
 
 
@@ -76,18 +99,17 @@ def accuracy(connection: duckdb.DuckDBPyConnection, window: tuple[float, float])
         [first, width, first, width, max(0, min(BINS, total // PER_BIN) - 1)],
     ).fetchall()
     time, answered, correct, no_change, majority = (list(column) for column in zip(*rows, strict=True))
-    overall = _one(connection, "SELECT avg(correct::INT), avg(no_change::INT), avg(majority::INT) FROM judged WHERE done BETWEEN ? AND ?", *window)
+    overall = _one(
+        connection,
+        "SELECT avg(correct::INT), avg(no_change::INT), avg(majority::INT) FROM judged WHERE created >= ? AND created < ?",
+        *window,
+    )
     return Accuracy(width, time, answered, correct, no_change, majority, *overall)
 
 
 def staleness(connection: duckdb.DuckDBPyConnection, window: tuple[float, float]) -> Staleness | None:
     """Age of the answering model over time, or None where answers name no model version that was sent over a stream."""
-    connection.execute(
-        """CREATE OR REPLACE TEMP TABLE aged AS
-           WITH published AS (SELECT version, min(sent) AS issued FROM messages
-                              WHERE version IS NOT NULL AND answer IS NULL GROUP BY version)
-           SELECT done, done - issued AS age FROM messages JOIN published USING (version) WHERE answer IS NOT NULL AND done >= issued"""
-    )
+    connection.execute(_AGED)
     total, first, last = _one(connection, "SELECT count(*), min(done), max(done) FROM aged")
     if not total:
         return None
@@ -98,9 +120,10 @@ def staleness(connection: duckdb.DuckDBPyConnection, window: tuple[float, float]
            FROM (SELECT *, least(floor((done - ?) / ?), ?) AS bin FROM aged) GROUP BY bin ORDER BY bin""",
         [first, width, first, width, bins - 1],
     ).fetchall()
-    median, p95 = _one(connection, "SELECT quantile_cont(age, 0.5), quantile_cont(age, 0.95) FROM aged WHERE done BETWEEN ? AND ?", *window)
+    overall = "SELECT avg(age), quantile_cont(age, 0.5), quantile_cont(age, 0.95) FROM aged WHERE created >= ? AND created < ?"
+    average, median, p95 = _one(connection, overall, *window)
     time, mean, low, high = (list(column) for column in zip(*rows, strict=True))
-    return Staleness(time, mean, low, high, median, p95)
+    return Staleness(time, mean, low, high, average, median, p95)
 
 
 def publications(connection: duckdb.DuckDBPyConnection, most: int = 400) -> Publications:

@@ -22,7 +22,10 @@ def accuracy_chart(found: Accuracy, published: Publications, warmup: float) -> C
     ]
     marks = [{"label": "published", "role": "role-mark", "at": _round(published.published)}]
     marks.append({"label": "in service", "role": "role-main", "at": _round(published.swapped)})
-    return _timed("accuracy", "fraction", found.time, series, warmup) | {"range": [-0.08, 1.03], "marks": [mark for mark in marks if mark["at"]]}
+    return _timed("accuracy", "fraction", found.time, series, warmup) | {
+        "range": [-0.08, 1.03],
+        "marks": [mark for mark in marks if mark["at"]],
+    }
 
 
 def staleness_chart(found: Staleness, warmup: float) -> Chart:
@@ -38,7 +41,15 @@ def ecdf_chart(found: list[Distribution]) -> Chart:
     for i, entry in enumerate(found):
         steps = dict(zip((_significant(value) for value in entry.quantiles), entry.levels, strict=True))
         name = f"{entry.service} ← {entry.stream}"
-        series.append(_series(name, f"layer-{i % 6}", _filled(xs, steps), width=2.2 if entry.answers else 1.4, dash=[] if entry.answers else [5, 3]))
+        series.append(
+            _series(
+                name,
+                f"layer-{i % 6}",
+                _filled(xs, steps),
+                width=2.2 if entry.answers else 1.4,
+                dash=[] if entry.answers else [5, 3],
+            )
+        )
     return {"id": "ecdf", "unit": "fraction", "xunit": "s", "log": True, "x": xs, "series": series, "range": [0, 1.03]}
 
 

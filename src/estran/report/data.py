@@ -6,11 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from estran.observe.queries import open_run
 from estran.report.answers import Accuracy, Publications, Staleness, accuracy, publications, staleness
 from estran.report.folder import RunFolder, read_folder
 from estran.report.services import ServiceRow, services
 from estran.report.stages import Distribution, Leg, distributions, legs
-from estran.report.tables import open_tables
 from estran.report.usage import Energy, Usage, energy, usage
 from estran.report.verdict import Outcome, outcome
 
@@ -46,10 +46,11 @@ def gather(folder: Path) -> Report:
         If one of its files is damaged.
     """
     run = read_folder(folder)
-    with open_tables(folder) as connection:
+    with open_run(folder).database() as connection:
+        connection.execute(_HOLD)
         judged, aged = accuracy(connection, run.window), staleness(connection, run.window)
         spread = distributions(connection, run.window)
-        answering = next((entry for entry in spread if entry.answers), None)
+        answering = next(iter(spread), None)
         return Report(
             run=run,
             outcome=outcome(run, judged, answering, aged),
@@ -65,5 +66,21 @@ def gather(folder: Path) -> Report:
         )
 
 
+# The messages are read once, without what few queries need; those find it in `recorded`.
+_HOLD = """
+CREATE TEMP VIEW recorded AS SELECT * FROM memory.main.messages WHERE isfinite(done) AND isfinite(created);
+CREATE TEMP TABLE names AS
+  SELECT name, regexp_replace(name, '-[0-9]+$', '') AS service
+  FROM (SELECT DISTINCT receiver AS name FROM memory.main.messages UNION SELECT DISTINCT origin FROM memory.main.messages);
+CREATE TEMP TABLE messages AS
+  SELECT recorded.* EXCLUDE (trace, seq, bytes), taker.service, giver.service AS sender
+  FROM recorded JOIN names taker ON taker.name = receiver JOIN names giver ON giver.name = origin;
+"""
+
+
 def _energy_sources(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    return dict(connection.execute("SELECT host, last(detail ORDER BY time) FROM events WHERE event = 'energy-source' GROUP BY host").fetchall())
+    return dict(
+        connection.execute(
+            "SELECT host, last(detail ORDER BY time) FROM events WHERE event = 'energy-source' GROUP BY host"
+        ).fetchall()
+    )

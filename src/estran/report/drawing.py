@@ -16,15 +16,25 @@ def draw(topology: Topology, *, failed: frozenset[str] = frozenset()) -> str:
     lanes = "".join(_lane(topology, i) for i in range(len(topology.lanes)))
     arrows = "".join(_bundle(topology, bundle) for bundle in topology.bundles)
     boxes = "".join(_box(box, failed) for _, inside in topology.lanes for box in inside)
-    return (
-        f'<svg class="topology" role="img" aria-label="{text(describe(topology))}" viewBox="0 0 {topology.width:.0f} {topology.height:.0f}" '
-        f'width="{topology.width:.0f}" height="{topology.height:.0f}">{lanes}{arrows}{boxes}</svg>'
+    width, height = f"{topology.width:.0f}", f"{topology.height:.0f}"
+    return tag(
+        "svg",
+        lanes + arrows + boxes,
+        class_="topology",
+        role="img",
+        aria_label=describe(topology),
+        viewBox=f"0 0 {width} {height}",
+        width=width,
+        height=height,
     )
 
 
 def describe(topology: Topology) -> str:
     """The topology in words, for those who cannot see it."""
-    lanes = [f"{layer}: {count(sum(len(box.hosts) for box in boxes) + topology.hidden.get(layer, 0), 'host')}" for layer, boxes in topology.lanes]
+    lanes = [
+        f"{layer}: {count(sum(len(box.hosts) for box in boxes) + topology.hidden.get(layer, 0), 'host')}"
+        for layer, boxes in topology.lanes
+    ]
     streams = [
         f"{bundle.stream} from {topology.lanes[bundle.start][0]} to {topology.lanes[bundle.end][0]}" for bundle in topology.bundles
     ]
@@ -41,11 +51,17 @@ def _lane(topology: Topology, lane: int) -> str:
     left = topology.lane_left(lane)
     hosts = sum(len(box.hosts) for box in boxes) + topology.hidden.get(layer, 0)
     hidden = topology.hidden.get(layer, 0)
-    more = _text(left + BOX_WIDTH / 2, topology.height - 6, f"and {count(hidden, 'more host')}", "t-small", "middle") if hidden else ""
-    return (
-        f'<g class="{layer_class(lane)}"><rect class="lane" x="{left - MARGIN + 2:.1f}" y="2" width="{BOX_WIDTH + 2 * MARGIN - 4:.1f}" '
-        f'height="{topology.height - 4:.1f}" rx="10"/><circle class="dot" cx="{left + 6:.1f}" cy="23" r="5"/>'
-        f"{_text(left + 18, 27, _cut(layer, 16), 't-lane')}{_text(left + BOX_WIDTH, 27, count(hosts, 'host'), 't-small', 'end')}{more}</g>"
+    more = (
+        _text(left + BOX_WIDTH / 2, topology.height - 6, f"and {count(hidden, 'more host')}", "t-small", "middle") if hidden else ""
+    )
+    return tag(
+        "g",
+        _rect("lane", left - MARGIN + 2, 2, BOX_WIDTH + 2 * MARGIN - 4, topology.height - 4, 10),
+        f'<circle class="dot" cx="{left + 6:.1f}" cy="23" r="5"/>',
+        _text(left + 18, 27, _cut(layer, 16), "t-lane"),
+        _text(left + BOX_WIDTH, 27, count(hosts, "host"), "t-small", "end"),
+        more,
+        class_=layer_class(lane),
     )
 
 
@@ -55,10 +71,15 @@ def _box(box: Box, failed: frozenset[str]) -> str:
     device = f"{len(box.hosts)} × {box.device}" if many else box.device
     behind = "".join(_rect("behind", box.left + d, box.top + d, BOX_WIDTH, box.height, 8) for d in (8, 4)) if many else ""
     chips = "".join(_chip(box, i, chip, failed) for i, chip in enumerate(box.chips))
-    return (
-        f"<g>{tag('title', text(', '.join(box.hosts[:40]) + (' …' if len(box.hosts) > 40 else '') + ': ' + box.device))}{behind}"
-        f"{_rect('box', box.left, box.top, BOX_WIDTH, box.height, 8)}"
-        f"{_text(box.left + 12, box.top + 20, _cut(name, 24), 't-host')}{_text(box.left + 12, box.top + 36, _cut(device, 28), 't-small')}{chips}</g>"
+    listed = ", ".join(box.hosts[:40]) + (" …" if len(box.hosts) > 40 else "")
+    return tag(
+        "g",
+        tag("title", text(f"{listed}: {box.device}")),
+        behind,
+        _rect("box", box.left, box.top, BOX_WIDTH, box.height, 8),
+        _text(box.left + 12, box.top + 20, _cut(name, 24), "t-host"),
+        _text(box.left + 12, box.top + 36, _cut(device, 28), "t-small"),
+        chips,
     )
 
 
@@ -66,10 +87,12 @@ def _chip(box: Box, index: int, chip: Chip, failed: frozenset[str]) -> str:
     top = box.top + HEAD + index * CHIP
     bad = bool(failed & {chip.service, *chip.replicas})
     kind = "failed" if bad else _cut(chip.kind, 12)
-    return (
-        f"<g>{tag('title', text(f'{chip.label} ({chip.kind})'))}"
-        f"{_rect('chip bad' if bad else 'chip', box.left + 8, top, BOX_WIDTH - 16, CHIP - 6, 5)}"
-        f"{_text(box.left + 17, top + 17.5, _cut(chip.label, 14), 't-chip')}{_text(box.left + BOX_WIDTH - 17, top + 17, kind, 't-kind', 'end')}</g>"
+    return tag(
+        "g",
+        tag("title", text(f"{chip.label} ({chip.kind})")),
+        _rect("chip bad" if bad else "chip", box.left + 8, top, BOX_WIDTH - 16, CHIP - 6, 5),
+        _text(box.left + 17, top + 17.5, _cut(chip.label, 14), "t-chip"),
+        _text(box.left + BOX_WIDTH - 17, top + 17, kind, "t-kind", "end"),
     )
 
 
@@ -88,7 +111,8 @@ def _bundle(topology: Topology, bundle: Bundle) -> str:
         if not is_source:
             heads.append(_head(edge, y, to_left=on_left))
     style = "flow latest" if bundle.delivery == "latest" else "flow"
-    return f'<g class="{style}">{tag("title", text(_tip(bundle)))}<path d="{"".join(path)}"/>{"".join(heads)}{_label(bundle, middle)}</g>'
+    lines = f'<path d="{"".join(path)}"/>{"".join(heads)}'
+    return tag("g", tag("title", text(_tip(bundle))), lines, _label(bundle, middle), class_=style)
 
 
 def _roots(bundle: Bundle) -> Iterable[tuple[bool, Box, str]]:

@@ -114,7 +114,9 @@ def read_folder(folder: Path) -> RunFolder:
         If one of its documents is not the JSON object that it should be.
     """
     if not (folder / "run.json").is_file():
-        raise RequestError("there is no run here (no run.json)", where=str(folder), remedy="give a run folder; 'estran ls' lists them")
+        raise RequestError(
+            "there is no run here (no run.json)", where=str(folder), remedy="give a run folder; 'estran ls' lists them"
+        )
     plan = _read(folder / "plan.json")
     return RunFolder(
         folder=folder,
@@ -137,7 +139,9 @@ def _read(path: Path) -> dict[str, Any]:
     try:
         document = json.loads(path.read_bytes())
     except ValueError as error:
-        raise DataError(f"not valid JSON: {error}", where=str(path), remedy="the file was cut short or edited; run again") from error
+        raise DataError(
+            f"not valid JSON: {error}", where=str(path), remedy="the file was cut short or edited; run again"
+        ) from error
     if not isinstance(document, dict):
         raise DataError("not a JSON object", where=str(path), remedy="the file was edited; run again")
     return document
@@ -169,4 +173,6 @@ def _channel(entry: Mapping[str, Any]) -> Channel:
 def _response(name: str, entry: Any) -> Response:
     fields = entry if isinstance(entry, dict) else {"value": entry}
     low, high = fields.get("ci95") or (None, None)
-    return Response(name, fields.get("value"), str(fields.get("unit") or ""), fields.get("n"), low, high, str(fields.get("note") or ""))
+    return Response(
+        name, fields.get("value"), str(fields.get("unit") or ""), fields.get("n"), low, high, str(fields.get("note") or "")
+    )

@@ -13,12 +13,12 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\ud800-\udfff]")
 
 
 def text(value: object) -> str:
-    """Escape text for element content and quoted attributes; terminal colours are dropped, other control characters shown as �."""
+    """Escape text for content and quoted attributes; terminal colours are dropped, other control characters shown as �."""
     return html.escape(_CONTROLS.sub("\ufffd", _ESCAPES.sub("", str(value))), quote=True)
 
 
 def tag(name: str, *children: str, **attributes: object) -> str:
-    """An element of already escaped children. A trailing ``_`` of an attribute's name is dropped, other ``_`` become ``-``; None omits it.
+    """An element of already escaped children. In attribute names a last ``_`` is dropped, others become ``-``; None omits one.
 
     Examples
     --------

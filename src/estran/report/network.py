@@ -88,7 +88,13 @@ def group(found: Iterable[Link], hosts: Mapping[str, Host]) -> list[LinkGroup]:
 def cpus(run: RunFolder) -> list[Cpu]:
     """CPU shares asked and measured."""
     return [
-        Cpu(str(entry.get("host")), float(entry["asked"]), float(entry["measured"]), bool(entry.get("ok")), str(entry.get("complaint") or ""))
+        Cpu(
+            str(entry.get("host")),
+            float(entry["asked"]),
+            float(entry["measured"]),
+            bool(entry.get("ok")),
+            str(entry.get("complaint") or ""),
+        )
         for entry in run.network.get("cpus") or []
         if isinstance(entry, dict) and entry.get("asked") is not None and entry.get("measured") is not None
     ]
@@ -101,7 +107,7 @@ def fallbacks(run: RunFolder) -> list[str]:
 
 
 def facts(run: RunFolder) -> list[tuple[str, str]]:
-    """Engines, limiters and their limits as name and text; nested facts as ``delay · engine``, counters of single links left out."""
+    """Engines, limiters and their limits as name and text; nested ones as ``delay · engine``, counters of single links left out."""
     pairs = flatten(run.network.get("facts") or {})
     return [(name, text) for name, text in pairs if not {"fallbacks", "pairs"} & set(name.split(" · "))][:MOST_FACTS]
 

@@ -60,9 +60,19 @@ def interval(low: float | None, high: float | None, unit: str = "") -> str:
     """Both ends of a confidence interval, or a dash."""
     if low is None or high is None:
         return NONE
-    first, last = quantity(low, unit), quantity(high, unit)
-    number, _, shown = first.partition(_SPACE)
-    return f"{number} to {last}" if shown == last.partition(_SPACE)[2] else f"{first} to {last}"
+    return together(quantity(low, unit), "to", quantity(high, unit))
+
+
+def together(first: str, word: str, last: str) -> str:
+    """Two quantities with a word between, their unit told once where they share it.
+
+    Examples
+    --------
+    >>> together(quantity(0.005, "s"), "→", quantity(0.0052, "s")).replace(chr(0x202F), " ")
+    '5 → 5.2 ms'
+    """
+    number, _, unit = first.partition(_SPACE)
+    return f"{number} {word} {last}" if unit and unit == last.partition(_SPACE)[2] else f"{first} {word} {last}"
 
 
 def spread(values: list[float], unit: str) -> str:

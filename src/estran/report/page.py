@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from datetime import datetime
 from functools import cache
 from importlib.resources import files
 from pathlib import Path
@@ -64,7 +65,8 @@ def page(report: Report) -> str:
     main = tag("main", _header(report), body, id="top")
     data = data_block("estran-data", {"charts": sections.chart_data(report)})
     scripts = "".join(f"<script>{_asset(name)}</script>" for name in ("vendor/uPlot.iife.min.js", "assets/charts.js"))
-    return f'<!doctype html>\n<html lang="en">{_head(report)}<body>{_bar(report)}{main}{_footer(report)}{data}{scripts}</body></html>\n'
+    whole = tag("body", _bar(report), main, _footer(report), data, scripts)
+    return f'<!doctype html>\n<html lang="en">{_head(report)}{whole}</html>\n'
 
 
 def _head(report: Report) -> str:
@@ -74,7 +76,8 @@ def _head(report: Report) -> str:
         f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
         '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
         '<meta name="referrer" content="no-referrer"><meta name="generator" content="Estran"><link rel="icon" href="data:,">'
-        f"{tag('title', text(title))}<style>{_asset('vendor/uPlot.min.css')}</style><style>{_asset('assets/style.css')}</style></head>"
+        f"{tag('title', text(title))}<style>{_asset('vendor/uPlot.min.css')}</style>"
+        f"<style>{_asset('assets/style.css')}</style></head>"
     )
 
 
@@ -106,8 +109,15 @@ def _bar(report: Report) -> str:
 
 def _header(report: Report) -> str:
     run = report.run
-    facts = [str(run.run.get("id", "")), f"platform {run.run.get('platform', '?')}", f"seed {run.run.get('seed', '?')}", str(run.run.get("started", ""))]
-    status = tag("span", text(run.status), class_=f"status {run.status if run.status in ('done', 'failed', 'running') else 'interrupted'}")
+    facts = [
+        str(run.run.get("id", "")),
+        f"platform {run.run.get('platform', '?')}",
+        f"seed {run.run.get('seed', '?')}",
+        _moment(run.run.get("started")),
+    ]
+    status = tag(
+        "span", text(run.status), class_=f"status {run.status if run.status in ('done', 'failed', 'running') else 'interrupted'}"
+    )
     tiles = [
         tag("div", tag("dt", text(figure.name)), tag("dd", tag("b", text(figure.value)), tag("small", text(figure.beside))))
         for figure in figures(report.outcome)
@@ -121,6 +131,14 @@ def _header(report: Report) -> str:
         tag("dl", *tiles, class_="tiles") if tiles else "",
         records.notice(report),
     )
+
+
+def _moment(stamp: object) -> str:
+    """An ISO 8601 time of the record as people write it."""
+    try:
+        return datetime.fromisoformat(str(stamp)).strftime("%-d %B %Y, %H:%M:%S %Z")
+    except ValueError:
+        return ""
 
 
 def _failure(report: Report) -> str:

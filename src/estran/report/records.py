@@ -6,12 +6,15 @@ from collections.abc import Mapping
 from typing import Any
 
 from estran.report.data import Report
+from estran.report.folder import Response
 from estran.report.html import table, tag, text
 from estran.report.network import Cpu, Link, LinkGroup, cpus, facts, fallbacks, flatten, group, links
 from estran.report.numbers import NONE, count, interval, quantity
 from estran.report.sections import nothing, section
+from estran.report.verdict import ordered
 
 MOST_DETAILS = 200
+MOST_PARTS = 600
 _QUANTITIES = ("delay", "jitter", "rate", "loss")
 
 
@@ -25,7 +28,9 @@ def network(report: Report) -> str:
     """What was asked of links and CPU shares, and what was measured before the workload started."""
     found = links(report.run)
     if not found:
-        return section("network", "Network and CPU, asked and measured", nothing("No link was asked for, or the run ended before the probes."))
+        return section(
+            "network", "Network and CPU, asked and measured", nothing("No link was asked for, or the run ended before the probes.")
+        )
     groups = group(found, report.run.hosts)
     rows = [_link_row(like) for like in groups]
     heads = ["from", "to", "links", *(f"{name}: asked → measured" for name in _QUANTITIES if _asked(groups, name)), "verdict"]
@@ -33,7 +38,12 @@ def network(report: Report) -> str:
     body = [[*row[:3], *(row[3 + _QUANTITIES.index(name)] for name in kept), row[-1]] for row in rows]
     failed = sum(len(like.failed) for like in groups)
     lead = f"{count(len(found), 'direction')} probed before the workload started, {failed} outside tolerance."
-    parts = [table(heads, body, numeric=frozenset({2}), caption="Links"), _complaints(groups), _every_link(found, groups), _cpu(report)]
+    parts = [
+        table(heads, body, numeric=frozenset({2}), caption="Links"),
+        _complaints(groups),
+        _every_link(found, groups),
+        _cpu(report),
+    ]
     return section("network", "Network and CPU, asked and measured", *parts, lead=lead)
 
 
@@ -47,12 +57,20 @@ def _link_row(like: LinkGroup) -> list[str]:
 
 
 def _pair(asked: str, measured: str) -> str:
-    return tag("span", text(asked), class_="muted") + " → " + tag("strong", text(measured)) if (asked, measured) != (NONE, NONE) else NONE
+    return (
+        tag("span", text(asked), class_="muted") + " → " + tag("strong", text(measured))
+        if (asked, measured) != (NONE, NONE)
+        else NONE
+    )
 
 
 def _complaints(groups: list[LinkGroup]) -> str:
     failed = [link for like in groups for link in like.failed][:20]
-    return tag("ul", *(tag("li", text(f"{link.source} → {link.target}: {link.complaint}")) for link in failed), class_="complaints") if failed else ""
+    return (
+        tag("ul", *(tag("li", text(f"{link.source} → {link.target}: {link.complaint}")) for link in failed), class_="complaints")
+        if failed
+        else ""
+    )
 
 
 def _every_link(found: list[Link], groups: list[LinkGroup]) -> str:
@@ -63,7 +81,10 @@ def _every_link(found: list[Link], groups: list[LinkGroup]) -> str:
         [
             text(link.source),
             text(link.target),
-            *(text(quantity(link.measured.get(name), unit)) for name, unit in (("delay", "s"), ("jitter", "s"), ("rate", "bit/s"), ("loss", "fraction"))),
+            *(
+                text(quantity(link.measured.get(name), unit))
+                for name, unit in (("delay", "s"), ("jitter", "s"), ("rate", "bit/s"), ("loss", "fraction"))
+            ),
             badge(link.ok),
         ]
         for link in shown
@@ -99,21 +120,30 @@ def _cpu_row(report: Report, like: list[Cpu]) -> list[str]:
 
 
 def responses(report: Report) -> str:
-    """Every response with its confidence interval."""
-    if not report.run.responses:
+    """Every response with its confidence interval: first those of the whole run, then those of its parts."""
+    found = ordered(report.run.responses.values())
+    if not found:
         return section("responses", "Responses", nothing("The run ended before its responses were computed."))
+    parts = [response for response in found if "@" in response.name]
+    body = [_responses([response for response in found if "@" not in response.name])]
+    if parts:
+        summary = tag("summary", text(f"{count(len(parts), 'response')} of single services, streams and hosts"))
+        body.append(tag("details", summary, _responses(parts[:MOST_PARTS])))
+    return section("responses", "Responses", *body)
+
+
+def _responses(found: list[Response]) -> str:
     rows = [
         [
             tag("code", text(response.name)),
             tag("strong", text(quantity(response.value, response.unit, 4))),
             text(interval(response.low, response.high, response.unit)),
             text(f"{response.n:,}" if response.n is not None else NONE),
-            text(response.note),
+            tag("span", text(response.note), class_="muted small"),
         ]
-        for response in report.run.responses.values()
+        for response in found
     ]
-    heads = ["response", "value", "95 % confidence interval", "n", "note"]
-    return section("responses", "Responses", table(heads, rows, numeric=frozenset({1, 2, 3})))
+    return table(["response", "value", "95 % confidence interval", "n", "note"], rows, numeric=frozenset({1, 2, 3}))
 
 
 def services(report: Report) -> str:
@@ -140,7 +170,11 @@ def services(report: Report) -> str:
 def warnings(report: Report) -> str:
     """Weaker means in use, and which engines did the work."""
     weaker, engines = fallbacks(report.run), facts(report.run)
-    body = tag("ul", *(tag("li", text(line)) for line in weaker), class_="warnings") if weaker else nothing("None: no weaker means was in use.")
+    body = (
+        tag("ul", *(tag("li", text(line)) for line in weaker), class_="warnings")
+        if weaker
+        else nothing("None: no weaker means was in use.")
+    )
     return section("warnings", "Warnings and fallbacks", body, _pairs(engines) if engines else "")
 
 
@@ -160,7 +194,11 @@ def reproducibility(report: Report) -> str:
     """Everything that another lab needs to run it again."""
     run, manifest = report.run, report.run.manifest
     command = manifest.get("command")
-    pairs = [("run", str(run.run.get("id", ""))), ("started", str(run.run.get("started", ""))), ("ended", str(run.run.get("ended") or ""))]
+    pairs = [
+        ("run", str(run.run.get("id", ""))),
+        ("started", str(run.run.get("started", ""))),
+        ("ended", str(run.run.get("ended") or "")),
+    ]
     pairs += [("platform", str(run.run.get("platform", ""))), ("seed", str(run.run.get("seed", "")))]
     pairs += [(f"factor {name}", str(value)) for name, value in run.factors.items()]
     rest: Mapping[str, Any] = {key: value for key, value in manifest.items() if key != "command"}
@@ -172,8 +210,13 @@ def reproducibility(report: Report) -> str:
         parts.append(tag("details", tag("summary", "Versions, machine, git state and hashes"), _pairs(flatten(rest)), open="open"))
     phases = [phase for phase in run.run.get("phases") or [] if isinstance(phase, dict)]
     if phases:
-        rows = [[text(phase.get("name")), text(quantity(phase.get("seconds"), "s")), text(phase.get("status") or "")] for phase in phases]
-        parts.append(tag("details", tag("summary", "Phases of the run"), table(["phase", "took", "status"], rows, numeric=frozenset({1}))))
+        rows = [
+            [text(phase.get("name")), text(quantity(phase.get("seconds"), "s")), text(phase.get("status") or "")]
+            for phase in phases
+        ]
+        parts.append(
+            tag("details", tag("summary", "Phases of the run"), table(["phase", "took", "status"], rows, numeric=frozenset({1})))
+        )
     return section("reproducibility", "To run it again", *parts)
 
 

@@ -20,7 +20,14 @@ CHART_TITLES = {
 def section(identity: str, title: str, *body: str, lead: str = "") -> str:
     """A titled part of the page with an anchor."""
     head = tag("h2", text(title), id=f"{identity}-title")
-    return tag("section", head, tag("p", text(lead), class_="lead") if lead else "", *body, id=identity, aria_labelledby=f"{identity}-title")
+    return tag(
+        "section",
+        head,
+        tag("p", text(lead), class_="lead") if lead else "",
+        *body,
+        id=identity,
+        aria_labelledby=f"{identity}-title",
+    )
 
 
 def chart_figure(identity: str, title: str, caption: str = "", *, tall: bool = False) -> str:
@@ -55,7 +62,8 @@ def topology(report: Report) -> str:
         ("flow-key latest", "latest stream: newest message wins"),
     ]
     legend = tag("ul", *(tag("li", f'<span class="{style}"></span>', text(words)) for style, words in keys), class_="key")
-    lead = f"{count(len(report.run.hosts), 'host')}, {count(len(report.run.replicas), 'service replica')}, {count(len(report.run.channels), 'channel')}."
+    run = report.run
+    lead = f"{count(len(run.hosts), 'host')}, {count(len(run.replicas), 'service replica')}, {count(len(run.channels), 'channel')}."
     scroll = tag("div", drawn, class_="scroll", tabindex="0", role="region", aria_label="Topology drawing")
     return section("topology", "Topology", tag("figure", scroll, legend), lead=lead)
 
@@ -103,8 +111,9 @@ def latency(report: Report) -> str:
     )
     first = report.distributions[0]
     caption = (
-        f"{first.service} ← {first.stream}: half within {quantity(first.at(0.5), 's')}, 90 % within {quantity(first.at(0.9), 's')}, "
-        f"99 % within {quantity(first.at(0.99), 's')}, all within {quantity(first.at(1.0), 's')}."
+        f"{first.service} ← {first.stream}: half within {quantity(first.at(0.5), 's')}, "
+        f"90 % within {quantity(first.at(0.9), 's')}, 99 % within {quantity(first.at(0.99), 's')}, "
+        f"all within {quantity(first.at(1.0), 's')}."
     )
     ecdf = chart_figure("ecdf", "End to end: share of messages processed within a time from their creation", caption, tall=True)
     return section("latency", "Latency", split, ecdf)
@@ -116,7 +125,11 @@ def hosts(report: Report) -> str:
     if used is None:
         return section("hosts", "Hosts", nothing("No host was sampled."))
     banded = len(report.run.hosts) > MOST_LINES
-    lead = "Lines are means over the hosts of a layer, bands their range." if banded else "A colour for each layer, a dash for each of its hosts."
+    lead = (
+        "Lines are means over the hosts of a layer, bands their range."
+        if banded
+        else "A colour for each layer, a dash for each of its hosts."
+    )
     figures = [chart_figure(name, CHART_TITLES[name]) for name in used.series]
     return section("hosts", "Hosts", tag("div", *figures, class_="grid"), _energy(report), lead=lead)
 
@@ -146,7 +159,11 @@ def _energy(report: Report) -> str:
 
 def _source(report: Report, layer: str) -> str:
     """The sources of a layer's hosts, or that none was recorded."""
-    known = [report.energy_sources[host.name] for host in report.run.hosts.values() if host.layer == layer and host.name in report.energy_sources]
+    known = [
+        report.energy_sources[host.name]
+        for host in report.run.hosts.values()
+        if host.layer == layer and host.name in report.energy_sources
+    ]
     return "; ".join(dict.fromkeys(known)) or "source not recorded"
 
 
@@ -156,7 +173,11 @@ def _per_layer(entries: list[Energy]) -> list[Energy]:
         together.setdefault(entry.layer, []).append(entry)
     return [
         Energy(
-            f"{layer} ({count(len(like), 'host')})", layer, like[0].device, sum(entry.joules for entry in like), sum(entry.watts for entry in like)
+            f"{layer} ({count(len(like), 'host')})",
+            layer,
+            like[0].device,
+            sum(entry.joules for entry in like),
+            sum(entry.watts for entry in like),
         )
         for layer, like in together.items()
     ]
@@ -173,7 +194,9 @@ def staleness(report: Report) -> str:
     """Age of the answering model over time."""
     found = report.staleness
     if found is None:
-        return section("staleness", "Staleness", nothing("No answer names a model version that was published over a stream of this run."))
+        return section(
+            "staleness", "Staleness", nothing("No answer names a model version that was published over a stream of this run.")
+        )
     caption = "Time from the publication of the answering model to the answer; the band holds 90 % of answers."
     if found.median is not None and found.p95 is not None:
         caption += f" After the warm-up: median {quantity(found.median, 's')}, 95 % below {quantity(found.p95, 's')}."

@@ -51,7 +51,9 @@ def services(connection: duckdb.DuckDBPyConnection, run: RunFolder) -> list[Serv
 
 def _events(connection: duckdb.DuckDBPyConnection) -> dict[str, list[tuple[str, str]]]:
     found: dict[str, list[tuple[str, str]]] = {}
-    query = "SELECT replica, event, detail FROM events WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error') ORDER BY time"
+    query = (
+        "SELECT replica, event, detail FROM events WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error') ORDER BY time"
+    )
     for replica, event, detail in connection.execute(query).fetchall():
         found.setdefault(replica, []).append((event, detail))
     return found

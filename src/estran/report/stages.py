@@ -55,19 +55,24 @@ class Distribution:
         return self.quantiles[nearest]
 
 
-# A message waits at its sender (from creation, or from the end of the previous stage of its trace) and at its receiver.
-_LEGS = """
+# A message waits at its sender, from creation or (in relays: services that both receive and send) from the end of the stage before,
+# and at its receiver.
+_DIRECT = """
 CREATE OR REPLACE TEMP TABLE legs AS
-WITH measured AS (
-  SELECT *, regexp_replace(receiver, '-[0-9]+$', '') AS service, regexp_replace(origin, '-[0-9]+$', '') AS sender
-  FROM messages WHERE done BETWEEN ? AND ?),
-relays AS (SELECT DISTINCT sender FROM measured WHERE sender IN (SELECT service FROM measured)),
-earlier AS (SELECT trace, service AS sender, max(done) AS ended FROM measured SEMI JOIN relays ON measured.service = relays.sender
-            GROUP BY trace, service)
-SELECT service, stream,
-       greatest(0, sent - coalesce(ended, CASE WHEN sender IN (FROM relays) THEN sent ELSE created END)) + started - received AS queueing,
+SELECT service, stream, greatest(0, sent - created) + started - received AS queueing,
        greatest(0, received - sent) AS transfer, done - started AS compute
-FROM measured LEFT JOIN earlier USING (trace, sender)
+FROM messages WHERE created >= $start AND created < $end AND sender NOT IN (SELECT DISTINCT service FROM messages)
+"""
+
+_RELAYED = """
+INSERT INTO legs
+WITH relays AS (
+  SELECT name FROM names WHERE service IN (SELECT service FROM messages) AND service IN (SELECT sender FROM messages)),
+onward AS (SELECT * FROM recorded WHERE origin IN (FROM relays) AND created >= $start AND created < $end),
+earlier AS (SELECT trace, receiver AS origin, max(done) AS ended FROM recorded
+            WHERE receiver IN (FROM relays) AND trace IN (SELECT trace FROM onward) GROUP BY ALL)
+SELECT service, stream, greatest(0, sent - coalesce(ended, sent)) + started - received, greatest(0, received - sent), done - started
+FROM onward LEFT JOIN earlier USING (trace, origin) JOIN names ON names.name = receiver
 """
 
 _SPLIT = """
@@ -81,8 +86,10 @@ FROM sums JOIN tails USING (service, stream) GROUP BY service, stream ORDER BY s
 
 
 def legs(connection: duckdb.DuckDBPyConnection, window: tuple[float, float]) -> list[Leg]:
-    """Split the time of every message measured in a window (seconds) into stages, per service and stream."""
-    connection.execute(_LEGS, list(window))
+    """Split the time of every message created in a window (seconds) into stages, per service and stream."""
+    bounds = dict(zip(("start", "end"), window, strict=True))
+    connection.execute(_DIRECT, bounds)
+    connection.execute(_RELAYED, bounds)
     rows = connection.execute(_SPLIT).fetchall()
     return [Leg(row[0], row[1], row[2], Stage(*row[4:7]), Stage(*row[7:10]), row[3]) for row in rows]
 
@@ -91,9 +98,9 @@ def distributions(connection: duckdb.DuckDBPyConnection, window: tuple[float, fl
     """End-to-end latency per service and stream, those with answers first, then by number of messages; at most six."""
     levels = [i / LEVELS for i in range(LEVELS)] + [0.999, 1.0]
     rows = connection.execute(
-        """SELECT regexp_replace(receiver, '-[0-9]+$', '') AS service, stream, count(answer) > 0 AS answers, count(*) AS messages,
+        """SELECT service, stream, count(answer) > 0 AS answers, count(*) AS messages,
                   quantile_cont(done - created, ?)
-           FROM messages WHERE done BETWEEN ? AND ? GROUP BY ALL ORDER BY answers DESC, messages DESC, service LIMIT ?""",
+           FROM messages WHERE created >= ? AND created < ? GROUP BY ALL ORDER BY answers DESC, messages DESC, service LIMIT ?""",
         [levels, *window, MOST],
     ).fetchall()
     return [Distribution(service, stream, answers, messages, levels, found) for service, stream, answers, messages, found in rows]

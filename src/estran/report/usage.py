@@ -86,21 +86,25 @@ def energy(connection: duckdb.DuckDBPyConnection, hosts: Mapping[str, Host], win
 
 def _points(connection: duckdb.DuckDBPyConnection) -> int:
     """Intervals of the time axis: no more than samples of a host, no more than a screen can show."""
-    row = connection.execute("SELECT max(n) FROM (SELECT count(*) n FROM metrics WHERE replica = '' GROUP BY host, metric)").fetchone()
+    row = connection.execute(
+        "SELECT max(n) FROM (SELECT count(*) n FROM metrics WHERE replica = '' GROUP BY host, metric)"
+    ).fetchone()
     return max(1, min(POINTS, int(row[0]) // 2 if row else 1))
 
 
 def _sampled(connection: duckdb.DuckDBPyConnection, metric: str) -> dict[str, tuple[Array, Array]]:
     """Times and values of a whole-host metric, per host."""
     columns = connection.execute(
-        "SELECT host, list(time ORDER BY time), list(value ORDER BY time) FROM metrics WHERE replica = '' AND metric = ? GROUP BY host",
+        """SELECT host, list(time ORDER BY time), list(value ORDER BY time) FROM metrics
+           WHERE replica = '' AND metric = ? AND isfinite(value) GROUP BY host""",
         [metric],
     ).fetchnumpy()
     import numpy as np
 
     hosts, times, values = (columns[name] for name in columns)
     return {
-        str(host): (np.asarray(time, float), np.asarray(value, float)) for host, time, value in zip(hosts, times, values, strict=True)
+        str(host): (np.asarray(time, float), np.asarray(value, float))
+        for host, time, value in zip(hosts, times, values, strict=True)
     }
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from estran.report.answers import Accuracy, Staleness
@@ -10,13 +11,26 @@ from estran.report.numbers import interval, plain, quantity
 from estran.report.stages import Distribution
 
 _NAMES = {
-    "accuracy": ("accuracy",),
-    "no_change": ("accuracy_no_change", "no_change_accuracy", "no_change"),
-    "majority": ("accuracy_majority", "majority_accuracy", "majority"),
-    "p50": ("latency_p50", "latency_median"),
-    "p99": ("latency_p99",),
-    "staleness": ("staleness", "staleness_mean", "staleness_p50"),
+    "accuracy": "accuracy",
+    "no_change": "accuracy_no_change",
+    "majority": "accuracy_majority",
+    "p50": "latency_p50",
+    "p99": "latency_p99",
+    "staleness": "staleness",
 }
+
+
+_ORDER = (
+    "accuracy", "accuracy_final", "accuracy_no_change", "accuracy_majority", "latency", "latency_p50", "latency_p95", "latency_p99",
+    "latency_queueing", "latency_transfer", "latency_compute", "staleness", "staleness_versions", "throughput", "loss", "superseded",
+    "duplicates", "reordered", "cpu_seconds", "energy", "memory_peak", "bytes_sent", "bytes_received", "message_bytes",
+)  # fmt: skip
+
+
+def ordered(responses: Iterable[Response]) -> list[Response]:
+    """Responses in the order in which people ask for them: worth of the answers, speed, freshness, flow, cost; then the others."""
+    rank = {name: i for i, name in enumerate(_ORDER)}
+    return sorted(responses, key=lambda response: rank.get(response.name.partition("@")[0], len(rank)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +43,9 @@ class Figure:
 
 
 def measured(run: RunFolder, what: str) -> Response | None:
-    """The response that holds a headline figure, whatever its exact name."""
-    return next((run.responses[name] for name in _NAMES[what] if name in run.responses and run.responses[name].value is not None), None)
+    """The response that holds a headline figure."""
+    response = run.responses.get(_NAMES[what])
+    return response if response is not None and response.value is not None else None
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +58,7 @@ class Outcome:
     p50: Response | None
     p99: Response | None
     staleness: Response | None
+    answered: bool
 
 
 def outcome(run: RunFolder, accuracy: Accuracy | None, latency: Distribution | None, age: Staleness | None) -> Outcome:
@@ -60,7 +76,8 @@ def outcome(run: RunFolder, accuracy: Accuracy | None, latency: Distribution | N
         majority.value if majority else None,
         held("p50", latency.at(0.5) if latency else None, "s"),
         held("p99", latency.at(0.99) if latency else None, "s"),
-        held("staleness", age.median if age else None, "s"),
+        held("staleness", age.average if age else None, "s"),
+        latency is not None and latency.answers,
     )
 
 
@@ -71,21 +88,22 @@ def figures(found: Outcome) -> list[Figure]:
         tiles.append(Figure("accuracy", _value(found.accuracy), _ci(found.accuracy) or "no interval"))
         tiles.append(Figure("no-change baseline", quantity(found.no_change, "fraction"), "answers with the last truth"))
         tiles.append(Figure("majority baseline", quantity(found.majority, "fraction"), "answers with the commonest class"))
-    for name, response in (("median latency", found.p50), ("99th percentile", found.p99), ("model age", found.staleness)):
+    for name, response in (("median latency", found.p50), ("99th percentile", found.p99), ("mean model age", found.staleness)):
         if response is not None:
-            tiles.append(Figure(name, _value(response), _ci(response) or response.note))
+            tiles.append(Figure(name, _value(response), _ci(response) or "no interval"))
     return tiles
 
 
 def sentences(run: RunFolder, found: Outcome) -> list[str]:
     """The verdict line, sentence by sentence."""
     said = [_status(run)]
-    if found.accuracy is not None:
-        said.append(_accuracy(found))
+    if found.accuracy is not None and found.accuracy.value is not None:
+        said.append(_accuracy(found, found.accuracy, found.accuracy.value))
     if found.p50 is not None and found.p99 is not None:
-        said.append(f"Half of the answers came within {_value(found.p50)}, 99\u202f% within {_value(found.p99)}.")
+        subject = "answers came" if found.answered else "messages were processed"
+        said.append(f"Half of the {subject} within {_value(found.p50)}, 99\u202f% within {_value(found.p99)}.")
     if found.staleness is not None:
-        said.append(f"The answering model was {_value(found.staleness)} old.")
+        said.append(f"The answering model was {_value(found.staleness)} old on average.")
     return said
 
 
@@ -98,15 +116,13 @@ def _status(run: RunFolder) -> str:
     return words.get(run.status, f"{run.status.capitalize()}{' after' + took[3:] if took else ''}.")
 
 
-def _accuracy(found: Outcome) -> str:
-    accuracy = found.accuracy
-    assert accuracy is not None and accuracy.value is not None
+def _accuracy(found: Outcome, accuracy: Response, value: float) -> str:
     within = _ci(accuracy)
     said = f"{_value(accuracy)} of the answers were right{f' ({within})' if within else ''}"
     against = [
-        _against(accuracy.value, value, name)
-        for value, name in ((found.no_change, "the no-change baseline"), (found.majority, "the majority baseline"))
-        if value is not None
+        _against(value, baseline, name)
+        for baseline, name in ((found.no_change, "the no-change baseline"), (found.majority, "the majority baseline"))
+        if baseline is not None
     ]
     return f"{said}: {' and '.join(against)}." if against else f"{said}."
 

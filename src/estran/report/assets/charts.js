@@ -95,13 +95,13 @@
     const axis = { stroke: colour("soft"), grid: { stroke: colour("rule"), width: 1 }, ticks: { show: false }, font: "12px system-ui, sans-serif" };
     const options = {
       width: Math.max(240, place.clientWidth), height: place.classList.contains("tall") ? 300 : 220, series, bands,
-      padding: [18, 12, 0, 0],
+      padding: [18, 26, 0, 0],
       scales: {
         x: chart.log ? { time: false, distr: 3, range: (_, low, high) => (low === first && high === last ? [low * 0.85, high * 1.15] : [low, high]) } : { time: false },
         y: { range: (_, low, high) => chart.range || [chart.zero ? 0 : low, (high > 0 ? high : 1) * 1.08] },
       },
       axes: [
-        { ...axis, size: 30, values: (_, splits) => splits.map((v) => (v == null ? "" : shown(v, chart.xunit))), space: 70,
+        { ...axis, size: 30, values: (_, splits) => splits.map((v) => (v == null ? "" : shown(v, chart.xunit))), space: 50,
           ...(chart.log ? { filter: decades } : {}) },
         { ...axis, size: 66, values: (_, splits) => splits.map((v) => (chart.unit === "fraction" && (v < 0 || v > 1) ? "" : shown(v, chart.unit))) },
       ],
