@@ -66,7 +66,7 @@ owner.stdout.readline()
 result["owned"] = [str(path) for path in leftovers()]
 owner.kill()
 owner.wait()
-result["leftovers"] = [path.name.partition("@")[0] for path in leftovers()]
+result["leftovers"] = [path.name for path in leftovers()]
 for path in leftovers():
     remove_tree(path)
 result["after clean"] = groups()

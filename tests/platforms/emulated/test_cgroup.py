@@ -18,7 +18,7 @@ from estran.platforms.emulated.cgroup import CgroupHost, CgroupLimiter, leftover
 from estran.platforms.emulated.cgroup1 import Tree1
 from estran.platforms.emulated.cgroup2 import Tree2
 from estran.platforms.emulated.limits import choose_limiter
-from estran.platforms.emulated.shares import burner, measure_share
+from estran.platforms.emulated.shares import burner, measure_share, verify_shares
 
 HYBRID = r"""
 31 23 0:28 / /sys/fs/cgroup rw,relatime - tmpfs tmpfs rw,mode=755
@@ -73,11 +73,11 @@ pytestmark = pytest.mark.root
 def limiter() -> Iterator[CgroupLimiter]:
     with CgroupLimiter(Tree1("test")) as limiter:
         yield limiter
-    assert not folders("test@")
+    assert not folders("test")
 
 
 def folders(name: str) -> list[str]:
-    return [folder for mount in mounts() for folder, _, _ in os.walk(mount.path) if f"/estran/{name}" in folder]
+    return [folder for mount in mounts() for folder, _, _ in os.walk(mount.path) if f"/estran/{name}/" in f"{folder}/"]
 
 
 def hog(size: int) -> subprocess.Popen[bytes]:
@@ -90,7 +90,7 @@ def test_trial_and_choice_leave_nothing_behind() -> None:
     limiter, trials = choose_limiter("choice", want="cgroup1")
     assert limiter.name == "cgroup1"
     assert trials["cgroup1"].works
-    assert not folders("choice@")
+    assert not folders("choice")
 
 
 @needs_v1
@@ -143,7 +143,15 @@ def test_correction_can_raise_and_lower_nested_caps(limiter: CgroupLimiter) -> N
 def test_measured_share_and_its_group_is_gone_afterwards(limiter: CgroupLimiter) -> None:
     host = limiter.host("edge-0", 0.1, None)
     assert 0.03 < measure_share(host, 0.3) < 0.125
-    assert not [folder for folder in folders("test@") if "share-probe" in folder]
+    assert not [folder for folder in folders("test") if "share-probe" in folder]
+
+
+@needs_v1
+def test_verified_is_what_one_thread_gets(limiter: CgroupLimiter) -> None:
+    # Four cores of speed 0.2 are most of one local core; one thread must not get that.
+    (measure,) = verify_shares([limiter.host("edge-0", 0.8, None)], 0.3, {"edge-0": 0.2})
+    assert measure.asked == 0.2
+    assert 0.05 < measure.measured < 0.25
 
 
 @needs_v1
@@ -223,16 +231,16 @@ def test_a_killed_owners_groups_are_found_and_cleared_with_all_in_them() -> None
     owner = subprocess.Popen([sys.executable, "-c", OWNER], stdout=subprocess.PIPE)
     assert owner.stdout is not None
     child = int(owner.stdout.readline())
-    mine = [path for path in leftovers() if path.name.startswith("killed@")]
+    mine = [path for path in leftovers() if path.name == "killed"]
     assert mine == []  # the owner lives
     owner.kill()
     owner.wait()
     owner.stdout.close()
-    mine = [path for path in leftovers() if path.name.startswith("killed@")]
+    mine = [path for path in leftovers() if path.name == "killed"]
     assert {"cpu", "cpuacct", "memory"} <= {path.parts[4] for path in mine}
     for path in mine:
         remove_tree(path)
-    assert not folders("killed@")
+    assert not folders("killed")
     deadline = time.monotonic() + 5
     while running(child) and time.monotonic() < deadline:
         time.sleep(0.01)
@@ -260,9 +268,9 @@ remove_tree(tree._folders[0])
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
     assert "will not remove the group that this process is in" in done.stderr
     for path in leftovers():
-        if path.name.startswith("inside@"):
+        if path.name == "inside":
             remove_tree(path)
-    assert not folders("inside@")
+    assert not folders("inside")
 
 
 def test_remove_tree_of_nothing_is_no_error(tmp_path: Path) -> None:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass
+from types import SimpleNamespace
+from typing import cast
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.limits import Corrector, Usage, choose_limiter, grant, make_limiter, quota_and_period
-from estran.platforms.emulated.shares import batches, judge
+from estran.platforms.emulated.limits import Corrector, HostGroup, Usage, choose_limiter, grant, make_limiter, quota_and_period
+from estran.platforms.emulated.shares import Probe, batches, judge
 
 
 @given(st.floats(0.001, 128), st.booleans())
@@ -82,41 +84,35 @@ def test_corrector_waits_for_enough_periods() -> None:
     assert corrector.step(kernel.run(0.02, 5), 0.01)
 
 
-@dataclass
-class Host:
-    cpu: float
-    name: str = "edge-0"
-
-    @property
-    def asked(self) -> float:
-        return self.cpu
+def probe(share: float, processes: int = 1) -> Probe:
+    return Probe(cast("HostGroup", SimpleNamespace(name="edge-0")), share, processes)
 
 
 def test_judgement_tells_loose_tight_and_starved_apart() -> None:
-    host = Host(0.2)
-    assert judge(host, 0.21, True).ok
-    loose, tight, starved = judge(host, 0.25, True), judge(host, 0.15, True), judge(host, 0.15, False)
-    assert not loose.ok
-    assert "not throttled enough" in (loose.complaint or "")
-    assert not tight.ok
-    assert "throttled too much" in (tight.complaint or "")
-    assert not starved.ok
-    assert "starved" in (starved.complaint or "")
+    asked = probe(0.2)
+    assert judge(asked, 0.21, True).ok
+    for measured, capped, complaint in (
+        (0.25, True, "not throttled enough"),
+        (0.15, True, "throttled too much"),
+        (0.15, False, "starved"),
+    ):
+        measure = judge(asked, measured, capped)
+        assert not measure.ok
+        assert complaint in (measure.complaint or "")
 
 
-def test_a_host_granted_the_whole_machine_is_told_but_passes() -> None:
-    host = Host(float(len(os.sched_getaffinity(0))))
-    measure = judge(host, 0.5 * host.cpu, False)
+def test_processes_that_no_cap_could_hold_back_are_told_to_be_starved_but_pass() -> None:
+    measure = judge(probe(2.0, 2), 1.0, False)
     assert measure.ok
     assert "starved" in (measure.complaint or "")
 
 
 @given(st.lists(st.floats(0.01, 8), max_size=30), st.floats(0.5, 8))
-def test_batches_keep_every_host_and_do_not_overload(shares: list[float], cores: float) -> None:
-    hosts = [Host(share) for share in shares]
-    groups = batches(hosts, cores)
-    assert [host for group in groups for host in group] == hosts
-    assert all(len(group) == 1 or sum(host.cpu for host in group) <= cores + 1e-6 for group in groups)
+def test_batches_keep_every_probe_and_do_not_overload(shares: list[float], cores: float) -> None:
+    probes = [probe(share) for share in shares]
+    groups = batches(probes, cores)
+    assert [one for group in groups for one in group] == probes
+    assert all(len(group) == 1 or sum(one.share for one in group) <= cores + 1e-6 for group in groups)
 
 
 def test_unknown_rung_is_refused_with_the_known_ones() -> None:

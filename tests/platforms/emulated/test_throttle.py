@@ -211,6 +211,20 @@ def test_killing_the_owner_leaves_nothing_stopped_and_no_throttler() -> None:
         owner.stdout.close()
 
 
+def test_a_fork_of_the_owner_can_put_itself_under_the_limits(throttle: Throttle) -> None:
+    service = throttle.host("edge-0", 0.05, None).service("a", 0.05)
+    pid = os.fork()
+    if pid == 0:
+        service.attach(os.getpid())
+        while True:
+            pass
+    try:
+        assert until(lambda: state(pid) == "T")
+    finally:
+        os.kill(pid, signal.SIGKILL)
+        os.waitpid(pid, 0)
+
+
 def test_attaching_what_has_ended_says_so(throttle: Throttle) -> None:
     service = throttle.host("edge-0", 0.1, None).service("a", 0.1)
     with burner() as pid:

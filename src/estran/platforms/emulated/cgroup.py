@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import re
 import signal
@@ -59,32 +60,39 @@ def own_group(mount: Mount, path: str) -> Path:
     return mount.path if inside.startswith("..") else mount.path / inside
 
 
-def run_folder(run: str) -> str:
-    """A run's folder name, which says by pid and start time who owns it."""
-    return f"{run}@{os.getpid()}-{_started(os.getpid())}"
+def claim(group: Path) -> int:
+    """Mark a run's group as owned by this process for as long as the returned descriptor is open.
+
+    A lock and not a pid: pids mean something else in another process namespace.
+    """
+    descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    fcntl.flock(descriptor, fcntl.LOCK_SH)
+    return descriptor
 
 
-def _started(pid: int) -> str | None:
+def _claimed(group: Path) -> bool:
     try:
-        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
-    except OSError:
-        return None
+        descriptor = os.open(group, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return True  # gone meanwhile: nothing left over
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False
 
 
 def leftovers() -> list[Path]:
-    """Groups of runs whose owner is gone, in all hierarchies, for `remove_tree`."""
+    """Groups of runs whose owner is gone, in all hierarchies, for `remove_tree`; a folder's name is the run's id."""
     found = []
     for mount in mounts():
         for folder, names, _ in os.walk(mount.path):
             if Path(folder).name == FOLDER:
-                found += [Path(folder, name) for name in sorted(names) if not _owned(name)]
+                found += [Path(folder, name) for name in sorted(names) if not _claimed(Path(folder, name))]
                 names.clear()
     return found
-
-
-def _owned(name: str) -> bool:
-    pid, _, started = name.rpartition("@")[2].partition("-")
-    return pid.isdigit() and _started(int(pid)) == started
 
 
 def remove_tree(path: Path, patience: float = 5.0) -> None:
@@ -172,6 +180,8 @@ class Tree(Protocol):
 
     def remove(self, path: str) -> None: ...
 
+    def folders(self, path: str) -> tuple[Path, ...]: ...
+
 
 class CgroupService:
     """A service's group below a `CgroupHost`."""
@@ -218,6 +228,11 @@ class CgroupHost:
         tree.make(self.path)
         if memory is not None:
             tree.limit_memory(self.path, memory)
+
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The group's folder in each hierarchy."""
+        return self.tree.folders(self.path)
 
     def service(self, name: str, cpu: float) -> CgroupService:
         grant(f"{self.name}/{name}", cpu)

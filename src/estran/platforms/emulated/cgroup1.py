@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.cgroup import FOLDER, counters, members, memberships, mounts, own_group, remove_tree, run_folder
+from estran.platforms.emulated.cgroup import FOLDER, claim, counters, members, memberships, mounts, own_group, remove_tree
 from estran.platforms.emulated.limits import Usage
 
 NEEDED: Final[tuple[str, ...]] = ("cpu", "cpuacct", "memory")
@@ -33,10 +33,10 @@ class Tree1:
             for controller in NEEDED
             if controller in mount.controllers and controller in own
         }
-        folder = run_folder(run)
-        self._roots = {controller: home / FOLDER / folder for controller, home in homes.items()}
+        self._roots = {controller: home / FOLDER / run for controller, home in homes.items()}
         # Controllers mounted together share folders; each is made, joined and removed once.
         self._folders = list(dict.fromkeys(self._roots.values()))
+        self._claims: list[int] = []
         self._io_books: dict[str, dict[int, tuple[int, int]]] = {}
 
     def missing(self) -> str | None:
@@ -55,7 +55,10 @@ class Tree1:
     def make(self, path: str) -> None:
         try:
             for root in self._folders:
-                (root / path).mkdir(parents=True)
+                if not root.exists():
+                    root.mkdir(parents=True)
+                    self._claims.append(claim(root))
+                (root / path).mkdir()
             hierarchy = self._file("memory", path, "memory.use_hierarchy")
             if hierarchy.exists() and hierarchy.read_text().strip() == "0":
                 hierarchy.write_text("1")  # kernels before 5.11 limit each group alone unless told
@@ -116,6 +119,12 @@ class Tree1:
     def remove(self, path: str) -> None:
         for root in self._folders:
             remove_tree(root / path if path else root)
+        if not path:
+            while self._claims:
+                os.close(self._claims.pop())
+
+    def folders(self, path: str) -> tuple[Path, ...]:
+        return tuple(root / path for root in self._folders)
 
     def _file(self, controller: str, path: str, name: str) -> Path:
         return self._roots[controller] / path / name

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.cgroup import FOLDER, counters, members, memberships, mounts, own_group, remove_tree, run_folder
+from estran.platforms.emulated.cgroup import FOLDER, claim, counters, members, memberships, mounts, own_group, remove_tree
 from estran.platforms.emulated.limits import Usage
 
 NEEDED: Final = ("cpu", "memory")
@@ -31,7 +31,8 @@ class Tree2:
         self._own = self._home = None if not found else own_group(found[0], memberships().get("", "/"))
         if found and not (found[0].path / "cgroup.events").exists() and os.access(found[0].path / "cgroup.procs", os.W_OK):
             self._home = found[0].path  # the true root, and it is ours
-        self._run = run_folder(run)
+        self._run = run
+        self._claim: int | None = None
         self._leaf: Path | None = None
         self._handed: list[str] = []
 
@@ -63,6 +64,7 @@ class Tree2:
             if not root.exists():
                 self._hand_down(root.parent.parent)
                 root.mkdir(parents=True)
+                self._claim = claim(root)
                 for group in (root.parent, root):
                     self._enable(group)
             (root / path).mkdir()
@@ -168,7 +170,13 @@ class Tree2:
             return
         remove_tree(self._root / path if path else self._root)
         if not path:
+            if self._claim is not None:
+                os.close(self._claim)
+                self._claim = None
             self._take_back(self._home)
+
+    def folders(self, path: str) -> tuple[Path, ...]:
+        return (self._root / path,)
 
     def _take_back(self, home: Path) -> None:
         """Undo what was done to the group that we built in, unless another run still builds in it."""

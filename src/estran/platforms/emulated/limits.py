@@ -10,7 +10,9 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from pathlib import Path
+from types import TracebackType
+from typing import Final, Protocol, Self
 
 from estran.errors import PlatformError
 from estran.platforms.emulated.engine import Trial
@@ -54,7 +56,7 @@ class ServiceGroup(Protocol):
     cpu: float
 
     def attach(self, pid: int) -> None:
-        """Put a process, with all its threads and future children, under the limits."""
+        """Put a process, with all its threads and future children, under the limits; works in forked processes too."""
         ...
 
     def usage(self) -> Usage: ...
@@ -65,13 +67,19 @@ class ServiceGroup(Protocol):
 
 
 class HostGroup(Protocol):
-    """One device's services together. ``notes`` says where less was granted than asked."""
+    """One device's services together.
+
+    ``notes`` says where less was granted than asked; ``folders`` are those of its cgroups, for whoever samples their files.
+    """
 
     name: str
     asked: float
     cpu: float
     memory: int | None
     notes: tuple[str, ...]
+
+    @property
+    def folders(self) -> tuple[Path, ...]: ...
 
     def service(self, name: str, cpu: float) -> ServiceGroup:
         """Make a service's group with a cap in local cores, at most the host's."""
@@ -90,6 +98,10 @@ class Limiter(Protocol):
     """A way to limit CPU and memory, for one run. Context manager: leaving it removes every group and kills what is in them."""
 
     name: str
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
 
     def trial(self) -> Trial:
         """Limit a real process for a moment, and say whether it worked. Leaves nothing behind."""

@@ -5,8 +5,9 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from typing import Final
 
 from estran.platforms.base import CpuMeasure
@@ -36,52 +37,67 @@ def measure_share(host: HostGroup, seconds: float = 0.4) -> float:
 
     The window is stretched to at least sixteen enforcement periods: 0.8 s for a share of 0.02.
     """
-    return _measure([host], seconds)[0].measured
+    return verify_shares([host], seconds)[0].measured
 
 
-def verify_shares(hosts: Sequence[HostGroup], seconds: float = 0.4) -> list[CpuMeasure]:
-    """Measure many hosts, as many side by side as the machine can feed, and judge each (see `judge`).
+def verify_shares(hosts: Sequence[HostGroup], seconds: float = 0.4, speeds: Mapping[str, float] | None = None) -> list[CpuMeasure]:
+    """Measure hosts, as many side by side as the machine can feed, and judge each (see `judge`).
 
-    Blocks for about ``seconds`` a batch: call it off the event loop.
+    Blocks for about ``seconds`` a batch.
+
+    Parameters
+    ----------
+    speeds
+        By a host's name, the speed of one of its cores, in local cores. Then what is measured is what a single thread
+        obtains there; else what as many processes obtain as it takes to use all of the host.
     """
-    measures: list[CpuMeasure] = []
-    for batch in batches(hosts, 0.8 * len(os.sched_getaffinity(0))):
-        measures += _measure(batch, seconds)
-    return measures
+    probes = [Probe(host, host.cpu, -int(-host.cpu // 1)) for host in hosts]
+    if speeds is not None:
+        probes = [Probe(host, min(speeds[host.name], 1.0, host.cpu), 1) for host in hosts]
+    return [measure for batch in batches(probes, 0.8 * len(os.sched_getaffinity(0))) for measure in _measure(batch, seconds)]
 
 
-def batches(hosts: Sequence[HostGroup], cores: float) -> list[list[HostGroup]]:
-    """Group hosts, in order, so that each group wants at most ``cores`` together (or is a single host)."""
-    groups: list[list[HostGroup]] = []
+@dataclass(frozen=True, slots=True)
+class Probe:
+    """A measurement to be made: the share of local cores that a number of greedy processes should get on a host."""
+
+    host: HostGroup
+    share: float
+    processes: int
+
+
+def batches(probes: Sequence[Probe], cores: float) -> list[list[Probe]]:
+    """Group probes, in order, so that each group wants at most ``cores`` together (or is a single one)."""
+    groups: list[list[Probe]] = []
     room = 0.0
-    for host in hosts:
-        if not groups or host.cpu > room + 1e-9:
+    for probe in probes:
+        if not groups or probe.share > room + 1e-9:
             groups.append([])
             room = cores
-        groups[-1].append(host)
-        room -= host.cpu
+        groups[-1].append(probe)
+        room -= probe.share
     return groups
 
 
-def _measure(hosts: Sequence[HostGroup], seconds: float) -> list[CpuMeasure]:
+def _measure(probes: Sequence[Probe], seconds: float) -> list[CpuMeasure]:
     with ExitStack() as stack:
-        meters = [stack.enter_context(_meter(host, seconds)) for host in hosts]
+        meters = [stack.enter_context(_meter(probe, seconds)) for probe in probes]
         busy = meters
         while busy:
             time.sleep(POLL)
             busy = [meter for meter in busy if not meter.look(time.monotonic())]
-        return [judge(meter.host, meter.share(), meter.capped(), meter.resolution) for meter in meters]
+        return [judge(meter.probe, meter.share(), meter.capped(), meter.resolution) for meter in meters]
 
 
 @contextmanager
-def _meter(host: HostGroup, seconds: float) -> Iterator[_Meter]:
-    group = host.service("share-probe", host.cpu)
+def _meter(probe: Probe, seconds: float) -> Iterator[_Meter]:
+    group = probe.host.service("share-probe", probe.share)
     try:
         with ExitStack() as stack:
-            pids = [stack.enter_context(burner()) for _ in range(-int(-host.cpu // 1))]
+            pids = [stack.enter_context(burner()) for _ in range(probe.processes)]
             for pid in pids:
                 group.attach(pid)
-            yield _Meter(host, group, pids, seconds)
+            yield _Meter(probe, group, pids, seconds)
     finally:
         group.remove()
 
@@ -93,12 +109,12 @@ class _Meter:
     a slice more or less, which is a quarter of all at a share of 0.02 and 0.8 s.
     """
 
-    def __init__(self, host: HostGroup, group: ServiceGroup, pids: Sequence[int], seconds: float) -> None:
-        self.host = host
+    def __init__(self, probe: Probe, group: ServiceGroup, pids: Sequence[int], seconds: float) -> None:
+        self.probe = probe
         self._group = group
         self._pids = pids
         now = time.monotonic()
-        _, period = quota_and_period(host.cpu)
+        _, period = quota_and_period(probe.share)
         self._settled = now + SETTLE
         self._end = self._settled + max(seconds, 16e-6 * period)
         self.resolution = 1e-6 * period / (self._end - self._settled)
@@ -142,18 +158,18 @@ class _Meter:
         return periods > 0 and after.held - before.held >= 0.9 * periods
 
 
-def judge(host: HostGroup, measured: float, capped: bool, resolution: float = 0.0) -> CpuMeasure:
+def judge(probe: Probe, measured: float, capped: bool, resolution: float = 0.0) -> CpuMeasure:
     """Compare with what was asked; tell too loose a cap, too tight a cap and a starved host apart.
 
     The tolerance is 10 % and what the measurement itself cannot tell apart (``resolution``: one enforcement period).
-    A host that was granted the whole machine has no cap that could be wrong: it is told when it is starved, but is ok.
+    Where the processes could not use more than their share anyway there is no cap that could be wrong: then they are said
+    to be starved where they are, but pass.
     """
     cause = None
     tolerance = TOLERANCE + resolution
-    if measured > host.cpu * (1 + tolerance):
+    if measured > probe.share * (1 + tolerance):
         cause = "not throttled enough"
-    elif measured < host.cpu * (1 - tolerance):
+    elif measured < probe.share * (1 - tolerance):
         cause = "throttled too much" if capped else f"starved by other load on this machine (load {os.getloadavg()[0]:.1f})"
-    complaint = cause and f"{cause}: got {measured:.3g} local cores where {host.cpu:.3g} were to be had"
-    whole = host.cpu >= len(os.sched_getaffinity(0))
-    return CpuMeasure(host.name, host.asked, measured, cause is None or whole, complaint)
+    complaint = cause and f"{cause}: got {measured:.3g} local cores where {probe.share:.3g} were to be had"
+    return CpuMeasure(probe.host.name, probe.share, measured, cause is None or probe.share >= probe.processes, complaint)

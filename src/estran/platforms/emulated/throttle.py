@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import json
 import os
+import select
 import socket
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
 
@@ -23,6 +26,8 @@ from estran.platforms.emulated.shares import burner
 from estran.platforms.emulated.throttler import CPU, KILLS, MEMORY, PEAK, READ, SLOTS, STOPPED, TABLE_BYTES, WRITTEN, Table
 
 PATIENCE: Final = 5.0
+ENDED: Final = "the process that holds services to their CPU share ended"
+VOID: Final = "services run unlimited now, so the run's figures are void: run it again"
 LIMITS: Final = {
     "cpu": "shares are enforced in slices of 2 ms by stopping processes; a parent that asks waitpid for stops sees them",
     "memory": "looked at every 20 ms: a service can exceed its limit for that long before it is killed",
@@ -49,8 +54,7 @@ class ThrottledService:
         PlatformError
             If the process or the throttler has ended.
         """
-        self._throttle.order(do="attach", slot=self._slot, pid=pid)
-        if self._throttle.answer() != b"done":
+        if self._throttle.ask(do="attach", slot=self._slot, pid=pid) != b"done":
             raise PlatformError(f"process {pid} could not be put below its limits: it has ended", where=self.name)
 
     def usage(self) -> Usage:
@@ -69,6 +73,7 @@ class ThrottledHost:
         self.asked = cpu
         self.cpu, self.notes = grant(name, cpu)
         self.memory = memory
+        self.folders: tuple[Path, ...] = ()
         self.slot = throttle.slot()
         self._services: list[ThrottledService] = []
         throttle.order(do="host", slot=self.slot, share=self.cpu, memory=memory)
@@ -101,6 +106,7 @@ class Throttle:
         self._control: socket.socket | None = None
         self._table: Table | None = None
         self._slots = 0
+        self._owner = os.getpid()
         self._hosts: list[ThrottledHost] = []
 
     def __enter__(self) -> Throttle:
@@ -159,23 +165,30 @@ class Throttle:
         self._slots += 1
         return self._slots - 1
 
-    def order(self, **order: Any) -> None:
+    def order(self, descriptors: Sequence[int] = (), /, **order: Any) -> None:
+        """Tell the throttler what to do."""
         self._alive()
         if self._control is not None:
-            self._control.send(json.dumps(order).encode())
+            try:
+                socket.send_fds(self._control, [json.dumps(order).encode()], descriptors)
+            except (BrokenPipeError, ConnectionResetError) as error:
+                raise PlatformError(ENDED, remedy=VOID) from error
 
-    def answer(self) -> bytes:
-        """Wait for what the throttler has to say."""
-        assert self._control is not None
-        self._control.settimeout(PATIENCE)
+    def ask(self, **order: Any) -> bytes:
+        """Give an order and wait for its answer, which comes through a pipe of its own: forks of the owner may ask too."""
+        reading, writing = os.pipe()
         try:
-            answer = self._control.recv(16)
-        except TimeoutError as error:
-            raise PlatformError(f"the process that holds services to their CPU share did not answer in {PATIENCE:g} s") from error
-        self._control.settimeout(None)
+            try:
+                self.order([writing], **order)
+            finally:
+                os.close(writing)
+            if not select.select([reading], [], [], PATIENCE)[0]:
+                raise PlatformError(f"the process that holds services to their CPU share did not answer in {PATIENCE:g} s")
+            answer = os.read(reading, 16)
+        finally:
+            os.close(reading)
         if not answer:
-            self._alive()
-            raise PlatformError("the process that holds services to their CPU share has ended")
+            raise PlatformError(ENDED, remedy=VOID)
         return answer
 
     def figure(self, slot: int, column: int) -> float:
@@ -189,11 +202,10 @@ class Throttle:
         return Usage(cpu, int(memory), int(peak), throttled, int(read), int(written))
 
     def _alive(self) -> None:
-        if self._process is not None and self._process.poll() is not None:
-            raise PlatformError(
-                f"the process that holds services to their CPU share ended with status {self._process.returncode}",
-                remedy="services run unlimited now, so the run's figures are void: run it again",
-            )
+        if self._process is None or self._owner != os.getpid():  # a fork cannot know: to the kernel it has no such child
+            return
+        if self._process.poll() is not None:
+            raise PlatformError(f"{ENDED} with status {self._process.returncode}", remedy=VOID)
 
     def _start(self) -> None:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -207,4 +219,11 @@ class Throttle:
         self._control = ours
         self._table = Table(table)
         os.close(table)
-        self.answer()
+        ours.settimeout(PATIENCE)
+        try:
+            ready = ours.recv(16)
+        except TimeoutError:
+            ready = b""
+        ours.settimeout(None)
+        if not ready:
+            raise PlatformError(f"the process that would hold services to their CPU share did not start in {PATIENCE:g} s")

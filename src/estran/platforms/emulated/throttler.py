@@ -126,7 +126,7 @@ class Service(Group):
         super().__init__(slot, share)
         self.host = host
         self.since = time.clock_gettime(time.CLOCK_BOOTTIME)
-        self.session: int | None = None
+        self.sessions: set[int] = set()
         self.processes: dict[int, Process] = {}
         self.dead = 0.0
         self.extra = 0.0
@@ -165,7 +165,7 @@ class Worker:
 
     def obey(self) -> None:
         """Take one order of the owner; its end closes."""
-        message = self.control.recv(4096)
+        message, fds, _, _ = socket.recv_fds(self.control, 4096, 1)
         if not message:
             self.open = False
             return
@@ -177,14 +177,16 @@ class Worker:
             self.services[slot] = Service(slot, order["share"], self.hosts[order["host"]])
         elif order["do"] == "attach" and slot in self.services:
             adopted = self.adopt(self.services[slot], order["pid"], root=True)
-            self.control.send(b"done" if adopted else b"gone")
+            os.write(fds[0], b"done" if adopted else b"gone")
         elif order["do"] == "remove":
             self.remove(slot)
         elif order["do"] == "close":
             self.open = False
+        for fd in fds:
+            os.close(fd)
 
     def adopt(self, service: Service, pid: int, *, root: bool = False) -> bool:
-        """Take a process into a service; False if it is gone. The first one's session, if its own, is the service's."""
+        """Take a process into a service; False if it is gone. A root's session, if its own, is the service's."""
         if pid in service.processes:
             return True
         try:
@@ -195,7 +197,7 @@ class Worker:
         process.index = self.free.pop()
         service.processes[pid] = process
         if root and session == pid:
-            service.session = pid
+            service.sessions.add(pid)
         return True
 
     def drop(self, service: Service, process: Process) -> None:
@@ -284,7 +286,7 @@ class Worker:
     def scan(self) -> None:
         """Find what `look` cannot: children of other threads, and orphans in the session of the service's first process."""
         owner = {pid: service for service in self.services.values() for pid in service.processes}
-        sessions = {service.session: service for service in self.services.values() if service.session}
+        sessions = {session: service for service in self.services.values() for session in service.sessions}
         for name in os.listdir("/proc") if owner else []:  # noqa: PTH208
             if name.isdigit() and int(name) not in owner:
                 with contextlib.suppress(OSError):
