@@ -15,7 +15,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from estran.errors import PlatformError
 from estran.platforms.emulated import throwaway
@@ -24,6 +24,9 @@ from estran.platforms.emulated.loopback_fabric import LoopbackFabric
 from estran.platforms.emulated.relay_core import FULL_FRAME, MSS, Line, Schedule, generator, lines, queue_seconds, stream_wire_size
 from estran.platforms.emulated.relay_process import RelayProcess, relaying
 from estran.spec.model import LinkSpec
+
+if TYPE_CHECKING:
+    from estran.platforms.emulated.fabric import Fabric
 
 LIMITS: Final = {
     "loss": "cannot be emulated on TCP; set it to 0",
@@ -334,14 +337,16 @@ class LoopbackEngine:
         return throwaway.trial_here(_echo, LIMITS, REMEDY)
 
     @contextmanager
-    def start(self, fabric: LoopbackFabric) -> Iterator[RelayProcess]:
+    def start(self, fabric: Fabric | LoopbackFabric) -> Iterator[RelayProcess]:
         """Shape ``fabric.links`` until the context is left.
 
         Raises
         ------
         PlatformError
-            If a link asks for loss, or a pair's address cannot be listened on.
+            If a link asks for loss, a pair's address cannot be listened on, or the fabric is one of namespaces.
         """
+        if not isinstance(fabric, LoopbackFabric):
+            raise PlatformError("the loopback engine needs a loopback fabric", where="loopback", remedy="see ladder.Choice.fabric")
         lossy = [f"{a} → {b}" for (a, b), link in fabric.links.items() if link.loss]
         if lossy:
             raise PlatformError(

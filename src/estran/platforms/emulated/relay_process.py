@@ -241,6 +241,7 @@ def _child(make: Callable[[], Gate], lines: Mapping[str, Line], control: socket.
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD):
         signal.signal(number, signal.SIG_IGN if number == signal.SIGINT else signal.SIG_DFL)
     close_others((*keep, control.fileno()))
+    control = socket.socket(fileno=os.dup(control.detach()))  # a low number: select() takes none above 1023
     try:
         with closing(make()) as gate:
             _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 _DEVICE: Final = "estran-relay"
 _TUNSETIFF, _TUNSETOFFLOAD = 0x400454CA, 0x400454D0
 _TUN, _NO_INFO, _VNET_HEADER = 0x1, 0x1000, 0x4000
-_CHECKSUM_AND_TSO: Final = 0xF
+_CHECKSUM_AND_TSO, _UDP_SEGMENTS = 0xF, 0x60
 _VNET_BYTES: Final = 10
 _IPV4: Final = 4
 _LARGEST: Final = _VNET_BYTES + 65535
@@ -74,11 +74,19 @@ def _open_device() -> int:
         raise PlatformError(f"cannot open /dev/net/tun: {error.strerror}", where="tun", remedy=REMEDY) from error
     try:
         fcntl.ioctl(device, _TUNSETIFF, struct.pack("16sH22x", _DEVICE.encode(), _TUN | _NO_INFO | _VNET_HEADER))
-        fcntl.ioctl(device, _TUNSETOFFLOAD, _CHECKSUM_AND_TSO)
+        _offload(device)
     except OSError as error:
         os.close(device)
         raise PlatformError(f"cannot make a TUN device: {error.strerror}", where="tun", remedy=REMEDY) from error
     return device
+
+
+def _offload(device: int) -> None:
+    """Ask for super-packets of TCP, and of UDP where the kernel has them (6.2)."""
+    try:
+        fcntl.ioctl(device, _TUNSETOFFLOAD, _CHECKSUM_AND_TSO | _UDP_SEGMENTS)
+    except OSError:
+        fcntl.ioctl(device, _TUNSETOFFLOAD, _CHECKSUM_AND_TSO)
 
 
 def _up(index: int) -> Request:
