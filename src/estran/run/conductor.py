@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import operator
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
 from estran.errors import EstranError, PlatformError, VerifyError
-from estran.observe.responses import LiveResponses, compute_responses
+from estran.observe.live import LiveResponses
+from estran.observe.responses import compute_responses
 from estran.observe.store import LIVE, Store
 from estran.platforms.base import Host, Platform, Provision, Verification
 from estran.run.collector import Collector
@@ -21,7 +21,6 @@ from estran.run.record import Progress, RunRecord, Status, write_json
 from estran.run.wiring import wire
 from estran.runtime.clock import RealClock
 from estran.runtime.launch import Launch
-from estran.spec.model import Until
 from estran.spec.plan import Plan
 
 T = TypeVar("T")
@@ -30,12 +29,6 @@ START_MARGIN_NS = 100_000_000
 """Between telling the hosts to begin and the beginning, so that all have heard of it."""
 STOP_GRACE = 3.0
 LIVE_PERIOD = 0.25
-
-_RELATIONS: Mapping[str, Callable[[float, float], bool]] = {
-    ">=": operator.ge, "<=": operator.le, "==": operator.ge, ">": operator.gt, "<": operator.lt,
-}  # fmt: skip
-"""``samples == 10000`` means: as soon as so many are reached."""
-
 
 @dataclass(slots=True)
 class Conductor:
@@ -74,8 +67,8 @@ class Conductor:
                     await self._provided(store)
                 finally:
                     self._finish(store)
-        except EstranError as error:
-            self.record.fail(error)
+        except (EstranError, ExceptionGroup) as error:
+            self.record.fail(_cause(error))
             status = "failed"
         except asyncio.CancelledError:
             status = "interrupted"
@@ -85,16 +78,16 @@ class Conductor:
         return status
 
     async def _provided(self, store: Store) -> None:
-        live = LiveResponses()
+        live = LiveResponses(self.plan.experiment.measure.warmup)
         sources = {name for name in self.plan.replicas if not any(channel.consumer == name for channel in self.plan.channels)}
-        replicas = {name: replica.host for name, replica in self.plan.replicas.items() }
+        replicas = {name: replica.host for name, replica in self.plan.replicas.items()}
         collector = Collector(replicas, sources & _producers(self.plan), store, live, self.progress)
         async with AsyncExitStack() as stack:
             with self.record.phase("provision"):
                 provision = await stack.enter_async_context(self.platform.provide(self.plan, self.folder, self.run_id))
             async with asyncio.TaskGroup() as following:
                 hosts = provision.hosts
-                follows = [following.create_task(collector.follow(host)) for host in hosts.values()]
+                follows = [following.create_task(task) for host in hosts.values() for task in (host.serve(), collector.follow(host))]
                 flushing = following.create_task(collector.flush_periodically())
                 watching = following.create_task(_watch(provision, collector))
                 try:
@@ -118,8 +111,8 @@ class Conductor:
         with self.record.phase("warm up", measure.warmup):
             collector.begin(origin_ns)
             async with asyncio.TaskGroup() as group:
-                for host in hosts.values():
-                    group.create_task(host.go(origin_ns))
+                for name, host in hosts.items():
+                    group.create_task(_begin(host, origin_ns, *provision.sampler(name)))
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             reached = await self._measure(clock, collector, live)
@@ -138,8 +131,6 @@ class Conductor:
     async def _launch(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
         launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, time.monotonic_ns())
         async with asyncio.TaskGroup() as group:
-            for name, host in hosts.items():
-                group.create_task(host.task(*provision.sampler(name)))
             for launch in launches:
                 group.create_task(_start(hosts, launch))
         await collector.all_ready.wait()
@@ -150,7 +141,7 @@ class Conductor:
         end = measure.warmup + measure.duration
         while (left := end - clock.now()) > 0:
             self.progress.live(live.figures())
-            if measure.until is not None and _holds(measure.until, live):
+            if measure.until is not None and live.met(measure.until):
                 return f"{measure.until.metric} {measure.until.relation} {measure.until.value:g}"
             try:
                 async with asyncio.timeout(min(left, LIVE_PERIOD)):
@@ -184,9 +175,16 @@ class Conductor:
             write_json(self.folder / "responses.json", compute_responses(self.folder))
 
 
-def _holds(until: Until, live: LiveResponses) -> bool:
-    value = live.get(until.metric)
-    return value is not None and _RELATIONS[until.relation](value, until.value)
+def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
+    """The first of our own errors in a group; anything else is a defect of Estran and is raised as it is."""
+    if isinstance(error, EstranError):
+        return error
+    ours, others = error.split(EstranError)
+    if others is not None or ours is None:
+        raise error
+    while isinstance(ours, ExceptionGroup):
+        ours = ours.exceptions[0]
+    return ours
 
 
 def _producers(plan: Plan) -> set[str]:
@@ -195,6 +193,11 @@ def _producers(plan: Plan) -> set[str]:
 
 async def _start(hosts: Mapping[str, Host], launch: Launch) -> None:
     await hosts[launch.host].start(launch.plain())
+
+
+async def _begin(host: Host, origin_ns: int, sampler: str, settings: Mapping[str, Any]) -> None:
+    await host.go(origin_ns)
+    await host.task(sampler, settings)
 
 
 async def _watch(provision: Provision, collector: Collector) -> None:

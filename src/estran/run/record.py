@@ -123,7 +123,7 @@ class RunRecord:
         if self.failure is not None:
             return
         self.status = "failed"
-        failed = next((phase.name for phase in self.phases if phase.status == "failed"), self.current_phase)
+        failed = next((phase.name for phase in self.phases if phase.status in ("failed", "interrupted")), self.current_phase)
         where = None if error.where is None else str(error.where)
         if isinstance(error, ServiceFailed):
             self.failure = Failure(failed, error.what, error.host, error.replica, error.remedy, error.tail)

@@ -35,7 +35,7 @@ class Assembly:
     def __enter__(self) -> Self:
         with ExitStack() as resources:
             self._limit(resources)
-            self._choice: Choice = choose(self._order.engine)
+            self._choice: Choice = choose(self._order.engine, seed=self._order.seed)
             links = {(link.source, link.target): link.link for link in self._order.links}
             self.fabric = resources.enter_context(self._choice.fabric([host.name for host in self._order.hosts], links, self._order.ports))
             self._running: Running = resources.enter_context(self._choice.engine.start(self.fabric))

@@ -74,7 +74,7 @@ def _attempt() -> str | None:
 
 def _become_first_process() -> None:
     """Fork into a new process namespace; only its first process returns."""
-    namespace.unshare(CLONE_NEWPID, "cannot make a process namespace")
+    _unshare(CLONE_NEWPID, "cannot make a process namespace")
     stub = os.getpid()
     child = os.fork()
     if child:
@@ -94,20 +94,22 @@ def _close_inherited() -> None:
 
 
 def _own_mounts() -> None:
-    namespace.unshare(namespace.CLONE_NEWNS, "cannot make a mount namespace")
-    if _libc.mount(None, b"/", None, namespace.MS_REC | namespace.MS_PRIVATE, None) != 0:
-        raise _failed("cannot make mounts private")
+    _unshare(namespace.CLONE_NEWNS, "cannot make a mount namespace")
+    _check(_libc.mount(None, b"/", None, namespace.MS_REC | namespace.MS_PRIVATE, None), "cannot make mounts private")
 
 
 def _mount(kind: str, target: str) -> None:
-    if _libc.mount(kind.encode(), target.encode(), kind.encode(), 0, None) != 0:
-        raise _failed(f"cannot mount {kind} on {target}")
+    _check(_libc.mount(kind.encode(), target.encode(), kind.encode(), 0, None), f"cannot mount {kind} on {target}")
 
 
 def _bind(source: Path, target: Path) -> None:
-    if _libc.mount(str(source).encode(), str(target).encode(), None, MS_BIND, None) != 0:
-        raise _failed(f"cannot show {source} as {target}")
+    _check(_libc.mount(str(source).encode(), str(target).encode(), None, MS_BIND, None), f"cannot show {source} as {target}")
 
 
-def _failed(what: str) -> PlatformError:
-    return PlatformError(f"{what}: {os.strerror(ctypes.get_errno())}")
+def _unshare(flags: int, what: str) -> None:
+    _check(_libc.unshare(flags), what)
+
+
+def _check(result: int, what: str) -> None:
+    if result != 0:
+        raise PlatformError(f"{what}: {os.strerror(ctypes.get_errno())}")

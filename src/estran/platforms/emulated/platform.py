@@ -67,7 +67,8 @@ class EmulatedPlatform:
                 await warming
                 await keeper.ask("agents", ends={name: end.fileno() for name, (_, end) in pairs.items()}, origin_ns=time.monotonic_ns())
             except PlatformError as error:
-                raise PlatformError(error.what, where="emulated platform", remedy=error.remedy) from error
+                last = _last_words(folder)
+                raise PlatformError(error.what + last, where="emulated platform", remedy=error.remedy) from error
             finally:
                 for _, end in pairs.values():
                     end.close()
@@ -134,6 +135,12 @@ async def _give_back(keeper: AgentHost, serving: asyncio.Task[None], process: as
     log = folder / "keeper.log"
     if log.stat().st_size == 0:
         log.unlink()
+
+
+def _last_words(folder: Path) -> str:
+    """The end of the keeper's own log, where it broke."""
+    lines = (folder / "keeper.log").read_text(encoding="utf-8", errors="replace").strip().splitlines()
+    return f" ({lines[-1]})" if lines else ""
 
 
 def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limiter: str | None) -> Order:

@@ -51,7 +51,7 @@ def verify_shares(hosts: Sequence[HostGroup], seconds: float = 0.4, speeds: Mapp
         By a host's name, the speed of one of its cores, in local cores. Then what is measured is what a single thread
         obtains there; else what as many processes obtain as it takes to use all of the host.
     """
-    probes = [Probe(host, host.cpu, -int(-host.cpu // 1)) for host in hosts]
+    probes = [Probe(host, min(speed, 1.0, host.cpu), 1) for host, speed in hosts]
     if speeds is not None:
         probes = [Probe(host, min(speeds[host.name], 1.0, host.cpu), 1) for host in hosts]
     return [measure for batch in batches(probes, 0.8 * len(os.sched_getaffinity(0))) for measure in _measure(batch, seconds)]
