@@ -90,16 +90,18 @@ def digest(path: Path) -> str:
 def git_state(folder: Path) -> dict[str, Any] | None:
     """Commit of the repository around a folder, whether it has changes, and their hash (also of untracked files' names).
 
-    None where there is no repository, no commit yet, or no git.
+    None where there is no repository, no commit yet, or no git; ``dirty`` is None where git could not tell in time.
     """
     commit = _git(folder, "rev-parse", "HEAD")
     if commit is None:
         return None
-    status = _git(folder, "status", "--porcelain") or b""
-    changes = _git(folder, "diff", "HEAD", "--no-ext-diff", "--binary") if status else b""
-    state: dict[str, Any] = {"commit": commit.decode().strip(), "dirty": bool(status)}
+    state: dict[str, Any] = {"commit": commit.decode().strip(), "dirty": None}
+    status, changes = _git(folder, "status", "--porcelain"), _git(folder, "diff", "HEAD", "--no-ext-diff", "--binary")
+    if status is None or changes is None:
+        return state
+    state["dirty"] = bool(status)
     if status:
-        state["diff"] = "sha256:" + hashlib.sha256(status + (changes or b"")).hexdigest()
+        state["diff"] = "sha256:" + hashlib.sha256(status + changes).hexdigest()
     return state
 
 

@@ -107,12 +107,12 @@ def duplicates(stories: Stories) -> Mask:
 def missing_before(stories: Stories) -> Integers:
     """How many frames of its channel were sent between each row's frame and the one before it, and never processed.
 
-    Numbers start anew when a sender restarts, which is told from their going back. Give rows without duplicates.
+    Numbers start anew when a sender restarts, which is told from their not growing. Give rows without duplicates.
     """
     order, begins = channel_order(stories, stories.sent, stories.seq)
     seq = stories.seq[order]
     before = np.concatenate(([NONE], seq[:-1]))
-    before[begins | (seq < before)] = NONE
+    before[begins | (seq <= before)] = NONE
     found = np.zeros(len(stories), dtype=np.int64)
     found[order] = seq - before - 1
     return found

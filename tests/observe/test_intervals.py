@@ -1,0 +1,117 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from estran.observe.intervals import mean, proportion, quantile, ratio, share, student
+
+REPEATS = 300
+# 95 % of 300 repeats has a standard error of 1.3 %.
+
+
+def autoregressive(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
+    noise = rng.normal(size=n + 300)
+    out = np.zeros(n + 300)
+    for i in range(1, n + 300):
+        out[i] = rho * out[i - 1] + noise[i]
+    return out[300:]
+
+
+@pytest.mark.parametrize("freedom", [6, 9, 12.67, 19, 29, 1000])
+def test_student_quantile(freedom: float) -> None:
+    scipy_stats = pytest.importorskip("scipy.stats")
+    assert student(freedom) == pytest.approx(scipy_stats.t.ppf(0.975, freedom), rel=1e-3)
+
+
+@pytest.mark.parametrize(("rho", "n", "lowest"), [(0.0, 1000, 0.92), (0.5, 2000, 0.91), (0.8, 3000, 0.91)])
+def test_interval_of_a_correlated_mean_covers_it_about_as_often_as_it_says(rho: float, n: int, lowest: float) -> None:
+    rng = np.random.default_rng(7)
+    found = [mean(autoregressive(rng, n, rho)).ci95 for _ in range(REPEATS)]
+    given_ = [bounds for bounds in found if bounds is not None]
+    assert len(given_) > 0.95 * REPEATS
+    assert lowest <= np.mean([low <= 0 <= high for low, high in given_]) <= 0.995
+
+
+def test_naive_interval_would_not_cover() -> None:
+    """The batch means earn their keep: the independent formula is far too narrow here."""
+    rng = np.random.default_rng(8)
+    series = [autoregressive(rng, 2000, 0.8) for _ in range(100)]
+    naive = np.mean([abs(x.mean()) <= 1.96 * x.std() / np.sqrt(len(x)) for x in series])
+    assert naive < 0.7
+
+
+def test_interval_of_a_quantile_covers() -> None:
+    rng = np.random.default_rng(9)
+    hits = []
+    for _ in range(REPEATS):
+        bounds = quantile(rng.exponential(size=1500), 0.95).ci95
+        assert bounds is not None
+        hits.append(bounds[0] <= -np.log(0.05) <= bounds[1])
+    assert 0.92 <= np.mean(hits) <= 0.995
+
+
+def test_interval_of_a_learning_curve_covers_and_is_narrow() -> None:
+    rng = np.random.default_rng(10)
+    chance = 0.95 - 0.85 * np.exp(-np.linspace(0, 5, 3000))
+    found = [proportion(rng.random(3000) < chance, trend=True) for _ in range(REPEATS)]
+    bounds = [estimate.ci95 for estimate in found if estimate.ci95 is not None]
+    assert np.mean([low <= chance.mean() <= high for low, high in bounds]) >= 0.93
+    assert np.median([high - low for low, high in bounds]) < 0.12
+
+
+def test_all_right_or_all_wrong_still_has_a_width() -> None:
+    right, wrong = proportion(np.ones(200)).ci95, proportion(np.zeros(200)).ci95
+    assert right is not None
+    assert wrong is not None
+    assert right[1] == pytest.approx(1.0)
+    assert 0.97 < right[0] < 0.99
+    assert wrong == pytest.approx((1 - right[1], 1 - right[0]), abs=1e-9)
+
+
+def test_too_little_has_no_interval_and_says_so() -> None:
+    assert mean([1.0, 2.0]).ci95 is None
+    assert "too few" in mean([1.0, 2.0]).note
+    tail = quantile(np.arange(100.0), 0.99)
+    assert tail.ci95 is None
+    assert "do not bound" in tail.note
+
+
+def test_drift_through_the_whole_window_has_no_interval_and_says_so() -> None:
+    drifting = mean(np.linspace(0, 10, 1000) + np.random.default_rng(1).normal(size=1000))
+    assert drifting.ci95 is None
+    assert "not steady" in drifting.note
+
+
+def test_ratio_needs_a_denominator() -> None:
+    with pytest.raises(ValueError, match="denominator"):
+        ratio([1.0], [0.0])
+    with pytest.raises(ValueError, match="trials"):
+        share([], [])
+
+
+@given(st.lists(st.floats(-1e3, 1e3), min_size=1, max_size=200))
+def test_mean_is_the_mean_and_lies_in_its_interval(values: list[float]) -> None:
+    estimate = mean(values)
+    assert estimate.value == pytest.approx(np.mean(values), abs=1e-6)
+    assert estimate.n == len(values)
+    if estimate.ci95 is not None:
+        assert estimate.ci95[0] - 1e-6 <= estimate.value <= estimate.ci95[1] + 1e-6
+
+
+@given(st.lists(st.booleans(), min_size=1, max_size=300), st.booleans())
+def test_interval_of_a_proportion_stays_within_zero_and_one(hits: list[bool], trend: bool) -> None:
+    estimate = proportion(hits, trend=trend)
+    if estimate.ci95 is not None:
+        low, high = estimate.ci95
+        assert 0 <= low <= estimate.value + 1e-9
+        assert estimate.value - 1e-9 <= high <= 1
+
+
+@given(st.lists(st.floats(0, 100), min_size=10, max_size=300), st.floats(0.1, 50))
+def test_scaling_the_series_scales_the_interval(values: list[float], factor: float) -> None:
+    plain, scaled = mean(values), mean(np.array(values) * factor)
+    assert scaled.value == pytest.approx(plain.value * factor, abs=1e-6)
+    if plain.ci95 is not None and scaled.ci95 is not None:
+        assert np.array(scaled.ci95) == pytest.approx(np.array(plain.ci95) * factor, rel=1e-4, abs=1e-4)
