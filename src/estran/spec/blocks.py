@@ -103,7 +103,8 @@ class _Reader:
         block = self._data.get(section)
         if block is None:
             if section in self._data:
-                self._complaints.add((section,), "is empty", f"write its entries below it, or remove {section}:", at="key")
+                optional = "" if ExperimentFile.model_fields[section].is_required() else f", or remove {section}:"
+                self._complaints.add((section,), "is empty", f"write its entries below it{optional}", at="key")
             return {}
         if not isinstance(block, dict):
             self._complaints.add((section,), "must be a map of names to blocks", f"write for example {section}: {{name: {{…}}}}")

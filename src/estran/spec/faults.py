@@ -37,7 +37,9 @@ def _either(one: Finding, other: Finding) -> Finding:
     """Two members of a union refuse one value: a quantity says best why; otherwise name both."""
     if one.remedy is not None or other.what in one.what:
         return one
-    return other if other.remedy is not None else one._replace(what=f"{one.what}, or {other.what.removeprefix('must be ')}")
+    if other.remedy is not None:
+        return other
+    return one._replace(what=f"{one.what.partition(', not ')[0]} or {other.what.removeprefix('must be ')}")
 
 
 def _says_more(other: Finding, one: Finding) -> bool:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from estran.spec.catalogue.loader import device_entries, link_entries
 from estran.spec.index import ComponentIndex
+
+if TYPE_CHECKING:
+    from pydantic import BaseModel
 
 _REFERENCE: Final = {"$ref": "#/$defs/Reference"}
 _REFERENCE_SHAPE: Final = {
@@ -22,10 +25,12 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
     It admits ``${name}`` wherever a value may stand, and names the devices and links of the catalogue. With an index it names
     components too, and describes their settings.
     """
-    from estran.spec.schema import ExperimentFile
+    from estran.spec.schema import ExperimentFile, ServiceEntry
 
     schema = ExperimentFile.model_json_schema(by_alias=True, mode="validation")
     shapes = schema["$defs"]
+    _describe(schema, ExperimentFile)
+    _describe(shapes["ServiceEntry"], ServiceEntry)
     _suggest(shapes["LayerEntry"]["properties"]["device"], list(device_entries()))
     _suggest(shapes["NetworkEntry"]["properties"]["link"], list(link_entries()))
     _suggest(shapes["DeviceEntry"]["properties"]["like"], list(device_entries()))
@@ -40,6 +45,12 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
         schema["properties"][key] = ExperimentFile.model_json_schema(by_alias=True)["properties"][key]
     shapes["Reference"] = dict(_REFERENCE_SHAPE)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Estran experiment"}
+
+
+def _describe(shape: dict[str, Any], model: type[BaseModel]) -> None:
+    """Put back the descriptions that pydantic drops beside a ``$ref``."""
+    for name, field in model.model_fields.items():
+        shape["properties"][field.alias or name].setdefault("description", field.description)
 
 
 def _suggest(shape: dict[str, Any], names: list[str]) -> None:
