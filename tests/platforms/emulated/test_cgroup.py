@@ -149,7 +149,7 @@ def test_measured_share_and_its_group_is_gone_afterwards(limiter: CgroupLimiter)
 @needs_v1
 def test_verified_is_what_one_thread_gets(limiter: CgroupLimiter) -> None:
     # Four cores of speed 0.2 are most of one local core; one thread must not get that.
-    (measure,) = verify_shares([limiter.host("edge-0", 0.8, None)], 0.3, {"edge-0": 0.2})
+    (measure,) = verify_shares([(limiter.host("edge-0", 0.8, None), 0.2)], 0.3)
     assert measure.asked == 0.2
     assert 0.05 < measure.measured < 0.25
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import subprocess
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Final
@@ -37,23 +37,20 @@ def measure_share(host: HostGroup, seconds: float = 0.4) -> float:
 
     The window is stretched to at least sixteen enforcement periods: 0.8 s for a share of 0.02.
     """
-    return verify_shares([host], seconds)[0].measured
+    return _measure([Probe(host, host.cpu, -int(-host.cpu // 1))], seconds)[0].measured
 
 
-def verify_shares(hosts: Sequence[HostGroup], seconds: float = 0.4, speeds: Mapping[str, float] | None = None) -> list[CpuMeasure]:
-    """Measure hosts, as many side by side as the machine can feed, and judge each (see `judge`).
+def verify_shares(hosts: Sequence[tuple[HostGroup, float]], seconds: float = 0.4) -> list[CpuMeasure]:
+    """Measure what a single thread obtains on hosts whose cores are to be of a speed, and judge each (see `judge`).
 
-    Blocks for about ``seconds`` a batch.
+    As many hosts are measured side by side as the machine can feed. Blocks for about ``seconds`` a batch.
 
     Parameters
     ----------
-    speeds
-        By a host's name, the speed of one of its cores, in local cores. Then what is measured is what a single thread
-        obtains there; else what as many processes obtain as it takes to use all of the host.
+    hosts
+        Each with the speed of one of its cores, in local cores.
     """
     probes = [Probe(host, min(speed, 1.0, host.cpu), 1) for host, speed in hosts]
-    if speeds is not None:
-        probes = [Probe(host, min(speeds[host.name], 1.0, host.cpu), 1) for host in hosts]
     return [measure for batch in batches(probes, 0.8 * len(os.sched_getaffinity(0))) for measure in _measure(batch, seconds)]
 
 
