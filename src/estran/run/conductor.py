@@ -116,7 +116,7 @@ class Conductor:
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             reached = await self._measure(clock, collector, live)
-            self.record.note(warmup=measure.warmup, duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
+            self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
 
     async def _verify(self, provision: Provision) -> None:
         self.verification = await provision.verify()
@@ -172,7 +172,8 @@ class Conductor:
         with self.record.phase("collect"):
             store.compact(self.folder)
             self.record.write()
-            write_json(self.folder / "responses.json", compute_responses(self.folder))
+            measured = any(phase.name == "measure" for phase in self.record.phases)
+            write_json(self.folder / "responses.json", compute_responses(self.folder) if measured else {})
 
 
 def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:

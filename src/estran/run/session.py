@@ -35,7 +35,10 @@ def execute(prepared: Prepared, *, out: Path, progress: Progress, command: Seque
     folder = make_folder(out / experiment.name / run_id)
     record = RunRecord(
         folder,
-        {"id": run_id, "experiment": experiment.name, "platform": prepared.platform.name, "seed": experiment.seed},
+        {
+            "id": run_id, "experiment": experiment.name, "platform": prepared.platform.name, "seed": experiment.seed,
+            "warmup": experiment.measure.warmup, "duration": experiment.measure.duration,
+        },
         progress,
     )
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
