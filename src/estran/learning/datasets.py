@@ -159,12 +159,12 @@ def _from_file(wanted: Data, path: Path) -> Dataset:
         _check_column(name, found, path)
     if not features:
         raise DataError(f"it has no column besides {label!r}", where=str(path), remedy="add feature columns")
+    if not len(found[label]):
+        raise DataError("it has no rows", where=str(path), remedy="add some")
     x = np.hstack([_numbers(found[name], name, path) for name in features])
     classes, y = np.unique(found[label], return_inverse=True)
     if len(y) != len(x):
         raise DataError(f"it has {len(x)} rows but {len(y)} labels", where=str(path), remedy="give each row one label")
-    if not len(x):
-        raise DataError("it has no rows", where=str(path), remedy="add some")
     if classes.dtype.kind == "f" and np.isnan(classes).any():
         raise DataError(f"column {label!r} has rows without a class", where=str(path), remedy="drop such rows first")
     names = features if len(features) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))

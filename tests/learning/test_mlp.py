@@ -1,0 +1,172 @@
+"""The perceptron: its gradient, its guards, its cache, and what it learns."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import subprocess
+import sys
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+import estran
+from estran.errors import RequestError
+from estran.learning.learner import NotFiniteError, StateError
+from estran.learning.mlp import Mlp
+from estran.learning.rows import softmax
+from estran.learning.softmax import Softmax
+
+
+def loss(mlp: Mlp, x: np.ndarray, y: int) -> float:
+    return float(-np.log(mlp.predict_proba(x)[0, y]))
+
+
+@pytest.mark.parametrize("hidden", [[], [7], [6, 5], [4, 4, 4]], ids=str)
+def test_a_step_follows_the_gradient_of_the_cross_entropy(hidden: list[int]) -> None:
+    rng = np.random.default_rng(3)
+    rate, nudge = 1e-3, 1e-6
+    mlp = Mlp(5, 4, rng, hidden=hidden, learning_rate=rate, dtype="float64")
+    x, y = rng.normal(size=(1, 5)), 2
+    before = dict(mlp.state())
+    mlp.learn_many(x, np.array([y]))
+    after = mlp.state()
+    for name, weights in before.items():
+        taken = (weights - after[name]) / rate
+        for place in np.ndindex(weights.shape):
+            sides = []
+            for sign in (1, -1):
+                nudged = {key: array.copy() for key, array in before.items()}
+                nudged[name][place] += sign * nudge
+                mlp.load(nudged)
+                sides.append(loss(mlp, x, y))
+            assert taken[place] == pytest.approx((sides[0] - sides[1]) / (2 * nudge), abs=1e-6)
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.integers(0, 30), max_size=6), st.integers(0, 2**32 - 1))
+def test_the_cut_into_chunks_does_not_matter(cuts: list[int], seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    x, y = rng.normal(size=(30, 6)), rng.integers(3, size=30)
+    x[rng.random(x.shape) < 0.3] = 0
+    one, other = (Mlp(6, 3, np.random.default_rng(1), hidden=[9, 8]) for _ in range(2))
+    for row in range(30):
+        one.learn_many(x[row : row + 1], y[row : row + 1])
+    edges = [0, *sorted(cuts), 30]
+    for start, stop in pairwise(edges):
+        other.learn_many(x[start:stop], y[start:stop])
+    assert all(np.array_equal(one.state()[name], other.state()[name]) for name in one.state())
+
+
+def test_divergence_is_refused_and_leaves_what_was_known() -> None:
+    rng = np.random.default_rng(0)
+    mlp = Mlp(4, 3, rng, hidden=[8], learning_rate=0.05)
+    mlp.learn_many(rng.normal(size=(20, 4)), rng.integers(3, size=20))
+    before = mlp.state()
+    with pytest.raises(NotFiniteError, match="diverged at row") as raised:
+        mlp.learn_many(rng.normal(size=(50, 4)) * 1e18, rng.integers(3, size=50))
+    assert "learning_rate" in str(raised.value)
+    assert all(np.array_equal(before[name], array) for name, array in mlp.state().items())
+    mlp.learn_many(rng.normal(size=(5, 4)), rng.integers(3, size=5))
+
+
+def test_a_snapshot_with_a_nan_is_refused() -> None:
+    mlp = Softmax(2, 2, np.random.default_rng(0))
+    state = {name: array.copy() for name, array in mlp.state().items()}
+    state["w0"][0, 0] = np.nan
+    with pytest.raises(StateError, match="finite"):
+        mlp.load(state)
+
+
+def test_the_two_types_learn_alike() -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(200, 5)), rng.integers(3, size=200)
+    single, double = (Mlp(5, 3, np.random.default_rng(2), hidden=[8], dtype=dtype) for dtype in ("float32", "float64"))
+    single.learn_many(x, y)
+    double.learn_many(x, y)
+    assert single.predict_proba(x) == pytest.approx(double.predict_proba(x), abs=1e-4)
+    assert {array.dtype.name for array in single.state().values()} == {"float32"}
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"hidden": [0]},
+        {"hidden": "64"},
+        {"hidden": [2.5]},
+        {"learning_rate": 0},
+        {"learning_rate": float("nan")},
+        {"dtype": "int8"},
+    ],
+    ids=str,
+)
+def test_hyperparameters_out_of_range_are_refused(wrong: dict[str, object]) -> None:
+    with pytest.raises(RequestError) as raised:
+        Mlp(2, 2, np.random.default_rng(0), **wrong)  # type: ignore[arg-type]  # wrong on purpose
+    assert next(iter(wrong)) in str(raised.value)
+
+
+def test_digits_are_learned_in_one_pass() -> None:
+    datasets = pytest.importorskip("sklearn.datasets")
+    digits = datasets.load_digits()
+    rows = np.random.default_rng(0).permutation(1797)
+    x, y = digits.data[rows] / 16, digits.target[rows]
+    mlp = Mlp(64, 10, np.random.default_rng(0))
+    mlp.learn_many(x[:1400], y[:1400])
+    assert (mlp.predict(x[1400:]) == y[1400:]).mean() > 0.88
+
+
+@given(st.lists(st.lists(st.floats(-1e300, 1e300), min_size=3, max_size=3), max_size=5))
+def test_softmax_never_overflows(scores: list[list[float]]) -> None:
+    found = softmax(np.array(scores).reshape(-1, 3))
+    assert np.isfinite(found).all()
+    assert found.sum(axis=1) == pytest.approx(np.ones(len(scores)))
+
+
+SERVE = """
+import sys, numpy as np
+from estran.learning.registry import create
+mlp = create("mlp", 4, 3, np.random.default_rng(0))
+mlp.load(mlp.state())
+mlp.predict_proba(np.zeros((2, 4)))
+print([name for name in ("numba", "sklearn", "river", "duckdb", "pydantic") if name in sys.modules])
+"""
+
+
+def test_a_process_that_only_serves_imports_nothing_heavy() -> None:
+    assert subprocess.run([sys.executable, "-c", SERVE], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+
+
+LEARN = """
+import warnings, numpy as np
+warnings.simplefilter("always")
+from estran.learning.mlp import Mlp
+Mlp.warm()
+from estran.learning import mlp_kernel
+print(type(mlp_kernel.learn.stats.cache_path).__name__, sum(mlp_kernel.learn.stats.cache_hits.values()))
+"""
+
+
+def test_machine_code_is_kept_and_found_again(tmp_path: Path) -> None:
+    env = {**os.environ, "NUMBA_CACHE_DIR": str(tmp_path)}
+    first, second = (
+        subprocess.run([sys.executable, "-c", LEARN], capture_output=True, text=True, env=env, check=True).stdout for _ in range(2)
+    )
+    assert first.split() == ["str", "0"]
+    assert second.split() == ["str", "1"]
+
+
+def test_it_learns_where_no_machine_code_can_be_kept(tmp_path: Path) -> None:
+    shutil.copytree(Path(estran.__file__).parent, tmp_path / "estran", ignore=shutil.ignore_patterns("__pycache__"))
+    # A file where the cache folder should be keeps even root out.
+    (tmp_path / "estran" / "learning" / "__pycache__").touch()
+    env = {**os.environ, "HOME": "/proc/nowhere", "XDG_CACHE_HOME": "/proc/nowhere", "PYTHONPATH": str(tmp_path)}
+    env.pop("NUMBA_CACHE_DIR", None)
+    code = LEARN.split("print(")[0] + "print(mlp_kernel.__file__)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
+    assert done.stdout.startswith(str(tmp_path))
+    assert "set NUMBA_CACHE_DIR to a writable folder" in done.stderr

@@ -1,0 +1,129 @@
+"""Learners by name, and what is said of wrong ones."""
+
+from __future__ import annotations
+
+from importlib.metadata import EntryPoint
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from estran.learning import registry
+from estran.learning.adapters import RiverLearner, SklearnLearner
+from estran.learning.learner import Learner, LearnerError, NotFiniteError, StateError
+from estran.learning.mistakes import SettingsError
+from estran.learning.mlp import Mlp
+from estran.learning.softmax import Softmax
+
+
+def make(choice: Any, features: int = 4, classes: int = 3) -> Learner:
+    return registry.create(choice, features, classes, np.random.default_rng(0))
+
+
+def test_names_and_settings() -> None:
+    mlp = make({"mlp": {"hidden": [32, 16]}})
+    assert isinstance(mlp, Mlp)
+    assert mlp.hidden == (32, 16)
+    assert isinstance(make({"softmax": None}), Softmax)
+    assert {"mlp", "softmax"} <= set(registry.names())
+
+
+@pytest.mark.parametrize(
+    ("choice", "text"),
+    [
+        ("mpl", "did you mean mlp"),
+        ({"mlp": {"hiden": [3]}}, "learner mlp: there is no setting 'hiden'\n  → did you mean hidden"),
+        ({"mlp": {"rng": 3}}, "no setting 'rng'"),
+        ({"mlp": {}, "softmax": {}}, "not 2"),
+        ("nowhere.at:All", "cannot be imported"),
+        ("math:pi", "neither a class nor a function"),
+        ({"math:sqrt": {"y": 3}}, "no setting 'y'"),
+        ({"estran.learning.mlp:Mlp": {"depth": 3}}, "no setting 'depth'"),
+    ],
+)
+def test_wrong_choices_are_told(choice: Any, text: str) -> None:
+    for attempt in (registry.check, make):
+        with pytest.raises(SettingsError) as raised:
+            attempt(choice)
+        assert text in str(raised.value)
+
+
+def test_installed_learners_are_found(monkeypatch: pytest.MonkeyPatch) -> None:
+    point = EntryPoint("theirs", "estran.learning.softmax:Softmax", registry.GROUP)
+    monkeypatch.setattr(registry, "entry_points", lambda group: [point] if group == registry.GROUP else [])
+    assert "theirs" in registry.names()
+    assert isinstance(make({"theirs": {"learning_rate": 0.5}}), Softmax)
+
+
+def test_a_users_own_learner_and_function(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("river")
+    (tmp_path / "own_learners.py").write_text(
+        "from estran.learning.softmax import Softmax\n"
+        "class Own(Softmax):\n"
+        "    def __init__(self, features, classes, rng, *, bias=1.0):\n"
+        "        super().__init__(features, classes, rng)\n"
+        "        self.bias = bias\n"
+        "def scaled(grace=50):\n"
+        "    from river import preprocessing, tree\n"
+        "    return preprocessing.StandardScaler() | tree.HoeffdingTreeClassifier(grace_period=grace)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    assert make({"own_learners:Own": {"bias": 2.0}}).bias == 2.0  # type: ignore[attr-defined]  # it is an Own
+    piped = make({"own_learners:scaled": {"grace": 20}})
+    assert isinstance(piped, RiverLearner)
+    piped.learn_many(np.eye(3, 4), np.arange(3))
+    with pytest.raises(SettingsError, match="no setting 'gracee'"):
+        registry.check({"own_learners:scaled": {"gracee": 20}})
+
+
+def test_foreign_estimators_take_their_seed_from_ours() -> None:
+    pytest.importorskip("sklearn")
+    choice = {"sklearn.linear_model:SGDClassifier": {}}
+    seeds = [registry.create(choice, 2, 2, np.random.default_rng(seed)).estimator.random_state for seed in (1, 1, 2)]  # type: ignore[attr-defined]
+    assert seeds[0] == seeds[1] != seeds[2]
+
+
+def test_estimators_that_need_all_data_at_once_are_refused() -> None:
+    pytest.importorskip("sklearn")
+    with pytest.raises(SettingsError, match="neither by partial_fit nor by learn_one"):
+        make("sklearn.svm:SVC")
+
+
+def test_chunked_estimators_learn_whole_chunks() -> None:
+    pytest.importorskip("sklearn")
+    rng = np.random.default_rng(0)
+    y = rng.integers(3, size=300)
+    x = rng.normal(size=(300, 4)) + y[:, None]
+    chunked = make({"sklearn.naive_bayes:GaussianNB": {"chunked": True}})
+    chunked.learn_many(x, y)
+    assert (chunked.predict(x) == y).mean() > 0.7
+    single = make("sklearn.naive_bayes:GaussianNB")
+    single.learn_many(x, y)
+    with pytest.raises(NotFiniteError, match="chunked"):
+        single.predict_proba(x)
+
+
+def test_what_an_estimator_refuses_is_a_learners_error() -> None:
+    pytest.importorskip("sklearn")
+    counting = make("sklearn.naive_bayes:MultinomialNB")
+    with pytest.raises(LearnerError, match="MultinomialNB refuses"):
+        counting.learn_many(-np.ones((1, 4)), np.array([0]))
+
+
+def test_an_attribute_without_a_form_as_arrays_is_named() -> None:
+    linear = pytest.importorskip("sklearn.linear_model")
+    learner = SklearnLearner(linear.SGDClassifier(), 4, 3)
+    learner.learn_many(np.eye(3, 4), np.arange(3))
+    learner.estimator.callback_ = object()
+    with pytest.raises(StateError, match="callback_ is a object") as raised:
+        learner.state()
+    assert "same component" in str(raised.value)
+
+
+def test_two_class_models_of_river_refuse_more_classes() -> None:
+    pytest.importorskip("river")
+    with pytest.raises(SettingsError, match="OneVsRestClassifier"):
+        make("river.linear_model:LogisticRegression")
+    assert isinstance(make("river.linear_model:LogisticRegression", classes=2), RiverLearner)
