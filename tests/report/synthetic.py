@@ -401,3 +401,33 @@ def _manifest() -> dict[str, Any]:
         "hashes": {"experiment.yaml": "sha256:9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"},
         "command": ["estran", "run", "experiment.yaml", "--seed", "42"],
     }
+
+
+EVIL = "</script><script>alert(1)</script><img src=http://evil.example/x onerror=alert(2)>\"'&"
+
+
+def hostile(folder: Path) -> Path:
+    """Put markup and control characters into every string of a run folder that a user can choose."""
+    run = json.loads((folder / "run.json").read_text()) | {"experiment": EVIL, "warnings": [EVIL]}
+    (folder / "run.json").write_text(json.dumps(run))
+    fail(folder, what=EVIL, remedy=EVIL, log_tail=[EVIL, "\x1b[31mred\x1b[0m \x00 \u2028", "[bold]not markup[/bold] [/]"])
+    plan = json.loads((folder / "plan.json").read_text())
+    for host in plan["hosts"]:
+        host["device"]["name"] = EVIL
+    for replica in plan["replicas"]:
+        replica["component"] = EVIL
+    (folder / "plan.json").write_text(json.dumps(plan))
+    responses = json.loads((folder / "responses.json").read_text()) | {EVIL: {"value": 1.0, "unit": EVIL, "n": 1, "note": EVIL}}
+    (folder / "responses.json").write_text(json.dumps(responses))
+    network = json.loads((folder / "network.json").read_text())
+    network["facts"]["fallbacks"] = [EVIL]
+    network["links"][0] |= {"ok": False, "complaint": EVIL}
+    (folder / "network.json").write_text(json.dumps(network))
+    events = pq.read_table(folder / "events.parquet").to_pylist()
+    for event in events:
+        event["detail"] = EVIL if event["event"] == "energy-source" else event["detail"]
+    pq.write_table(pa.Table.from_pylist(events), folder / "events.parquet")
+    messages = pq.read_table(folder / "messages.parquet")
+    stream = pa.array([EVIL if name == "camera.samples" else name for name in messages["stream"].to_pylist()])
+    pq.write_table(messages.set_column(messages.schema.get_field_index("stream"), "stream", stream), folder / "messages.parquet")
+    return folder

@@ -20,7 +20,8 @@ if TYPE_CHECKING:
 MOST_RESPONSES = 22
 MOST_LINKS = 8
 WIDE = 110
-_WORRIES = {"superseded", "duplicates", "reordered", "message_bytes"}
+_WORRIES = {"superseded", "duplicates", "reordered"}
+_DETAILS = {"message_bytes", "staleness_versions"}
 _METHOD = re.compile(r"batch means|Wilson|order statistics|sum to latency")
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "interrupted": ("■", "yellow"), "running": ("●", "blue")}
 _ESCAPES = re.compile(r"\x1b\[[0-9;?]*[ -/]*[@-~]|[\x00-\x08\x0b-\x1f\x7f]")
@@ -41,7 +42,7 @@ def print_summary(console: Console, folder: Path) -> None:
     if run.failure is not None:
         console.print(_failure(run.failure))
     if run.responses:
-        console.print(_responses(run, wide=console.width >= WIDE))
+        console.print(_responses(run, notes=max(0, console.width - 78) if console.width >= WIDE else 0))
     groups = group(links(run), run.hosts)
     if groups:
         console.print(_links(groups))
@@ -83,23 +84,23 @@ def _failure(failure: Mapping[str, Any]) -> RenderableType:
     )
 
 
-def _responses(run: RunFolder, *, wide: bool) -> Table:
+def _responses(run: RunFolder, *, notes: int) -> Table:
     shown = _main(list(run.responses.values()))
     table = _table()
     table.add_column("response", overflow="fold")
     table.add_column("value", justify="right", style="bold", no_wrap=True)
     table.add_column("95 % CI", justify="right", no_wrap=True)
     table.add_column("n", justify="right", style="dim", no_wrap=True)
-    if wide:
-        table.add_column("", style="dim", overflow="fold")
+    if notes:
+        table.add_column("", style="dim", no_wrap=True, overflow="ellipsis", max_width=notes)
     for response in shown:
         cells = [
-            _clean(response.name),
+            _clean(response.name) + (" (by model)" if response.name == "energy" and response.note.startswith("model") else ""),
             quantity(response.value, response.unit, 4),
             interval(response.low, response.high, response.unit),
             f"{response.n:,}" if response.n is not None else NONE,
         ]
-        table.add_row(*map(_text, cells), *([_text(_clean(_told(response.note)))] if wide else []))
+        table.add_row(*map(_text, cells), *([_text(_clean(_told(response.note)))] if notes else []))
     left = len(run.responses) - len(shown)
     table.caption = f"and {left} more in responses.json" if left else None
     return table
@@ -107,7 +108,7 @@ def _responses(run: RunFolder, *, wide: bool) -> Table:
 
 def _main(responses: list[Response]) -> list[Response]:
     """Those of the whole run, not of one service or host; what is nothing to worry about is left out."""
-    whole = [response for response in ordered(responses) if "@" not in response.name]
+    whole = [response for response in ordered(responses) if "@" not in response.name and response.name not in _DETAILS]
     return [response for response in whole if response.name not in _WORRIES or response.value][:MOST_RESPONSES]
 
 

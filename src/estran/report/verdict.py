@@ -21,9 +21,10 @@ _NAMES = {
 
 
 _ORDER = (
-    "accuracy", "accuracy_final", "accuracy_no_change", "accuracy_majority", "latency", "latency_p50", "latency_p95", "latency_p99",
-    "latency_queueing", "latency_transfer", "latency_compute", "staleness", "staleness_versions", "throughput", "loss", "superseded",
-    "duplicates", "reordered", "cpu_seconds", "energy", "memory_peak", "bytes_sent", "bytes_received", "message_bytes",
+    "accuracy", "accuracy_final", "accuracy_no_change", "accuracy_majority",
+    "latency", "latency_p50", "latency_p95", "latency_p99", "latency_queueing", "latency_transfer", "latency_compute",
+    "staleness", "staleness_versions", "throughput", "loss", "superseded", "duplicates", "reordered",
+    "cpu_seconds", "energy", "memory_peak", "bytes_sent", "bytes_received", "message_bytes",
 )  # fmt: skip
 
 
