@@ -1,24 +1,15 @@
 from __future__ import annotations
 
-import io
-
 import pytest
-from ruamel.yaml import YAML
 
 from estran.errors import SpecErrors
-from estran.spec import load_text
+from estran.spec import dump, load_text
 
 
 def wrong(text: str, **options: object) -> list[tuple[str, str, str | None]]:
     with pytest.raises(SpecErrors) as caught:
         load_text(text, source="f.yaml", **options)
     return [(str(error.where), error.what, error.remedy) for error in caught.value.errors]
-
-
-def dumped(document: object) -> str:
-    stream = io.StringIO()
-    YAML(typ="safe", pure=True).dump(document, stream)
-    return stream.getvalue()
 
 
 def test_assignment_and_set_choose_levels(example) -> None:
@@ -121,14 +112,19 @@ def test_a_map_cannot_stand_inside_a_text(example) -> None:
 def test_the_resolved_document_loads_to_an_equal_experiment(example, index, assignment) -> None:
     text = example.replace("{data: digits,", "{data: '$${HOME}/digits',")
     experiment = load_text(text, assignment=assignment, components=index)
-    again = load_text(dumped(experiment.document), components=index)
+    again = load_text(dump(experiment.document), components=index)
     assert again == experiment
     assert again.document == experiment.document
-    assert "${placement}" not in dumped(experiment.document)
+    assert "${placement}" not in dump(experiment.document)
+
+
+def test_the_resolved_document_keeps_the_order_of_the_file(example) -> None:
+    keys = [line.split(":")[0] for line in dump(load_text(example).document).splitlines() if line[:1].isalpha()]
+    assert keys == ["experiment", "seed", "layers", "network", "services", "streams", "factors", "measure", "assignment"]
 
 
 def test_a_resolved_document_says_that_its_factors_are_settled(example) -> None:
-    text = dumped(load_text(example).document)
+    text = dump(load_text(example).document)
     found = wrong(text, overrides=["placement=cloud"])
     assert found[0][0] == "--set placement"
     assert "already written in" in found[0][1]

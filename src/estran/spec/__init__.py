@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from estran.spec.document import dump
 from estran.spec.index import ComponentFacts, ComponentIndex, Fault
 from estran.spec.json_schema import json_schema
 from estran.spec.load import check_levels, load, load_text
@@ -13,6 +14,7 @@ __all__ = [
     "ComponentIndex",
     "Fault",
     "check_levels",
+    "dump",
     "json_schema",
     "load",
     "load_text",

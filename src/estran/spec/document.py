@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -87,6 +88,17 @@ def parse_value(text: str) -> Any:
     if complaints.errors:
         raise ValueError(complaints.errors[0].what)
     return value
+
+
+def dump(document: Mapping[str, Any]) -> str:
+    """Write plain data as YAML, keys in their order; `Experiment.document` so written loads to an equal experiment."""
+    from io import StringIO
+
+    stream, yaml = StringIO(), _yaml()
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]  # its stub says None only
+    yaml.width = 132
+    yaml.dump(document, stream)
+    return stream.getvalue()
 
 
 def _single(what: str, where: Where, remedy: str | None = None) -> SpecErrors:

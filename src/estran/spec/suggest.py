@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from difflib import get_close_matches
 
 
 def closest(wrong: str, known: Iterable[str]) -> str | None:
     """Return the known name most like a wrong one, or None if none is near."""
+    from difflib import get_close_matches
+
     names = {name.lower().replace("_", "-"): name for name in known}
     key = str(wrong).lower().replace("_", "-")
     near = get_close_matches(key, names, n=1, cutoff=0.6)

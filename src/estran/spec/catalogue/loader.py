@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import tomllib
 from collections.abc import Mapping
 from functools import cache
-from importlib.resources import files
 from types import MappingProxyType
 from typing import Any
 
@@ -17,6 +15,9 @@ Entries = Mapping[str, Mapping[str, Any]]
 
 @cache
 def _table(file: str) -> Entries:
+    import tomllib
+    from importlib.resources import files
+
     text = files("estran.spec.catalogue").joinpath(file).read_text(encoding="utf-8")
     return MappingProxyType(tomllib.loads(text))
 
