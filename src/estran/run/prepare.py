@@ -32,19 +32,21 @@ class Prepared:
 
 
 def open_platform(name: str) -> Platform:
-    """Find a platform by the name given to ``--on``.
+    """Find a platform by the name given to ``--on``: ``emulate``, or ``emulate:tun`` to insist on one of its engines.
 
     Raises
     ------
     RequestError
         If there is none of that name.
     """
+    kind, _, option = name.partition(":")
     found = {entry.name: entry for entry in entry_points(group=PLATFORM_GROUP)}
-    if name not in found:
+    if kind not in found:
         raise RequestError(
-            f"there is no platform {name!r} in this version", where="--on", remedy=f"choose one of {', '.join(sorted(found))}"
+            f"there is no platform {kind!r} in this version", where="--on", remedy=f"choose one of {', '.join(sorted(found))}"
         )
-    platform: Platform = found[name].load()()
+    make = found[kind].load()
+    platform: Platform = make(option) if option else make()
     return platform
 
 

@@ -1,0 +1,96 @@
+"""The command line's manners: help, mistakes, exit statuses, machine-readable output."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import jsonschema
+import pytest
+from ruamel.yaml import YAML
+
+from tests.run.experiments import TINY, estran, write
+
+EXAMPLE = Path(__file__).parents[2] / "examples" / "visual-inspection" / "experiment.yaml"
+
+
+def test_help_names_every_verb(tmp_path: Path) -> None:
+    shown = estran("--help", cwd=tmp_path)
+    assert shown.returncode == 0
+    for verb in ("init", "examples", "check", "plan", "run", "ls", "show", "logs", "report", "doctor", "clean", "schema"):
+        assert f" {verb} " in shown.stdout
+
+
+def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
+    program = "import sys, estran.cli.main as m\ntry:\n    m.app(['--help'])\nexcept SystemExit:\n    pass\n"
+    program += "print([name for name in ('numpy', 'pydantic', 'zenoh', 'duckdb', 'numba', 'asyncio') if name in sys.modules])"
+    shown = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=30)
+    heavy = shown.stdout.strip().splitlines()[-1]
+    assert heavy in ("[]", "['asyncio']")
+
+
+@pytest.mark.parametrize("argv", [["chek"], ["run"], ["check", "x", "--nonsense"], ["check", "absent.yaml"], ["run", "x", "--on", "moon"]])
+def test_a_wrong_request_exits_2_with_a_remedy(tmp_path: Path, argv: list[str]) -> None:
+    shown = estran(*argv, cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "→" in shown.stderr
+    assert "Traceback" not in shown.stderr
+    assert shown.stdout == ""
+
+
+def test_a_platform_that_is_not_built_is_said_so(tmp_path: Path) -> None:
+    write(tmp_path)
+    shown = estran("run", "experiment.yaml", "--on", "simulate", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "there is no platform 'simulate' in this version" in shown.stderr
+
+
+def test_check_finds_all_errors_at_their_places(tmp_path: Path) -> None:
+    file = write(tmp_path, TINY.replace("delay: 10ms", "delay: fast").replace("on: cloud", "on: clowd").replace("rate: 40", "raet: 40"))
+    shown = estran("check", str(file), cwd=tmp_path)
+    assert shown.returncode == 2
+    lines = [line for line in shown.stderr.splitlines() if line.startswith(str(file))]
+    assert [int(line[len(str(file)) + 1 :].split(":")[0]) for line in lines] == [8, 10, 11]
+    assert "did you mean 'cloud'" in shown.stderr
+    assert "did you mean 'rate'" in shown.stderr
+
+
+def test_init_writes_an_example_that_checks_and_overwrites_nothing(tmp_path: Path) -> None:
+    assert estran("init", "mine", cwd=tmp_path).returncode == 0
+    assert estran("check", "mine", cwd=tmp_path).returncode == 0
+    again = estran("init", "mine", cwd=tmp_path)
+    assert again.returncode == 2
+    assert "not overwritten" in again.stderr
+    assert "visual-inspection" in estran("examples", cwd=tmp_path).stdout
+
+
+def test_the_schema_accepts_the_example(tmp_path: Path) -> None:
+    schema = json.loads(estran("schema", cwd=tmp_path).stdout)
+    jsonschema.validate(YAML(typ="safe").load(EXAMPLE.read_text()), schema)
+
+
+def test_plan_as_json_names_hosts_replicas_and_links(tmp_path: Path) -> None:
+    shown = estran("plan", str(EXAMPLE), "--json", "--set", "placement=edge", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    plan = json.loads(shown.stdout)
+    assert len(plan["hosts"]) == 6
+    assert {replica["host"] for replica in plan["replicas"] if replica["service"] == "detector"} == {f"edge-{i}" for i in range(4)}
+    assert plan["assignment"]["placement"] == "edge"
+
+
+def test_doctor_names_every_rung(tmp_path: Path) -> None:
+    found = json.loads(estran("doctor", "--json", cwd=tmp_path).stdout)
+    assert {rung["name"] for rung in found["engines"]} == {"netem", "nfqueue", "tun", "loopback"}
+    assert {rung["name"] for rung in found["limiters"]} == {"cgroup2", "cgroup1", "throttle"}
+    assert sum(rung["chosen"] for rung in found["engines"]) == 1
+    assert all(rung["why"] for rung in (*found["engines"], *found["limiters"]))
+
+
+def test_a_missing_run_is_explained(tmp_path: Path) -> None:
+    for verb in ("show", "logs", "report"):
+        shown = estran(verb, cwd=tmp_path)
+        assert shown.returncode == 2
+        assert "estran ls" in shown.stderr
+    assert estran("ls", cwd=tmp_path).returncode == 0
