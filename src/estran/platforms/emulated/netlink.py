@@ -28,8 +28,7 @@ NLMSGERR_ATTR_MSG: Final = 1
 NLA_F_NESTED: Final = 0x8000
 NLA_TYPE_MASK: Final = 0x3FFF
 
-RTM_NEWLINK, RTM_DELLINK = 16, 17
-RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 20, 24, 28
+RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 16, 20, 24, 28
 
 IFF_UP: Final = 0x1
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 13, 18
@@ -262,16 +261,6 @@ def _end(end: End, mtu: int, queue_length: int) -> bytes:
 def link_up(index: int) -> Request:
     """Bring an interface up."""
     return Request(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, IFF_UP, IFF_UP), f"bring interface {index} up")
-
-
-def link_down(index: int) -> Request:
-    """Take an interface down."""
-    return Request(RTM_NEWLINK, 0, _LINK.pack(0, 0, index, 0, IFF_UP), f"take interface {index} down")
-
-
-def delete_link(index: int) -> Request:
-    """Delete an interface, and with a veth its other end."""
-    return Request(RTM_DELLINK, 0, _LINK.pack(0, 0, index, 0, 0), f"delete interface {index}")
 
 
 def segments_per_packet(index: int, most: int) -> Request:
