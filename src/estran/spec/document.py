@@ -128,6 +128,8 @@ def _compose(text: str, file: str) -> Node | None:
         raise _single(f"the character {chr(error.character)!r} is not allowed in YAML", where, "remove it") from None
     except RecursionError:
         raise _single("the file is nested too deeply", Where(file, 1, 1), "an experiment needs some ten levels at most") from None
+    except KeyError as error:
+        raise _single(f"the YAML version {error} is not supported", Where(file, 1, 1), "remove the %YAML line") from None
     except (ValueError, OverflowError) as error:
         raise _single(f"not valid YAML: {error}", Where(file, 1, 1)) from None
     return node
