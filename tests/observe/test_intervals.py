@@ -65,7 +65,8 @@ def test_all_right_or_all_wrong_still_has_a_width() -> None:
     right, wrong = proportion(np.ones(200)).ci95, proportion(np.zeros(200)).ci95
     assert right is not None
     assert wrong is not None
-    assert right[1] == pytest.approx(1.0)
+    assert right[1] == 1.0
+    assert wrong[0] == 0.0
     assert 0.97 < right[0] < 0.99
     assert wrong == pytest.approx((1 - right[1], 1 - right[0]), abs=1e-9)
 
@@ -76,6 +77,12 @@ def test_too_little_has_no_interval_and_says_so() -> None:
     tail = quantile(np.arange(100.0), 0.99)
     assert tail.ci95 is None
     assert "do not bound" in tail.note
+
+
+def test_mean_of_what_is_never_negative_has_no_negative_bound() -> None:
+    bursts = mean(np.repeat([0.0] * 28 + [5.0] * 2, 40))
+    assert bursts.ci95 is not None
+    assert bursts.ci95[0] == 0.0
 
 
 def test_drift_through_the_whole_window_has_no_interval_and_says_so() -> None:

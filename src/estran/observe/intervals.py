@@ -109,7 +109,8 @@ def ratio(numerators: ArrayLike, denominators: ArrayLike, *, trend: bool = False
     if spread.error is None:
         return Estimate(value, n, None, spread.note)
     half = student(spread.freedom) * spread.error
-    return Estimate(value, n, (value - half, value + half), spread.note)
+    low = value - half if above.min() < 0 else max(0.0, value - half)  # what is never negative has no negative mean
+    return Estimate(value, n, (low, value + half), spread.note)
 
 
 def proportion(hits: ArrayLike, *, trend: bool = False) -> Estimate:
@@ -161,7 +162,7 @@ def quantile(values: ArrayLike, level: float) -> Estimate:
 def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
     centre = (p + z * z / (2 * n)) / (1 + z * z / n)
     half = z / (1 + z * z / n) * math.sqrt(p * (1 - p) / n + z * z / (4 * n * n))
-    return max(0.0, centre - half), min(1.0, centre + half)
+    return (max(0.0, centre - half) if p > 0 else 0.0), (min(1.0, centre + half) if p < 1 else 1.0)
 
 
 def _spread(above: Floats, below: Floats, *, trend: bool = False) -> _Spread:
