@@ -54,12 +54,14 @@ class Watched:
 
 
 @asynccontextmanager
-async def running_agent() -> AsyncIterator[Watched]:
+async def running_agent(*, listen: bool = True) -> AsyncIterator[Watched]:
     ours, theirs = socket.socketpair()
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", AGENT, str(theirs.fileno()), pass_fds=[theirs.fileno()])
     theirs.close()
     watched = Watched(AgentHost("host-0", await Link.over(ours)))
-    tasks = [asyncio.create_task(watched.host.serve()), asyncio.create_task(watched.listen())]
+    tasks = [asyncio.create_task(watched.host.serve())]
+    if listen:
+        tasks.append(asyncio.create_task(watched.listen()))
     try:
         yield watched
         await watched.host.close()
