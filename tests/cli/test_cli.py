@@ -31,7 +31,9 @@ def test_help_imports_nothing_heavy(tmp_path: Path) -> None:
     assert heavy in ("[]", "['asyncio']")
 
 
-@pytest.mark.parametrize("argv", [["chek"], ["run"], ["check", "x", "--nonsense"], ["check", "absent.yaml"], ["run", "x", "--on", "moon"]])
+@pytest.mark.parametrize(
+    "argv", [["chek"], ["run"], ["check", "x", "--nonsense"], ["check", "absent.yaml"], ["run", "x", "--on", "moon"]]
+)
 def test_a_wrong_request_exits_2_with_a_remedy(tmp_path: Path, argv: list[str]) -> None:
     shown = estran(*argv, cwd=tmp_path)
     assert shown.returncode == 2
@@ -48,7 +50,9 @@ def test_a_platform_that_is_not_built_is_said_so(tmp_path: Path) -> None:
 
 
 def test_check_finds_all_errors_at_their_places(tmp_path: Path) -> None:
-    file = write(tmp_path, TINY.replace("delay: 10ms", "delay: fast").replace("on: cloud", "on: clowd").replace("rate: 40", "raet: 40"))
+    file = write(
+        tmp_path, TINY.replace("delay: 10ms", "delay: fast").replace("on: cloud", "on: clowd").replace("rate: 40", "raet: 40")
+    )
     shown = estran("check", str(file), cwd=tmp_path)
     assert shown.returncode == 2
     lines = [line for line in shown.stderr.splitlines() if line.startswith(str(file))]

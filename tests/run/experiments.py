@@ -27,7 +27,7 @@ streams:
 measure: {warmup: 0.3s, duration: 1.5s}
 """
 
-PARTS = '''
+PARTS = """
 import asyncio
 from dataclasses import dataclass
 from estran.runtime.component import Component
@@ -69,7 +69,7 @@ class Total(Component):
         async for message in self.values:
             total += await self.compute(abs, message.payload.value, operation="add")
             self.metrics.record("total", total)
-'''
+"""
 
 
 def write(folder: Path, text: str = TINY) -> Path:
@@ -87,7 +87,9 @@ def estran(*argv: str, cwd: Path, env: Mapping[str, str] | None = None, timeout:
 
 def start(*argv: str, cwd: Path) -> subprocess.Popen[str]:
     """Start the command line."""
-    return subprocess.Popen(command(argv), cwd=cwd, env=environment(cwd), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    return subprocess.Popen(
+        command(argv), cwd=cwd, env=environment(cwd), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+    )
 
 
 def command(argv: Sequence[str]) -> list[str]:

@@ -78,7 +78,9 @@ async def running_agent(*, listen: bool = True) -> AsyncIterator[Watched]:
 
 def command(folder: Path, *argv: str, **details: Any) -> dict[str, Any]:
     ready = details.pop("ready", Readiness())
-    launch = Launch("tool-0", "tool", 0, 1, "host-0", 1, time.monotonic_ns(), command=argv, folder=str(folder), ready=ready, **details)
+    launch = Launch(
+        "tool-0", "tool", 0, 1, "host-0", 1, time.monotonic_ns(), command=argv, folder=str(folder), ready=ready, **details
+    )
     return launch.plain()
 
 

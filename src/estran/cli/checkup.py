@@ -27,7 +27,11 @@ def _ladder(title: str, rungs: Sequence[Rung]) -> Table:
     for column in ("", "rung", "what was found", "limits"):
         table.add_column(column)
     for rung in rungs:
-        mark = Text("→ chosen", style="bold green") if rung.chosen else Text("works" if rung.works else "no", style="" if rung.works else "dim")
+        mark = (
+            Text("→ chosen", style="bold green")
+            if rung.chosen
+            else Text("works" if rung.works else "no", style="" if rung.works else "dim")
+        )
         limits = "\n".join(f"{topic}: {limit}" for topic, limit in rung.limits.items())
         table.add_row(mark, rung.name, rung.why, limits)
     return table

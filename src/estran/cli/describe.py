@@ -13,7 +13,7 @@ SetOption = Annotated[list[str] | None, Parameter(name="--set", negative=())]
 JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
 
 
-def init(folder: Path = Path("."), /, *, example: str = "visual-inspection") -> None:
+def init(folder: Path = Path(), /, *, example: str = "visual-inspection") -> None:
     """Write a ready-to-run experiment into a folder.
 
     Parameters

@@ -49,7 +49,14 @@ def print_runs(runs: Sequence[Any], *, json: bool) -> None:
         table.add_column(column)
     for run in sorted(runs, key=lambda run: str(run.started), reverse=True):
         duration = "" if run.duration is None else f"{run.duration:.3g}s"
-        table.add_row(run.id, run.experiment, Text(run.status, style=_STYLES.get(run.status, "")), run.platform, str(run.started)[:19], duration)
+        table.add_row(
+            run.id,
+            run.experiment,
+            Text(run.status, style=_STYLES.get(run.status, "")),
+            run.platform,
+            str(run.started)[:19],
+            duration,
+        )
     Console().print(table if runs else Text("no runs yet", style="dim"))
 
 
@@ -63,7 +70,9 @@ def print_logs(folder: Path, service: str | None) -> None:
     """
     found = [path for path in sorted((folder / "logs").glob("*.log")) if service is None or _belongs(path.stem, service)]
     if not found and service is not None:
-        raise RequestError(f"there is no log of {service!r}", where=str(folder), remedy="name a service or replica that printed something")
+        raise RequestError(
+            f"there is no log of {service!r}", where=str(folder), remedy="name a service or replica that printed something"
+        )
     for path in found:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             sys.stdout.write(f"{path.stem}: {line}\n" if len(found) > 1 else f"{line}\n")

@@ -52,7 +52,12 @@ def _links(plan: Plan) -> Table:
         arrow = "↔ " if rule.symmetric else "→ "
         rate = show(link.rate, "rate") if link.rate is not None else "–"
         table.add_row(
-            rule.source, arrow + rule.target, show(link.delay, "duration"), show(link.jitter, "duration"), rate, show(link.loss, "fraction")
+            rule.source,
+            arrow + rule.target,
+            show(link.delay, "duration"),
+            show(link.jitter, "duration"),
+            rate,
+            show(link.loss, "fraction"),
         )
     return table
 
@@ -62,7 +67,9 @@ def _streams(plan: Plan) -> Table:
     for column in ("from", "to", "delivery", "routing", "channels"):
         table.add_column(column, justify="right" if column == "channels" else "left")
     for stream in plan.experiment.streams:
-        channels = sum(channel.stream == str(stream.source) and _leads_to(channel.consumer, channel.input, stream) for channel in plan.channels)
+        channels = sum(
+            channel.stream == str(stream.source) and _leads_to(channel.consumer, channel.input, stream) for channel in plan.channels
+        )
         table.add_row(str(stream.source), ", ".join(map(str, stream.targets)), stream.delivery, stream.routing, str(channels))
     return table
 

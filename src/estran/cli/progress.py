@@ -13,8 +13,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from estran.run.record import Progress
 from estran.run.prepare import Prepared
+from estran.run.record import Progress
 
 OVERHEAD = 6.0
 """Seconds that everything but the measurement is expected to take, until this run has shown better."""

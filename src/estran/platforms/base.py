@@ -72,7 +72,7 @@ class Host(Protocol):
         """Keep the connection to the host; its user runs this in a task for as long as the host is used."""
         ...
 
-    async def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:  # noqa: ASYNC109 - enforced on the host
+    async def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
         """Run a command to its end."""
         ...
 

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from estran.errors import EstranError, PlatformError
 from estran.platforms.base import Host
-from estran.run.record import Progress, ServiceFailed
+from estran.run.record import Progress, ReplicaError
 
 FLUSH_PERIOD = 0.25
 
@@ -71,7 +71,9 @@ class Collector:
             except EstranError as error:
                 self.fail(error)
         if not self._closing:
-            self.fail(PlatformError("the host's agent has gone", where=host.name, remedy="see the kernel's log for an out-of-memory kill"))
+            self.fail(
+                PlatformError("the host's agent has gone", where=host.name, remedy="see the kernel's log for an out-of-memory kill")
+            )
 
     async def flush_periodically(self) -> None:
         """Commit to the store until cancelled."""
@@ -115,7 +117,7 @@ class Collector:
         replica = frame["replica"]
         self._become(replica, "failed" if frame["failed"] else "ended")
         if frame["failed"]:
-            self.fail(ServiceFailed(frame["what"], host=host, replica=replica, remedy=frame["remedy"], tail=list(frame["tail"])))
+            self.fail(ReplicaError(frame["what"], host=host, replica=replica, remedy=frame["remedy"], tail=list(frame["tail"])))
         elif replica in self._sources:
             self._sources.discard(replica)
             if not self._sources:

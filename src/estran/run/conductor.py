@@ -14,7 +14,7 @@ from estran.errors import EstranError, PlatformError, VerifyError
 from estran.observe.live import LiveResponses
 from estran.observe.responses import compute_responses
 from estran.observe.store import LIVE, Store
-from estran.platforms.base import Host, Platform, Provision, Verification
+from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Verification
 from estran.run.collector import Collector
 from estran.run.journal import Journal
 from estran.run.record import Progress, RunRecord, Status, write_json
@@ -29,6 +29,7 @@ START_MARGIN_NS = 100_000_000
 """Between telling the hosts to begin and the beginning, so that all have heard of it."""
 STOP_GRACE = 3.0
 LIVE_PERIOD = 0.25
+
 
 @dataclass(slots=True)
 class Conductor:
@@ -87,7 +88,9 @@ class Conductor:
                 provision = await stack.enter_async_context(self.platform.provide(self.plan, self.folder, self.run_id))
             async with asyncio.TaskGroup() as following:
                 hosts = provision.hosts
-                follows = [following.create_task(task) for host in hosts.values() for task in (host.serve(), collector.follow(host))]
+                follows = [
+                    following.create_task(task) for host in hosts.values() for task in (host.serve(), collector.follow(host))
+                ]
                 flushing = following.create_task(collector.flush_periodically())
                 watching = following.create_task(_watch(provision, collector))
                 try:
@@ -121,7 +124,8 @@ class Conductor:
     async def _verify(self, provision: Provision) -> None:
         self.verification = await provision.verify()
         write_json(self.folder / "network.json", asdict(self.verification))
-        wrong = [measure.complaint for measure in (*self.verification.links, *self.verification.cpus) if not measure.ok]
+        measures: list[LinkMeasure | CpuMeasure] = [*self.verification.links, *self.verification.cpus]
+        wrong = [measure.complaint for measure in measures if not measure.ok]
         if wrong:
             raise VerifyError(
                 "the infrastructure is not what was asked: " + "; ".join(filter(None, wrong)),
@@ -183,9 +187,10 @@ def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
     ours, others = error.split(EstranError)
     if others is not None or ours is None:
         raise error
-    while isinstance(ours, ExceptionGroup):
-        ours = ours.exceptions[0]
-    return ours
+    first: EstranError | ExceptionGroup[EstranError] = ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first
 
 
 def _producers(plan: Plan) -> set[str]:
@@ -210,7 +215,8 @@ async def _until_failure(work: Coroutine[Any, Any, T], collector: Collector) -> 
     """Do the work; if a failure comes in meanwhile, abandon it and raise that."""
     task = asyncio.create_task(work)
     try:
-        await asyncio.wait({task, collector.failure}, return_when=asyncio.FIRST_COMPLETED)
+        both: list[asyncio.Future[Any]] = [task, collector.failure]
+        await asyncio.wait(both, return_when=asyncio.FIRST_COMPLETED)
         if collector.failure.done():
             raise collector.failure.result()
         return await task

@@ -41,7 +41,7 @@ class Failure:
     log_tail: list[str] = field(default_factory=list)
 
 
-class ServiceFailed(ServiceError):
+class ReplicaError(ServiceError):
     """A replica ended that should not have; carries the tail of its log."""
 
     def __init__(self, what: str, *, host: str, replica: str, remedy: str | None, tail: list[str]) -> None:
@@ -125,7 +125,7 @@ class RunRecord:
         self.status = "failed"
         failed = next((phase.name for phase in self.phases if phase.status in ("failed", "interrupted")), self.current_phase)
         where = None if error.where is None else str(error.where)
-        if isinstance(error, ServiceFailed):
+        if isinstance(error, ReplicaError):
             self.failure = Failure(failed, error.what, error.host, error.replica, error.remedy, error.tail)
         else:
             self.failure = Failure(failed, error.what, where, None, error.remedy)
@@ -162,7 +162,9 @@ def write_json(path: Path, data: Any) -> None:
         part.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
         os.replace(part, path)  # noqa: PTH105 - the same call, and what is meant
     except OSError as error:
-        raise EstranError(f"cannot write {path.name}: {error.strerror}", where=str(path.parent), remedy="free some space or check permissions") from error
+        raise EstranError(
+            f"cannot write {path.name}: {error.strerror}", where=str(path.parent), remedy="free some space or check permissions"
+        ) from error
 
 
 def _utc_now() -> str:

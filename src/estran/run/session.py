@@ -36,8 +36,12 @@ def execute(prepared: Prepared, *, out: Path, progress: Progress, command: Seque
     record = RunRecord(
         folder,
         {
-            "id": run_id, "experiment": experiment.name, "platform": prepared.platform.name, "seed": experiment.seed,
-            "warmup": experiment.measure.warmup, "duration": experiment.measure.duration,
+            "id": run_id,
+            "experiment": experiment.name,
+            "platform": prepared.platform.name,
+            "seed": experiment.seed,
+            "warmup": experiment.measure.warmup,
+            "duration": experiment.measure.duration,
         },
         progress,
     )
@@ -93,7 +97,9 @@ def make_folder(folder: Path) -> Path:
     try:
         (folder / "logs").mkdir(parents=True)
     except OSError as error:
-        raise RequestError(f"cannot make the run folder: {error.strerror}", where=str(folder), remedy="choose another with --out") from error
+        raise RequestError(
+            f"cannot make the run folder: {error.strerror}", where=str(folder), remedy="choose another with --out"
+        ) from error
     return folder
 
 

@@ -21,7 +21,9 @@ def ports(plan: Plan) -> dict[str, int]:
     return {name: FIRST_PORT + index for index, name in enumerate(consumers)}
 
 
-def wire(plan: Plan, address: Address, components: Mapping[str, str], run_folder: Path, run_id: str, origin_ns: int) -> list[Launch]:
+def wire(
+    plan: Plan, address: Address, components: Mapping[str, str], run_folder: Path, run_id: str, origin_ns: int
+) -> list[Launch]:
     """One `Launch` for each replica.
 
     Parameters

@@ -14,7 +14,7 @@ from typing import Protocol
 from estran.runtime.launch import Launch
 
 NICENESS = 10
-"""Services run below relays and agents, so that the emulated network keeps its timing (measured: p50 +0.1 ms instead of +1.9 ms)."""
+"""Services run below relays and agents, so that the emulated network keeps its timing: p50 +0.1 ms instead of +1.9 ms."""
 
 PR_SET_PDEATHSIG = 1
 
@@ -50,7 +50,7 @@ class Child:
             await ended
         finally:
             loop.remove_reader(self.pidfd)
-        _, status = os.waitpid(self.pid, 0)
+        _, status = os.waitpid(self.pid, 0)  # noqa: ASYNC222 - it has ended, so this returns at once
         os.close(self.pidfd)
         return os.waitstatus_to_exitcode(status)
 
@@ -87,7 +87,9 @@ def fork(launch: Launch, enclosure: Enclosure | None) -> Child:
     return Child(pid, os.pidfd_open(pid), {channel: read_end for channel, (read_end, _) in pipes.items()}, ours)
 
 
-def _prepare(launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int], control: socket.socket | None, parent: int) -> None:
+def _prepare(
+    launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int], control: socket.socket | None, parent: int
+) -> None:
     asyncio.events._set_running_loop(None)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -120,7 +122,7 @@ def _become(launch: Launch, control: socket.socket | None) -> int:
     threads = str(launch.cores)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, **launch.env}
     if launch.command is not None:
-        os.execvpe(launch.command[0], list(launch.command), environment)
+        os.execvpe(launch.command[0], list(launch.command), environment)  # noqa: S606 - no shell is what is wanted
     from estran.runtime.service import serve
 
     assert control is not None

@@ -60,7 +60,7 @@ class LogRow(NamedTuple):
 
 
 class EventRow(NamedTuple):
-    """Something that happened: started, ready, ended, restarted, published, swapped, …"""
+    """Something that happened: started, ready, ended, restarted, published, swapped, and so on."""
 
     time: float
     host: str

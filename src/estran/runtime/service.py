@@ -54,7 +54,9 @@ def load_component(path: str, folder: str) -> type[Component]:
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, SyntaxError) as error:
-        raise ServiceError(f"component {path} cannot be imported: {error}", remedy=f"look for {module_name}.py beside the file") from error
+        raise ServiceError(
+            f"component {path} cannot be imported: {error}", remedy=f"look for {module_name}.py beside the file"
+        ) from error
     if not (isinstance(found, type) and issubclass(found, Component)):
         raise ServiceError(f"{path} is not a Component", remedy="derive the class from estran.runtime.component.Component")
     return found
@@ -206,5 +208,3 @@ def _route_logs(recorder: Recorder) -> None:
     logger.addHandler(RecorderHandler(recorder))
     logger.setLevel(logging.INFO)
     logger.propagate = False
-
-

@@ -30,7 +30,9 @@ class Supervised:
     It is *starting*, then *ready*, then *ended* (for good); a restart leads back to starting.
     """
 
-    def __init__(self, launch: Launch, enclosure: Enclosure | None, say: Callable[[Mapping[str, Any]], None], clock: RealClock) -> None:
+    def __init__(
+        self, launch: Launch, enclosure: Enclosure | None, say: Callable[[Mapping[str, Any]], None], clock: RealClock
+    ) -> None:
         self.launch = launch
         self._enclosure = enclosure
         self._say = say

@@ -37,7 +37,9 @@ class Assembly:
             self._limit(resources)
             self._choice: Choice = choose(self._order.engine, seed=self._order.seed)
             links = {(link.source, link.target): link.link for link in self._order.links}
-            self.fabric = resources.enter_context(self._choice.fabric([host.name for host in self._order.hosts], links, self._order.ports))
+            self.fabric = resources.enter_context(
+                self._choice.fabric([host.name for host in self._order.hosts], links, self._order.ports)
+            )
             self._running: Running = resources.enter_context(self._choice.engine.start(self.fabric))
             self._resources = resources.pop_all()
         self._write_hosts()
@@ -129,5 +131,15 @@ class Assembly:
     def _sampler(self, host: HostOrder) -> Mapping[str, Any]:
         device = host.device
         folders = getattr(self._groups[host.name], "folders", ())
-        power = {"device": device.name, "idle": device.idle_power, "busy": device.busy_power, "capacity": device.cores * device.speed}
-        return {"host": host.name, "cgroups": [str(folder) for folder in folders], "network": self.fabric.core_fd is not None, "power": power}
+        power = {
+            "device": device.name,
+            "idle": device.idle_power,
+            "busy": device.busy_power,
+            "capacity": device.cores * device.speed,
+        }
+        return {
+            "host": host.name,
+            "cgroups": [str(folder) for folder in folders],
+            "network": self.fabric.core_fd is not None,
+            "power": power,
+        }

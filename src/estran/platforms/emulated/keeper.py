@@ -27,7 +27,8 @@ import msgspec
 
 from estran.errors import EstranError, PlatformError
 from estran.platforms.emulated import isolation
-from estran.platforms.emulated.assembly import Assembly, Order
+from estran.platforms.emulated.assembly import Assembly
+from estran.platforms.emulated.order import Order
 from estran.runtime.control import pack
 
 STEP_MS: Final = 250

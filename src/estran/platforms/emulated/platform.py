@@ -65,7 +65,9 @@ class EmulatedPlatform:
                 facts = await keeper.ask("up", order=msgspec.to_builtins(order))
                 warming = asyncio.create_task(keeper.ask("warm"))
                 await warming
-                await keeper.ask("agents", ends={name: end.fileno() for name, (_, end) in pairs.items()}, origin_ns=time.monotonic_ns())
+                await keeper.ask(
+                    "agents", ends={name: end.fileno() for name, (_, end) in pairs.items()}, origin_ns=time.monotonic_ns()
+                )
             except PlatformError as error:
                 last = _last_words(folder)
                 raise PlatformError(error.what + last, where="emulated platform", remedy=error.remedy) from error
@@ -108,7 +110,9 @@ class EmulatedProvision:
         return "the keeper of the emulated hosts has ended; its own log is keeper.log"
 
 
-async def _spawn(control: socket.socket, ends: list[socket.socket], hosts_file: Path, folder: Path, run_id: str) -> asyncio.subprocess.Process:
+async def _spawn(
+    control: socket.socket, ends: list[socket.socket], hosts_file: Path, folder: Path, run_id: str
+) -> asyncio.subprocess.Process:
     descriptors = [control.fileno(), *(end.fileno() for end in ends)]
     with (folder / "keeper.log").open("ab") as log:
         return await asyncio.create_subprocess_exec(
@@ -149,9 +153,7 @@ def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limite
         replicas[replica.host][replica.name] = replica.service.cores
     return Order(
         run_id=run_id,
-        hosts=[
-            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name]) for name, host in plan.hosts.items()
-        ],
+        hosts=[HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name]) for name, host in plan.hosts.items()],
         links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],
         seed=plan.experiment.seed,
         hosts_file=str(hosts_file),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -13,6 +13,7 @@ import msgspec
 
 from estran.errors import PlatformError
 from estran.platforms.base import Problem
+from estran.platforms.emulated.engine import Trial
 from estran.spec.model import LinkSpec
 from estran.spec.plan import Plan
 
@@ -70,7 +71,9 @@ async def survey(engine: str | None = None, limiter: str | None = None) -> Surve
     except TimeoutError as error:
         process.kill()
         await process.wait()
-        raise PlatformError(f"trying the emulation engines took more than {TIMEOUT:g}s", remedy="is the machine overloaded?") from error
+        raise PlatformError(
+            f"trying the emulation engines took more than {TIMEOUT:g}s", remedy="is the machine overloaded?"
+        ) from error
     if process.returncode != 0:
         raise PlatformError(f"trying the emulation engines failed: {stderr.decode(errors='replace').strip()[-400:]}")
     return msgspec.json.decode(stdout, type=Survey)
@@ -97,7 +100,9 @@ def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
 
 
 def _asks(link: LinkSpec, topic: str) -> bool:
-    return {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}.get(topic, False)
+    return {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}.get(
+        topic, False
+    )
 
 
 def _cpu_problems(plan: Plan, found: Survey) -> list[Problem]:
@@ -123,7 +128,12 @@ def _cpu_problems(plan: Plan, found: Survey) -> list[Problem]:
 
 def _memory_problems(plan: Plan, found: Survey) -> list[Problem]:
     return [
-        Problem(f"{host.name} has {host.device.memory:.3g} bytes, this machine {found.memory:.3g}", host.name, "expect less", fatal=False)
+        Problem(
+            f"{host.name} has {host.device.memory:.3g} bytes, this machine {found.memory:.3g}",
+            host.name,
+            "expect less",
+            fatal=False,
+        )
         for host in plan.hosts.values()
         if host.device.memory > found.memory
     ][:1]
@@ -151,7 +161,7 @@ def _look(engine: str | None, limiter: str | None) -> Survey:
     )
 
 
-def _rungs(trials: list[tuple[str, object]]) -> tuple[Rung, ...]:
+def _rungs(trials: Sequence[tuple[str, Trial]]) -> tuple[Rung, ...]:
     rungs = [msgspec.convert(msgspec.to_builtins(trial) | {"name": name}, Rung) for name, trial in trials]
     best = next((rung.name for rung in rungs if rung.works), None)
     return tuple(replace(rung, chosen=True) if rung.name == best else rung for rung in rungs)
