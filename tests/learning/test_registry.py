@@ -99,10 +99,15 @@ def test_chunked_estimators_learn_whole_chunks() -> None:
     chunked = make({"sklearn.naive_bayes:GaussianNB": {"chunked": True}})
     chunked.learn_many(x, y)
     assert (chunked.predict(x) == y).mean() > 0.7
+
+
+def test_answers_that_are_no_numbers_are_refused() -> None:
+    pytest.importorskip("sklearn")
+    # Row by row it sees no spread, and divides by it.
     single = make("sklearn.naive_bayes:GaussianNB")
-    single.learn_many(x, y)
-    with pytest.raises(NotFiniteError, match="chunked"):
-        single.predict_proba(x)
+    single.learn_many(np.zeros((3, 4)), np.arange(3))
+    with pytest.raises(NotFiniteError, match="chunked"), np.errstate(all="ignore"):
+        single.predict_proba(np.zeros((1, 4)))
 
 
 def test_what_an_estimator_refuses_is_a_learners_error() -> None:

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
-from estran.learning.rows import checked_chunk, checked_rows, softmax
+from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, softmax
 
 
 class Mlp:
@@ -70,9 +70,11 @@ class Mlp:
         self.hidden, self.learning_rate = tuple(hidden), float(learning_rate)
         self._dtype = np.dtype(dtype)
         self._sizes = np.array([features, *hidden, classes], dtype=np.int64)
+        self._rate = self._dtype.type(learning_rate)
         self._params = self._initial(rng)
         self._candidate = np.empty_like(self._params)
-        self._work = np.zeros((2, int(self._sizes.sum())), dtype=self._dtype)
+        self._layers, self._candidate_layers = self._views(self._params), self._views(self._candidate)
+        self._work = tuple(np.zeros((2, int(self._sizes.sum())), dtype=self._dtype))
 
     def learn_many(self, x: Features, y: Labels) -> None:
         """Learn from a chunk, exactly as if its rows came one at a time in order.
@@ -86,20 +88,19 @@ class Mlp:
         """
         from estran.learning import mlp_kernel
 
-        rows, labels = checked_chunk(x, y, self.features, self.classes, self.name)
+        rows, labels = shaped_chunk(x, y, self.features, self.name)
         # Learn on a copy: a chunk that diverges half way must leave no trace.
         np.copyto(self._candidate, self._params)
-        chunk = np.ascontiguousarray(rows, dtype=self._dtype)
-        rate = self._dtype.type(self.learning_rate)
-        bad = mlp_kernel.learn(self._candidate, self._sizes, chunk, np.ascontiguousarray(labels), rate, *self._work)
-        if bad >= 0 or not np.isfinite(self._candidate).all():
+        bad = mlp_kernel.learn(self._candidate, self._sizes, rows, labels, self._rate, *self._work)
+        if bad >= 0:
+            checked_chunk(rows, labels, self.features, self.classes, self.name)
             raise NotFiniteError(
-                f"learning diverged at row {bad if bad >= 0 else len(rows) - 1} of a chunk of {len(rows)}",
+                f"learning diverged at row {min(bad, len(rows) - 1)} of a chunk of {len(rows)}",
                 where=self.name,
                 remedy=f"lower learning_rate (now {self.learning_rate:g}) or scale the inputs to about 1; "
                 "nothing of this chunk was learned",
             )
-        self._params, self._candidate = self._candidate, self._params
+        self._swap()
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
         """Class probabilities, shape (n, classes)."""
@@ -111,7 +112,7 @@ class Mlp:
 
     def state(self) -> State:
         """Copies of every layer's weights ``w0``, shape (inputs, outputs), and biases ``b0``, and so on."""
-        return {name: view.copy() for name, view in self._views(self._params).items()}
+        return {name: view.copy() for name, view in self._layers.items()}
 
     def load(self, state: State) -> None:
         """Replace all weights.
@@ -121,11 +122,10 @@ class Mlp:
         StateError
             If a layer is missing, unknown, of another shape, or not finite.
         """
-        views = self._views(self._candidate)
-        _check_fits(self.name, views, state)
-        for name, view in views.items():
+        _check_fits(self.name, self._layers, state)
+        for name, view in self._candidate_layers.items():
             view[...] = state[name]
-        self._params, self._candidate = self._candidate, self._params
+        self._swap()
 
     @classmethod
     def warm(cls) -> None:
@@ -135,10 +135,14 @@ class Mlp:
 
     def _scores(self, x: Features) -> NDArray[np.floating[Any]]:
         scores: NDArray[np.floating[Any]] = checked_rows(x, self.features, self.name).astype(self._dtype)
-        weights = list(self._views(self._params).values())
+        weights = list(self._layers.values())
         for matrix, biases in zip(weights[:-2:2], weights[1:-2:2], strict=True):
             scores = np.maximum(scores @ matrix + biases, 0)
         return np.asarray(scores @ weights[-2] + weights[-1])
+
+    def _swap(self) -> None:
+        self._params, self._candidate = self._candidate, self._params
+        self._layers, self._candidate_layers = self._candidate_layers, self._layers
 
     def _views(self, params: NDArray[np.floating[Any]]) -> dict[str, NDArray[np.floating[Any]]]:
         """Every layer's matrix and biases, as windows on one flat array."""

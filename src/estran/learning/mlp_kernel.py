@@ -7,12 +7,12 @@ forwards and backwards, and every inner loop runs over contiguous memory.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 import numba
-import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[Any]
@@ -67,7 +67,8 @@ def _answer(params: Array, sizes: Array, acts: Array) -> None:
         inputs, outputs = sizes[layer], sizes[layer + 1]
         above, biases = here + inputs, weights + inputs * outputs
         target = acts[above : above + outputs]
-        target[:] = params[biases : biases + outputs]
+        for j in range(outputs):
+            target[j] = params[biases + j]
         for i in range(inputs):
             value = acts[here + i]
             if value != 0.0:
@@ -87,7 +88,7 @@ def _blame(scores: Array, label: int, delta: Array) -> bool:
         top = max(top, scores[j])
     total = top * 0
     for j in range(scores.size):
-        delta[j] = np.exp(scores[j] - top)
+        delta[j] = math.exp(scores[j] - top)
         total += delta[j]
     if not (total >= 1.0 and total <= scores.size):
         return False
@@ -129,28 +130,37 @@ def _learn(params: Array, sizes: Array, x: Array, y: Array, rate: Any, acts: Arr
     Parameters
     ----------
     params
-        All weights, as laid out above; changed.
+        All weights, as laid out above; changed, also where learning fails.
     sizes
         Width of every layer, inputs first, classes last.
     x, y
-        Rows, shape (n, sizes[0]), of the type of ``params``; labels.
+        Rows, shape (n, sizes[0]), and labels, as they came: their values are checked here.
     rate
         Learning rate, of the type of ``params``.
     acts, deltas
-        Working memory, ``sizes.sum()`` each.
+        Working memory, ``sizes.sum()`` each, of the type of ``params``.
 
     Returns
     -------
     int
-        -1, or the row at which the scores stopped being finite.
+        -1, or the row at which a value is not finite, the label is no class, or the scores stop being finite; n if only the
+        weights that come out are not finite.
     """
     scores = acts.size - sizes[-1]
     for row in range(x.shape[0]):
-        acts[: sizes[0]] = x[row]
+        if y[row] < 0 or y[row] >= sizes[-1]:
+            return row
+        for i in range(sizes[0]):
+            acts[i] = x[row, i]
+            if not math.isfinite(x[row, i]):
+                return row
         answer(params, sizes, acts)
         if not blame(acts[scores:], y[row], deltas[scores:]):
             return row
         descend(params, sizes, rate, acts, deltas)
+    for i in range(params.size):
+        if not math.isfinite(params[i]):
+            return int(x.shape[0])
     return -1
 
 

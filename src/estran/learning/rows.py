@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -20,15 +21,9 @@ def checked_rows(x: NDArray[Any], features: int, learner: str) -> Features:
     NotFiniteError
         If a value is NaN or infinite.
     """
-    rows = np.asarray(x, dtype=np.float64)
-    if rows.ndim != 2 or rows.shape[1] != features:
-        raise LearnerError(
-            f"rows of shape {rows.shape} do not fit a learner of {features} features",
-            where=learner,
-            remedy=f"hand in an array of shape (n, {features})",
-        )
+    rows = _shaped_rows(x, features, learner)
     # One pass without a temporary: a sum is finite exactly when no term is NaN or infinite, unless it overflows.
-    if not np.isfinite(rows.sum()) and not np.isfinite(rows).all():
+    if not math.isfinite(rows.sum()) and not np.isfinite(rows).all():
         row = int(np.argwhere(~np.isfinite(rows))[0, 0])
         raise NotFiniteError(
             f"row {row} of {len(rows)} holds a NaN or an infinity",
@@ -36,6 +31,24 @@ def checked_rows(x: NDArray[Any], features: int, learner: str) -> Features:
             remedy="clean the data; nothing of this chunk was learned",
         )
     return rows
+
+
+def shaped_chunk(x: NDArray[Any], y: NDArray[Any], features: int, learner: str) -> tuple[Features, Labels]:
+    """Rows and labels as contiguous float64 and int64, after making sure that their shapes and types fit; values are not looked at.
+
+    Raises
+    ------
+    LearnerError
+        If shapes do not fit, or labels are not integers.
+    """
+    rows = _shaped_rows(x, features, learner)
+    labels = np.asarray(y)
+    if labels.shape != (len(rows),):
+        what = f"{len(rows)} rows came with labels of shape {labels.shape}"
+        raise LearnerError(what, where=learner, remedy="hand in one label a row")
+    if labels.size and labels.dtype.kind not in "iu":
+        raise LearnerError(f"labels are {labels.dtype}, not class indices", where=learner, remedy="hand in integers from 0")
+    return rows, np.ascontiguousarray(labels, dtype=np.int64)
 
 
 def checked_chunk(x: NDArray[Any], y: NDArray[Any], features: int, classes: int, learner: str) -> tuple[Features, Labels]:
@@ -48,20 +61,26 @@ def checked_chunk(x: NDArray[Any], y: NDArray[Any], features: int, classes: int,
     NotFiniteError
         If a value is NaN or infinite.
     """
-    rows = checked_rows(x, features, learner)
-    labels = np.asarray(y)
-    if labels.shape != (len(rows),):
-        what = f"{len(rows)} rows came with labels of shape {labels.shape}"
-        raise LearnerError(what, where=learner, remedy="hand in one label a row")
-    if labels.size and labels.dtype.kind not in "iu":
-        raise LearnerError(f"labels are {labels.dtype}, not class indices", where=learner, remedy="hand in integers from 0")
+    rows, labels = shaped_chunk(x, y, features, learner)
+    checked_rows(rows, features, learner)
     if labels.size and (labels.min() < 0 or labels.max() >= classes):
         raise LearnerError(
             f"labels run from {labels.min()} to {labels.max()}, but the learner has {classes} classes",
             where=learner,
             remedy=f"hand in labels from 0 to {classes - 1}",
         )
-    return rows, labels.astype(np.int64, copy=False)
+    return rows, labels
+
+
+def _shaped_rows(x: NDArray[Any], features: int, learner: str) -> Features:
+    rows = np.ascontiguousarray(x, dtype=np.float64)
+    if rows.ndim != 2 or rows.shape[1] != features:
+        raise LearnerError(
+            f"rows of shape {np.shape(x)} do not fit a learner of {features} features",
+            where=learner,
+            remedy=f"hand in an array of shape (n, {features})",
+        )
+    return rows
 
 
 def softmax(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
