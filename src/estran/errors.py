@@ -55,7 +55,7 @@ class SpecError(RequestError):
     """An experiment file is wrong at one place."""
 
 
-class SpecErrors(RequestError):
+class SpecErrors(RequestError):  # noqa: N818 - it is many
     """All that is wrong with an experiment file, in the order of the file."""
 
     def __init__(self, errors: Sequence[SpecError]) -> None:

@@ -72,7 +72,7 @@ async def stops_a_replica_with_its_children(host: Host, folder: Path) -> None:
     """A stopped replica ends without being called failed, and takes its children with it."""
     program = f"sh -c 'echo $$ > {folder}/child; exec sleep 60' & wait"
     await host.start(_command("stops", host.name, folder, "sh", "-c", program))
-    while not (await host.run(["test", "-s", f"{folder}/child"])).returncode == 0:
+    while (await host.run(["test", "-s", f"{folder}/child"])).returncode != 0:
         await asyncio.sleep(0.02)
     await host.stop("stops-0", grace=1.0)
     ended = await _news(host, "ended", "stops-0")

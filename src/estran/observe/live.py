@@ -14,6 +14,7 @@ import numpy as np
 
 from estran.observe.rows import COLUMNS
 from estran.spec.model import Until
+from estran.spec.references import LIVE_METRICS
 
 ACCURACY_WINDOW: Final = 500
 ACCURACY_LEAST: Final = 100
@@ -21,18 +22,7 @@ LATENCY_WINDOW: Final = 2000
 LATENCY_LEAST: Final = 200
 THROUGHPUT_SECONDS: Final = 5.0
 
-UNTIL_NAMES: Final = (
-    "accuracy",
-    "samples",
-    "latency",
-    "latency_p50",
-    "latency_p95",
-    "latency_p99",
-    "throughput",
-    "cpu_seconds",
-    "energy",
-    "memory",
-)
+UNTIL_NAMES: Final = tuple(LIVE_METRICS)
 """What ``until`` may name besides any metric that a component records (``loss``, or ``loss@trainer`` for one service's)."""
 
 _COUNTERS: Final = ("samples", "cpu_seconds", "energy")

@@ -12,7 +12,8 @@ from typing import Any, TypeVar
 
 from estran.errors import EstranError, PlatformError, VerifyError
 from estran.observe.live import LiveResponses
-from estran.observe.responses import compute_responses
+from estran.observe.queries import open_run
+from estran.observe.responses import measure as measure_responses
 from estran.observe.store import LIVE, Store
 from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Verification
 from estran.run.collector import Collector
@@ -177,7 +178,9 @@ class Conductor:
             store.compact(self.folder)
             self.record.write()
             measured = any(phase.name == "measure" for phase in self.record.phases)
-            write_json(self.folder / "responses.json", compute_responses(self.folder) if measured else {})
+            found = measure_responses(open_run(self.folder)) if measured else None
+            write_json(self.folder / "responses.json", found.plain() if found else {})
+            self.record.note(missing=dict(found.missing) if found else {"all responses": "the run failed before it was measured"})
 
 
 def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:

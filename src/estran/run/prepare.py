@@ -93,7 +93,8 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
         "replicas": [
             {
                 "name": replica.name, "service": replica.service.name, "index": replica.index, "host": replica.host,
-                "component": replica.service.component, "command": replica.service.command, "settings": dict(replica.service.settings),
+                "component": replica.service.component, "command": replica.service.command,
+                "settings": dict(replica.service.settings),
             }
             for replica in plan.replicas.values()
         ],

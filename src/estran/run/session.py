@@ -105,13 +105,11 @@ def make_folder(folder: Path) -> Path:
 
 def _describe(prepared: Prepared, folder: Path, command: Sequence[str]) -> None:
     """Write what is known before the start: the resolved description, the plan, the facts of machine and code."""
-    from ruamel.yaml import YAML
-
     from estran.observe.manifest import manifest
+    from estran.spec import dump
 
     experiment = prepared.experiment
-    with (folder / "experiment.yaml").open("w", encoding="utf-8") as file:
-        YAML(typ="safe", pure=True).dump(dict(experiment.document), file)
+    (folder / "experiment.yaml").write_text(dump(experiment.document), encoding="utf-8")
     write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
     write_json(folder / "plan.json", plain_plan(prepared.plan))
     write_json(folder / "manifest.json", manifest(Path(experiment.source), command=list(command)))

@@ -15,9 +15,16 @@ from estran.spec.selectors import host_names, known_selectors, match, match_any
 from estran.spec.suggest import did_you_mean
 
 LIVE_METRICS: Final[Mapping[str, str]] = {
-    "accuracy": "share of correct answers so far, 0 to 1",
-    "samples": "samples answered so far",
-    "messages": "messages processed so far, over all streams",
+    "accuracy": "share of right answers among the newest ones, 0 to 1",
+    "samples": "answers so far or, where nothing answers, what the busiest service has processed",
+    "latency": "mean end-to-end latency of the newest answers, seconds",
+    "latency_p50": "median of the same",
+    "latency_p95": "95th percentile of the same",
+    "latency_p99": "99th percentile of the same",
+    "throughput": "answers per second of the last seconds",
+    "cpu_seconds": "processor seconds of all hosts so far",
+    "energy": "joules of all hosts so far",
+    "memory": "bytes in use on all hosts now",
 }
 """Metrics of every run that ``measure.until`` may name, beside those that components declare."""
 

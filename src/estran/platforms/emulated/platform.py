@@ -8,7 +8,7 @@ import socket
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
@@ -126,10 +126,8 @@ async def _give_back(keeper: AgentHost, serving: asyncio.Task[None], process: as
     """Let the keeper end; kill it if it does not. Its end takes everything with it."""
     try:
         async with asyncio.timeout(EXIT_TIMEOUT):
-            try:
+            with suppress(EstranError):  # it has gone already, which is what was wanted
                 await keeper.ask("exit")
-            except EstranError:
-                pass  # it has gone already, which is what was wanted
             await process.wait()
     except TimeoutError:
         process.kill()
