@@ -67,6 +67,7 @@ def visit(browser: Any, path: Path, *, width: int = 1440, **options: Any) -> Ite
         ("failed", 1440, "dark"),
         ("untaught", 390, "light"),
         ("hundred", 1440, "light"),
+        ("hostile", 390, "light"),
     ],
 )
 def test_it_draws_fetches_nothing_and_fits(browser: Any, pages: Mapping[str, Path], kind: str, width: int, scheme: str) -> None:

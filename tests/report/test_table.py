@@ -47,4 +47,4 @@ def test_markup_and_control_characters_of_users_are_text(runs: Mapping[str, Path
     assert "[bold]not markup[/bold] [/]" in words
     assert "\x1b" not in words
     assert "\x00" not in words
-    assert "✗ 1 outside" in words
+    assert "✗ 1 bad" in words

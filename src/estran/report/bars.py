@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from estran.report.html import tag, text
-from estran.report.numbers import quantity
+from estran.report.markup import tag, text
 from estran.report.stages import Leg, Stage
+from estran.report.wording import quantity
 
 PARTS = ("queueing", "transfer", "compute")
 WIDTH, BAR = 1000.0, 20.0

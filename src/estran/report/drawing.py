@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from estran.report.html import tag, text
-from estran.report.numbers import count
+from estran.report.markup import tag, text
 from estran.report.topology import BOX_WIDTH, CHIP, GAP, HEAD, MARGIN, Box, Bundle, Chip, Topology
+from estran.report.wording import count
 
 LABEL = 172.0
 
@@ -67,7 +67,7 @@ def _lane(topology: Topology, lane: int) -> str:
 
 def _box(box: Box, failed: frozenset[str]) -> str:
     many = len(box.hosts) > 1
-    name = f"{box.hosts[0]} … {box.hosts[-1]}" if many else box.hosts[0]
+    name = f"{box.hosts[0]}…{box.hosts[-1]}" if many else box.hosts[0]
     device = f"{len(box.hosts)} × {box.device}" if many else box.device
     behind = "".join(_rect("behind", box.left + d, box.top + d, BOX_WIDTH, box.height, 8) for d in (8, 4)) if many else ""
     chips = "".join(_chip(box, i, chip, failed) for i, chip in enumerate(box.chips))

@@ -7,9 +7,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from estran.report.folder import Host, RunFolder
-from estran.report.numbers import spread
+from estran.report.wording import spread
 
 MOST_FACTS = 60
+_APART = {"fallbacks", "notes", "pairs", "pid", "alive", "engine_ladder", "limiter_ladder"}
 UNITS = {"delay": "s", "jitter": "s", "rate": "bit/s", "loss": "fraction"}
 
 
@@ -44,6 +45,11 @@ class LinkGroup:
         """Links outside tolerance."""
         return [link for link in self.links if link.ok is False]
 
+    @property
+    def probed(self) -> int:
+        """How many of them were probed."""
+        return sum(link.ok is not None for link in self.links)
+
     def asked(self, quantity: str) -> str:
         """What was asked, in words."""
         return spread(_values(link.asked for link in self.links)[quantity], UNITS[quantity])
@@ -65,11 +71,15 @@ class Cpu:
 
 
 def links(run: RunFolder) -> list[Link]:
-    """Every link with its probe's result; before the probes, what was asked only."""
-    probed = [entry for entry in run.network.get("links") or [] if isinstance(entry, dict)]
-    if probed:
-        return [_link(entry, entry.get("asked"), entry.get("measured"), entry.get("ok")) for entry in probed]
-    return [_link(entry, {name: entry.get(name) for name in UNITS}, {}, None) for entry in run.links]
+    """Every planned link with its probe's result, where it was probed: of links that are alike a platform may probe one."""
+    entries = [entry for entry in run.network.get("links") or [] if isinstance(entry, dict)]
+    probed = {(entry.get("source"), entry.get("target")): entry for entry in entries}
+    found = []
+    for planned in run.links:
+        asked = {name: planned.get(name) for name in UNITS}
+        entry = probed.pop((planned.get("source"), planned.get("target")), None)
+        found.append(_link(entry or planned, asked, entry.get("measured") if entry else {}, entry.get("ok") if entry else None))
+    return found + [_link(entry, entry.get("asked"), entry.get("measured"), entry.get("ok")) for entry in probed.values()]
 
 
 def group(found: Iterable[Link], hosts: Mapping[str, Host]) -> list[LinkGroup]:
@@ -77,12 +87,22 @@ def group(found: Iterable[Link], hosts: Mapping[str, Host]) -> list[LinkGroup]:
     groups: dict[tuple[Any, ...], list[Link]] = {}
     for link in found:
         layers = (_layer(link.source, hosts), _layer(link.target, hosts))
-        asked = tuple(sorted((name, value) for name, value in link.asked.items() if value is not None))
+        asked = tuple(sorted((name, value) for name, value in link.asked.items() if value))
         groups.setdefault((*layers, asked), []).append(link)
     return [
         LinkGroup(names([link.source for link in like], hosts), names([link.target for link in like], hosts), tuple(like))
         for like in groups.values()
     ]
+
+
+def worth_telling(groups: Iterable[LinkGroup]) -> list[str]:
+    """Quantities that were asked of some link, or that some link has unasked."""
+    every = [link for like in groups for link in like.links]
+    return [name for name in UNITS if any(link.asked.get(name) for link in every) or _unasked(every, name)]
+
+
+def _unasked(found: list[Link], name: str) -> bool:
+    return name in ("delay", "loss") and any((link.measured.get(name) or 0.0) > 0.0 for link in found)
 
 
 def cpus(run: RunFolder) -> list[Cpu]:
@@ -101,15 +121,55 @@ def cpus(run: RunFolder) -> list[Cpu]:
 
 
 def fallbacks(run: RunFolder) -> list[str]:
-    """Every weaker means in use, as the platform reported it, and the warnings of the run and of its plan."""
-    reported = _texts((run.network.get("facts") or {}).get("fallbacks"))
-    return list(dict.fromkeys(reported + _texts(run.run.get("warnings")) + list(run.plan_warnings)))
+    """Every weaker means in use, what the platform noted, and the warnings of the run and of its plan."""
+    known = run.network.get("facts") or {}
+    lists = (known.get("fallbacks"), known.get("notes"), run.run.get("warnings"), list(run.plan_warnings))
+    return list(dict.fromkeys(_stand_ins(known) + [words for texts in lists for words in _texts(texts)]))
 
 
 def facts(run: RunFolder) -> list[tuple[str, str]]:
     """Engines, limiters and their limits as name and text; nested ones as ``delay · engine``, counters of single links left out."""
     pairs = flatten(run.network.get("facts") or {})
-    return [(name, text) for name, text in pairs if not {"fallbacks", "pairs"} & set(name.split(" · "))][:MOST_FACTS]
+    return [(name, text) for name, text in pairs if not _APART & set(name.split(" · "))][:MOST_FACTS]
+
+
+@dataclass(frozen=True, slots=True)
+class Rung:
+    """One way to emulate links or to limit processors: whether it works on this machine, and whether it was used."""
+
+    what: str
+    name: str
+    works: bool
+    used: bool
+    why: str
+
+
+def ladders(run: RunFolder) -> list[Rung]:
+    """Every way that the platform tried, strongest first."""
+    known = run.network.get("facts") or {}
+    return [
+        Rung(what, str(name), bool(trial.get("works")), name == _chosen(known, what), str(trial.get("why") or ""))
+        for what in ("engine", "limiter")
+        for name, trial in (known.get(f"{what}_ladder") or {}).items()
+    ]
+
+
+def _chosen(known: Mapping[str, Any], what: str) -> Any:
+    chosen = known.get(what)
+    return chosen.get("engine") if isinstance(chosen, Mapping) else chosen
+
+
+def _stand_ins(known: Mapping[str, Any]) -> list[str]:
+    """Where the chosen engine or limiter is not the strongest of its ladder: which one it stands in for, and why."""
+    said = []
+    for what in ("engine", "limiter"):
+        ladder, chosen = known.get(f"{what}_ladder"), _chosen(known, what)
+        if not isinstance(ladder, Mapping) or chosen not in ladder:
+            continue
+        for stronger in list(ladder)[: list(ladder).index(chosen)]:
+            why = str(ladder[stronger].get("why", "it does not work here")).partition(";")[0]
+            said.append(f"{what} {chosen} stands in for {stronger}: {why}")
+    return said
 
 
 def flatten(value: Any, name: str = "") -> list[tuple[str, str]]:
@@ -129,7 +189,7 @@ def names(found: list[str], hosts: Mapping[str, Host]) -> str:
     """One name, two joined by a comma, or the first and last of many in the order of the plan."""
     order = {name: i for i, name in enumerate(hosts)}
     unique = sorted(dict.fromkeys(found), key=lambda name: order.get(name, len(order)))
-    return ", ".join(unique) if len(unique) <= 2 else f"{unique[0]} … {unique[-1]}"
+    return ", ".join(unique) if len(unique) <= 2 else f"{unique[0]}…{unique[-1]}"
 
 
 def _layer(host: str, hosts: Mapping[str, Host]) -> str:

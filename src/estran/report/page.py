@@ -11,8 +11,8 @@ from pathlib import Path
 
 from estran.report import records, sections
 from estran.report.data import Report, gather
-from estran.report.html import data_block, tag, text
-from estran.report.verdict import figures, sentences
+from estran.report.markup import data_block, tag, text
+from estran.report.verdict import cause, figures, sentences
 
 NAME = "report.html"
 _PARTS = (
@@ -150,10 +150,12 @@ def _failure(report: Report) -> str:
     where = " · ".join(f"{name} {value}" for name, value in names if value)
     tail = failure.get("log_tail") or []
     lines = "\n".join(map(str, tail)) if isinstance(tail, list) else str(tail)
+    said, points = cause(str(failure.get("what") or "no cause was recorded"))
     return tag(
         "section",
         tag("h2", text(f"Failed in {where}" if where else "Failed")),
-        tag("p", text(failure.get("what") or "no cause was recorded"), class_="cause"),
+        tag("p", text(said), class_="cause"),
+        tag("ul", *(tag("li", text(point)) for point in points)) if points else "",
         tag("p", tag("strong", "What to do: "), text(failure["remedy"]), class_="remedy") if failure.get("remedy") else "",
         tag("h3", "End of its log") + tag("pre", tag("code", text(lines)), tabindex="0") if lines else "",
         class_="failure",

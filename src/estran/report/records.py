@@ -7,11 +7,11 @@ from typing import Any
 
 from estran.report.data import Report
 from estran.report.folder import Response
-from estran.report.html import table, tag, text
-from estran.report.network import Cpu, Link, LinkGroup, cpus, facts, fallbacks, flatten, group, links
-from estran.report.numbers import NONE, count, interval, quantity
+from estran.report.markup import table, tag, text
+from estran.report.network import Cpu, Link, LinkGroup, cpus, facts, fallbacks, flatten, group, ladders, links, worth_telling
 from estran.report.sections import nothing, section
 from estran.report.verdict import ordered
+from estran.report.wording import NONE, count, interval, quantity
 
 MOST_DETAILS = 200
 MOST_PARTS = 600
@@ -29,17 +29,20 @@ def network(report: Report) -> str:
     found = links(report.run)
     if not found:
         return section(
-            "network", "Network and CPU, asked and measured", nothing("No link was asked for, or the run ended before the probes.")
+            "network",
+            "Network and CPU, asked and measured",
+            nothing("No link was asked for, or the run ended before the probes."),
+            _cpu(report),
         )
     groups = group(found, report.run.hosts)
-    rows = [_link_row(like) for like in groups]
-    heads = ["from", "to", "links", *(f"{name}: asked → measured" for name in _QUANTITIES if _asked(groups, name)), "verdict"]
-    kept = [name for name in _QUANTITIES if _asked(groups, name)]
-    body = [[*row[:3], *(row[3 + _QUANTITIES.index(name)] for name in kept), row[-1]] for row in rows]
-    failed = sum(len(like.failed) for like in groups)
-    lead = f"{count(len(found), 'direction')} probed before the workload started, {failed} outside tolerance."
+    kept = worth_telling(groups)
+    rows = [_link_row(like, kept) for like in groups]
+    heads = ["from", "to", "links", *(f"{name}: asked → measured" for name in kept), "verdict"]
+    failed, probed = sum(len(like.failed) for like in groups), sum(like.probed for like in groups)
+    some = f"{probed} of them probed" if probed == len(found) else f"{probed} of them, standing for those that are alike, probed"
+    lead = f"{count(len(found), 'direction')}, {some} before the workload started, {failed} outside tolerance."
     parts = [
-        table(heads, body, numeric=frozenset({2}), caption="Links"),
+        table(heads, rows, numeric=frozenset({2}), caption="Links"),
         _complaints(groups),
         _every_link(found, groups),
         _cpu(report),
@@ -47,12 +50,8 @@ def network(report: Report) -> str:
     return section("network", "Network and CPU, asked and measured", *parts, lead=lead)
 
 
-def _asked(groups: list[LinkGroup], name: str) -> bool:
-    return any(link.asked.get(name) or link.measured.get(name) is not None for like in groups for link in like.links)
-
-
-def _link_row(like: LinkGroup) -> list[str]:
-    figures = [_pair(like.asked(name), like.measured(name)) for name in _QUANTITIES]
+def _link_row(like: LinkGroup, kept: list[str]) -> list[str]:
+    figures = [_pair(like.asked(name), like.measured(name)) for name in kept]
     return [text(like.source), text(like.target), text(len(like.links)), *figures, badge(like.ok)]
 
 
@@ -74,9 +73,10 @@ def _complaints(groups: list[LinkGroup]) -> str:
 
 
 def _every_link(found: list[Link], groups: list[LinkGroup]) -> str:
-    if len(found) == len(groups):
+    probed = [link for link in found if link.ok is not None]
+    if len(probed) <= len(groups):
         return ""
-    shown = sorted(found, key=lambda link: link.ok is not False)[:MOST_DETAILS]
+    shown = sorted(probed, key=lambda link: link.ok is not False)[:MOST_DETAILS]
     rows = [
         [
             text(link.source),
@@ -90,7 +90,7 @@ def _every_link(found: list[Link], groups: list[LinkGroup]) -> str:
         for link in shown
     ]
     heads = ["from", "to", *(f"{name} measured" for name in _QUANTITIES), "verdict"]
-    every = "Every link" if len(shown) == len(found) else f"{len(shown)} of {len(found)} links, failed ones first"
+    every = "Every probed link" if len(shown) == len(probed) else f"{len(shown)} of {len(probed)} probed links, failed ones first"
     return tag("details", tag("summary", text(every)), table(heads, rows, numeric=frozenset({2, 3, 4, 5})))
 
 
@@ -115,7 +115,9 @@ def _cpu_row(report: Report, like: list[Cpu]) -> list[str]:
     name = first.host if len(like) == 1 else f"{first.host} … {like[-1].host}, worst of {len(like)}"
     device = report.run.hosts[first.host].device if first.host in report.run.hosts else ""
     difference = f"{(worst.measured / worst.asked - 1) * 100:+.1f}\u202f%" if worst.asked else NONE
-    verdict = badge(worst.ok, bad=worst.complaint or "outside")
+    verdict = badge(None if worst.ok and worst.complaint else worst.ok, unknown="accepted") + (
+        tag("span", text(f" {worst.complaint}"), class_="muted small") if worst.complaint else ""
+    )
     return [text(name), text(device), text(quantity(worst.asked)), text(quantity(worst.measured)), text(difference), verdict]
 
 
@@ -175,7 +177,24 @@ def warnings(report: Report) -> str:
         if weaker
         else nothing("None: no weaker means was in use.")
     )
-    return section("warnings", "Warnings and fallbacks", body, _pairs(engines) if engines else "")
+    return section("warnings", "Warnings and fallbacks", body, _ladders(report), _pairs(engines) if engines else "")
+
+
+def _ladders(report: Report) -> str:
+    rows = [
+        [
+            text(rung.what),
+            tag("strong" if rung.used else "span", text(rung.name)),
+            badge(True, good="in use") if rung.used else badge(None if rung.works else False, bad="does not work", unknown="works"),
+            tag("span", text(rung.why), class_="muted small"),
+        ]
+        for rung in ladders(report.run)
+    ]
+    return (
+        table(["", "name", "here", "what its trial said"], rows, caption="What this machine offers, strongest first")
+        if rows
+        else ""
+    )
 
 
 def notice(report: Report) -> str:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from estran.report import bars, charts, drawing
 from estran.report.data import Report
-from estran.report.html import table, tag, text
-from estran.report.numbers import count, quantity
+from estran.report.markup import table, tag, text
 from estran.report.topology import arrange
 from estran.report.usage import MOST_LINES, Energy
+from estran.report.wording import count, quantity
 
 CHART_TITLES = {
     "cpu": "Processor in use (cores of this machine)",
@@ -72,7 +72,7 @@ def accuracy(report: Report) -> str:
     """Accuracy over time against its baselines, with publications and the warm-up."""
     found = report.accuracy
     if found is None:
-        why = "No service of this run answers samples whose true class is known, so there is no accuracy to report."
+        why = "No answer to a sample whose true class is known was recorded, so there is no accuracy to report."
         if not any(replica.kind == "predictor" for replica in report.run.replicas.values()):
             why = "No predictor runs in this experiment, so nothing was answered and there is no accuracy to report."
         return section("accuracy", "Accuracy over time", nothing(why))

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estran.report.folder import Response, RunFolder, read_folder
-from estran.report.network import LinkGroup, fallbacks, group, links
-from estran.report.numbers import NONE, interval, quantity, together
-from estran.report.verdict import ordered
+from estran.report.network import LinkGroup, fallbacks, group, links, worth_telling
+from estran.report.verdict import cause, ordered
+from estran.report.wording import NONE, interval, quantity, together
 
 if TYPE_CHECKING:
     from rich.console import Console, RenderableType
@@ -73,7 +73,8 @@ def _failure(failure: Mapping[str, Any]) -> RenderableType:
     from rich.text import Text
 
     where = " · ".join(f"{name} {_clean(failure[name])}" for name in ("phase", "host", "service") if failure.get(name))
-    body = Text(_clean(failure.get("what") or "no cause was recorded"), "bold")
+    head, points = cause(_clean(failure.get("what") or "no cause was recorded"))
+    body = Text(head, "bold").append("".join(f"\n• {point}" for point in points[:6]), "not bold")
     if failure.get("remedy"):
         body.append(f"\n→ {_clean(failure['remedy'])}", "not bold")
     tail = [_clean(line) for line in failure.get("log_tail") or []][-8:]
@@ -120,13 +121,12 @@ def _told(note: str) -> str:
 def _links(groups: list[LinkGroup]) -> Table:
     table = _table()
     table.add_column("link", overflow="fold")
-    for name in ("delay", "rate", "loss"):
-        if any(like.measured(name) != NONE for like in groups):
-            table.add_column(f"{name} asked → got", justify="right")
+    kept = [name for name in worth_telling(groups) if name != "jitter"]
+    for name in kept:
+        table.add_column(f"{name} asked → got", justify="right")
     table.add_column("", no_wrap=True)
-    kept = [name for name in ("delay", "rate", "loss") if any(like.measured(name) != NONE for like in groups)]
     for like in sorted(groups, key=lambda like: like.ok is not False)[:MOST_LINKS]:
-        name = f"{like.source} → {like.target}" + (f"  ×{len(like.links)}" if len(like.links) > 1 else "")
+        name = f"{like.source} → {like.target}" + (f" ×{len(like.links)}" if len(like.links) > 1 else "")
         figures = [together(like.asked(name), "→", like.measured(name).split(" (")[0]) for name in kept]
         table.add_row(*map(_text, [_clean(name), *figures]), _verdict(like))
     left = len(groups) - MOST_LINKS
@@ -139,7 +139,7 @@ def _verdict(like: LinkGroup) -> Text:
 
     if like.ok is None:
         return Text("not probed", "dim")
-    return Text("✓", "green") if like.ok else Text(f"✗ {len(like.failed)} outside", "bold red")
+    return Text("✓", "green") if like.ok else Text(f"✗ {len(like.failed)} bad", "bold red")
 
 
 def _table() -> Table:

@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 from estran.report.answers import Accuracy, Staleness
 from estran.report.folder import Response, RunFolder
-from estran.report.numbers import interval, plain, quantity
 from estran.report.stages import Distribution
+from estran.report.wording import interval, plain, quantity
 
 _NAMES = {
     "accuracy": "accuracy",
@@ -32,6 +32,13 @@ def ordered(responses: Iterable[Response]) -> list[Response]:
     """Responses in the order in which people ask for them: worth of the answers, speed, freshness, flow, cost; then the others."""
     rank = {name: i for i, name in enumerate(_ORDER)}
     return sorted(responses, key=lambda response: rank.get(response.name.partition("@")[0], len(rank)))
+
+
+def cause(what: str) -> tuple[str, list[str]]:
+    """A failure's sentence; where it lists several complaints, what they have in common and each of them."""
+    head, colon, rest = what.partition(": ")
+    points = rest.split("; ")
+    return (head, points) if colon and len(points) > 1 else (what, [])
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,7 +8,7 @@ from html.parser import HTMLParser
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estran.report.html import data_block, table, tag, text
+from estran.report.markup import data_block, table, tag, text
 
 
 class Reader(HTMLParser):

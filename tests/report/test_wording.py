@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estran.report.numbers import NONE, count, interval, plain, quantity, spread, together
+from estran.report.wording import NONE, count, interval, plain, quantity, spread, together
 
 
 def _shown(text: str) -> str:
