@@ -91,7 +91,7 @@ def test_an_unknown_congestion_control_is_an_error_and_leaves_no_descriptor() ->
 
 
 @root
-def test_hosts_with_slow_or_lossy_links_send_frame_by_frame(fabric: Fabric) -> None:
+def test_packets_are_no_coarser_than_slow_and_lossy_links_bear(fabric: Fabric) -> None:
     def most(host: str) -> str:
         with namespace.entered(fabric.hosts[host].namespace_fd):
             shown = subprocess.run(["ip", "-d", "link", "show", "eth0"], capture_output=True, text=True, check=True).stdout
@@ -99,15 +99,16 @@ def test_hosts_with_slow_or_lossy_links_send_frame_by_frame(fabric: Fabric) -> N
 
     assert [most(name) for name in NAMES] == ["1", "65535", "65535"]
     fabric.change({("edge-0", "cloud-0"): LinkSpec(rate=1e9), ("cloud-0", "edge-0"): LinkSpec(loss=0.1)})
-    assert [most(name) for name in NAMES] == ["65535", "65535", "1"]
+    assert [most(name) for name in NAMES] == ["81", "65535", "1"]
     assert fabric.links["cloud-0", "edge-0"].loss == 0.1
     with pytest.raises(PlatformError, match="no link from 'edge-1'"):
         fabric.change({("edge-1", "cloud-0"): LinkSpec()})
 
 
-def test_one_delicate_link_is_enough() -> None:
-    assert segments([]) == segments([LinkSpec(), LinkSpec(delay=1, rate=1e8)]) == 65535
-    assert segments([LinkSpec(), LinkSpec(loss=1e-6)]) == segments([LinkSpec(rate=5e7)]) == 1
+def test_the_most_delicate_link_bounds_a_hosts_packets() -> None:
+    assert segments([]) == segments([LinkSpec(), LinkSpec(delay=1)]) == 65535
+    assert segments([LinkSpec(rate=1e9), LinkSpec(rate=1e8)]) == 8
+    assert segments([LinkSpec(), LinkSpec(loss=1e-6)]) == segments([LinkSpec(rate=1e7)]) == 1
 
 
 @pytest.mark.parametrize(

@@ -11,6 +11,7 @@ import errno
 import ipaddress
 import os
 import resource
+import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
@@ -25,9 +26,6 @@ from estran.spec.model import LinkSpec
 MTU: Final = 1500
 INTERFACE: Final = "eth0"
 MOST_HOSTS: Final = 65_000
-SLOW: Final = 50e6
-"""Bits per second up to which each packet is one frame: bundles would leave in bursts that such a link never shows."""
-
 
 _GATEWAY: Final = "169.254.1.1"  # link-local: it can clash with no host's address, and nothing needs to own it
 _CORE_MAC: Final = netlink.mac("02:00:5e:00:00:01")
@@ -36,6 +34,9 @@ _CORE_MAC: Final = netlink.mac("02:00:5e:00:00:01")
 _HOST_INDEX: Final = 900
 _CORE_INDEX: Final = 1000
 _MOST_SEGMENTS: Final = 65535
+_GRAIN: Final = 1e-3  # seconds that a bundle of segments may take on the wire
+_FRAME: Final = 1538  # bytes of a full one on the wire
+_PATIENCE: Final = 20.0
 _QUEUE_LENGTH: Final = 1000
 _LOOPBACK: Final = 1
 _TOGETHER: Final = 200  # hosts built side by side: each needs a socket of its own meanwhile
@@ -153,6 +154,8 @@ class Fabric:
     def change(self, links: Mapping[tuple[str, str], LinkSpec]) -> None:
         """Note what is asked of some links from now on; for engines, whose `update` calls it first.
 
+        How many segments TCP bundles into one packet follows for connections that are opened later.
+
         Raises
         ------
         PlatformError
@@ -162,11 +165,13 @@ class Fabric:
             if (source, target) not in self._links:
                 raise PlatformError(f"there is no link from {source!r} to {target!r} to change", where="fabric")
         changed = self._links | dict(links)
-        for source in {source for source, _ in links} if self._resources is not None else ():
-            before, after = (segments(_leaving(source, state)) for state in (self._links, changed))
-            if before != after:
-                with namespace.entered(self.hosts[source].namespace_fd), netlink.Netlink() as own:
-                    own.send([netlink.segments_per_packet(self.hosts[source].interface_index, after)])
+        if self._resources is not None:
+            before, after = _bounds(self._links), _bounds(changed)
+            for host in self.hosts.values():
+                bound = after.get(host.name, _MOST_SEGMENTS)
+                if bound != before.get(host.name, _MOST_SEGMENTS):
+                    with namespace.entered(host.namespace_fd), netlink.Netlink() as own:
+                        own.send([netlink.segments_per_packet(host.interface_index, bound)])
         self._links = changed
 
     def facts(self) -> Mapping[str, Any]:
@@ -219,38 +224,52 @@ class Fabric:
                 names = list(self._addresses)
                 for start in range(0, len(names), _TOGETHER):
                     hosts |= self._build_hosts(core, start, names[start : start + _TOGETHER], resources)
+                _wait_until_running(core, {host.core_index for host in hosts.values()})
         self.hosts, self._core_fd = MappingProxyType(hosts), core_fd
 
     def _build_hosts(self, core: netlink.Netlink, start: int, names: Sequence[str], resources: ExitStack) -> dict[str, HostNet]:
         hosts = {}
-        delicate = {source for (source, _), link in self._links.items() if segments([link]) == 1}
+        bounds = _bounds(self._links)
         with ExitStack() as sockets:
             inside = []
             for index, name in enumerate(names, start):
                 hosts[name] = _host(name, index, self._addresses[name], _hold(resources, namespace.create()))
                 namespace.set_sysctls(self._sysctls)
                 inside.append(sockets.enter_context(netlink.Netlink()))
-            core.send(_wire(host) for host in hosts.values())
+            core.send(request for host in hosts.values() for request in (_wire(host), netlink.link_up(host.core_index)))
             for own, host in zip(inside, hosts.values(), strict=True):
                 own.send(_configure(host))
-                if host.name in delicate:
-                    own.send([netlink.segments_per_packet(host.interface_index, 1)])
+                if host.name in bounds:
+                    own.send([netlink.segments_per_packet(host.interface_index, bounds[host.name])])
             core.send(request for host in hosts.values() for request in _attach(host))
         return hosts
 
 
 def segments(links: Iterable[LinkSpec]) -> int:
-    """How many TCP segments a host with these links may hand down as one packet: one if any of them is slow or lossy.
+    """How many TCP segments a host with these links may hand down as one packet.
 
-    Loss must take single frames, not bundles of up to 45, and a bundle of 64 kB is 52 ms long at 10 Mbit/s. To switch
-    segmentation offload off would not do: the kernel then cuts bundles after they went through its queues.
+    One if any link loses packets, since loss must take single frames; else what the slowest link takes 1 ms to send,
+    since a bundle moves as a whole and others wait behind it. To switch segmentation offload off would not do: the
+    kernel then cuts bundles after they went through its queues.
     """
-    delicate = any(link.loss > 0 or (link.rate is not None and link.rate <= SLOW) for link in links)
-    return 1 if delicate else _MOST_SEGMENTS
+    return min((_segments(link) for link in links), default=_MOST_SEGMENTS)
 
 
-def _leaving(source: str, links: Mapping[tuple[str, str], LinkSpec]) -> Iterator[LinkSpec]:
-    return (link for (start, _), link in links.items() if start == source)
+def _segments(link: LinkSpec) -> int:
+    if link.loss > 0:
+        return 1
+    if link.rate is None:
+        return _MOST_SEGMENTS
+    return min(_MOST_SEGMENTS, max(1, int(link.rate * _GRAIN / (8 * _FRAME))))
+
+
+def _bounds(links: Mapping[tuple[str, str], LinkSpec]) -> dict[str, int]:
+    """Segments per packet of each host that may not use all."""
+    leaving: dict[str, list[LinkSpec]] = {}
+    for (source, _), link in links.items():
+        leaving.setdefault(source, []).append(link)
+    bounds = {source: segments(own) for source, own in leaving.items()}
+    return {source: bound for source, bound in bounds.items() if bound < _MOST_SEGMENTS}
 
 
 def _addresses(count: int, subnet: str) -> Iterator[str]:
@@ -289,10 +308,18 @@ def _configure(host: HostNet) -> list[netlink.Request]:
 
 def _attach(host: HostNet) -> list[netlink.Request]:
     return [
-        netlink.link_up(host.core_index),
         netlink.add_route(host.core_index, host.address),
         netlink.add_neighbour(host.core_index, host.address, _mac(host)),
     ]
+
+
+def _wait_until_running(core: netlink.Netlink, interfaces: set[int]) -> None:
+    """Wait for the ends that came up before their other ends: until the kernel has noticed those, they drop packets."""
+    deadline = time.monotonic() + _PATIENCE
+    while not interfaces <= {index for index, running in core.running().items() if running}:
+        if time.monotonic() > deadline:
+            raise PlatformError(f"links pass no packets {_PATIENCE:g} s after they came up", where="fabric")
+        time.sleep(0.002)
 
 
 def _pin_congestion(asked: str | None) -> str:

@@ -23,14 +23,17 @@ NETLINK_EXT_ACK: Final = 11
 NLM_F_REQUEST, NLM_F_ACK = 0x1, 0x4
 NLM_F_REPLACE, NLM_F_EXCL, NLM_F_CREATE = 0x100, 0x200, 0x400
 NLM_F_CAPPED, NLM_F_ACK_TLVS = 0x100, 0x200
-NLMSG_ERROR: Final = 2
+NLM_F_DUMP: Final = 0x300
+NLMSG_ERROR, NLMSG_DONE = 2, 3
 NLMSGERR_ATTR_MSG: Final = 1
 NLA_F_NESTED: Final = 0x8000
 NLA_TYPE_MASK: Final = 0x3FFF
 
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 16, 20, 24, 28
 
-IFF_UP: Final = 0x1
+RTM_GETLINK: Final = 18
+IFF_UP, IFF_RUNNING = 0x1, 0x40
+IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 13, 18
 IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_GSO_MAX_SEGS = 28, 31, 32, 40
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
@@ -172,6 +175,29 @@ class Netlink:
         if batch:
             self._send(batch)
 
+    def running(self) -> dict[int, bool]:
+        """Of each interface, by number: whether it is up and passes packets.
+
+        Raises
+        ------
+        PlatformError
+            If the kernel refuses.
+        """
+        body = _LINK.pack(0, 0, 0, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
+        request = Request(RTM_GETLINK, NLM_F_DUMP, body, "list the interfaces")
+        self._sequence += 1
+        header = _HEADER.pack(_HEADER.size + len(body), request.kind, request.flags | NLM_F_REQUEST, self._sequence, 0)
+        self._socket.send(header + body)
+        found: dict[int, bool] = {}
+        for kind, flags, _, answer in self._messages():
+            if kind == NLMSG_ERROR:
+                raise _refused(*_answer(flags, answer), request)
+            if kind == NLMSG_DONE:
+                return found
+            _, _, index, state, _ = _LINK.unpack_from(answer)
+            found[index] = bool(state & IFF_RUNNING)
+        raise AssertionError("a row of messages ends with its own end mark")
+
     def _send(self, batch: Sequence[Request]) -> None:
         # Errors are always answered; asking only the last request for an acknowledgement tells when all are through.
         first = self._sequence + 1
@@ -191,14 +217,20 @@ class Netlink:
 
     def _answers(self, last: int) -> Iterator[tuple[int, int, str]]:
         """Sequence number, errno (0: done) and the kernel's text, up to the answer to ``last``."""
-        number = -1
-        while number != last:
+        for kind, flags, number, body in self._messages():
+            if kind == NLMSG_ERROR:
+                yield number, *_answer(flags, body)
+            if number == last:
+                return
+
+    def _messages(self) -> Iterator[tuple[int, int, int, bytes]]:
+        """Kind, flags, sequence number and body of each message as it comes; waits for the next one without end."""
+        while True:
             data = self._socket.recv(_RECEIVE_BUFFER)
             offset = 0
             while offset < len(data):
                 length, kind, flags, number, _ = _HEADER.unpack_from(data, offset)
-                if kind == NLMSG_ERROR:
-                    yield number, *_answer(flags, data[offset + _HEADER.size : offset + length])
+                yield kind, flags, number, data[offset + _HEADER.size : offset + length]
                 offset += length + (-length % 4)
 
 
