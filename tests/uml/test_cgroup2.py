@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 
 import pytest
+
 from tests.uml.harness import UmlError, requires_uml, run_in_uml
 
 pytestmark = [pytest.mark.uml, requires_uml]

@@ -6,6 +6,7 @@ import json
 import math
 
 import pytest
+
 from tests.uml.harness import requires_uml, run_in_uml
 
 pytestmark = [pytest.mark.uml, requires_uml]

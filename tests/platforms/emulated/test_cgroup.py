@@ -219,8 +219,11 @@ from estran.platforms.emulated.cgroup import CgroupLimiter
 from estran.platforms.emulated.cgroup1 import Tree1
 import subprocess
 service = CgroupLimiter(Tree1("killed")).host("edge-0", 0.02, 64 << 20).service("a", 0.02)
-child = subprocess.Popen(["/bin/sh", "-c", "while :; do sh -c 'while :; do :; done'; done"], start_new_session=True)
+script = "read x; while :; do sh -c 'ulimit -t 20; while :; do :; done'; done"
+child = subprocess.Popen(["/bin/sh", "-c", script], stdin=subprocess.PIPE, start_new_session=True)
 service.attach(child.pid)
+child.stdin.write(b"\\n")
+child.stdin.flush()
 print(child.pid, flush=True)
 time.sleep(60)
 """

@@ -56,7 +56,11 @@ class Kernel:
     cpu: float = 0.0
     periods: int = 0
 
-    def run(self, cap: float, periods: int = 25) -> Usage:
+    @property
+    def now(self) -> float:
+        return self.periods * 0.01
+
+    def run(self, cap: float, periods: int) -> Usage:
         self.cpu += cap * self.efficiency * periods * 0.01
         self.periods += periods
         return Usage(cpu=self.cpu, periods=self.periods, held=round(self.periods * self.held))
@@ -66,22 +70,28 @@ class Kernel:
 def test_corrector_brings_what_is_obtained_to_what_was_asked(efficiency: float, asked: float) -> None:
     corrector, kernel = Corrector(asked), Kernel(efficiency)
     for _ in range(25):
-        corrector.step(kernel.run(asked * corrector.factor), 0.01)
+        corrector.step(kernel.run(asked * corrector.factor, 50), kernel.now, 0.01)
     assert corrector.factor * efficiency == pytest.approx(1, abs=0.02)
 
 
 def test_corrector_leaves_a_starved_or_idle_group_alone() -> None:
     starved, corrector = Kernel(0.5, held=0.1), Corrector(0.2)
-    assert not any(corrector.step(starved.run(0.2), 0.01) for _ in range(10))
+    assert not any(corrector.step(starved.run(0.2, 50), starved.now, 0.01) for _ in range(10))
     idle = Usage()
-    assert not any(corrector.step(idle, 0.01) for _ in range(10))
+    assert not any(corrector.step(idle, now, 0.01) for now in range(10))
     assert corrector.factor == 1.0
+
+
+def test_corrector_counts_only_the_time_in_which_the_group_wanted_to_run() -> None:
+    kernel, corrector = Kernel(1.0), Corrector(0.1)
+    for _ in range(5):
+        assert not corrector.step(kernel.run(0.1, 50), 3 * kernel.now, 0.01)
 
 
 def test_corrector_waits_for_enough_periods() -> None:
     kernel, corrector = Kernel(0.5), Corrector(0.02)
-    assert not any(corrector.step(kernel.run(0.02, 5), 0.01) for _ in range(3))
-    assert corrector.step(kernel.run(0.02, 5), 0.01)
+    assert not any(corrector.step(kernel.run(0.02, 13), kernel.now, 0.01) for _ in range(4))
+    assert corrector.step(kernel.run(0.02, 13), kernel.now, 0.01)
 
 
 def probe(share: float, processes: int = 1) -> Probe:

@@ -262,9 +262,9 @@ class CgroupHost:
     def step(self) -> None:
         """Correct the caps of the services and of the host from their accounting."""
         for service in self._services.values():
-            if service.period and service.corrector.step(service.usage(), service.period * 1e-6):
+            if service.period and service.corrector.step(service.usage(), time.monotonic(), service.period * 1e-6):
                 self._apply(service)
-        if self.period and self.corrector.step(self.usage(), self.period * 1e-6):
+        if self.period and self.corrector.step(self.usage(), time.monotonic(), self.period * 1e-6):
             self._cap()
 
     def _apply(self, service: CgroupService) -> None:

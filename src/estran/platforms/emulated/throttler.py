@@ -63,6 +63,7 @@ class Table:
 
 
 def signalled(pid: int, number: signal.Signals) -> None:
+    """Send a signal, if the process is still there."""
     with contextlib.suppress(ProcessLookupError, PermissionError):
         os.kill(pid, number)
 
@@ -359,6 +360,7 @@ def proportional(pid: int, otherwise: int) -> int:
 
 
 def work(control: socket.socket, table: Table) -> None:
+    """Be the worker; whatever happens, nothing is stopped afterwards."""
     with contextlib.suppress(OSError):
         os.nice(-10)
     try:
@@ -380,6 +382,7 @@ def watch(worker: int, control: socket.socket, table: Table, owner: int) -> int:
 
 
 def main() -> None:
+    """Entry point: the guard, which forks the worker."""
     control, table, owner = socket.socket(fileno=int(sys.argv[1])), Table(int(sys.argv[2])), int(sys.argv[3])
     worker = os.fork()
     if worker == 0:
