@@ -16,6 +16,7 @@ from estran.platforms.base import Problem
 from estran.platforms.emulated.engine import Trial
 from estran.spec.model import LinkSpec
 from estran.spec.plan import Plan
+from estran.units import show
 
 TIMEOUT: Final = 30.0
 SURVEY_ID: Final = "survey"
@@ -127,16 +128,14 @@ def _cpu_problems(plan: Plan, found: Survey) -> list[Problem]:
 
 
 def _memory_problems(plan: Plan, found: Survey) -> list[Problem]:
+    large = [host for host in plan.hosts.values() if host.device.memory > found.memory]
     return [
         Problem(
-            f"{host.name} has {host.device.memory:.3g} bytes, this machine {found.memory:.3g}",
-            host.name,
-            "expect less",
-            fatal=False,
+            f"{host.device.name} has {show(host.device.memory, 'size')} of memory, this machine {show(found.memory, 'size')}",
+            host.name, "expect no more than that", fatal=False,
         )
-        for host in plan.hosts.values()
-        if host.device.memory > found.memory
-    ][:1]
+        for host in large[:1]
+    ]  # fmt: skip
 
 
 def _look(engine: str | None, limiter: str | None) -> Survey:
