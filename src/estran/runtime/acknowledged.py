@@ -14,16 +14,20 @@ from estran.runtime.flight import Flight
 from estran.runtime.inbound import ALIGNMENT, Inbound
 from estran.runtime.lane import FORWARD_SIZE, Lane
 from estran.runtime.outbound import Outbound, Segment, chunk
-from estran.runtime.transport import ChannelSpec, Delivered, Frame
+from estran.runtime.transport import Buffer, ChannelSpec, Delivered, Frame
 from estran.runtime.waiting import Waiters, closed
 
 CAPACITY_BYTES = 64 << 20
 """Bytes that may be sent and not yet processed (one frame more than that, whatever its size)."""
 
+MAX_UNSENT = 1 << 20
+"""Bytes that wait here for the network; beyond that the producer waits, too."""
+
 _BATCH_BYTES = 60_000
 _MAX_CHUNK = 512 << 10
 _SHARE = 256
-_INITIAL, _FLOOR, _CEILING, _QUEUEING = 256 << 10, 128 << 10, 16 << 20, 0.05
+_INITIAL, _FLOOR, _CEILING, _QUEUEING = 512 << 10, 128 << 10, 16 << 20, 0.02
+_HEADER = bytes(FORWARD_SIZE)
 _PADDING = tuple(bytes(count) for count in range(ALIGNMENT))
 
 
@@ -35,7 +39,9 @@ class AcknowledgedSender:
         self._loop = asyncio.get_running_loop()
         self._batch_frames = max(spec.capacity // 8, 1)
         self._sealed: deque[Segment] = deque()
-        self._packet = bytearray(FORWARD_SIZE)
+        self._sealed_bytes = 0
+        self._parts: list[Buffer] = [_HEADER]
+        self._part_bytes = 0
         self._sizes: list[int] = []
         self._next = 0
         self._open_sizes: deque[int] = deque()
@@ -107,41 +113,54 @@ class AcknowledgedSender:
     # -- frames into segments
 
     def _add_small(self, frame: Frame, size: int) -> None:
-        packet = self._packet
-        if len(self._sizes) >= self._batch_frames or len(packet) + size > FORWARD_SIZE + _BATCH_BYTES:
+        if len(self._sizes) >= self._batch_frames or self._part_bytes + size > _BATCH_BYTES:
             self._seal(self._next - 1)
-            packet = self._packet
+        parts = self._parts
         for buffer in frame:
-            packet += buffer
+            # The caller may change what can be changed as soon as `send` returns.
+            parts.append(buffer if type(buffer) is bytes else bytes(buffer))
         if size % ALIGNMENT:
-            packet += _PADDING[-size % ALIGNMENT]
+            parts.append(_PADDING[-size % ALIGNMENT])
+        self._part_bytes += size
         self._sizes.append(size)
 
     def _add_large(self, frame: Frame, seq: int) -> None:
         self._seal(seq)
         # One piece per eighth of the window keeps a slow link responsive and a fast one busy with few calls.
         size = min(max(int(self._outbound.flight.window) // 8, _BATCH_BYTES), _MAX_CHUNK)
-        self._sealed.extend(chunk(memoryview(b"".join(frame)), seq, size))
+        self._queue(chunk(frame, seq, size))
 
     def _seal(self, end: int) -> None:
         """Close the segment of small frames that ends before sequence number ``end``."""
         count = len(self._sizes)
         if count:
-            self._packet += pack(f"<{count}I", *self._sizes)
-            self._sealed.append(Segment(self._packet, end - count, count))
-            self._packet, self._sizes = bytearray(FORWARD_SIZE), []
+            self._parts.append(pack(f"<{count}I", *self._sizes))
+            self._queue([Segment(bytearray().join(self._parts), end - count, count)])
+            self._parts, self._part_bytes, self._sizes = [_HEADER], 0, []
 
     def _supply(self) -> Segment | None:
         if not self._sealed:
             self._seal(self._next)
-        return self._sealed.popleft() if self._sealed else None
+        if not self._sealed:
+            return None
+        segment = self._sealed.popleft()
+        self._sealed_bytes -= len(segment.packet)
+        if self._senders and self._has_room():
+            self._senders.wake()
+        return segment
+
+    def _queue(self, segments: Sequence[Segment]) -> None:
+        for segment in segments:
+            self._sealed_bytes += len(segment.packet)
+        self._sealed.extend(segments)
 
     def _launch(self) -> None:
-        """Send now if the way is free, a segment is full or the window is, else at the end of this turn of the loop."""
-        if self._sealed or self._outbound.idle:
-            self._outbound.pump()
-        elif self._flush is None:
+        """Send the first frame of a turn of the loop and full segments now, what else comes in this turn together at its end."""
+        if self._flush is None:
             self._flush = self._loop.call_soon(self._on_flush)
+            self._outbound.pump()
+        elif self._sealed:
+            self._outbound.pump()
 
     def _on_flush(self) -> None:
         self._flush = None
@@ -151,7 +170,15 @@ class AcknowledgedSender:
 
     def _full(self, size: int) -> bool:
         open_frames = self._next - self._outbound.processed
-        return open_frames > 0 and (open_frames >= self._spec.capacity or self._open_bytes + size > CAPACITY_BYTES)
+        if not open_frames:
+            return False
+        too_many = open_frames >= self._spec.capacity or self._open_bytes + size > CAPACITY_BYTES
+        return too_many or self._sealed_bytes > MAX_UNSENT
+
+    def _has_room(self) -> bool:
+        """An eighth of the window is free, so that a producer is not woken for each frame."""
+        open_frames = self._next - self._outbound.processed
+        return open_frames <= self._spec.capacity - self._batch_frames and self._sealed_bytes <= MAX_UNSENT // 2
 
     def _pressed(self) -> bool:
         if self._drainers:
@@ -165,8 +192,7 @@ class AcknowledgedSender:
         if closed > 0:
             for _ in range(closed):
                 self._open_bytes -= sizes.popleft()
-            # Wake for an eighth of the window at a time, not for each frame.
-            if self._senders and len(sizes) <= self._spec.capacity - self._batch_frames:
+            if self._senders and self._has_room():
                 self._senders.wake()
             self._drainers.wake()
 

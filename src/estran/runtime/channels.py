@@ -23,7 +23,7 @@ class Channels:
     Parameters
     ----------
     epoch
-        Names this incarnation of the transport; positive, below 2**64, and never the same for two that share channels.
+        Names this incarnation of the transport; positive, below 2**64, and greater than that of any former one of this replica.
     """
 
     def __init__(self, clock: Clock, epoch: int) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+
 MIN_INTERVAL = 0.02
 MAX_INTERVAL = 0.5
 _FORGET = 10.0
@@ -28,8 +30,9 @@ class Flight:
         self._ceiling = ceiling
         self._queueing = queueing
         self._variation = 0.0
-        self._latest = 0.0
+        self._recent: deque[float] = deque(maxlen=4)
         self._least = [float("inf"), float("inf")]
+        self._rate = [0.0, 0.0]
         self._turn = 0.0
         self._shrunk = 0.0
 
@@ -40,8 +43,12 @@ class Flight:
             return MIN_INTERVAL * 2.5
         return min(max(self.round_trip + 4 * self._variation + 0.01, MIN_INTERVAL), MAX_INTERVAL)
 
-    def sample(self, round_trip: float, now: float) -> None:
-        """Take one measurement (Jacobson's estimator; the least of the last 10 to 20 s counts as idle)."""
+    def sample(self, round_trip: float, rate: float, now: float) -> None:
+        """Take one measurement: seconds, and the bytes per second that landed meanwhile.
+
+        Jacobson's estimator for the round trip; the least round trip and the greatest rate of the last 10 to 20 s describe the
+        link (as in BBR, Cardwell et al. 2016).
+        """
         round_trip = max(round_trip, 1e-6)
         if not self.round_trip:
             self.round_trip, self._variation = round_trip, round_trip / 2
@@ -51,19 +58,26 @@ class Flight:
         if now - self._turn > _FORGET:
             self._turn = now
             self._least = [round_trip, self._least[0]]
+            self._rate = [rate, self._rate[0]]
         self._least[0] = min(self._least[0], round_trip)
-        self._latest = round_trip
+        self._rate[0] = max(self._rate[0], rate)
+        self._recent.append(round_trip)
 
     def landed(self, size: int, limited: bool, now: float) -> None:
         """Adapt after ``size`` bytes have arrived; ``limited``: the window has been holding data back."""
+        if not self._recent:
+            return
         idle = min(self._least)
         accepted = self._queueing + idle / 2
-        if self._latest - idle <= accepted:
+        # One late answer may be a busy processor's doing; several in a row are a queue.
+        late = min(self._recent)
+        if late - idle <= accepted:
             if limited:
-                self.window = min(self.window + size, self._ceiling)
-        elif now - self._shrunk > self._latest:
+                useful = max(2 * max(self._rate) * idle, self._initial)
+                self.window = max(self.window, min(self.window + size, useful, self._ceiling))
+        elif now - self._shrunk > late:
             self._shrunk = now
-            self.window = max(self.window * (idle + accepted) / self._latest, self._floor)
+            self.window = max(self.window * (idle + accepted) / late, self._floor)
 
     def interrupted(self) -> None:
         """Start over after an outage."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import struct
-from collections import Counter, deque
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
 from estran.runtime.clock import Clock
@@ -112,7 +112,6 @@ class Inbound:
         self._deliver, self._renewed, self._processed = deliver, renewed, processed
         self._loop = asyncio.get_running_loop()
         self._peer = 0
-        self._retired: deque[int] = deque(maxlen=64)
         self._next = 0
         self._seq = 0
         self._ahead: dict[int, tuple[Forward, bytes, float]] = {}
@@ -203,11 +202,9 @@ class Inbound:
             self._hello()
 
     def _meet(self, header: Forward) -> None:
-        if header.sender in self._retired or header.sender == 0:
+        if header.sender < self._peer:
             return
-        if header.sender != self._peer:
-            if self._peer:
-                self._retired.append(self._peer)
+        if header.sender > self._peer:
             self._peer = header.sender
             self._next, self._seq = 0, header.first
             self._transmission, self._requested = 0, False

@@ -42,7 +42,8 @@ class Lane(Protocol):
 # Producer to consumer -------------------------------------------------------------------------------------------------------------
 
 GREETING, DATA, PROBE = 1, 2, 3
-"""*greeting*: a sender's incarnation introduces itself; *data*: one segment; *probe*: answer at once, whatever has come before."""
+"""*greeting*: a sender's incarnation introduces itself, and the later one counts; *data*: one segment; *probe*: answer at once,
+whatever has come before."""
 
 REQUEST, CHUNK, VOID = 1, 2, 4
 """Flags of data. *request*: acknowledge at once; *chunk*: part of a large frame; *void*: the frame that was here is obsolete."""

@@ -23,7 +23,7 @@ class LatestSender:
 
     def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
         self._spec = spec
-        self._newest: memoryview | None = None
+        self._newest: bytes | None = None
         self._next = 0
         self._taken = -1
         self._dropped = self._bytes = 0
@@ -47,7 +47,7 @@ class LatestSender:
     async def send(self, frame: Frame) -> int:
         """Take the newest frame; never waits for the network."""
         self._check_open()
-        newest = memoryview(b"".join(frame))
+        newest = b"".join(frame)
         seq = self._next
         self._next = seq + 1
         self._dropped += self._newest is not None and self._taken < seq - 1
@@ -83,7 +83,7 @@ class LatestSender:
         if not self._pieces and self._newest is not None and self._taken < self._next - 1:
             self._taken = self._next - 1
             self._obsolete()
-            self._pieces.extend(chunk(self._newest, self._taken, _CHUNK))
+            self._pieces.extend(chunk([self._newest], self._taken, _CHUNK))
         if not self._pieces:
             return None
         segment = self._pieces.popleft()

@@ -27,11 +27,13 @@ from estran.runtime.lane import (
     pack_forward_into,
     parse_backward,
 )  # fmt: skip
+from estran.runtime.transport import Buffer, Frame
 from estran.runtime.waiting import Waiters
 
 MAX_BACKLOG = 1 << 20
 _REORDERING = 3
 _SILENT_INTERVALS = 3
+_HEADER = bytes(FORWARD_SIZE)
 
 
 class Segment:
@@ -55,15 +57,30 @@ class Segment:
         self.received = False
 
 
-def chunk(frame: memoryview, seq: int, size: int) -> list[Segment]:
-    """Cut a large frame into segments of at most ``size`` bytes."""
-    segments = []
-    for offset in range(0, max(len(frame), 1), size):
-        packet = bytearray(FORWARD_SIZE)
-        packet += frame[offset : offset + size]
-        segment = Segment(packet, seq, 1)
-        segment.flags, segment.offset, segment.total = CHUNK, offset, len(frame)
+def chunk(frame: Frame, seq: int, size: int) -> list[Segment]:
+    """Cut a large frame into segments of at most ``size`` bytes; what it is made of is copied once."""
+    total = sum(len(buffer) for buffer in frame)
+    segments: list[Segment] = []
+    parts: list[Buffer] = [_HEADER]
+    held = offset = 0
+
+    def seal() -> None:
+        nonlocal parts, held, offset
+        segment = Segment(bytearray().join(parts), seq, 1)
+        segment.flags, segment.offset, segment.total = CHUNK, offset, total
         segments.append(segment)
+        parts, held, offset = [_HEADER], 0, offset + held
+
+    for buffer in frame:
+        view = memoryview(buffer)
+        while len(view) > size - held:
+            parts.append(view[: size - held])
+            view, held = view[size - held :], size
+            seal()
+        parts.append(view)
+        held += len(view)
+    if held or not segments:
+        seal()
     return segments
 
 
@@ -108,13 +125,12 @@ class Outbound:
         self._resumes = resumes
         self._loop = asyncio.get_running_loop()
         self._peer: int | None = None
-        self._retired: deque[int] = deque(maxlen=64)
         self._queue: deque[Segment] = deque()
         self._kept: dict[int, Segment] = {}
         self._number = self._received = 0
         self._transmission = 0
-        self._sent_at: deque[tuple[int, float]] = deque()
-        self._in_flight = self._flying = 0
+        self._sent_at: deque[tuple[int, float, int]] = deque()
+        self._in_flight = self._flying = self._landed = 0
         self._limited = False
         self._heard = clock.now()
         self._unanswered = 0
@@ -128,11 +144,6 @@ class Outbound:
     def met(self) -> bool:
         """The receiver has answered once."""
         return self._peer is not None
-
-    @property
-    def idle(self) -> bool:
-        """Nothing is under way, so that the next segment has no reason to wait for company."""
-        return self._flying == 0
 
     @property
     def outstanding(self) -> bool:
@@ -202,7 +213,7 @@ class Outbound:
         self._lane.put(packet)
 
     def _note_departure(self) -> None:
-        self._sent_at.append((self._transmission, self._clock.now()))
+        self._sent_at.append((self._transmission, self._clock.now(), self._landed))
 
     def _retransmit(self, segment: Segment) -> None:
         # A fresh copy: the first one may still be in the lane's hands.
@@ -233,7 +244,7 @@ class Outbound:
             answer = parse_backward(datagram)
             if answer is None:
                 self.stats["malformed"] += 1
-            elif not self._closed and answer.receiver not in self._retired:
+            elif not self._closed and answer.receiver >= (self._peer or 0):
                 self._hear(answer, when)
         if not self._closed:
             self._settled()
@@ -248,13 +259,10 @@ class Outbound:
             self._connect(answer.receiver)
         self._heard = when
         self._unanswered = 0
-        self._measure(answer, when)
         self._settle(answer, when)
 
     def _connect(self, peer: int) -> None:
         """Begin again for a new incarnation of the receiver, with what the last one has not processed."""
-        if self._peer is not None:
-            self._retired.append(self._peer)
         self._peer = peer
         self._forget_flight()
         self._queue = deque(self._replay([*self._kept.values(), *self._queue]))
@@ -276,7 +284,8 @@ class Outbound:
         while self._sent_at and self._sent_at[0][0] <= answer.transmission:
             departed = self._sent_at.popleft()
         if departed is not None and departed[0] == answer.transmission:
-            self.flight.sample(when - departed[1] - answer.held_us * 1e-6, when)
+            _, at, landed = departed
+            self.flight.sample(when - at - answer.held_us * 1e-6, (self._landed - landed) / max(when - at, 1e-6), when)
 
     def _settle(self, answer: Backward, when: float) -> None:
         before = self._in_flight
@@ -287,6 +296,8 @@ class Outbound:
         for start, stop in answer.ranges:
             for number in range(max(start, self._received), min(stop, self._number)):
                 self._land(kept.get(number))
+        self._landed += before - self._in_flight
+        self._measure(answer, when)
         if before != self._in_flight:
             self.flight.landed(before - self._in_flight, self._limited, when)
             self._limited = False

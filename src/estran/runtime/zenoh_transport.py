@@ -23,19 +23,23 @@ if TYPE_CHECKING:
 
 _PREFIX = "estran"
 _BATCHES = 16
-_DIRECT_BYTES = 512 << 10
+_DIRECT_BYTES = 640 << 10
 """Bytes in flight of a whole session up to which a put cannot wait: zenoh's queue takes 16 batches of 64 KB before it does."""
 
 _ENGINE = "(rx:(worker_threads:1),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:1))"
 """zenoh's own threads: the least that work, for there may be hundreds of sessions on a machine."""
 
+ROUND_TRIP = 0.1
+_LONG_AGO = 1e8
 LEASE_MS = 2000
 WAIT_BEFORE_CLOSE_US = 500_000
 
 
-def configuration(listen: Sequence[str], connect: Sequence[str]) -> Mapping[str, object]:
+def configuration(listen: Sequence[str], connect: Sequence[str], round_trip: float = ROUND_TRIP) -> Mapping[str, object]:
     """The settings, by zenoh's own names, that differ from its defaults."""
-    retry = {"period_init_ms": 200, "period_max_ms": 500, "period_increase_factor": 1.5}
+    # An attempt to connect that was begun while the link was down must end soon, for the kernel repeats its own only every second.
+    open_timeout_ms = max(600, int(round_trip * 5000))
+    retry = {"period_init_ms": 200, "period_max_ms": 200, "period_increase_factor": 1}
     tx = "transport/link/tx"
     return {
         "mode": "peer",
@@ -50,7 +54,7 @@ def configuration(listen: Sequence[str], connect: Sequence[str]) -> Mapping[str,
         "open/return_conditions": {"connect_scouted": False, "declares": False},
         # Shared memory would bypass emulated links.
         "transport/shared_memory/enabled": False,
-        "transport/unicast/open_timeout": 2000,
+        "transport/unicast/open_timeout": open_timeout_ms,
         "transport/unicast/accept_timeout": 2000,
         f"{tx}/lease": LEASE_MS,
         f"{tx}/keep_alive": 4,
@@ -68,10 +72,12 @@ class ZenohTransport:
         zenoh endpoints, such as ``tcp/10.0.0.7:7450``.
     clock
         Dates the frames' arrival.
+    round_trip
+        Seconds, at most, of a round trip on any of the links; a longer one than this default needs more patience to connect.
     """
 
-    def __init__(self, listen: Sequence[str], connect: Sequence[str], clock: Clock) -> None:
-        self._listen, self._connect, self._clock = tuple(listen), tuple(connect), clock
+    def __init__(self, listen: Sequence[str], connect: Sequence[str], clock: Clock, *, round_trip: float = ROUND_TRIP) -> None:
+        self._listen, self._connect, self._clock, self._round_trip = tuple(listen), tuple(connect), clock, round_trip
         self._session: zenoh.Session | None = None
         self._channels: Channels | None = None
         self._traffic = Traffic()
@@ -81,7 +87,7 @@ class ZenohTransport:
 
         os.environ.setdefault("ZENOH_RUNTIME", _ENGINE)
         config = zenoh.Config()
-        for name, value in configuration(self._listen, self._connect).items():
+        for name, value in configuration(self._listen, self._connect, self._round_trip).items():
             config.insert_json5(name, json.dumps(value))
         try:
             self._session = await asyncio.to_thread(zenoh.open, config)
@@ -89,7 +95,7 @@ class ZenohTransport:
             where = ", ".join(self._listen) or None
             remedy = "check that nothing else listens there and that the address belongs to this host"
             raise TransportError(f"no zenoh session: {error}", where=where, remedy=remedy) from error
-        self._channels = Channels(self._clock, int(str(self._session.zid()), 16) % (1 << 64) or 1)
+        self._channels = Channels(self._clock, _epoch(self._clock.now(), str(self._session.zid())))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
@@ -154,6 +160,8 @@ class ZenohLane:
         self._arrived: Callable[[Sequence[Arrival]], None] | None = None
         self._room: Callable[[], None] | None = None
         self._backlog = 0
+        self._taken: deque[int] = deque()
+        self._telling = False
         self._queue: queue.SimpleQueue[Datagram | None] | None = None
         self._thread: threading.Thread | None = None
         # Answers are cumulative and asked for again, so they may be dropped; they go ahead of data on the same link.
@@ -163,7 +171,7 @@ class ZenohLane:
             control, priority = zenoh.CongestionControl.BLOCK, zenoh.Priority.DATA
         self._publisher = session.declare_publisher(out, congestion_control=control, priority=priority)
         self._put = self._publisher.put
-        self._matching = self._publisher.declare_matching_listener(self._on_matching)
+        self._matching: Any = self._publisher.declare_matching_listener(self._on_matching)
         self._subscriber: Any = session.declare_subscriber(back, self._on_sample)
 
     @property
@@ -212,7 +220,10 @@ class ZenohLane:
         while (datagram := todo.get()) is not None and not self._closed:
             with suppress(_zenoh_error()):
                 self._put(datagram)
-            self._tell(self._taken, len(datagram))
+            self._taken.append(len(datagram))
+            if not self._telling:
+                self._telling = True
+                self._tell(self._on_taken)
 
     def _on_sample(self, sample: zenoh.Sample) -> None:
         self._arrivals.append((sample.payload.to_bytes(), self._clock.now()))
@@ -239,9 +250,11 @@ class ZenohLane:
         if batch and self._arrived is not None:
             self._arrived(batch)
 
-    def _taken(self, size: int) -> None:
-        self._backlog -= size
-        self._traffic.queued -= 1
+    def _on_taken(self) -> None:
+        self._telling = False
+        while self._taken:
+            self._backlog -= self._taken.popleft()
+            self._traffic.queued -= 1
         self._hint()
 
     def _hint(self) -> None:
@@ -256,5 +269,10 @@ def _zenoh_error() -> type[Exception]:
     return kind
 
 
-def _close(session: zenoh.Session) -> None:
+def _epoch(now: float, session: str) -> int:
+    """Later lives of a replica have greater numbers; the session's own random name tells apart what begins at the same time."""
+    return int((now + _LONG_AGO) * 1e6) << 12 | int(session, 16) & 0xFFF
+
+
+def _close(session: Any) -> None:
     session.close()

@@ -1,0 +1,269 @@
+"""What any `Transport` must do, as plain coroutines; each raises AssertionError and says what it saw.
+
+    for check in CHECKS:
+        await check(pair)
+
+``pair`` opens two connected transports of the kind in question, the producer's and the consumer's:
+
+    @asynccontextmanager
+    async def pair():
+        async with MyTransport(...) as producer, MyTransport(...) as consumer:
+            yield producer, consumer
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractAsyncContextManager
+from typing import Final, Literal, TypeAlias
+
+from estran.errors import TransportError
+from estran.runtime.transport import ChannelSpec, Delivered, Receiver, Sender, Transport
+
+Pair: TypeAlias = Callable[[], AbstractAsyncContextManager[tuple[Transport, Transport]]]
+Check: TypeAlias = Callable[[Pair], Awaitable[None]]
+
+PATIENCE: Final = 30.0
+"""Seconds after which a check takes it that nothing comes any more."""
+
+
+async def ends(
+    producer: Transport, consumer: Transport, delivery: Literal["latest", "acknowledged"], *, key: str = "check", capacity: int = 64
+) -> tuple[Sender, Receiver]:
+    """Both ends of one channel."""
+    channel = ChannelSpec(f"{key}/{delivery}", delivery, capacity)
+    return await producer.sender(channel), await consumer.receiver(channel)
+
+
+async def order_without_loss(pair: Pair) -> None:
+    """Frames of many sizes are received once each, in order, byte for byte."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged")
+        frames = [_frame(number, size) for number, size in enumerate((*range(0, 300, 3), 5_000, 59_999, 60_001, 200_000, 7) * 2)]
+
+        async def produce() -> None:
+            for number, frame in enumerate(frames):
+                seq = await sender.send([frame[: number % 5], memoryview(frame)[number % 5 :]])
+                assert seq == number, f"frame {number} was given sequence number {seq}"
+            await sender.drain()
+
+        async def consume() -> None:
+            for number, frame in enumerate(frames):
+                got = await receiver.receive()
+                assert got.seq == number, f"frame {number} was expected, {got.seq} came: lost, repeated or out of order"
+                assert got.data == frame, f"frame {number} of {len(frame)} bytes came changed, with {len(got.data)} bytes"
+                receiver.done(got.seq)
+
+        await _together(produce(), consume())
+
+
+async def receiver_after_sender(pair: Pair) -> None:
+    """Frames sent before the consumer opens its end wait for it."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        channel = ChannelSpec("check/early", "acknowledged", 64)
+        sender = await producer.sender(channel)
+        for number in range(10):
+            await sender.send([bytes([number])])
+        await asyncio.sleep(0.2)
+        receiver = await consumer.receiver(channel)
+        for number in range(10):
+            got = await receiver.receive()
+            assert bytes(got.data) == bytes([number]), f"frame {number} that was sent early is missing"
+            receiver.done(got.seq)
+        await sender.drain()
+        await sender.ready()
+
+
+async def backpressure(pair: Pair) -> None:
+    """With ``capacity`` frames unprocessed the producer waits, and goes on when some are done."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged", capacity=5)
+        for _ in range(5):
+            await sender.send([b"x"])
+        blocked = asyncio.ensure_future(sender.send([b"sixth"]))
+        first = await receiver.receive()
+        await asyncio.sleep(0.1)
+        assert not blocked.done(), "a sixth frame was taken while five were unprocessed and the capacity is five"
+        receiver.done(first.seq)
+        assert await blocked == 5, "the sixth frame got the wrong sequence number"
+        await _finish(receiver, 5)
+        await sender.drain()
+
+
+async def drain_means_processed(pair: Pair) -> None:
+    """An acknowledged channel is drained when frames are done, not when they are received."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged")
+        await sender.drain()
+        await sender.send([b"x"])
+        draining = asyncio.ensure_future(sender.drain())
+        got = await receiver.receive()
+        await asyncio.sleep(0.1)
+        assert not draining.done(), "the channel was called drained before its frame was done"
+        receiver.done(got.seq)
+        await draining
+
+
+async def large_frames(pair: Pair) -> None:
+    """Frames of 4 MB pass unchanged."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged")
+        frame = bytes(range(256)) * (1 << 14)
+
+        async def produce() -> None:
+            for _ in range(3):
+                await sender.send([frame[:100], frame[100:]])
+            await sender.drain()
+
+        async def consume() -> None:
+            for _ in range(3):
+                got = await receiver.receive()
+                assert got.data == frame, f"a frame of {len(frame)} bytes came with {len(got.data)} bytes, or changed"
+                receiver.done(got.seq)
+
+        await _together(produce(), consume())
+
+
+async def sent_frames_are_copies(pair: Pair) -> None:
+    """What the producer changes after ``send`` has returned does not show at the other end."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        for delivery, size in (("acknowledged", 100), ("acknowledged", 200_000), ("latest", 100), ("latest", 200_000)):
+            sender, receiver = await ends(producer, consumer, delivery, key=f"copy-{size}")  # type: ignore[arg-type]
+            buffer = bytearray(size)
+            await sender.send([memoryview(buffer)])
+            buffer[:] = b"\xff" * size
+            got = await receiver.receive()
+            assert not any(got.data), f"{delivery}: a change after send() reached the consumer ({size} bytes)"
+            receiver.done(got.seq)
+
+
+async def many_channels(pair: Pair) -> None:
+    """Channels of both classes do not disturb each other."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        flows = []
+        for number in range(20):
+            sender, receiver = await ends(producer, consumer, "acknowledged", key=f"many-{number}")
+            flows.append(_flow(sender, receiver, 20 + number))
+        await _together(*flows)
+
+
+async def latest_ends_with_the_newest(pair: Pair) -> None:
+    """Frames come in increasing order, some may be left out, and the last one always comes."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "latest")
+        last = 300
+
+        async def produce() -> None:
+            for number in range(last + 1):
+                await sender.send([number.to_bytes(4, "little"), bytes(number * 10)])
+            await sender.drain()
+
+        async def consume() -> None:
+            seen = -1
+            while seen < last:
+                got = await receiver.receive()
+                number = int.from_bytes(got.data[:4], "little")
+                assert number == got.seq, f"frame {number} came with sequence number {got.seq}"
+                assert number > seen, f"frame {number} came after {seen}"
+                assert len(got.data) == 4 + number * 10, f"frame {number} came with {len(got.data)} bytes"
+                seen = number
+                receiver.done(got.seq)
+
+        await _together(produce(), consume())
+
+
+async def latest_never_waits(pair: Pair) -> None:
+    """A producer of latest frames is not held back by an absent consumer, which then gets the newest alone."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        channel = ChannelSpec("check/absent", "latest", 2)
+        sender = await producer.sender(channel)
+        for number in range(100):
+            await sender.send([bytes([number])])
+        receiver = await consumer.receiver(channel)
+        got = await receiver.receive()
+        assert bytes(got.data) == bytes([99]), f"the newest frame was 99, but {got.data[0]} came first"
+        assert receiver.receive_nowait() is None, "older frames were kept"
+
+
+async def closing_ends_waiting(pair: Pair) -> None:
+    """Whoever waits on a channel gets a TransportError when its transport is closed."""
+    async with asyncio.timeout(PATIENCE):
+        async with pair() as (producer, consumer):
+            sender, receiver = await ends(producer, consumer, "acknowledged", capacity=1)
+            idle_sender, idle_receiver = await ends(producer, consumer, "latest")
+            await sender.send([b"x"])
+            held = await receiver.receive()
+            waiting = [
+                asyncio.ensure_future(wait)
+                for wait in (sender.send([b"y"]), sender.drain(), receiver.receive(), idle_receiver.receive())
+            ]
+            await asyncio.sleep(0.05)
+            assert not any(task.done() for task in waiting), "something returned that should have waited"
+        for task in waiting:
+            assert isinstance(await _outcome(task), TransportError), f"{task} did not end with a TransportError at closing"
+        for late in (sender.send([b"z"]), idle_sender.send([b"z"])):
+            assert isinstance(await _outcome(asyncio.ensure_future(late)), TransportError), "a closed channel took a frame"
+        del held
+
+
+async def counters(pair: Pair) -> None:
+    """``stats`` counts frames and bytes at both ends, under the channel's key."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged", key="count")
+        await _flow(sender, receiver, 10)
+        for name, transport in (("producer", producer), ("consumer", consumer)):
+            stats = transport.stats()["count/acknowledged"]
+            assert stats["frames"] == 10, f"the {name} counted {stats['frames']} frames of 10"
+            assert stats["bytes"] == 40, f"the {name} counted {stats['bytes']} bytes of 40"
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    order_without_loss,
+    receiver_after_sender,
+    backpressure,
+    drain_means_processed,
+    large_frames,
+    sent_frames_are_copies,
+    many_channels,
+    latest_ends_with_the_newest,
+    latest_never_waits,
+    closing_ends_waiting,
+    counters,
+)
+
+
+def _frame(number: int, size: int) -> bytes:
+    return bytes((number + index) % 251 for index in range(min(size, 999))) + bytes(max(size - 999, 0))
+
+
+async def _flow(sender: Sender, receiver: Receiver, count: int) -> None:
+    async def produce() -> None:
+        for number in range(count):
+            await sender.send([number.to_bytes(4, "little")])
+        await sender.drain()
+
+    async def consume() -> None:
+        for number in range(count):
+            got = await receiver.receive()
+            assert int.from_bytes(got.data, "little") == got.seq == number, f"frame {got.seq} came where {number} was expected"
+            receiver.done(got.seq)
+
+    await _together(produce(), consume())
+
+
+async def _finish(receiver: Receiver, count: int) -> None:
+    for _ in range(count):
+        got: Delivered = await receiver.receive()
+        receiver.done(got.seq)
+
+
+async def _together(*parts: Awaitable[None]) -> None:
+    await asyncio.gather(*parts)
+
+
+async def _outcome(task: asyncio.Future[object]) -> object:
+    try:
+        return await asyncio.wait_for(task, 5)
+    except (TransportError, TimeoutError) as error:
+        return error
