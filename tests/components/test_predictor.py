@@ -7,13 +7,13 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.components.stage import Stage, play
 
 from estran.components.messages import Model, Predictions, Samples
 from estran.components.predictor import Predictor
 from estran.runtime.component import Component
 from estran.runtime.message import Message
 from estran.runtime.ports import Input
+from tests.components.stage import Stage, play
 
 
 class Reader(Component):

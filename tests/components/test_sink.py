@@ -7,10 +7,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tests.components.stage import Stage, play
 
 from estran.components.messages import Predictions, Samples
 from estran.components.sink import Sink
+from tests.components.stage import Stage, play
 
 
 def sunk(folder: Path, settings: dict[str, Any], payloads: list[Any]) -> Stage:

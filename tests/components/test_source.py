@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-from tests.components.stage import Stage, play
 
 from estran.components.messages import Samples
 from estran.components.source import Source
@@ -16,6 +15,7 @@ from estran.errors import DataError
 from estran.runtime.component import Component
 from estran.runtime.message import Message
 from estran.runtime.ports import Input
+from tests.components.stage import Stage, play
 
 
 class Listener(Component):

@@ -9,7 +9,6 @@ from typing import Any
 import msgspec
 import numpy as np
 import pytest
-from tests.components.stage import Stage, play
 
 from estran.components.messages import Model, Predictions, Samples
 from estran.components.trainer import PublishSettings, Trainer, TrainerSettings
@@ -19,6 +18,7 @@ from estran.learning.mistakes import SettingsError
 from estran.runtime.component import Component
 from estran.runtime.message import Message
 from estran.runtime.ports import Input
+from tests.components.stage import Stage, play
 
 
 class Reader(Component):

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from tests.components.stage import Stage, play
 
 from estran.components.predictor import Predictor
 from estran.components.source import Source
 from estran.components.trainer import Trainer
 from estran.learning.baselines import majority, no_change
+from tests.components.stage import Stage, play
 
 pytest.importorskip("sklearn")
 

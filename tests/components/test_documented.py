@@ -1,0 +1,30 @@
+"""The settings that the reference page shows are settings that the components take."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from ruamel.yaml import YAML
+
+from estran.components.index import Components
+
+PAGE = Path(__file__).parents[2] / "docs" / "reference" / "components.md"
+SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+
+
+@pytest.mark.parametrize("name", ["source", "trainer", "predictor", "sink"])
+def test_every_setting_is_documented(name: str) -> None:
+    for setting in Components().describe(name).settings["properties"]:
+        assert f"`{setting}`" in SECTIONS[name] or f"`{setting}:" in SECTIONS[name]
+
+
+@pytest.mark.parametrize(("key", "kept"), [("data", {}), ("order", {}), ("arrivals", {"rate": "5/s"}), ("drift", {})])
+def test_the_maps_shown_are_taken(key: str, kept: dict[str, str]) -> None:
+    paragraph = SECTIONS["source"].split(f"**{key}**", 1)[1].split("\n**", 1)[0]
+    shown = [YAML(typ="safe").load(text) for text in re.findall(r"`(\{.*?\})`", paragraph)]
+    assert shown
+    for value in shown:
+        _, faults = Components().describe("source").validate({**kept, key: [value] if key == "drift" else value})
+        assert not faults
