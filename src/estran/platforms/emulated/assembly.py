@@ -9,6 +9,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
+from estran.errors import PlatformError
 from estran.platforms.base import CpuMeasure, Verification
 from estran.platforms.emulated import namespace
 from estran.platforms.emulated.engine import Running
@@ -81,12 +82,15 @@ class Assembly:
         return self._enclosures[host]
 
     def own_pids(self) -> set[int]:
-        """Children that others here wait for: the relay."""
-        return {self._running.pid} if self._running.pid is not None else set()
+        """Children that others here wait for: the relay, and what holds services to their CPU share."""
+        return {pid for pid in (self._running.pid, self._limiter.pid) if pid is not None}
 
     def step(self) -> str | None:
         """Correct CPU caps; return what has broken, or None."""
-        self._limiter.step()
+        try:
+            self._limiter.step()
+        except PlatformError as error:
+            return str(error)
         if not self._running.alive():
             return f"the relay that delays packets ({self._choice.engine.name}) has ended"
         killed = [f"{name} ({group.memory or 0:.3g} bytes)" for name, group in self._groups.items() if group.oom_kills()]

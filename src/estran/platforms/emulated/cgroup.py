@@ -16,7 +16,7 @@ from typing import Final, Protocol
 
 from estran.errors import PlatformError
 from estran.platforms.emulated.engine import Trial
-from estran.platforms.emulated.limits import Corrector, HostGroup, Usage, grant, quota_and_period
+from estran.platforms.emulated.limits import Corrector, HostGroup, Usage, grant, quota_and_period, watched
 from estran.platforms.emulated.shares import burner
 
 FOLDER: Final = "estran"
@@ -298,6 +298,7 @@ class CgroupLimiter:
     def __init__(self, tree: Tree) -> None:
         self.tree = tree
         self.name = tree.name
+        self.pid: int | None = None
         self._hosts: list[CgroupHost] = []
 
     def __enter__(self) -> CgroupLimiter:
@@ -314,14 +315,14 @@ class CgroupLimiter:
             with self._trial_group() as host, burner() as pid:
                 service = host.service("trial", 0.2)
                 service.attach(pid)
-                time.sleep(0.1)
+                used, passed = watched(service, 0.08)
                 usage = service.usage()
         except (OSError, PlatformError) as error:
             return Trial(False, str(error))
         if usage.cpu == 0:
             return Trial(False, "a process in a group was not accounted for")
-        if usage.cpu > 0.06 or usage.held == 0:
-            return Trial(False, f"a process capped at 0.2 of a core used {usage.cpu * 1e3:.0f} ms of 100 ms")
+        if used > 0.6 * passed or usage.held == 0:
+            return Trial(False, f"a process capped at 0.2 of a core used {used * 1e3:.0f} ms of {passed * 1e3:.0f} ms")
         return Trial(True, f"a process capped at 0.2 of a core was held back in {usage.held} periods", self.tree.limits())
 
     @contextlib.contextmanager

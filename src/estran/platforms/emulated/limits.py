@@ -8,6 +8,7 @@ this: cgroup v2, cgroup v1, and feedback by SIGSTOP and SIGCONT (`throttle`), wh
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +19,8 @@ from estran.errors import PlatformError
 from estran.platforms.emulated.engine import Trial
 
 SMALLEST: Final = 0.001
+TRIAL: Final = 1.0
+"""Seconds that a trial may take at most: on an overloaded machine it takes more than one look to see a limit at work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +102,11 @@ class Limiter(Protocol):
 
     name: str
 
+    @property
+    def pid(self) -> int | None:
+        """A child of the owner that does the work, or None if the kernel does."""
+        ...
+
     def __enter__(self) -> Self: ...
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
@@ -136,6 +144,18 @@ def grant(where: str, cpu: float) -> tuple[float, tuple[str, ...]]:
     if cpu <= cores:
         return cpu, ()
     return float(cores), (f"{where} asks for {cpu:g} local cores, but this machine has {cores}",)
+
+
+def watched(service: ServiceGroup, seconds: float) -> tuple[float, float]:
+    """CPU and wall seconds of a service, looked at again until it uses less than half a core, or `TRIAL` is over."""
+    begin = start = time.monotonic()
+    while True:
+        before = service.usage().cpu
+        time.sleep(seconds)
+        used, passed = service.usage().cpu - before, time.monotonic() - start
+        if 0 < used <= 0.5 * passed or time.monotonic() - begin > TRIAL:
+            return used, passed
+        start = time.monotonic()
 
 
 def quota_and_period(share: float, *, up: bool = False) -> tuple[int, int]:
