@@ -172,3 +172,7 @@ def test_damaged_files_are_named(tmp_path: Path) -> None:
     (folder / "network.json").write_text("{")
     with pytest.raises(EstranError, match=r"network\.json"):
         gather(folder)
+
+
+def test_energy_adds_up_to_the_response(done: Report) -> None:
+    assert sum(entry.joules for entry in done.energy) == pytest.approx(done.run.responses["energy"].value)

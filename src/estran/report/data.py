@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from estran.observe.queries import open_run
+from estran.observe.usage import energy_sources
 from estran.report.answers import Accuracy, Publications, Staleness, accuracy, publications, staleness
 from estran.report.folder import RunFolder, read_folder
 from estran.report.services import ServiceRow, services
 from estran.report.stages import Distribution, Leg, distributions, legs
 from estran.report.usage import Energy, Usage, energy, usage
 from estran.report.verdict import Outcome, outcome
-
-if TYPE_CHECKING:
-    import duckdb
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,9 +56,9 @@ def gather(folder: Path) -> Report:
             publications=publications(connection),
             legs=legs(connection, run.window),
             distributions=spread,
-            usage=usage(connection, run.hosts),
+            usage=usage(connection, run.hosts, run.window),
             energy=energy(connection, run.hosts, run.window),
-            energy_sources=_energy_sources(connection),
+            energy_sources=energy_sources(connection),
             services=services(connection, run),
         )
 
@@ -76,11 +73,3 @@ CREATE TEMP TABLE messages AS
   SELECT recorded.* EXCLUDE (trace, seq, bytes), taker.service, giver.service AS sender
   FROM recorded JOIN names taker ON taker.name = receiver JOIN names giver ON giver.name = origin;
 """
-
-
-def _energy_sources(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
-    return dict(
-        connection.execute(
-            "SELECT host, last(detail ORDER BY time) FROM events WHERE event = 'energy-source' GROUP BY host"
-        ).fetchall()
-    )

@@ -52,7 +52,11 @@ def network(report: Report) -> str:
 
 def _link_row(like: LinkGroup, kept: list[str]) -> list[str]:
     figures = [_pair(like.asked(name), like.measured(name)) for name in kept]
-    return [text(like.source), text(like.target), text(len(like.links)), *figures, badge(like.ok)]
+    return [_whole(like.source), _whole(like.target), text(len(like.links)), *figures, badge(like.ok)]
+
+
+def _whole(name: str) -> str:
+    return tag("span", text(name), class_="whole" if len(name) < 40 else None)
 
 
 def _pair(asked: str, measured: str) -> str:

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 MOST_RESPONSES = 22
 MOST_LINKS = 8
 WIDE = 110
-_WORRIES = {"superseded", "duplicates", "reordered"}
+_WORRIES = {"superseded", "duplicates", "reordered", "unprocessed"}
 _DETAILS = {"message_bytes", "staleness_versions"}
 _METHOD = re.compile(r"batch means|Wilson|order statistics|sum to latency")
 _MARKS = {"done": ("✓", "green"), "failed": ("✗", "red"), "interrupted": ("■", "yellow"), "running": ("●", "blue")}
@@ -110,7 +110,8 @@ def _responses(run: RunFolder, *, notes: int) -> Table:
 def _main(responses: list[Response]) -> list[Response]:
     """Those of the whole run, not of one service or host; what is nothing to worry about is left out."""
     whole = [response for response in ordered(responses) if "@" not in response.name and response.name not in _DETAILS]
-    return [response for response in whole if response.name not in _WORRIES or response.value][:MOST_RESPONSES]
+    told = [response for response in whole if response.name not in _WORRIES or response.value]
+    return [response for response in told if not response.name.startswith("recorded_")][:MOST_RESPONSES]
 
 
 def _told(note: str) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from estran.observe.usage import growth
 from estran.report.folder import Host
 
 if TYPE_CHECKING:
@@ -54,14 +55,14 @@ _CUMULATIVE = {"cpu": "cpu_seconds", "received": "rx_bytes", "sent": "tx_bytes"}
 _GAUGES = {"memory": "memory"}
 
 
-def usage(connection: duckdb.DuckDBPyConnection, hosts: Mapping[str, Host]) -> Usage | None:
-    """Rates from the hosts' counters, exact over each interval of the time axis, or None where nothing was sampled."""
+def usage(connection: duckdb.DuckDBPyConnection, hosts: Mapping[str, Host], window: tuple[float, float]) -> Usage | None:
+    """Rates from the hosts' counters until the end of a window, exact over each interval; None where nothing was sampled."""
     import numpy as np
 
-    end = connection.execute("SELECT max(time) FROM metrics WHERE replica = ''").fetchone()
-    if not end or end[0] is None:
+    end = _end(connection, window)
+    if end is None:
         return None
-    edges = np.linspace(0.0, max(float(end[0]), 1e-3), _points(connection) + 1)
+    edges = np.linspace(0.0, max(end, 1e-3), _points(connection) + 1)
     series = {name: _lines(_rates(_sampled(connection, metric), edges), hosts) for name, metric in _CUMULATIVE.items()}
     series |= {name: _lines(_levels(_sampled(connection, metric), edges), hosts) for name, metric in _GAUGES.items()}
     middles = (edges[1:] + edges[:-1]) / 2
@@ -69,19 +70,23 @@ def usage(connection: duckdb.DuckDBPyConnection, hosts: Mapping[str, Host]) -> U
 
 
 def energy(connection: duckdb.DuckDBPyConnection, hosts: Mapping[str, Host], window: tuple[float, float]) -> list[Energy]:
-    """Energy of each host in a window (seconds), from its cumulative counter."""
-    rows = connection.execute(
-        """SELECT host, max(value) - min(value), max(time) - min(time) FROM metrics
-           WHERE replica = '' AND metric = 'energy' AND time BETWEEN ? AND ? GROUP BY host ORDER BY host""",
-        list(window),
-    ).fetchall()
-    order = {name: i for i, name in enumerate(hosts)}
-    found = [
-        Energy(host, hosts[host].layer, hosts[host].device, joules, joules / span)
-        for host, joules, span in rows
-        if host in hosts and span > 0
+    """Energy of each host in a window (seconds), as the responses count it."""
+    end = _end(connection, window)
+    if end is None or end <= window[0]:
+        return []
+    span = end - window[0]
+    grown = {host: float(slots.sum()) for host, slots in growth(connection, "energy", (window[0], end)).items()}
+    return [
+        Energy(host.name, host.layer, host.device, grown[host.name], grown[host.name] / span)
+        for host in hosts.values()
+        if host.name in grown
     ]
-    return sorted(found, key=lambda entry: order[entry.host])
+
+
+def _end(connection: duckdb.DuckDBPyConnection, window: tuple[float, float]) -> float | None:
+    """The end of the window, or of the samples where they end before."""
+    row = connection.execute("SELECT max(time) FROM metrics WHERE replica = ''").fetchone()
+    return None if row is None or row[0] is None else min(float(row[0]), window[1])
 
 
 def _points(connection: duckdb.DuckDBPyConnection) -> int:

@@ -26,7 +26,7 @@
   const shown = (value, unit) => {
     if (value == null) return "–";
     if (unit === "fraction") return `${digits(value * 100)} %`;
-    if (!scales[unit]) return `${digits(value)} ${unit}`;
+    if (!scales[unit]) return `${digits(value)} ${unit}`.trim();
     if (value === 0) return `0 ${unit}`;
     const [scale, name] = scales[unit].find(([least]) => Math.abs(value) >= least * 0.9995) || scales[unit].at(-1);
     return `${digits(value / scale)} ${name}`;
@@ -103,7 +103,7 @@
       axes: [
         { ...axis, size: 30, values: (_, splits) => splits.map((v) => (v == null ? "" : shown(v, chart.xunit))), space: 50,
           ...(chart.log ? { filter: decades } : {}) },
-        { ...axis, size: 66, values: (_, splits) => splits.map((v) => (chart.unit === "fraction" && (v < 0 || v > 1) ? "" : shown(v, chart.unit))) },
+        { ...axis, size: 66, values: (_, splits) => splits.map((v) => (chart.unit === "fraction" && (v < 0 || v > 1) ? "" : shown(v, chart.unit === "cores" ? "" : chart.unit))) },
       ],
       cursor: { y: false, drag: { x: true, y: false }, ...(chart.log ? {} : { sync: { key: "time" } }) },
       hooks: { drawClear: [shadeWarmup(chart)], draw: [drawMarks(chart)] },
