@@ -61,10 +61,28 @@ class LoopbackFabric:
         if strays:
             raise PlatformError(f"no link can be {', '.join(strays)}", where="loopback fabric", remedy="link two known hosts")
         self._names = {name: index for index, name in enumerate(hosts, 1)}
-        self.links: Mapping[tuple[str, str], LinkSpec] = MappingProxyType(dict(links))
+        self._links = dict(links)
         self.ports = tuple(dict.fromkeys((*ports, PROBE_PORT)))
         self._claim: socket.socket | None = None
         self._block = 0
+
+    @property
+    def links(self) -> Mapping[tuple[str, str], LinkSpec]:
+        """What is asked of each direction of each link."""
+        return MappingProxyType(self._links)
+
+    def change(self, links: Mapping[tuple[str, str], LinkSpec]) -> None:
+        """Note what is asked of some links from now on; for engines, whose `update` calls it first.
+
+        Raises
+        ------
+        PlatformError
+            If the fabric has no such link.
+        """
+        for source, target in links:
+            if (source, target) not in self._links:
+                raise PlatformError(f"there is no link from {source!r} to {target!r} to change", where="loopback fabric")
+        self._links |= dict(links)
 
     @property
     def hosts(self) -> Mapping[str, LoopbackHost]:

@@ -144,7 +144,9 @@ class StreamChannel:
             listener.bind((fabric.address(target, target), PROBE_PORT))
             listener.listen(1)
             listener.settimeout(2.0 + 10 * fabric.links[source, target].delay)
-            self._sender = socket.create_connection((fabric.address(source, target), PROBE_PORT), 2.0)
+            self._sender = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+            self._sender.settimeout(2.0)
+            self._sender.connect((fabric.address(source, target), PROBE_PORT))
             self._receiver, _ = listener.accept()
         for end in (self._sender, self._receiver):
             end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)

@@ -81,8 +81,9 @@ def figures(link: LinkSpec, samples: Samples, *, lossless: bool, frame: int | No
     sent = sum(samples.sent.get(phase, 0) for phase in ("delay", "loss"))
     came = sum(samples.received.get(phase, 0) for phase in ("delay", "loss"))
     return {
-        "delay": float(np.median(delays)) if len(delays) else None,
-        "jitter": spread(delays) if len(delays) > 1 else None,
+        # Clocks count nanoseconds, and two of them agree to a few: less than that, or less than nothing, is nothing.
+        "delay": max(0.0, round(float(np.median(delays)), 9)) if len(delays) else None,
+        "jitter": round(spread(delays), 9) if len(delays) > 1 else None,
         "rate": train_rate(samples.arrivals, link.loss) if link.rate else None,
         "loss": None if lossless or not sent else 1 - came / sent,
         "loss_resolution": None if lossless or not sent else resolution(link.loss, sent),

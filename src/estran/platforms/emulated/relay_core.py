@@ -149,13 +149,12 @@ class Line:
         link = self.link
         delay = link.delay + link.jitter * next(self._jitters) if link.jitter else link.delay
         arrived = self._arrived = max(self._arrived, now + delay if delay > 0 else now)
-        if self._per_byte:
-            start = max(arrived, self._free)
-            if start - arrived > self._patience:
-                self.overflowed += frames
-                return None
-            arrived = self._free = start + size * self._per_byte
-        return None if self._until_loss is not math.inf and self._strikes(frames) else arrived
+        start = max(arrived, self._free)
+        if start - arrived > self._patience:
+            self.overflowed += frames
+            return None
+        leaves = self._free = start + size * self._per_byte
+        return None if self._until_loss is not math.inf and self._strikes(frames) else leaves
 
     def _strikes(self, frames: int) -> bool:
         self._until_loss -= frames

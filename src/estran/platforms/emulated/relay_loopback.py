@@ -353,5 +353,5 @@ class LoopbackEngine:
                 f"loss on {', '.join(lossy[:3])} {LIMITS['loss']}", where="loopback", remedy="use an engine with namespaces"
             )
         all_lines = lines(fabric.links, self.seed, lossless=True)
-        with relaying(self.name, lambda: LoopbackGate(fabric, all_lines), all_lines, fabric.links, LIMITS) as process:
+        with relaying(self.name, lambda: LoopbackGate(fabric, all_lines), all_lines, fabric.change, LIMITS) as process:
             yield process

@@ -22,7 +22,6 @@ from estran.platforms.emulated.netlink import attribute
 from estran.platforms.emulated.queue_rule import Hook, message
 from estran.platforms.emulated.relay_core import Schedule, keyed, lines, wire_size
 from estran.platforms.emulated.relay_process import RelayProcess, relaying
-from estran.platforms.emulated.segments import bounded_segments
 
 if TYPE_CHECKING:
     from estran.platforms.emulated.fabric import Fabric
@@ -200,5 +199,5 @@ class NfqueueEngine:
             enter(core)
             return QueueGate(Schedule(by_address))
 
-        with bounded_segments(fabric), relaying(self.name, gate, all_lines, fabric.links, LIMITS, keep=(core,)) as process:
+        with relaying(self.name, gate, all_lines, fabric.change, LIMITS, keep=(core,)) as process:
             yield process

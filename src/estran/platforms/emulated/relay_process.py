@@ -145,12 +145,14 @@ def say(control: socket.socket, content: Mapping[str, Any]) -> None:
 class RelayProcess:
     """A relay at work, as its parent sees it: the `Running` of the engines that relay."""
 
-    def __init__(self, engine: str, pid: int, control: socket.socket, limits: Mapping[str, str]) -> None:
+    def __init__(
+        self, engine: str, pid: int, control: socket.socket, limits: Mapping[str, str], change: Callable[[Links], None]
+    ) -> None:
         self.engine, self.pid, self.limits = engine, pid, dict(limits)
+        self._change = change
         self._control = control
         self._ended: int | None = None
         self._facts: dict[str, Any] = {}
-        self._names: set[tuple[str, str]] = set()
 
     def alive(self) -> bool:
         """Whether the relay still runs; a zombie is reaped and counts as dead."""
@@ -171,11 +173,9 @@ class RelayProcess:
         PlatformError
             If a link is not one that the relay was started with, or the relay is dead.
         """
-        unknown = [f"{a} → {b}" for a, b in links if (a, b) not in self._names]
-        if unknown:
-            raise PlatformError(f"no such link: {', '.join(unknown)}", where=f"{self.engine} relay")
         if "loss" in self.limits and any(link.loss for link in links.values()):
             raise PlatformError(f"loss {self.limits['loss']}", where=f"{self.engine} relay")
+        self._change(links)
         self._ask({"update": [(a, b, asdict(link)) for (a, b), link in links.items()]})
 
     def facts(self) -> Mapping[str, Any]:
@@ -218,7 +218,7 @@ class RelayProcess:
         answer: dict[str, Any] = json.loads(heard)
         return answer
 
-    def wait_ready(self, names: set[tuple[str, str]]) -> None:
+    def wait_ready(self) -> None:
         """Return when the relay has taken its place.
 
         Raises
@@ -226,7 +226,6 @@ class RelayProcess:
         PlatformError
             With the child's own words if it could not.
         """
-        self._names = names
         self._control.settimeout(_ANSWER_SECONDS)
         try:
             failure = self._hear().get("failure")
@@ -272,7 +271,7 @@ def relaying(
     engine: str,
     make: Callable[[], Gate],
     lines: Mapping[str, Line],
-    links: Links,
+    change: Callable[[Links], None],
     limits: Mapping[str, str],
     keep: tuple[int, ...] = (),
 ) -> Iterator[RelayProcess]:
@@ -284,6 +283,8 @@ def relaying(
         Builds the gate; called in the child, which still is in its parent's namespaces.
     lines
         By ``source>target``; only the child's copy is used.
+    change
+        The fabric's own `change`, told before the relay.
     keep
         Descriptors that the gate needs.
 
@@ -301,9 +302,9 @@ def relaying(
         finally:
             os._exit(0)
     theirs.close()
-    process = RelayProcess(engine, pid, ours, limits)
+    process = RelayProcess(engine, pid, ours, limits, change)
     try:
-        process.wait_ready(set(links))
+        process.wait_ready()
         yield process
     finally:
         process.stop()

@@ -25,7 +25,6 @@ from estran.platforms.emulated.engine import Trial
 from estran.platforms.emulated.netlink import Netlink, Request
 from estran.platforms.emulated.relay_core import Schedule, keyed, lines, wire_size
 from estran.platforms.emulated.relay_process import RelayProcess, relaying
-from estran.platforms.emulated.segments import bounded_segments
 
 if TYPE_CHECKING:
     from estran.platforms.emulated.fabric import Fabric
@@ -215,5 +214,5 @@ class TunEngine:
             namespace.enter(core)
             return TunGate(Schedule(by_address))
 
-        with bounded_segments(fabric), relaying(self.name, gate, all_lines, fabric.links, LIMITS, keep=(core,)) as process:
+        with relaying(self.name, gate, all_lines, fabric.change, LIMITS, keep=(core,)) as process:
             yield process
