@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from importlib.metadata import PackageNotFoundError
 from itertools import islice
 from pathlib import Path
 from typing import Any
@@ -54,10 +55,28 @@ def test_digits_are_pixels_from_0_to_1_and_others_are_standardised() -> None:
 
 
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setitem(sys.modules, "sklearn", None)
+    def absent(name: str) -> str:
+        raise PackageNotFoundError(name)
+
+    monkeypatch.setattr("importlib.metadata.version", absent)
     with pytest.raises(DataError) as raised:
         load("digits")
     assert "pip install 'estran[sklearn]'" in str(raised.value)
+
+
+def test_a_bundled_dataset_is_kept_and_scikit_learn_not_asked_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    first = load("iris")
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    again = load("iris")
+    assert np.array_equal(first.x, again.x)
+    assert first.labels == again.labels
+    (kept,) = tmp_path.glob("estran/datasets/*.npz")
+    kept.write_bytes(b"damaged")
+    monkeypatch.undo()
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    assert np.array_equal(load("iris").y, first.y)
 
 
 def _check_rows(found: Dataset) -> None:

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import DataError
+from estran.learning.bundled import fetch
 from estran.learning.learner import Features, Labels
 from estran.learning.mistakes import SettingsError, check_known
 from estran.learning.tables import SUFFIXES, Columns, read_columns
@@ -135,19 +136,9 @@ def load(choice: str | Data, folder: str | Path = ".") -> Dataset:
 
 def _bundled(name: str, scale: Scale | None) -> Dataset:
     loader, usual = BUNDLED[name]
-    try:
-        from sklearn import datasets
-    except ImportError as error:
-        raise DataError(
-            f"the dataset {name} comes with scikit-learn, which is not installed",
-            where="data",
-            remedy="pip install 'estran[sklearn]'",
-        ) from error
-    bunch: Any = getattr(datasets, loader)()
-    x = _SCALES[scale or usual](np.asarray(bunch.data, dtype=np.float64))
-    return Dataset(
-        name, x, np.asarray(bunch.target, dtype=np.int64), tuple(map(str, bunch.target_names)), tuple(map(str, bunch.feature_names))
-    )
+    bunch = fetch(name, loader)
+    x = _SCALES[scale or usual](bunch.data)
+    return Dataset(name, x, bunch.target, tuple(map(str, bunch.target_names)), tuple(map(str, bunch.feature_names)))
 
 
 def _from_file(wanted: Data, path: Path) -> Dataset:
