@@ -316,10 +316,12 @@ def _attach(host: HostNet) -> list[netlink.Request]:
 def _wait_until_running(core: netlink.Netlink, interfaces: set[int]) -> None:
     """Wait for the ends that came up before their other ends: until the kernel has noticed those, they drop packets."""
     deadline = time.monotonic() + _PATIENCE
-    while not interfaces <= {index for index, running in core.running().items() if running}:
+    while not interfaces <= core.running():
         if time.monotonic() > deadline:
             raise PlatformError(f"links pass no packets {_PATIENCE:g} s after they came up", where="fabric")
         time.sleep(0.002)
+    # The kernel says so before it lets packets pass, but does both under a lock that this request has to wait for.
+    core.send([netlink.link_up(_LOOPBACK)])
 
 
 def _pin_congestion(asked: str | None) -> str:

@@ -32,8 +32,9 @@ NLA_TYPE_MASK: Final = 0x3FFF
 RTM_NEWLINK, RTM_NEWADDR, RTM_NEWROUTE, RTM_NEWNEIGH = 16, 20, 24, 28
 
 RTM_GETLINK: Final = 18
-IFF_UP, IFF_RUNNING = 0x1, 0x40
-IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 29, 8
+IFF_UP: Final = 0x1
+IFLA_OPERSTATE, IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS = 16, 29, 8
+_UP: Final = b"\6"  # IF_OPER_UP
 IFLA_ADDRESS, IFLA_IFNAME, IFLA_MTU, IFLA_TXQLEN, IFLA_LINKINFO = 1, 3, 4, 13, 18
 IFLA_NET_NS_FD, IFLA_NUM_TX_QUEUES, IFLA_NUM_RX_QUEUES, IFLA_GSO_MAX_SEGS = 28, 31, 32, 40
 IFLA_INFO_KIND, IFLA_INFO_DATA, VETH_INFO_PEER = 1, 2, 1
@@ -175,8 +176,10 @@ class Netlink:
         if batch:
             self._send(batch)
 
-    def running(self) -> dict[int, bool]:
-        """Of each interface, by number: whether it is up and passes packets.
+    def running(self) -> set[int]:
+        """The numbers of the interfaces of which the kernel has noticed that both their ends are up.
+
+        The interface flags would not do: they call one running also while the kernel has not looked yet.
 
         Raises
         ------
@@ -188,14 +191,14 @@ class Netlink:
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(body), request.kind, request.flags | NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(header + body)
-        found: dict[int, bool] = {}
+        found: set[int] = set()
         for kind, flags, _, answer in self._messages():
             if kind == NLMSG_ERROR:
                 raise _refused(*_answer(flags, answer), request)
             if kind == NLMSG_DONE:
                 return found
-            _, _, index, state, _ = _LINK.unpack_from(answer)
-            found[index] = bool(state & IFF_RUNNING)
+            if dict(attributes(answer[_LINK.size :])).get(IFLA_OPERSTATE) == _UP:
+                found.add(_LINK.unpack_from(answer)[2])
         raise AssertionError("a row of messages ends with its own end mark")
 
     def _send(self, batch: Sequence[Request]) -> None:
