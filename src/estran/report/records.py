@@ -244,4 +244,11 @@ def reproducibility(report: Report) -> str:
 
 
 def _pairs(pairs: list[tuple[str, str]]) -> str:
-    return tag("dl", *(tag("div", tag("dt", text(name)), tag("dd", text(value))) for name, value in pairs), class_="pairs")
+    return tag(
+        "dl",
+        *(
+            tag("div", tag("dt", text(name).replace("_", "_<wbr>").replace(".", ".<wbr>")), tag("dd", text(value)))
+            for name, value in pairs
+        ),
+        class_="pairs",
+    )
