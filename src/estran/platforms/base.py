@@ -128,6 +128,10 @@ class Provision(Protocol):
         """Probe links and CPU shares; raises nothing for what is out of tolerance: the conductor judges."""
         ...
 
+    async def enforce(self) -> None:
+        """Hold services to their devices' limits from now on; until then they may get ready as fast as they can."""
+        ...
+
     def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
         """The task (``module:function`` and settings) that samples this host's resources."""
         ...

@@ -29,6 +29,8 @@ T = TypeVar("T")
 START_MARGIN_NS = 100_000_000
 """Between telling the hosts to begin and the beginning, so that all have heard of it."""
 STOP_GRACE = 3.0
+VERIFY_ATTEMPTS = 3
+"""A machine that is busy for a moment makes a probe fail now and then; what is really wrong fails every time."""
 LIVE_PERIOD = 0.25
 
 
@@ -110,6 +112,7 @@ class Conductor:
         with self.record.phase("launch"):
             await self._launch(provision, hosts, collector)
         measure = self.plan.experiment.measure
+        await provision.enforce()
         origin_ns = time.monotonic_ns() + START_MARGIN_NS
         clock = RealClock(origin_ns)
         with self.record.phase("warm up", measure.warmup):
@@ -123,13 +126,17 @@ class Conductor:
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
 
     async def _verify(self, provision: Provision) -> None:
-        self.verification = await provision.verify()
-        write_json(self.folder / "network.json", asdict(self.verification))
-        measures: list[LinkMeasure | CpuMeasure] = [*self.verification.links, *self.verification.cpus]
-        wrong = [measure.complaint for measure in measures if not measure.ok]
-        if wrong:
+        for attempt in range(1, VERIFY_ATTEMPTS + 1):
+            self.verification = await provision.verify()
+            write_json(self.folder / "network.json", asdict(self.verification))
+            measures: list[LinkMeasure | CpuMeasure] = [*self.verification.links, *self.verification.cpus]
+            wrong = [f"{_place(measure)}: {measure.complaint}" for measure in measures if not measure.ok]
+            if not wrong:
+                break
+            self.record.note(verify_attempts=attempt)
+        else:
             raise VerifyError(
-                "the infrastructure is not what was asked: " + "; ".join(filter(None, wrong)),
+                "the infrastructure is not what was asked: " + "; ".join(wrong),
                 remedy="see `estran doctor` for what this machine can do, or close what else runs on it",
             )
 
@@ -198,6 +205,10 @@ def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
 
 def _producers(plan: Plan) -> set[str]:
     return {channel.producer for channel in plan.channels}
+
+
+def _place(measure: LinkMeasure | CpuMeasure) -> str:
+    return f"{measure.source} → {measure.target}" if isinstance(measure, LinkMeasure) else measure.host
 
 
 async def _start(hosts: Mapping[str, Host], launch: Launch) -> None:

@@ -101,6 +101,16 @@ class Assembly:
         links = probe(self.fabric, self.fabric.links, self._kinds(), budget_s=PROBE_BUDGET)
         return Verification(tuple(links), tuple(self._verify_shares()), {"engine": dict(self._running.facts())})
 
+    def lift(self) -> None:
+        """Let services use the whole machine while they get ready: how long that takes is not what is measured."""
+        for group in self._groups.values():
+            group.lift()
+
+    def enforce(self) -> None:
+        """Hold services to their devices' speed from now on."""
+        for group in self._groups.values():
+            group.enforce()
+
     def _kinds(self) -> Mapping[str, str]:
         """The layer of each host: links between the same layers with the same figures are of one kind."""
         return {host.name: host.layer for host in self._order.hosts}

@@ -243,6 +243,16 @@ class CgroupHost:
         self._apply(service)
         return service
 
+    def lift(self) -> None:
+        for path in (self.path, *(service.path for service in self._services.values())):
+            for folder in self.tree.folders(path):
+                _lift(folder)
+
+    def enforce(self) -> None:
+        self._cap()
+        for service in self._services.values():
+            self._cap_service(service)
+
     def usage(self) -> Usage:
         return self.tree.usage(self.path)
 

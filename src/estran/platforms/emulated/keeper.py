@@ -34,7 +34,18 @@ from estran.runtime.control import pack
 STEP_MS: Final = 250
 """How often CPU caps are corrected from the accounting, and the relay is looked after."""
 
-WARM: Final = ("numpy", "msgspec", "zenoh", "estran.runtime.agent", "estran.runtime.service", "estran.runtime.zenoh_transport")
+WARM: Final = (
+    "numpy",
+    "msgspec",
+    "zenoh",
+    "estran.runtime.agent",
+    "estran.runtime.service",
+    "estran.runtime.zenoh_transport",
+    "estran.components.source",
+    "estran.components.trainer",
+    "estran.components.predictor",
+    "estran.components.sink",
+)
 """Imported once here, so that a hundred services do not each pay for it."""
 
 _LENGTH: Final = 4
@@ -95,6 +106,12 @@ class Keeper:
 
     def _do_verify(self) -> Mapping[str, Any]:
         return asdict(self._built().verify())
+
+    def _do_lift(self) -> None:
+        self._built().lift()
+
+    def _do_enforce(self) -> None:
+        self._built().enforce()
 
     def _do_agents(self, ends: Mapping[str, int], origin_ns: int) -> None:
         for host, descriptor in ends.items():

@@ -88,6 +88,14 @@ class HostGroup(Protocol):
         """Make a service's group with a cap in local cores, at most the host's."""
         ...
 
+    def lift(self) -> None:
+        """Take the CPU caps off for a while, those of the services too; the memory limit stays. The throttle rung cannot."""
+        ...
+
+    def enforce(self) -> None:
+        """Put the CPU caps on again."""
+        ...
+
     def usage(self) -> Usage: ...
 
     def oom_kills(self) -> int:

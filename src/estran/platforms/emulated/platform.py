@@ -94,9 +94,14 @@ class EmulatedProvision:
             raise PlatformError(f"there is no host {target!r}")
         return found
 
+    async def enforce(self) -> None:
+        """Hold services to their devices' speed from now on."""
+        await self._keeper.ask("enforce")
+
     async def verify(self) -> Verification:
-        """Probe every distinct link and CPU share."""
+        """Probe every distinct link and CPU share; afterwards services may get ready at full speed, until `enforce`."""
         measured = msgspec.convert(await self._keeper.ask("verify"), Verification)
+        await self._keeper.ask("lift")
         return Verification(measured.links, measured.cpus, {**self._facts["record"], **measured.facts})
 
     def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:

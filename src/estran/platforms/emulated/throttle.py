@@ -83,6 +83,12 @@ class ThrottledHost:
         self._services.append(service)
         return service
 
+    def lift(self) -> None:
+        """Does nothing: the throttler's shares are fixed when a service is ordered."""
+
+    def enforce(self) -> None:
+        """Does nothing, see `lift`."""
+
     def usage(self) -> Usage:
         return self.throttle.usage(self.slot)
 
