@@ -83,8 +83,9 @@ def read(descriptor: int, most: int = 4096, seconds: float = 0.2) -> bytes:
     TimeoutError
         If nothing comes.
     """
-    ready, _, _ = select.select((descriptor,), (), (), seconds)
-    if not ready:
+    poll = select.poll()
+    poll.register(descriptor, select.POLLIN)
+    if not poll.poll(seconds * 1000):
         raise TimeoutError("nothing came back")
     return os.read(descriptor, most)
 
