@@ -16,7 +16,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from contextlib import AbstractAsyncContextManager
-from typing import Final, Literal, TypeAlias
+from typing import Any, Final, Literal, TypeAlias
 
 from estran.errors import TransportError
 from estran.runtime.transport import ChannelSpec, Delivered, Receiver, Sender, Transport
@@ -262,7 +262,7 @@ async def _together(*parts: Awaitable[None]) -> None:
     await asyncio.gather(*parts)
 
 
-async def _outcome(task: asyncio.Future[object]) -> object:
+async def _outcome(task: asyncio.Future[Any]) -> object:
     try:
         return await asyncio.wait_for(task, 5)
     except (TransportError, TimeoutError) as error:

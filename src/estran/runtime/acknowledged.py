@@ -26,6 +26,7 @@ MAX_UNSENT = 1 << 20
 _BATCH_BYTES = 60_000
 _MAX_CHUNK = 512 << 10
 _SHARE = 256
+_APART = 1e-4
 _INITIAL, _FLOOR, _CEILING, _QUEUEING = 512 << 10, 128 << 10, 16 << 20, 0.02
 _HEADER = bytes(FORWARD_SIZE)
 _PADDING = tuple(bytes(count) for count in range(ALIGNMENT))
@@ -49,6 +50,7 @@ class AcknowledgedSender:
         self._senders = Waiters()
         self._drainers = Waiters()
         self._flush: asyncio.Handle | None = None
+        self._launched = -1.0
         self._closed = False
         flight = Flight(_INITIAL, _FLOOR, _CEILING, _QUEUEING)
         self._outbound = Outbound(
@@ -126,8 +128,8 @@ class AcknowledgedSender:
 
     def _add_large(self, frame: Frame, seq: int) -> None:
         self._seal(seq)
-        # One piece per eighth of the window keeps a slow link responsive and a fast one busy with few calls.
-        size = min(max(int(self._outbound.flight.window) // 8, _BATCH_BYTES), _MAX_CHUNK)
+        # A quarter of the window keeps a slow link responsive and a fast one busy with few calls.
+        size = min(max(int(self._outbound.flight.window) // 4, _BATCH_BYTES), _MAX_CHUNK)
         self._queue(chunk(frame, seq, size))
 
     def _seal(self, end: int) -> None:
@@ -155,15 +157,20 @@ class AcknowledgedSender:
         self._sealed.extend(segments)
 
     def _launch(self) -> None:
-        """Send the first frame of a turn of the loop and full segments now, what else comes in this turn together at its end."""
-        if self._flush is None:
-            self._flush = self._loop.call_soon(self._on_flush)
+        """Send a lone frame and full segments now, frames on each other's heels together at the end of this turn of the loop."""
+        if self._sealed:
             self._outbound.pump()
-        elif self._sealed:
-            self._outbound.pump()
+        elif self._flush is None:
+            now = self._loop.time()
+            if now - self._launched > _APART:
+                self._launched = now
+                self._outbound.pump()
+            else:
+                self._flush = self._loop.call_soon(self._on_flush)
 
     def _on_flush(self) -> None:
         self._flush = None
+        self._launched = self._loop.time()
         self._outbound.pump()
 
     # -- the window

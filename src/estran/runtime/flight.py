@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 
-MIN_INTERVAL = 0.02
+MIN_INTERVAL = 0.03
 MAX_INTERVAL = 0.5
 _FORGET = 10.0
 
@@ -32,7 +32,7 @@ class Flight:
         self._variation = 0.0
         self._recent: deque[float] = deque(maxlen=4)
         self._least = [float("inf"), float("inf")]
-        self._rate = [0.0, 0.0]
+        self._rate = 0.0
         self._turn = 0.0
         self._shrunk = 0.0
 
@@ -40,14 +40,13 @@ class Flight:
     def interval(self) -> float:
         """Seconds without a sign of the peer after which to ask."""
         if not self.round_trip:
-            return MIN_INTERVAL * 2.5
-        return min(max(self.round_trip + 4 * self._variation + 0.01, MIN_INTERVAL), MAX_INTERVAL)
+            return 2 * MIN_INTERVAL
+        return min(max(self.round_trip + 4 * self._variation + 0.02, MIN_INTERVAL), MAX_INTERVAL)
 
     def sample(self, round_trip: float, rate: float, now: float) -> None:
         """Take one measurement: seconds, and the bytes per second that landed meanwhile.
 
-        Jacobson's estimator for the round trip; the least round trip and the greatest rate of the last 10 to 20 s describe the
-        link (as in BBR, Cardwell et al. 2016).
+        Jacobson's estimator for the round trip; the least one of the last 10 to 20 s is the idle link's.
         """
         round_trip = max(round_trip, 1e-6)
         if not self.round_trip:
@@ -58,9 +57,8 @@ class Flight:
         if now - self._turn > _FORGET:
             self._turn = now
             self._least = [round_trip, self._least[0]]
-            self._rate = [rate, self._rate[0]]
         self._least[0] = min(self._least[0], round_trip)
-        self._rate[0] = max(self._rate[0], rate)
+        self._rate += (rate - self._rate) / 8
         self._recent.append(round_trip)
 
     def landed(self, size: int, limited: bool, now: float) -> None:
@@ -73,7 +71,7 @@ class Flight:
         late = min(self._recent)
         if late - idle <= accepted:
             if limited:
-                useful = max(2 * max(self._rate) * idle, self._initial)
+                useful = max(2 * self._rate * idle, self._initial)
                 self.window = max(self.window, min(self.window + size, useful, self._ceiling))
         elif now - self._shrunk > late:
             self._shrunk = now

@@ -30,7 +30,7 @@ from estran.runtime.transport import Delivered
 ALIGNMENT = 8
 """Small frames that share a segment begin at multiples of this, so that their arrays can be used in place."""
 
-_LAZY = 0.002
+_LAZY = 0.01
 _MAX_AHEAD = 1 << 14
 _EAGER_BYTES = 1 << 18
 
