@@ -107,7 +107,7 @@ def stretch(limiter: Limiter, *, peer: bool) -> list[float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=4.0, help="length of the share measurement")
+    parser.add_argument("--seconds", type=float, default=10.0, help="length of the share measurement")
     seconds = parser.parse_args().seconds
     table = Table(
         "limiter", "share error", "min … max", "within 4 %", "5 ms job", "group + join", "cores spent", title=f"{HOSTS} × {SHARE}"

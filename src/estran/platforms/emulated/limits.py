@@ -201,6 +201,8 @@ class Corrector:
     def __init__(self, asked: float) -> None:
         self.asked = asked
         self.factor = 1.0
+        self._efficiency = 1.0
+        self._owed = 0.0
         self._last: tuple[Usage, float] | None = None
 
     def step(self, usage: Usage, now: float, period: float) -> bool:
@@ -217,11 +219,17 @@ class Corrector:
             return False
         # The kernel counts periods only while the group wants to run; if that was all the time, the clock is more exact.
         active = periods * period if periods * period < 0.9 * (now - then) else now - then
-        ratio = self.asked * active / (usage.cpu - last.cpu)
+        obtained, due = usage.cpu - last.cpu, self.asked * active
         before = self.factor
-        if abs(ratio - 1) >= 0.01:
-            self.factor = min(max(self.factor * min(max(ratio, 0.7), 1.4) ** 0.5, 0.6), 1.7)
-        return self.factor != before
+        # How much of a cap the kernel really gives is learned; what single windows gave too much or too little is repaid.
+        given = obtained / (due * before)
+        self._efficiency *= min(max(given / self._efficiency, 0.7), 1.4) ** 0.5
+        self._owed = min(max(self._owed + due - obtained, -due), due)
+        fresh = min(max((1 + 0.5 * self._owed / due) / self._efficiency, 0.6), 1.7)
+        if abs(fresh - before) < 0.002:
+            return False
+        self.factor = fresh
+        return True
 
 
 RUNGS: Final = ("cgroup2", "cgroup1", "throttle")
