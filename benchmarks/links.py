@@ -201,7 +201,8 @@ def main() -> None:
         asked = links(lossy=rung != "loopback")
         hosts = list(dict.fromkeys(name for pair in asked for name in pair))
         with contextlib.ExitStack() as resources:
-            fabric = resources.enter_context(LoopbackFabric(hosts, asked, [PORT]) if rung == "loopback" else Fabric(hosts, asked))
+            ports = {host: [PORT] for host in hosts}
+            fabric = resources.enter_context(LoopbackFabric(hosts, asked, ports) if rung == "loopback" else Fabric(hosts, asked))
             if rung:
                 resources.enter_context(make_engine(rung, 1).start(fabric))
             rows = [rung or "none", *figures(fabric, asked, shaped=rung is not None)]

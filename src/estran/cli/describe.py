@@ -84,7 +84,7 @@ def plan(file: str, /, *, on: OnOption = "emulate", set_: SetOption = None, json
         print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
     else:
         print_plan(prepared)
-    return 1 if any(problem.fatal for problem in prepared.problems) else 0
+    return 2 if any(problem.fatal for problem in prepared.problems) else 0
 
 
 def schema() -> None:

@@ -7,18 +7,10 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 
 from estran.runtime.launch import ChannelEnd, Launch, Readiness
-from estran.spec.plan import Channel, Plan, Replica
-
-FIRST_PORT = 7450
+from estran.spec.plan import Channel, Plan, Replica, stream_ports
 
 Address = Callable[[str, str], str]
 """By which address the first host reaches the second."""
-
-
-def ports(plan: Plan) -> dict[str, int]:
-    """The port on which each replica that consumes a stream listens."""
-    consumers = sorted({channel.consumer for channel in plan.channels})
-    return {name: FIRST_PORT + index for index, name in enumerate(consumers)}
 
 
 def wire(
@@ -31,7 +23,7 @@ def wire(
     components
         ``module:Class`` of each component service, by service name.
     """
-    listening = ports(plan)
+    listening = stream_ports(plan)
     inbound: dict[str, list[Channel]] = defaultdict(list)
     outbound: dict[str, list[Channel]] = defaultdict(list)
     for channel in plan.channels:

@@ -20,10 +20,17 @@ PR_SET_PDEATHSIG = 1
 
 
 class Enclosure(Protocol):
-    """Limits that a process is put under before it does anything else."""
+    """Limits that a process is put under before it does anything else; ``memory`` in bytes, None for no limit."""
+
+    @property
+    def memory(self) -> int | None: ...
 
     def attach(self, pid: int) -> None:
         """Put a process, with all its threads and future children, under the limits."""
+        ...
+
+    def oom_kills(self) -> int:
+        """How many of its processes the memory limit has killed so far."""
         ...
 
 

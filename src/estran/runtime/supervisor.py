@@ -18,10 +18,12 @@ from estran.runtime.control import Link
 from estran.runtime.launch import Launch
 from estran.runtime.process import Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
+from estran.units import show
 
 BACKOFF = 0.2
 TAIL_LINES = 20
 POLL_PERIOD = 0.02
+MEMORY_PERIOD = 0.25
 
 
 class Supervised:
@@ -95,11 +97,15 @@ class Supervised:
     async def _incarnation(self) -> int:
         self._failure = None
         self._ready.clear()
+        killed_before = self._oom_kills()
         child = self._child = fork(self.launch, self._enclosure)
         self._event("started", f"pid {child.pid}")
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(self._read_output(channel, fd)) for channel, fd in child.output.items()]
-            watchers = [group.create_task(self._watch_ready(child))]
+            watchers = [
+                group.create_task(self._watch_ready(child)),
+                group.create_task(self._watch_memory(child, killed_before)),
+            ]
             if child.control is not None:
                 readers.append(group.create_task(self._read_control(child.control)))
             status = await child.wait()
@@ -107,6 +113,8 @@ class Supervised:
             self._child = None
             for watcher in watchers:
                 watcher.cancel()
+            if self._oom_kills() > killed_before:
+                self._failure = self._exceeded()
             _, unread = await asyncio.wait(readers, timeout=1.0)
             for reader in unread:
                 reader.cancel()
@@ -161,6 +169,25 @@ class Supervised:
             }
             child.signal(signal.SIGKILL)
 
+    async def _watch_memory(self, child: Child, killed_before: int) -> None:
+        """End the whole service when the memory limit has killed any process of it: half a service is none."""
+        while self._enclosure is not None:
+            await asyncio.sleep(MEMORY_PERIOD)
+            if self._oom_kills() > killed_before:
+                child.signal(signal.SIGKILL)
+                return
+
+    def _oom_kills(self) -> int:
+        return 0 if self._enclosure is None else self._enclosure.oom_kills()
+
+    def _exceeded(self) -> dict[str, Any]:
+        limit = self._enclosure.memory if self._enclosure is not None else None
+        size = "" if limit is None else f" ({show(limit, 'size')} for all services of {self.launch.host})"
+        return {
+            "what": f"was killed for exceeding the memory of its device{size}",
+            "remedy": "give its layer a device with more memory, or let the service use less",
+        }
+
     async def _looks_ready(self) -> bool:
         ready = self.launch.ready
         if ready.file is not None:
@@ -195,8 +222,8 @@ class Supervised:
         what = reason.get("what") or (f"was killed by signal {-status}" if status < 0 else f"ended with status {status}")
         self._event("ended", f"status {status}")
         self._say({
-            "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason), "restarts": restarts,
-            "what": what, "remedy": reason.get("remedy"), "tail": list(self._tail),
+            "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason),
+            "restarts": restarts, "what": what, "remedy": reason.get("remedy"), "tail": list(self._tail),
         })  # fmt: skip
 
     def _event(self, event: str, detail: str) -> None:

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Final
 
 from estran.spec.model import Delivery, Device, Experiment, LinkSpec, Routing, Service
+
+FIRST_PORT: Final = 7450
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,3 +67,26 @@ class Plan:
     channels: tuple[Channel, ...]
     links: tuple[PlannedLink, ...]
     warnings: tuple[str, ...] = ()
+
+
+def stream_ports(plan: Plan) -> dict[str, int]:
+    """The TCP port on which each replica that consumes a stream listens; never one that a service declares as its own."""
+    consumers = sorted({channel.consumer for channel in plan.channels})
+    declared = {port for service in plan.experiment.services.values() for port in _declared(service)}
+    free = (port for port in range(FIRST_PORT, 1 << 16) if port not in declared)
+    return dict(zip(consumers, free, strict=False))
+
+
+def host_ports(plan: Plan) -> dict[str, list[int]]:
+    """The TCP ports on which something listens, by host: for streams, and those that services declare as theirs."""
+    streams = stream_ports(plan)
+    found: dict[str, set[int]] = {name: set() for name in plan.hosts}
+    for replica in plan.replicas.values():
+        found[replica.host].update(_declared(replica.service))
+        if replica.name in streams:
+            found[replica.host].add(streams[replica.name])
+    return {name: sorted(ports) for name, ports in found.items()}
+
+
+def _declared(service: Service) -> set[int]:
+    return {*service.ports} | ({service.ready.port} if service.ready.port is not None else set())

@@ -48,7 +48,7 @@ def test_a_rung_can_be_forced_and_brings_its_fabric() -> None:
     choice = choose("loopback")
     assert choice.engine.name == "loopback"
     assert tuple(choice.trials) == ("loopback",)
-    assert isinstance(choice.fabric(["a"], {}, [80]), LoopbackFabric)
+    assert isinstance(choice.fabric(["a"], {}, {"a": [80]}), LoopbackFabric)
     assert tuple(choose(rungs=("tun", "loopback")).trials) == ("tun", "loopback")
     with pytest.raises(PlatformError, match="there is no engine 'wifi'"):
         choose("wifi")

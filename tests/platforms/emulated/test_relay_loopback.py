@@ -25,12 +25,13 @@ from estran.platforms.emulated.relay_process import RelayProcess
 from estran.spec.model import LinkSpec
 
 PORT = 5003
+PORTS = {host: [PORT] for host in "abc"}
 
 
 @contextlib.contextmanager
 def running(forth: LinkSpec, back: LinkSpec | None = None) -> Iterator[tuple[LoopbackFabric, RelayProcess]]:
     links = {("a", "b"): forth, ("b", "a"): back or forth}
-    with LoopbackFabric(["a", "b", "c"], links, [PORT]) as fabric, LoopbackEngine(5).start(fabric) as process:
+    with LoopbackFabric(["a", "b", "c"], links, PORTS) as fabric, LoopbackEngine(5).start(fabric) as process:
         yield fabric, process
 
 
@@ -60,7 +61,7 @@ def take(end: socket.socket, size: int) -> bytes:
 
 
 def test_addresses_tell_pairs_apart() -> None:
-    with LoopbackFabric(["a", "b"], {("a", "b"): LinkSpec()}, [PORT]) as one, LoopbackFabric(["a", "b"], {}) as other:
+    with LoopbackFabric(["a", "b"], {("a", "b"): LinkSpec()}, PORTS) as one, LoopbackFabric(["a", "b"], {}) as other:
         addresses = {one.address(s, t) for s in "ab" for t in "ab"}
         assert len(addresses) == 4
         assert all(address.startswith("127.") for address in addresses)
@@ -68,7 +69,7 @@ def test_addresses_tell_pairs_apart() -> None:
         assert addresses.isdisjoint(other.address(s, t) for s in "ab" for t in "ab")
         assert one.core_fd is None
         assert one.hosts["a"].namespace_fd is None
-        assert one.ports == (PORT, PROBE_PORT)
+        assert one.ports("b") == (PORT, PROBE_PORT)
         with pytest.raises(PlatformError, match="no host 'z'"):
             one.address("a", "z")
     with pytest.raises(PlatformError, match="not up"):
@@ -162,7 +163,7 @@ def test_a_fabric_of_namespaces_is_refused() -> None:
 
 
 def test_a_taken_port_is_told() -> None:
-    with LoopbackFabric(["a", "b"], {("a", "b"): LinkSpec()}, [PORT]) as fabric, socket.socket() as squatter:
+    with LoopbackFabric(["a", "b"], {("a", "b"): LinkSpec()}, PORTS) as fabric, socket.socket() as squatter:
         squatter.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # streams of the tests before may still be closing
         squatter.bind((fabric.address("a", "b"), PORT))
         squatter.listen()

@@ -38,9 +38,8 @@ class Assembly:
             self._limit(resources)
             self._choice: Choice = choose(self._order.engine, seed=self._order.seed)
             links = {(link.source, link.target): link.link for link in self._order.links}
-            self.fabric = resources.enter_context(
-                self._choice.fabric([host.name for host in self._order.hosts], links, self._order.ports)
-            )
+            ports = {host.name: host.ports for host in self._order.hosts}
+            self.fabric = resources.enter_context(self._choice.fabric(list(ports), links, ports))
             self._running: Running = resources.enter_context(self._choice.engine.start(self.fabric))
             self._resources = resources.pop_all()
         self._write_hosts()
@@ -93,8 +92,7 @@ class Assembly:
             return str(error)
         if not self._running.alive():
             return f"the relay that delays packets ({self._choice.engine.name}) has ended"
-        killed = [f"{name} ({group.memory or 0:.3g} bytes)" for name, group in self._groups.items() if group.oom_kills()]
-        return f"the memory limit of {', '.join(killed)} killed a process" if killed else None
+        return None
 
     def verify(self) -> Verification:
         """Probe every distinct link, then the CPU share of every distinct device."""

@@ -199,8 +199,15 @@ class CgroupService:
     def attach(self, pid: int) -> None:
         self.host.tree.join(self.path, pid)
 
+    @property
+    def memory(self) -> int | None:
+        return self.host.memory
+
     def usage(self) -> Usage:
         return self.host.tree.usage(self.path)
+
+    def oom_kills(self) -> int:
+        return self.host.tree.oom_kills(self.path)
 
     def remove(self) -> None:
         self.host.forget(self)

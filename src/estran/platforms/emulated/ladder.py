@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Final, cast
 
 from estran.errors import PlatformError
 from estran.platforms.emulated.engine import Engine, Links, Trial
 from estran.platforms.emulated.fabric import Fabric
-from estran.platforms.emulated.loopback_fabric import LoopbackFabric
+from estran.platforms.emulated.loopback_fabric import LoopbackFabric, Ports
 
 RUNGS: Final = ("netem", "nfqueue", "tun", "loopback")
 
@@ -45,7 +46,7 @@ class Choice:
     engine: Engine
     trials: Mapping[str, Trial]
 
-    def fabric(self, hosts: Sequence[str], links: Links, ports: Sequence[int] = ()) -> Fabric:
+    def fabric(self, hosts: Sequence[str], links: Links, ports: Ports = MappingProxyType({})) -> Fabric:
         """The fabric that suits the engine, not yet up.
 
         On the loopback rung it is a `LoopbackFabric`, which offers of a fabric what makes sense without namespaces; its
@@ -54,7 +55,7 @@ class Choice:
         Parameters
         ----------
         ports
-            TCP ports that services listen on; the loopback rung relays these only.
+            TCP ports that services listen on, by host; the loopback rung relays these only.
         """
         if self.engine.name == "loopback":
             return cast("Fabric", LoopbackFabric(hosts, links, ports))

@@ -62,7 +62,16 @@ class ServiceGroup(Protocol):
         """Put a process, with all its threads and future children, under the limits; works in forked processes too."""
         ...
 
+    @property
+    def memory(self) -> int | None:
+        """The host's limit in bytes, which its services share."""
+        ...
+
     def usage(self) -> Usage: ...
+
+    def oom_kills(self) -> int:
+        """How many of its processes the memory limit has killed so far."""
+        ...
 
     def remove(self) -> None:
         """Kill what is left of the service and forget the group."""

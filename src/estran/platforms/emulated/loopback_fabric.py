@@ -17,6 +17,9 @@ MOST_HOSTS: Final = 254
 PROBE_PORT: Final = 47017
 """A port of every host that is always relayed, for measuring links."""
 
+Ports = Mapping[str, Sequence[int]]
+"""TCP ports on which something listens, by host."""
+
 _CLAIM_PORT: Final = 47016
 _BLOCKS: Final = range(16, 255)  # 127.0 and 127.1 have other uses: localhost, Debian's 127.0.1.1, systemd's 127.0.0.53
 
@@ -44,7 +47,7 @@ class LoopbackFabric:
     links
         What was asked of each direction of each link.
     ports
-        TCP ports that services listen on; only these are relayed.
+        TCP ports that services listen on, by host; only these are relayed.
 
     Raises
     ------
@@ -54,7 +57,9 @@ class LoopbackFabric:
 
     core_fd = None
 
-    def __init__(self, hosts: Sequence[str], links: Mapping[tuple[str, str], LinkSpec], ports: Sequence[int] = ()) -> None:
+    def __init__(
+        self, hosts: Sequence[str], links: Mapping[tuple[str, str], LinkSpec], ports: Ports = MappingProxyType({})
+    ) -> None:
         if len(hosts) > MOST_HOSTS or len(set(hosts)) != len(hosts):
             raise PlatformError(f"{len(hosts)} hosts: at most {MOST_HOSTS}, each with its own name", where="loopback fabric")
         strays = [f"{a} → {b}" for a, b in links if a not in hosts or b not in hosts or a == b]
@@ -62,7 +67,7 @@ class LoopbackFabric:
             raise PlatformError(f"no link can be {', '.join(strays)}", where="loopback fabric", remedy="link two known hosts")
         self._names = {name: index for index, name in enumerate(hosts, 1)}
         self._links = dict(links)
-        self.ports = tuple(dict.fromkeys((*ports, PROBE_PORT)))
+        self._ports = ports
         self._claim: socket.socket | None = None
         self._block = 0
 
@@ -97,6 +102,10 @@ class LoopbackFabric:
             return f"127.{self._block}.{self._names[source]}.{self._names[target]}"
         except KeyError as error:
             raise PlatformError(f"there is no host {error.args[0]!r}", where="loopback fabric") from error
+
+    def ports(self, host: str) -> tuple[int, ...]:
+        """The ports of a host that are relayed."""
+        return tuple(dict.fromkeys((*self._ports.get(host, ()), PROBE_PORT)))
 
     def facts(self) -> Mapping[str, Any]:
         """What goes into the run's record."""

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 from estran.errors import PlatformError
+from estran.platforms.emulated.netlink import Netlink, link_up
 
 CLONE_NEWNS: Final = 0x00020000
 CLONE_NEWUSER: Final = 0x10000000
@@ -22,6 +23,7 @@ CLONE_NEWNET: Final = 0x40000000
 MS_REC: Final = 0x4000
 MS_PRIVATE: Final = 1 << 18
 _CAP_NET_ADMIN, _CAP_SYS_ADMIN = 12, 21
+_LOOPBACK_INDEX: Final = 1
 
 Privilege = Literal["root", "user namespace"]
 
@@ -152,7 +154,8 @@ def enter_user_namespace() -> None:
     """Become root of a new user namespace, with network and mount namespaces of its own.
 
     The calling user is its uid 0; mounts made from now on stay private. The network namespace is new too, since
-    one that belongs to the outer user could be left but never entered again: outside networks are gone for good.
+    one that belongs to the outer user could be left but never entered again: outside networks are gone for good, and only
+    the loopback interface is up.
 
     Raises
     ------
@@ -170,6 +173,8 @@ def enter_user_namespace() -> None:
     except OSError as error:
         remedy = _remedy_user_namespace(error.errno or 0)
         raise PlatformError(f"cannot make a user namespace: {error.strerror}", remedy=remedy) from error
+    with Netlink() as netlink:
+        netlink.send([link_up(_LOOPBACK_INDEX)])
 
 
 def _write(path: str, value: str) -> None:

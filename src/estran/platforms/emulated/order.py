@@ -9,12 +9,19 @@ from estran.spec.model import Device, LinkSpec
 
 @dataclass(frozen=True, slots=True)
 class HostOrder:
-    """One host to emulate, with the cores that each replica on it may use."""
+    """One host to emulate, with the cores that each replica on it may use.
+
+    Attributes
+    ----------
+    ports
+        TCP ports on which something listens there; the loopback rung relays these only.
+    """
 
     name: str
     layer: str
     device: Device
     replicas: dict[str, int] = field(default_factory=dict)
+    ports: list[int] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +41,6 @@ class Order:
     ----------
     engine, limiter
         Only this rung will do; None for the best that works.
-    ports
-        Ports that services listen on; the loopback rung relays these only.
     """
 
     run_id: str
@@ -45,4 +50,3 @@ class Order:
     hosts_file: str
     engine: str | None = None
     limiter: str | None = None
-    ports: list[int] = field(default_factory=list)

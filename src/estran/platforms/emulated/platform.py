@@ -21,7 +21,7 @@ from estran.platforms.base import Host, Problem, Verification
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import problems, survey
 from estran.runtime.control import Link
-from estran.spec.plan import Plan
+from estran.spec.plan import Plan, host_ports
 
 EXIT_TIMEOUT: Final = 5.0
 SAMPLER: Final = "estran.observe.sampler:run"
@@ -154,9 +154,13 @@ def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limite
     replicas: dict[str, dict[str, int]] = {name: {} for name in plan.hosts}
     for replica in plan.replicas.values():
         replicas[replica.host][replica.name] = replica.service.cores
+    ports = host_ports(plan)
     return Order(
         run_id=run_id,
-        hosts=[HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name]) for name, host in plan.hosts.items()],
+        hosts=[
+            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name], ports[name])
+            for name, host in plan.hosts.items()
+        ],
         links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],
         seed=plan.experiment.seed,
         hosts_file=str(hosts_file),

@@ -105,7 +105,7 @@ class LoopbackGate:
         self._sinks: dict[int, Flow] = {}
         self.connections = self.failed = 0
         for a, b in fabric.links:
-            for port in fabric.ports:
+            for port in fabric.ports(b):
                 self._open_door(fabric, a, b, port, all_lines)
 
     def _open_door(self, fabric: LoopbackFabric, a: str, b: str, port: int, all_lines: Mapping[str, Line]) -> None:

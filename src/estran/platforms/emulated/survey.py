@@ -20,6 +20,7 @@ from estran.units import show
 
 TIMEOUT: Final = 30.0
 SURVEY_ID: Final = "survey"
+_FIGURES: Final = ("delay", "jitter", "rate", "loss")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +54,11 @@ class Survey:
         """The engine that is chosen."""
         return next((rung for rung in self.engines if rung.chosen), None)
 
+    @property
+    def limiter(self) -> Rung | None:
+        """The limiter that is chosen."""
+        return next((rung for rung in self.limiters if rung.chosen), None)
+
 
 async def survey(engine: str | None = None, limiter: str | None = None) -> Survey:
     """Try every rung in a process of its own.
@@ -82,7 +88,7 @@ async def survey(engine: str | None = None, limiter: str | None = None) -> Surve
 
 def problems(plan: Plan, found: Survey) -> list[Problem]:
     """What of a plan this machine cannot do, or only less well than asked."""
-    return [*_engine_problems(plan, found), *_cpu_problems(plan, found), *_memory_problems(plan, found)]
+    return [*_engine_problems(plan, found), *_limiter_problems(found), *_cpu_problems(plan, found), *_memory_problems(plan, found)]
 
 
 def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
@@ -93,17 +99,37 @@ def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
     assert engine is not None
     issues = []
     for topic, limit in engine.limits.items():
-        asked = [f"{link.source} → {link.target}" for link in plan.links if _asks(link.link, topic)]
-        if asked:
-            fatal = topic == "loss"
-            issues.append(Problem(f"{topic} on {engine.name}: {limit}", f"link {asked[0]}", "see `estran doctor`", fatal=fatal))
+        where = "emulated links"
+        if topic in _FIGURES:
+            asked = [f"link {link.source} → {link.target}" for link in plan.links if _asks(link.link, topic)]
+            if not asked:
+                continue
+            where = asked[0]
+        if topic != "capacity":
+            what = f"{topic} on the engine {engine.name}: {limit}"
+            issues.append(Problem(what, where, _remedy(found.engines), fatal=topic == "loss"))
     return issues
 
 
 def _asks(link: LinkSpec, topic: str) -> bool:
-    return {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}.get(
-        topic, False
-    )
+    return {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}[topic]
+
+
+def _remedy(rungs: Sequence[Rung]) -> str:
+    """What keeps the best rung that does not work here from being chosen."""
+    better = next((rung for rung in reversed(rungs) if not rung.works), None)
+    return "see `estran doctor`" if better is None else f"{better.name} could do more, but: {better.why}"
+
+
+def _limiter_problems(found: Survey) -> list[Problem]:
+    """Where CPU and memory are limited less well than by cgroups."""
+    limiter = found.limiter
+    limits = {} if limiter is None else limiter.limits
+    return [
+        Problem(f"{topic} limits by {limiter.name}: {limits[topic]}", "emulated devices", _remedy(found.limiters), fatal=False)
+        for topic in ("cpu", "memory")
+        if limiter is not None and topic in limits
+    ]
 
 
 def _cpu_problems(plan: Plan, found: Survey) -> list[Problem]:

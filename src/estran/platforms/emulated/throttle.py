@@ -41,6 +41,7 @@ class ThrottledService:
         self.name = name
         self.asked = cpu
         self.cpu = min(cpu, host.cpu)
+        self.memory = host.memory
         self._throttle = host.throttle
         self._slot = self._throttle.slot()
         self._throttle.order(do="service", slot=self._slot, host=host.slot, share=self.cpu)
@@ -58,6 +59,9 @@ class ThrottledService:
 
     def usage(self) -> Usage:
         return self._throttle.usage(self._slot)
+
+    def oom_kills(self) -> int:
+        return int(self._throttle.figure(self._slot, KILLS))
 
     def remove(self) -> None:
         self._throttle.order(do="remove", slot=self._slot)

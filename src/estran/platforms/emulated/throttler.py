@@ -327,9 +327,9 @@ class Worker:
             total = sum(size for size, _, _ in sizes)
             if total > host.memory:
                 _, service, process = max(sizes, key=lambda entry: entry[0])
-                signalled(process.pid, signal.SIGKILL)
-                self.table.add(service.slot, KILLS, 1)
+                self.table.add(service.slot, KILLS, 1)  # before the kill: who notices the death must find its cause
                 self.table.add(host.slot, KILLS, 1)
+                signalled(process.pid, signal.SIGKILL)
         self.set_memory(host, total)
 
     def set_memory(self, group: Group, size: int) -> None:
