@@ -46,7 +46,7 @@ def print_runs(runs: Sequence[Any], *, json: bool) -> None:
         return
     table = Table(box=None, pad_edge=False)
     for column in ("run", "experiment", "status", "platform", "started", "duration"):
-        table.add_column(column)
+        table.add_column(column, no_wrap=column != "experiment")
     for run in sorted(runs, key=lambda run: str(run.started), reverse=True):
         duration = "" if run.duration is None else f"{run.duration:.3g}s"
         table.add_row(
@@ -54,7 +54,7 @@ def print_runs(runs: Sequence[Any], *, json: bool) -> None:
             run.experiment,
             Text(run.status, style=_STYLES.get(run.status, "")),
             run.platform,
-            str(run.started)[:19],
+            str(run.started)[:16].replace("T", " "),
             duration,
         )
     Console().print(table if runs else Text("no runs yet", style="dim"))

@@ -18,6 +18,7 @@ from estran.observe.store import LIVE, Store
 from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Verification
 from estran.run.collector import Collector
 from estran.run.journal import Journal
+from estran.run.machine_load import MachineLoad
 from estran.run.record import Progress, RunRecord, Status, write_json
 from estran.run.wiring import wire
 from estran.runtime.clock import RealClock
@@ -122,7 +123,11 @@ class Conductor:
                     group.create_task(_begin(host, origin_ns, *provision.sampler(name)))
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
-            reached = await self._measure(clock, collector, live)
+            load = MachineLoad()
+            reached = await self._measure(clock, collector, live, load)
+            self.record.note(machine_busy=load.mean)
+            if load.warning is not None:
+                self.record.warnings.append(load.warning)
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
 
     async def _verify(self, provision: Provision) -> None:
@@ -147,12 +152,13 @@ class Conductor:
                 group.create_task(_start(hosts, launch))
         await collector.all_ready.wait()
 
-    async def _measure(self, clock: RealClock, collector: Collector, live: LiveResponses) -> str:
+    async def _measure(self, clock: RealClock, collector: Collector, live: LiveResponses, load: MachineLoad) -> str:
         """Wait for the end of the measurement; return what ended it."""
         measure = self.plan.experiment.measure
         end = measure.warmup + measure.duration
         while (left := end - clock.now()) > 0:
             self.progress.live(live.figures())
+            load.look()
             if measure.until is not None and live.met(measure.until):
                 return f"{measure.until.metric} {measure.until.relation} {measure.until.value:g}"
             try:

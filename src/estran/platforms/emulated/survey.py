@@ -140,7 +140,7 @@ def _cpu_problems(plan: Plan, found: Survey) -> list[Problem]:
         issues.append(
             Problem(
                 f"the devices have {asked:.3g} reference cores together, this machine has {found.cores}: "
-                "they cannot all be busy at once, and the run's record says if they were",
+                "they cannot all be busy at once; a run warns if they were",
                 "emulated devices", "use a larger machine, or fewer hosts, if they must", fatal=False,
             )
         )  # fmt: skip
