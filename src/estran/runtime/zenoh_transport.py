@@ -26,8 +26,9 @@ _BATCHES = 16
 _DIRECT_BYTES = 640 << 10
 """Bytes in flight of a whole session up to which a put cannot wait: zenoh's queue takes 16 batches of 64 KB before it does."""
 
-_ENGINE = "(rx:(worker_threads:1),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:1))"
-"""zenoh's own threads: the least that work, for there may be hundreds of sessions on a machine."""
+_ENGINE = "(rx:(handover:app),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:4))"
+"""zenoh's own threads, few because there may be hundreds of sessions on a machine, and shared by all its tasks because each may
+be stuck for a while: closing a connection over a dead link lingers, by zenoh's socket option, for up to 10 s."""
 
 ROUND_TRIP = 0.1
 _LONG_AGO = 1e8
