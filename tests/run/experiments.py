@@ -80,16 +80,18 @@ def write(folder: Path, text: str = TINY) -> Path:
     return file
 
 
-def estran(*argv: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60) -> subprocess.CompletedProcess[str]:
-    """Run the command line to its end."""
-    return subprocess.run(command(argv), cwd=cwd, env=environment(cwd, env), capture_output=True, text=True, timeout=timeout)
+def estran(
+    *argv: str, cwd: Path, env: Mapping[str, str] | None = None, timeout: float = 60, through: Sequence[str] = ()
+) -> subprocess.CompletedProcess[str]:
+    """Run the command line to its end; ``through`` is a program that executes it."""
+    program = [*through, *command(argv)]
+    return subprocess.run(program, cwd=cwd, env=environment(cwd, env), capture_output=True, text=True, timeout=timeout)
 
 
-def start(*argv: str, cwd: Path) -> subprocess.Popen[str]:
+def start(*argv: str, cwd: Path, through: Sequence[str] = ()) -> subprocess.Popen[str]:
     """Start the command line."""
-    return subprocess.Popen(
-        command(argv), cwd=cwd, env=environment(cwd), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
-    )
+    program = [*through, *command(argv)]
+    return subprocess.Popen(program, cwd=cwd, env=environment(cwd), stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def command(argv: Sequence[str]) -> list[str]:

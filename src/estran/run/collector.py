@@ -97,7 +97,7 @@ class Collector:
             self._become(frame["replica"], "ready" if self._origin_ns is None else "running")
         elif say == "restarting":
             self._become(frame["replica"], "restarting")
-            self.warnings.append(f"{frame['replica']} on {host} was restarted after exit status {frame['status']}")
+            self.warnings.append(f"{frame['replica']} on {host} was restarted: {frame['what']}")
         elif say == "ended":
             self._ended(host, frame)
         elif say == "task-failed":

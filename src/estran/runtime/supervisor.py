@@ -65,7 +65,8 @@ class Supervised:
                 return
             restarts += 1
             self._event("restarted", f"attempt {restarts} of {self.launch.max_restarts} after exit status {status}")
-            self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": restarts})
+            what = self._cause(status)
+            self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": restarts, "what": what})
             await asyncio.sleep(BACKOFF * 2 ** min(restarts - 1, 5))
 
     def go(self, origin_ns: int) -> None:
@@ -219,12 +220,17 @@ class Supervised:
     def _ended(self, status: int, restarts: int) -> None:
         failed = status != 0 and not self._stopping
         reason = self._failure or {}
-        what = reason.get("what") or (f"was killed by signal {-status}" if status < 0 else f"ended with status {status}")
         self._event("ended", f"status {status}")
         self._say({
             "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason),
-            "restarts": restarts, "what": what, "remedy": reason.get("remedy"), "tail": list(self._tail),
+            "restarts": restarts, "what": self._cause(status), "remedy": reason.get("remedy"), "tail": list(self._tail),
         })  # fmt: skip
+
+    def _cause(self, status: int) -> str:
+        """Why an incarnation ended, in words."""
+        if self._failure is not None:
+            return str(self._failure["what"])
+        return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
 
     def _event(self, event: str, detail: str) -> None:
         self._recorder.event(event, detail)

@@ -24,7 +24,8 @@ def isolate(notes: list[str], hosts_file: Path) -> None:
 
     Afterwards the caller is root of its own namespaces (rootless: of a user namespace), is the first process of a process
     namespace with its own ``/proc``, and sees ``hosts_file`` as ``/etc/hosts``. The original process stays behind as a
-    stub that waits for it and passes on its exit status.
+    stub that waits for it and passes on its exit status. Containers that hide parts of ``/proc`` allow no other one to be
+    mounted by a user namespace: then there is no process namespace.
     """
     try:
         privilege = namespace.acquire_privilege()
@@ -36,12 +37,15 @@ def isolate(notes: list[str], hosts_file: Path) -> None:
     trouble = _attempt()
     if trouble is not None:
         notes.append(f"no process namespace: {trouble}")
-        return
-    _become_first_process()
-    _own_mounts()
-    _mount("proc", "/proc")
-    if hosts_file.exists():
+    else:
+        _become_first_process()
+    try:
+        _own_mounts()
+        if trouble is None:
+            _mount("proc", "/proc")
         _bind(hosts_file, Path("/etc/hosts"))
+    except PlatformError as error:
+        notes.append(f"names of hosts do not resolve on them: {error.what}")
 
 
 def die_with_parent(parent: int) -> None:

@@ -20,7 +20,8 @@ from estran.units import show
 
 TIMEOUT: Final = 30.0
 SURVEY_ID: Final = "survey"
-_FIGURES: Final = ("delay", "jitter", "rate", "loss")
+_ASKED: Final = ("delay", "jitter", "rate", "loss", "seed")
+"""Limits that matter to links that ask for something; others matter always."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,7 +101,7 @@ def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
     issues = []
     for topic, limit in engine.limits.items():
         where = "emulated links"
-        if topic in _FIGURES:
+        if topic in _ASKED:
             asked = [f"link {link.source} → {link.target}" for link in plan.links if _asks(link.link, topic)]
             if not asked:
                 continue
@@ -112,7 +113,8 @@ def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
 
 
 def _asks(link: LinkSpec, topic: str) -> bool:
-    return {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}[topic]
+    asked = {"loss": link.loss > 0, "jitter": link.jitter > 0, "rate": link.rate is not None, "delay": link.delay > 0}
+    return (asked["loss"] or asked["jitter"]) if topic == "seed" else asked[topic]
 
 
 def _remedy(rungs: Sequence[Rung]) -> str:

@@ -18,6 +18,7 @@ from estran.platforms.emulated.netlink import Netlink, link_up
 
 _SECONDS = 2.0
 _LOOPBACK_INDEX = 1
+FORWARDING = {"ipv4/ip_forward": "1"}
 
 
 def trial(attempt: Callable[[], str], limits: Mapping[str, str], remedy: str) -> Trial:
@@ -64,6 +65,7 @@ def _attempt(attempt: Callable[[], str], remedy: str) -> tuple[bool, str]:
     try:
         namespace.acquire_privilege()
         namespace.create()
+        namespace.set_sysctls(FORWARDING)  # where this is forbidden, no fabric can be built for the engine
         with Netlink() as netlink:
             netlink.send([link_up(_LOOPBACK_INDEX)])
         return True, attempt()
