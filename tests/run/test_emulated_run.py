@@ -111,6 +111,16 @@ def test_a_service_that_never_gets_ready_fails_the_run(tmp_path: Path) -> None:
     assert_nothing_left(record(tmp_path)["id"])
 
 
+def test_a_satellite_link_is_connected_over(tmp_path: Path) -> None:
+    write(tmp_path, TINY.replace("delay: 10ms", "delay: 300ms").replace("duration: 1.5s", "duration: 2s"))
+    done = estran("run", "experiment.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    messages = str(run_folder(tmp_path) / "messages.parquet")
+    fastest, count = duckdb.execute("SELECT min(received - sent), count(*) FROM read_parquet(?)", [messages]).fetchone()
+    assert fastest >= 0.2999
+    assert count > 50
+
+
 def test_the_run_ends_when_all_sources_have(tmp_path: Path) -> None:
     write(tmp_path, TINY.replace("with: {rate: 40}", "with: {rate: 40, limit: 30}").replace("duration: 1.5s", "duration: 50s"))
     done = estran("run", "experiment.yaml", cwd=tmp_path)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import time
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
@@ -150,7 +151,8 @@ class Conductor:
         async with asyncio.TaskGroup() as group:
             for launch in launches:
                 group.create_task(_start(hosts, launch))
-        await collector.all_ready.wait()
+        # What `collect` will need is imported while the services get ready anyway.
+        await asyncio.gather(collector.all_ready.wait(), asyncio.to_thread(importlib.import_module, "duckdb"))
 
     async def _measure(self, clock: RealClock, collector: Collector, live: LiveResponses, load: MachineLoad) -> str:
         """Wait for the end of the measurement; return what ended it."""

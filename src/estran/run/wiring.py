@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
@@ -30,6 +30,9 @@ def wire(
         inbound[channel.consumer].append(channel)
         outbound[channel.producer].append(channel)
 
+    copies = Counter(replica.service.name for replica in plan.replicas.values())
+    trips = round_trips(plan)
+
     def launch(replica: Replica) -> Launch:
         service, experiment = replica.service, plan.experiment
         targets = sorted({channel.consumer for channel in outbound[replica.name]})
@@ -37,7 +40,7 @@ def wire(
             replica=replica.name,
             service=service.name,
             index=replica.index,
-            replicas=sum(other.service.name == service.name for other in plan.replicas.values()),
+            replicas=copies[service.name],
             host=replica.host,
             seed=experiment.seed,
             origin_ns=origin_ns,
@@ -49,6 +52,7 @@ def wire(
             outputs=tuple(_end(channel, channel.output, channel.consumer) for channel in outbound[replica.name]),
             listen=(f"tcp/{address(replica.host, replica.host)}:{listening[replica.name]}",) if replica.name in listening else (),
             connect=tuple(f"tcp/{address(replica.host, plan.replicas[name].host)}:{listening[name]}" for name in targets),
+            round_trip=trips[replica.name],
             folder=str(run_folder / "work" / replica.name),
             experiment_folder=experiment.folder,
             cores=service.cores,
@@ -58,6 +62,18 @@ def wire(
         )
 
     return [launch(replica) for replica in plan.replicas.values()]
+
+
+def round_trips(plan: Plan) -> dict[str, float]:
+    """Seconds that a message and its answer take at the most on the links of each replica, four deviations of jitter included."""
+    one_way = {(link.source, link.target): link.link.delay + 4 * link.link.jitter for link in plan.links}
+    trips = dict.fromkeys(plan.replicas, 0.1)
+    for channel in plan.channels:
+        near, far = plan.replicas[channel.producer].host, plan.replicas[channel.consumer].host
+        trip = one_way.get((near, far), 0.0) + one_way.get((far, near), 0.0)
+        for replica in (channel.producer, channel.consumer):
+            trips[replica] = max(trips[replica], trip)
+    return trips
 
 
 def _end(channel: Channel, port: str, peer: str) -> ChannelEnd:

@@ -52,6 +52,8 @@ class Launch:
         Transport endpoints (``tcp/10.0.0.7:7450``) on which this replica waits for producers, and of its consumers.
     origin_ns
         Origin of the clock until the run begins.
+    round_trip
+        Seconds that a message and its answer take at the most on this replica's links: connecting must wait as long.
     cores
         Threads that the replica may run at once.
     """
@@ -71,6 +73,7 @@ class Launch:
     outputs: tuple[ChannelEnd, ...] = ()
     listen: tuple[str, ...] = ()
     connect: tuple[str, ...] = ()
+    round_trip: float = 0.1
     folder: str = "."
     experiment_folder: str = "."
     cores: int = 1

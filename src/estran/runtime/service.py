@@ -118,7 +118,8 @@ class _Service:
     def _transport(self) -> Transport:
         from estran.runtime.zenoh_transport import ZenohTransport
 
-        return ZenohTransport(self._launch.listen, self._launch.connect, self._clock)
+        launch = self._launch
+        return ZenohTransport(launch.listen, launch.connect, self._clock, round_trip=launch.round_trip)
 
     async def _finish(self, component: Component, transport: Transport) -> None:
         with suppress(TimeoutError):
