@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import json
-import os
 import signal
-import subprocess
-import sys
 from collections.abc import Iterator
-from functools import cache
 from pathlib import Path
 
 import duckdb
@@ -16,26 +12,7 @@ import pytest
 
 from tests.run import unprivileged
 from tests.run.experiments import TINY, assert_nothing_left, estran, record, run_folder, start, wait_for_phase, write
-from tests.run.unprivileged import through
-
-ENTER = "from estran.platforms.emulated import namespace; namespace.enter_user_namespace()"
-
-
-@cache
-def refusal(place: str) -> str | None:
-    """Why a place cannot be had here."""
-    if place in ("masked", "container") and os.geteuid() != 0:
-        return "needs root: it mounts over /proc"
-    code = "import estran.cli.main" if place == "barred" else ENTER
-    with unprivileged.home() as home:
-        done = subprocess.run([*through(place), sys.executable, "-c", code], cwd=home, capture_output=True, text=True)
-    return None if done.returncode == 0 else f"not possible here: {done.stderr.strip().splitlines()[-1]}"
-
-
-def need(place: str) -> None:
-    why = refusal(place)
-    if why is not None:
-        pytest.skip(why)
+from tests.run.unprivileged import need, through
 
 
 @pytest.fixture

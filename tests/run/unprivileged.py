@@ -11,9 +11,11 @@ from __future__ import annotations
 import ctypes
 import os
 import stat
+import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -25,6 +27,8 @@ PR_SET_DUMPABLE = 4
 TUN = Path("/dev/net/tun")
 MASKED = Path("/proc/kallsyms")
 """One of the files that nothing here reads; containers hide others, to the same effect."""
+
+ENTER = "from estran.platforms.emulated import namespace; namespace.enter_user_namespace()"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -41,6 +45,26 @@ def home() -> Iterator[Path]:
         if os.geteuid() == 0:
             os.chown(name, NOBODY, NOBODY)
         yield Path(name)
+
+
+@cache
+def refusal(place: str) -> str | None:
+    """Why a place cannot be had here."""
+    if place in ("masked", "container") and os.geteuid() != 0:
+        return "needs root: it mounts over /proc"
+    code = "import estran.cli.main" if place == "barred" else ENTER
+    with home() as folder:
+        done = subprocess.run([*through(place), sys.executable, "-c", code], cwd=folder, capture_output=True, text=True)
+    return None if done.returncode == 0 else f"not possible here: {done.stderr.strip().splitlines()[-1]}"
+
+
+def need(place: str) -> None:
+    """Skip the test, with the reason, where a place cannot be had."""
+    import pytest
+
+    why = refusal(place)
+    if why is not None:
+        pytest.skip(why)
 
 
 def main() -> None:
