@@ -89,3 +89,13 @@ def test_the_package_has_no_syntax_of_a_newer_python() -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout
+
+
+GENERATE = "from estran.cli.main import app; print(app.generate_docs())"
+
+
+def test_the_command_line_reference_is_what_the_command_line_says() -> None:
+    """Regenerate it with ``python -c`` and the line above, into the page."""
+    page = ROOT / "docs" / "reference" / "command-line.md"
+    made = subprocess.run([sys.executable, "-c", GENERATE], capture_output=True, text=True, timeout=30, check=True)
+    assert page.read_text(encoding="utf-8") == made.stdout

@@ -65,7 +65,7 @@ def plan(file: str, /, *, on: OnOption = "emulate", set_: SetOption = None, json
     file
         The experiment file, or its folder.
     on
-        The platform.
+        The platform: `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
     set_
         `path=value`: choose a factor's level, or change a place in the document. Repeatable.
     json

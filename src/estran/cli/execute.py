@@ -25,7 +25,7 @@ def run(
     file
         The experiment file, or its folder.
     on
-        The platform.
+        The platform: `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
     set_
         `path=value`: choose a factor's level, or change a place in the document. Repeatable.
     seed
