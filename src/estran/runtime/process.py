@@ -108,6 +108,7 @@ def _prepare(
     if enclosure is not None:
         enclosure.attach(os.getpid())
     os.nice(NICENESS)
+    _lower_session(NICENESS)
     null = os.open(os.devnull, os.O_RDONLY)
     os.dup2(null, 0)
     for target, source in outputs.items():
@@ -115,6 +116,16 @@ def _prepare(
     _close_all_but({0, 1, 2} | ({control.fileno()} if control else set()))
     os.makedirs(launch.folder, exist_ok=True)  # noqa: PTH103 - Path costs an import in every child
     os.chdir(launch.folder)
+
+
+def _lower_session(niceness: int) -> None:
+    """Kernels that group processes by session weigh niceness within a group only; the group has one of its own."""
+    with suppress(OSError):  # no such grouping here
+        group = os.open("/proc/self/autogroup", os.O_WRONLY)
+        try:
+            os.write(group, str(niceness).encode())
+        finally:
+            os.close(group)
 
 
 def _close_all_but(kept: set[int]) -> None:
