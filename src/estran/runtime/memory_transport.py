@@ -17,6 +17,8 @@ from estran.runtime.transport import ChannelSpec, Receiver, Sender
 Side: TypeAlias = Literal["producer", "consumer"]
 _OTHER: Mapping[Side, Side] = {"producer": "consumer", "consumer": "producer"}
 
+CONNECT_PERIOD = 0.01
+
 
 class MemoryNetwork:
     """Where the transports of one process meet.
@@ -68,6 +70,10 @@ class MemoryNetwork:
         other = self._lanes.get((lane.key, _OTHER[lane.side]))
         if other is not None:
             asyncio.get_running_loop().call_soon(other.hint)
+
+    def reachable(self, key: str) -> bool:
+        """Whether the consumer's end of a channel is there."""
+        return (key, "consumer") in self._lanes
 
     def detach(self, lane: MemoryLane) -> None:
         """Forget a lane, unless another has taken its place."""
@@ -155,6 +161,7 @@ class MemoryTransport:
         self._network = network
         self._clock = clock
         self._channels = Channels(clock, epoch)
+        self._sent_on: set[str] = set()
 
     async def __aenter__(self) -> MemoryTransport:
         return self
@@ -168,11 +175,17 @@ class MemoryTransport:
 
     async def sender(self, channel: ChannelSpec) -> Sender:
         """Open the producer's end."""
+        self._sent_on.add(channel.key)
         return self._channels.sender(channel, MemoryLane(self._network, self._clock, channel.key, "producer"))
 
     async def receiver(self, channel: ChannelSpec) -> Receiver:
         """Open the consumer's end."""
         return self._channels.receiver(channel, MemoryLane(self._network, self._clock, channel.key, "consumer"))
+
+    async def connected(self) -> None:
+        """Wait for the consumers' ends, whether the network is cut or not."""
+        while not all(self._network.reachable(key) for key in self._sent_on):
+            await self._clock.sleep(CONNECT_PERIOD)
 
     def stats(self) -> Mapping[str, Mapping[str, float]]:
         """Counters per channel."""

@@ -106,6 +106,7 @@ class _Service:
             transport = await stack.enter_async_context(self._transport())
             await attach(component, launch.inputs, launch.outputs, transport)
             await component.setup()
+            await transport.connected()
             self._recorder.flush()
             self._send({"say": "ready"})
             await self._go.wait()

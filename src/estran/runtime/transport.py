@@ -84,6 +84,10 @@ class Transport(Protocol):
 
     async def receiver(self, channel: ChannelSpec) -> Receiver: ...
 
+    async def connected(self) -> None:
+        """Wait until the consumer's end of every channel that is sent on here can be reached."""
+        ...
+
     def stats(self) -> Mapping[str, Mapping[str, float]]:
         """Per channel key: frames, bytes, retransmitted, duplicates, dropped (latest), reordered."""
         ...

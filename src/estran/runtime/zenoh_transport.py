@@ -33,6 +33,7 @@ be stuck for a while: closing a connection over a dead link lingers, by zenoh's 
 ROUND_TRIP = 0.1
 _LONG_AGO = 1e8
 LEASE_MS = 2000
+MATCH_PERIOD = 0.01
 WAIT_BEFORE_CLOSE_US = 500_000
 
 
@@ -82,6 +83,7 @@ class ZenohTransport:
         self._session: zenoh.Session | None = None
         self._channels: Channels | None = None
         self._traffic = Traffic()
+        self._sending: list[ZenohLane] = []
 
     async def __aenter__(self) -> ZenohTransport:
         import zenoh
@@ -108,11 +110,21 @@ class ZenohTransport:
 
     async def sender(self, channel: ChannelSpec) -> Sender:
         """Open the producer's end."""
-        return self._opened().sender(channel, self._lane(channel, "data", "answers"))
+        channels = self._opened()
+        lane = self._lane(channel, "data", "answers")
+        end = channels.sender(channel, lane)
+        self._sending.append(lane)
+        return end
 
     async def receiver(self, channel: ChannelSpec) -> Receiver:
         """Open the consumer's end."""
         return self._opened().receiver(channel, self._lane(channel, "answers", "data"))
+
+    async def connected(self) -> None:
+        """Wait until zenoh knows of a subscriber to every channel that is sent on here."""
+        for lane in self._sending:
+            while not lane.matched():
+                await asyncio.sleep(MATCH_PERIOD)
 
     def stats(self) -> Mapping[str, Mapping[str, float]]:
         """Counters per channel."""
@@ -184,6 +196,11 @@ class ZenohLane:
         """Have arrivals and hints passed up from now on."""
         self._arrived, self._room = arrived, room
         self._loop.call_soon(self._pass_up)
+
+    def matched(self) -> bool:
+        """Whether the other end has been heard of."""
+        status: Any = self._publisher.matching_status  # zenoh's own annotation says bool, which it is not
+        return bool(status.matching)
 
     def flying(self, size: int) -> None:
         """Count what is in flight over the whole session."""
