@@ -36,6 +36,21 @@ async def ends(
     return await producer.sender(channel), await consumer.receiver(channel)
 
 
+async def connected_when_all_consumers_are(pair: Pair) -> None:
+    """`Transport.connected` returns when the consumer's end of the last channel that is sent on is open, and no earlier."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        await consumer.connected()
+        first, second = (ChannelSpec(f"connected/{name}", "acknowledged", 8) for name in ("first", "second"))
+        await producer.sender(first)
+        await producer.sender(second)
+        await consumer.receiver(first)
+        waiting = asyncio.ensure_future(producer.connected())
+        done, _ = await asyncio.wait({waiting}, timeout=0.5)
+        assert not done, "the transport said that it was connected while a consumer's end was still to be opened"
+        await consumer.receiver(second)
+        await waiting
+
+
 async def order_without_loss(pair: Pair) -> None:
     """Frames of many sizes are received once each, in order, byte for byte."""
     async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
@@ -219,6 +234,7 @@ async def counters(pair: Pair) -> None:
 
 
 CHECKS: Final[tuple[Check, ...]] = (
+    connected_when_all_consumers_are,
     order_without_loss,
     receiver_after_sender,
     backpressure,
