@@ -18,9 +18,9 @@ from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 
-from estran.platforms.emulated import namespace
-from estran.platforms.emulated.fabric import Fabric
-from estran.platforms.emulated.traffic import limited
+from estran.platforms.emulated.links.traffic import limited
+from estran.platforms.emulated.network import namespace
+from estran.platforms.emulated.network.fabric import Fabric
 from estran.spec.model import LinkSpec
 
 PAYLOAD_SHARE = 1448 / 1538

@@ -19,9 +19,10 @@ from typing import cast
 from rich.console import Console
 from rich.table import Table
 
-from estran.platforms.emulated.cgroup import CgroupHost, CgroupService
-from estran.platforms.emulated.limits import RUNGS, HostGroup, Limiter, ServiceGroup, make_limiter
-from estran.platforms.emulated.shares import burner
+from estran.platforms.emulated.limits.cgroup import CgroupHost, CgroupService
+from estran.platforms.emulated.limits.ladder import RUNGS, make_limiter
+from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
+from estran.platforms.emulated.limits.shares import burner
 
 HOSTS, SHARE = 50, 0.02
 JOB, JOB_SHARE, JOBS = 0.005, 0.1, 20

@@ -19,12 +19,12 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from estran.platforms.emulated import namespace
-from estran.platforms.emulated.fabric import Fabric
-from estran.platforms.emulated.ladder import RUNGS, make_engine
-from estran.platforms.emulated.loopback_fabric import LoopbackFabric
-from estran.platforms.emulated.probe_channel import Channel, DatagramChannel, StreamChannel
-from estran.platforms.emulated.probe_plan import SMALL, Shot
+from estran.platforms.emulated.links.ladder import RUNGS, make_engine
+from estran.platforms.emulated.network import namespace
+from estran.platforms.emulated.network.fabric import Fabric
+from estran.platforms.emulated.network.loopback_fabric import LoopbackFabric
+from estran.platforms.emulated.probes.probe_channel import Channel, DatagramChannel, StreamChannel
+from estran.platforms.emulated.probes.probe_plan import SMALL, Shot
 from estran.spec.model import LinkSpec
 
 PORT = 5201

@@ -28,7 +28,7 @@ TUN = Path("/dev/net/tun")
 MASKED = Path("/proc/kallsyms")
 """One of the files that nothing here reads; containers hide others, to the same effect."""
 
-ENTER = "from estran.platforms.emulated import namespace; namespace.enter_user_namespace()"
+ENTER = "from estran.platforms.emulated.network import namespace; namespace.enter_user_namespace()"
 
 _libc = ctypes.CDLL(None, use_errno=True)
 

@@ -12,9 +12,9 @@ pytestmark = [pytest.mark.uml, requires_uml]
 
 LIMITS = """
 import json, os, subprocess, sys, time
-from estran.platforms.emulated.cgroup import leftovers, remove_tree
-from estran.platforms.emulated.limits import choose_limiter
-from estran.platforms.emulated.shares import burner, measure_share
+from estran.platforms.emulated.limits.cgroup import leftovers, remove_tree
+from estran.platforms.emulated.limits.ladder import choose_limiter
+from estran.platforms.emulated.limits.shares import burner, measure_share
 
 def groups():
     return sorted(folder for folder, _, _ in os.walk("/sys/fs/cgroup") if folder != "/sys/fs/cgroup")
@@ -55,7 +55,7 @@ result["controllers"] = open("/sys/fs/cgroup/cgroup.subtree_control").read().spl
 # A killed owner.
 script = '''
 import subprocess, sys, time
-from estran.platforms.emulated.limits import make_limiter
+from estran.platforms.emulated.limits.ladder import make_limiter
 service = make_limiter("cgroup2", "killed").host("h", 0.1, None).service("a", 0.1)
 child = subprocess.Popen(["/bin/sh", "-c", "while :; do :; done"])
 service.attach(child.pid)
@@ -103,9 +103,9 @@ for path in (home, home / "cgroup.procs", home / "cgroup.subtree_control", home 
     os.chown(path, 1000, 1000)
 alone = '''
 import os
-from estran.platforms.emulated import cgroup2, throttle  # before the user changes, who may not read them
-from estran.platforms.emulated.limits import choose_limiter
-from estran.platforms.emulated.shares import measure_share
+from estran.platforms.emulated.limits import cgroup2, throttle  # before the user changes, who may not read them
+from estran.platforms.emulated.limits.ladder import choose_limiter
+from estran.platforms.emulated.limits.shares import measure_share
 os.setgid(1000); os.setuid(1000)
 limiter, trials = choose_limiter("user", want="cgroup2")
 with limiter:

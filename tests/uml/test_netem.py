@@ -16,9 +16,9 @@ MODULES = ("veth", "sch_netem", "sch_htb", "cls_u32")
 SCRIPT = """
 import json, select, socket, statistics, time
 from contextlib import ExitStack
-from estran.platforms.emulated import namespace
-from estran.platforms.emulated.fabric import Fabric
-from estran.platforms.emulated.traffic import NetemEngine
+from estran.platforms.emulated.network import namespace
+from estran.platforms.emulated.network.fabric import Fabric
+from estran.platforms.emulated.links.traffic import NetemEngine
 from estran.spec.model import LinkSpec
 
 def open_in(fabric, name, kind=socket.SOCK_DGRAM):

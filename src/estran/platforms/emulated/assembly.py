@@ -12,13 +12,14 @@ from typing import Any, Final, Self
 
 from estran.errors import PlatformError
 from estran.platforms.base import CpuMeasure, Verification
-from estran.platforms.emulated import namespace
-from estran.platforms.emulated.engine import Running
-from estran.platforms.emulated.ladder import Choice, choose
-from estran.platforms.emulated.limits import HostGroup, Limiter, ServiceGroup, choose_limiter
+from estran.platforms.emulated.limits.ladder import choose_limiter
+from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
+from estran.platforms.emulated.limits.shares import verify_shares
+from estran.platforms.emulated.links.engine import Running
+from estran.platforms.emulated.links.ladder import Choice, choose
+from estran.platforms.emulated.network import namespace
 from estran.platforms.emulated.order import HostOrder, Order
-from estran.platforms.emulated.probe import probe
-from estran.platforms.emulated.shares import verify_shares
+from estran.platforms.emulated.probes.probe import probe
 
 PROBE_BUDGET: Final = 1.2
 SHARE_SECONDS: Final = 0.3

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated import namespace
+from estran.platforms.emulated.network import namespace
 
 CLONE_NEWPID: Final = 0x20000000
 MS_BIND: Final = 0x1000

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estran.platforms.emulated.cgroup import leftovers, remove_tree
+from estran.platforms.emulated.limits.cgroup import leftovers, remove_tree
 
 
 def remove_groups(run_id: str) -> int:

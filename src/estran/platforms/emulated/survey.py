@@ -13,7 +13,7 @@ import msgspec
 
 from estran.errors import PlatformError
 from estran.platforms.base import Problem
-from estran.platforms.emulated.engine import Trial
+from estran.platforms.emulated.links.engine import Trial
 from estran.spec.model import LinkSpec
 from estran.spec.plan import Plan
 from estran.units import show
@@ -167,9 +167,9 @@ def _memory_problems(plan: Plan, found: Survey) -> list[Problem]:
 
 
 def _look(engine: str | None, limiter: str | None) -> Survey:
-    from estran.platforms.emulated import namespace
-    from estran.platforms.emulated.ladder import try_engines
-    from estran.platforms.emulated.limits import RUNGS, make_limiter
+    from estran.platforms.emulated.limits.ladder import RUNGS, make_limiter
+    from estran.platforms.emulated.links.ladder import try_engines
+    from estran.platforms.emulated.network import namespace
 
     notes = []
     limiters = [(name, make_limiter(name, f"{SURVEY_ID}-{os.getpid()}").trial()) for name in RUNGS if limiter in (None, name)]

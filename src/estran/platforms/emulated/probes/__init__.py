@@ -1,0 +1,1 @@
+"""Measuring links before the workload starts."""
