@@ -23,8 +23,8 @@ from estran.platforms.emulated.links.ladder import RUNGS, make_engine
 from estran.platforms.emulated.network import namespace
 from estran.platforms.emulated.network.fabric import Fabric
 from estran.platforms.emulated.network.loopback_fabric import LoopbackFabric
-from estran.platforms.emulated.probes.probe_channel import Channel, DatagramChannel, StreamChannel
-from estran.platforms.emulated.probes.probe_plan import SMALL, Shot
+from estran.platforms.emulated.probes.channel import Channel, DatagramChannel, StreamChannel
+from estran.platforms.emulated.probes.plan import SMALL, Shot
 from estran.spec.model import LinkSpec
 
 PORT = 5201

@@ -16,9 +16,9 @@ from estran.platforms.emulated.links.relay_nfqueue import NfqueueEngine
 from estran.platforms.emulated.links.relay_tun import TunEngine
 from estran.platforms.emulated.network.fabric import Fabric
 from estran.platforms.emulated.network.loopback_fabric import LoopbackFabric
+from estran.platforms.emulated.probes.plan import itinerary, patience, segments, wire
 from estran.platforms.emulated.probes.probe import distinct, probe
-from estran.platforms.emulated.probes.probe_plan import itinerary, patience, segments, wire
-from estran.platforms.emulated.probes.probe_verdict import Samples, judge, plausible, spread, train_rate, truncated_spread
+from estran.platforms.emulated.probes.verdict import Samples, judge, plausible, spread, train_rate, truncated_spread
 from estran.spec.model import LinkSpec
 
 LINKS = st.builds(

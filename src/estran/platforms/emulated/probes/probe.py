@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Final
 
 from estran.platforms.base import LinkMeasure
 from estran.platforms.emulated.links.engine import Links
-from estran.platforms.emulated.probes.probe_channel import Channel, DatagramChannel, StreamChannel
-from estran.platforms.emulated.probes.probe_plan import Shot, itinerary, patience, segments
-from estran.platforms.emulated.probes.probe_verdict import judge
+from estran.platforms.emulated.probes.channel import Channel, DatagramChannel, StreamChannel
+from estran.platforms.emulated.probes.plan import Shot, itinerary, patience, segments
+from estran.platforms.emulated.probes.verdict import judge
 from estran.spec.model import LinkSpec
 
 if TYPE_CHECKING:

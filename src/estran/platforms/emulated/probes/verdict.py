@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 
 from estran.platforms.base import LinkMeasure
-from estran.platforms.emulated.probes.probe_plan import SMALL, Phase, segments, wire
+from estran.platforms.emulated.probes.plan import SMALL, Phase, segments, wire
 from estran.spec.model import LinkSpec
 from estran.units import show
 

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Final, Protocol
 from estran.platforms.emulated.links.relay_core import FULL_FRAME, MSS, stream_wire_size
 from estran.platforms.emulated.network.loopback_fabric import PROBE_PORT
 from estran.platforms.emulated.network.namespace import entered
-from estran.platforms.emulated.probes.probe_plan import SMALL, UDP_HEADERS, Phase, Shot, wire
-from estran.platforms.emulated.probes.probe_verdict import Samples
+from estran.platforms.emulated.probes.plan import SMALL, UDP_HEADERS, Phase, Shot, wire
+from estran.platforms.emulated.probes.verdict import Samples
 
 if TYPE_CHECKING:
     from estran.platforms.emulated.network.fabric import Fabric
