@@ -97,7 +97,7 @@ class HostGroup(Protocol):
         ...
 
     def lift(self) -> None:
-        """Take the CPU caps off for a while, those of the services too; the memory limit stays. The throttle rung cannot."""
+        """Take the CPU caps off for a while, those of the services too; the memory limit stays."""
         ...
 
     def enforce(self) -> None:

@@ -88,10 +88,10 @@ class ThrottledHost:
         return service
 
     def lift(self) -> None:
-        """Does nothing: the throttler's shares are fixed when a service is ordered."""
+        self.throttle.order(do="cap", slot=self.slot, on=False)
 
     def enforce(self) -> None:
-        """Does nothing, see `lift`."""
+        self.throttle.order(do="cap", slot=self.slot, on=True)
 
     def usage(self) -> Usage:
         return self.throttle.usage(self.slot)

@@ -101,7 +101,12 @@ class Group:
         self.slot = slot
         self.share = share
         self.budget = 0.0
-        self.capped = share < len(os.sched_getaffinity(0))
+        self.cap(True)
+
+    def cap(self, on: bool) -> None:
+        """Hold it to its share from now on, or let it run free; what it used while free is forgiven."""
+        self.budget = 0.0
+        self.capped = on and self.share < len(os.sched_getaffinity(0))
 
     def earn(self, passed: float) -> None:
         """Add what the time that passed is worth."""
@@ -179,6 +184,9 @@ class Worker:
         elif order["do"] == "attach" and slot in self.services:
             adopted = self.adopt(self.services[slot], order["pid"], root=True)
             os.write(fds[0], b"done" if adopted else b"gone")
+        elif order["do"] == "cap":
+            for group in (self.hosts[slot], *(one for one in self.services.values() if one.host is self.hosts[slot])):
+                group.cap(order["on"])
         elif order["do"] == "remove":
             self.remove(slot)
         elif order["do"] == "close":
