@@ -24,7 +24,10 @@ MAX_UNSENT = 1 << 20
 """Bytes that wait here for the network; beyond that the producer waits, too."""
 
 _BATCH_BYTES = 60_000
-_MAX_CHUNK = 512 << 10
+_MAX_BATCH, _BATCH_SECONDS = 512 << 10, 0.001
+_MAX_CHUNK, _CHUNK_SECONDS = 8 << 20, 0.02
+"""Segments of one batch of the network's, or what the link carries in this time: long enough to be worth a call and a wake-up,
+short enough to keep a slow link responsive."""
 _SHARE = 256
 _APART = 1e-4
 _INITIAL, _FLOOR, _CEILING, _QUEUEING = 512 << 10, 128 << 10, 16 << 20, 0.02
@@ -38,14 +41,16 @@ class AcknowledgedSender:
     def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
         self._spec = spec
         self._loop = asyncio.get_running_loop()
-        self._batch_frames = max(spec.capacity // 8, 1)
+        self._batch_frames = max(spec.capacity // 4, 1)
+        self._batch_bytes = _BATCH_BYTES
+        self._limit = spec.capacity
         self._sealed: deque[Segment] = deque()
         self._sealed_bytes = 0
         self._parts: list[Buffer] = [_HEADER]
         self._part_bytes = 0
         self._sizes: list[int] = []
         self._next = 0
-        self._open_sizes: deque[int] = deque()
+        self._open: deque[tuple[int, int]] = deque()
         self._open_bytes = self._total_bytes = 0
         self._senders = Waiters()
         self._drainers = Waiters()
@@ -70,24 +75,29 @@ class AcknowledgedSender:
         size = 0
         for buffer in frame:
             size += len(buffer)
-        while self._full(size):
-            self._check_open()
-            await self._senders.wait()
-        self._check_open()
+        # Each frame of a fast stream comes this way, so what can be looked up is not called.
+        if self._next >= self._limit or self._sealed_bytes > MAX_UNSENT or self._open_bytes + size > CAPACITY_BYTES or self._closed:
+            await self._room(size)
         seq = self._next
         self._next = seq + 1
-        self._open_sizes.append(size)
         self._open_bytes += size
         self._total_bytes += size
-        if size > _BATCH_BYTES:
-            self._add_large(frame, seq)
+        if size > self._batch_bytes:
+            self._add_large(frame, seq, size)
         else:
             self._add_small(frame, size)
-        self._launch()
+        if self._flush is None or self._sealed:
+            self._launch()
         if not self._next % _SHARE:
             # A producer that never waits must not starve the loop.
             await asyncio.sleep(0)
         return seq
+
+    async def _room(self, size: int) -> None:
+        while self._full(size):
+            self._check_open()
+            await self._senders.wait()
+        self._check_open()
 
     async def drain(self) -> None:
         """Return when everything sent has been processed."""
@@ -115,7 +125,7 @@ class AcknowledgedSender:
     # -- frames into segments
 
     def _add_small(self, frame: Frame, size: int) -> None:
-        if len(self._sizes) >= self._batch_frames or self._part_bytes + size > _BATCH_BYTES:
+        if len(self._sizes) >= self._batch_frames or self._part_bytes + size > self._batch_bytes:
             self._seal(self._next - 1)
         parts = self._parts
         for buffer in frame:
@@ -126,22 +136,27 @@ class AcknowledgedSender:
         self._part_bytes += size
         self._sizes.append(size)
 
-    def _add_large(self, frame: Frame, seq: int) -> None:
+    def _add_large(self, frame: Frame, seq: int, size: int) -> None:
         self._seal(seq)
-        # A quarter of the window keeps a slow link responsive and a fast one busy with few calls.
-        size = min(max(int(self._outbound.flight.window) // 4, _BATCH_BYTES), _MAX_CHUNK)
-        self._queue(chunk(frame, seq, size))
+        flight = self._outbound.flight
+        piece = min(max(int(flight.window) // 4, int(flight.rate * _CHUNK_SECONDS), _BATCH_BYTES), _MAX_CHUNK)
+        self._open.append((seq + 1, size))
+        self._queue(chunk(frame, seq, piece))
 
     def _seal(self, end: int) -> None:
         """Close the segment of small frames that ends before sequence number ``end``."""
         count = len(self._sizes)
         if count:
             self._parts.append(pack(f"<{count}I", *self._sizes))
+            self._open.append((end, sum(self._sizes)))
             self._queue([Segment(bytearray().join(self._parts), end - count, count)])
             self._parts, self._part_bytes, self._sizes = [_HEADER], 0, []
 
     def _supply(self) -> Segment | None:
         if not self._sealed:
+            if self._flush is not None:
+                # More may join the frames at hand until this turn of the loop ends.
+                return None
             self._seal(self._next)
         if not self._sealed:
             return None
@@ -194,11 +209,12 @@ class AcknowledgedSender:
         return 2 * open_frames > self._spec.capacity or 2 * self._open_bytes > CAPACITY_BYTES
 
     def _settled(self) -> None:
-        sizes = self._open_sizes
-        closed = self._outbound.processed - (self._next - len(sizes))
-        if closed > 0:
-            for _ in range(closed):
-                self._open_bytes -= sizes.popleft()
+        processed = self._outbound.processed
+        self._batch_bytes = min(max(int(self._outbound.flight.rate * _BATCH_SECONDS), _BATCH_BYTES), _MAX_BATCH)
+        if processed + self._spec.capacity > self._limit:
+            self._limit = processed + self._spec.capacity
+            while self._open and self._open[0][0] <= processed:
+                self._open_bytes -= self._open.popleft()[1]
             if self._senders and self._has_room():
                 self._senders.wake()
             self._drainers.wake()
@@ -234,11 +250,12 @@ class AcknowledgedReceiver:
 
     async def receive(self) -> Delivered:
         """The next frame; waits for one."""
-        while not self._frames:
+        frames = self._frames
+        while not frames:
             if self._closed:
                 raise closed(self._spec.key)
             await self._waiters.wait()
-        return self._frames.popleft()
+        return frames.popleft()
 
     def receive_nowait(self) -> Delivered | None:
         """The next frame if one is there."""

@@ -37,6 +37,11 @@ class Flight:
         self._shrunk = 0.0
 
     @property
+    def rate(self) -> float:
+        """Bytes per second that have landed lately; 0 at first."""
+        return self._rate
+
+    @property
     def interval(self) -> float:
         """Seconds without a sign of the peer after which to ask."""
         if not self.round_trip:

@@ -138,7 +138,11 @@ class Inbound:
 
     def progressed(self, urgent: bool) -> None:
         """Frames have been processed: say so, at once if the sender asked for it or if ``urgent``, else in a while."""
-        self._answer_soon() if urgent or self._requested else self._answer_later()
+        if self._soon is None:
+            if urgent or self._requested:
+                self._answer_soon()
+            elif self._later is None:
+                self._answer_later()
 
     def _answer_soon(self) -> None:
         # At the end of this turn of the loop: whatever happens until then goes along.
@@ -266,5 +270,5 @@ class Inbound:
         if frames:
             self._seq = frames[-1].seq + 1
             self.stats["frames"] += len(frames)
-            self.stats["bytes"] += sum(len(frame.data) for frame in frames)
+            self.stats["bytes"] += sum([len(frame.data) for frame in frames])
             self._deliver(frames)

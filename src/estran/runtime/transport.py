@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
+import msgspec
+
 Buffer: TypeAlias = bytes | bytearray | memoryview
 Frame: TypeAlias = Sequence[Buffer]
 """What crosses a channel: one logical message as one or more buffers (header first, then raw arrays)."""
@@ -40,7 +42,7 @@ class Sender(Protocol):
         ...
 
     async def send(self, frame: Frame) -> int:
-        """Take a frame and return its sequence number (from 0); waits while ``capacity`` frames are unprocessed (acknowledged only)."""
+        """Take a frame and return its sequence number (from 0); (acknowledged) waits while ``capacity`` are unprocessed."""
         ...
 
     async def drain(self) -> None:
@@ -48,9 +50,8 @@ class Sender(Protocol):
         ...
 
 
-@dataclass(slots=True)
-class Delivered:
-    """A frame at the consumer's end: reassembled, with the time of its complete arrival (``time.monotonic_ns``-like, from the clock)."""
+class Delivered(msgspec.Struct, gc=False):
+    """A frame at the consumer's end: reassembled, with the clock's time of its complete arrival."""
 
     seq: int
     data: memoryview

@@ -10,9 +10,11 @@ import threading
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from time import monotonic
 from typing import TYPE_CHECKING, Any
 
 from estran.errors import TransportError
+from estran.runtime.bell import Bell
 from estran.runtime.channels import Channels
 from estran.runtime.clock import Clock
 from estran.runtime.lane import Arrival, Datagram
@@ -24,7 +26,16 @@ if TYPE_CHECKING:
 _PREFIX = "estran"
 _BATCHES = 16
 _DIRECT_BYTES = 640 << 10
-"""Bytes in flight of a whole session up to which a put cannot wait: zenoh's queue takes 16 batches of 64 KB before it does."""
+"""Bytes in flight of a whole session up to which a put hardly waits: zenoh's queue takes 16 batches of 64 KB before it does."""
+
+_DIRECT_SECONDS = 0.02
+"""More than that may be in flight as long as the link has lately landed it within this time."""
+
+_DROP_AFTER_US, _DROP_PIECES_AFTER_US = 1000, 20_000
+"""What a put on the event loop may wait at most: in all, and for a datagram of many batches."""
+
+_STALL, _STALL_PER_BYTE, _LONG_STALL = 0.8e-3, 2**-28, 15e-3
+"""Seconds after which a put has waited for zenoh's queue rather than just copied."""
 
 _ENGINE = "(rx:(handover:app),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:4))"
 """zenoh's own threads, few because there may be hundreds of sessions on a machine, and shared by all its tasks because each may
@@ -62,6 +73,8 @@ def configuration(listen: Sequence[str], connect: Sequence[str], round_trip: flo
         f"{tx}/keep_alive": 4,
         f"{tx}/queue/size/data": _BATCHES,
         f"{tx}/queue/congestion_control/block/wait_before_close": WAIT_BEFORE_CLOSE_US,
+        f"{tx}/queue/congestion_control/drop/wait_before_drop": _DROP_AFTER_US,
+        f"{tx}/queue/congestion_control/drop/max_wait_before_drop_fragments": _DROP_PIECES_AFTER_US,
     }
 
 
@@ -83,6 +96,7 @@ class ZenohTransport:
         self._session: zenoh.Session | None = None
         self._channels: Channels | None = None
         self._traffic = Traffic()
+        self._bell: Bell | None = None
         self._sending: list[ZenohLane] = []
 
     async def __aenter__(self) -> ZenohTransport:
@@ -98,6 +112,7 @@ class ZenohTransport:
             where = ", ".join(self._listen) or None
             remedy = "check that nothing else listens there and that the address belongs to this host"
             raise TransportError(f"no zenoh session: {error}", where=where, remedy=remedy) from error
+        self._bell = Bell()
         self._channels = Channels(self._clock, _epoch(self._clock.now(), str(self._session.zid())))
         return self
 
@@ -107,6 +122,8 @@ class ZenohTransport:
             self._channels.close()
         if session is not None:
             await asyncio.to_thread(_close, session)
+        if self._bell is not None:
+            self._bell.close()
 
     async def sender(self, channel: ChannelSpec) -> Sender:
         """Open the producer's end."""
@@ -137,9 +154,12 @@ class ZenohTransport:
 
     def _lane(self, channel: ChannelSpec, out: str, back: str) -> ZenohLane:
         assert self._session is not None
+        assert self._bell is not None
         base = f"{_PREFIX}/{channel.key}"
         try:
-            return ZenohLane(self._session, f"{base}/{out}", f"{base}/{back}", self._clock, self._traffic, answers=out == "answers")
+            return ZenohLane(
+                self._session, f"{base}/{out}", f"{base}/{back}", self._clock, self._traffic, self._bell, answers=out == "answers"
+            )
         except _zenoh_error() as error:
             raise TransportError(
                 f"zenoh refuses this key: {error}", where=channel.key, remedy="use letters, digits, . - /"
@@ -147,26 +167,52 @@ class ZenohTransport:
 
 
 class Traffic:
-    """Bytes in flight over all channels of a session, and the lanes that have a thread at work."""
+    """Bytes in flight over all channels of a session, how fast they land, and how many datagrams wait for threads."""
 
     def __init__(self) -> None:
         self.flying = 0
         self.queued = 0
+        self._bearable = _DIRECT_BYTES
+        self._landed = 0
+        self._since = 0.0
+
+    def add(self, size: int) -> None:
+        """Count bytes that take off, or, if negative, that have landed."""
+        self.flying += size
+        if size < 0:
+            self._landed -= size
+            now = monotonic()
+            elapsed = now - self._since
+            if elapsed > _DIRECT_SECONDS / 2:
+                self._bearable = max(int(self._landed / elapsed * _DIRECT_SECONDS), _DIRECT_BYTES)
+                self._landed, self._since = 0, now
+
+    def swift(self, size: int) -> bool:
+        """Whether a datagram that has just been counted can be put without waiting for long."""
+        return not self.queued and self.flying - size <= self._bearable
+
+    def stalled(self) -> None:
+        """A put has waited: the link is not what it was."""
+        self._bearable, self._landed, self._since = _DIRECT_BYTES, 0, monotonic()
 
 
 class ZenohLane:
     """A publisher one way and a subscriber the other.
 
-    A put blocks while zenoh's queue is full, which must not stop the event loop. So as long as little is in flight it is done
-    directly, which is quickest, and else by a thread that this lane owns and starts when it is first needed.
+    A put waits while zenoh's queue is full, which must not stop the event loop. So as long as little is in flight it is done
+    directly, which is quickest, and dropped should the queue be full nevertheless, which is a loss like any other; else it is
+    done by a thread that this lane owns and starts when it is first needed.
     """
 
-    def __init__(self, session: zenoh.Session, out: str, back: str, clock: Clock, traffic: Traffic, *, answers: bool) -> None:
+    def __init__(
+        self, session: zenoh.Session, out: str, back: str, clock: Clock, traffic: Traffic, bell: Bell, *, answers: bool
+    ) -> None:
         import zenoh
 
         self._loop = asyncio.get_running_loop()
         self._clock = clock
         self._traffic = traffic
+        self._bell = bell
         self._arrivals: deque[Arrival] = deque()
         self._scheduled = False
         self._closed = False
@@ -177,14 +223,13 @@ class ZenohLane:
         self._telling = False
         self._queue: queue.SimpleQueue[Datagram | None] | None = None
         self._thread: threading.Thread | None = None
-        # Answers are cumulative and asked for again, so they may be dropped; they go ahead of data on the same link.
-        if answers:
-            control, priority = zenoh.CongestionControl.DROP, zenoh.Priority.INTERACTIVE_HIGH
-        else:
-            control, priority = zenoh.CongestionControl.BLOCK, zenoh.Priority.DATA
-        self._publisher = session.declare_publisher(out, congestion_control=control, priority=priority)
-        self._put = self._publisher.put
-        self._matching: Any = self._publisher.declare_matching_listener(self._on_matching)
+        # Answers go ahead of data on the same link.
+        priority = zenoh.Priority.INTERACTIVE_HIGH if answers else zenoh.Priority.DATA
+        self._direct = session.declare_publisher(out, congestion_control=zenoh.CongestionControl.DROP, priority=priority)
+        self._patient: zenoh.Publisher | None = None
+        if not answers:
+            self._patient = session.declare_publisher(out, congestion_control=zenoh.CongestionControl.BLOCK, priority=priority)
+        self._matching: Any = self._direct.declare_matching_listener(self._on_matching)
         self._subscriber: Any = session.declare_subscriber(back, self._on_sample)
 
     @property
@@ -199,24 +244,30 @@ class ZenohLane:
 
     def matched(self) -> bool:
         """Whether the other end has been heard of."""
-        status: Any = self._publisher.matching_status  # zenoh's own annotation says bool, which it is not
+        status: Any = self._direct.matching_status  # zenoh's own annotation says bool, which it is not
         return bool(status.matching)
 
     def flying(self, size: int) -> None:
         """Count what is in flight over the whole session."""
-        self._traffic.flying += size
+        self._traffic.add(size)
 
     def put(self, datagram: Datagram) -> None:
         """Publish it, here or on the thread."""
         if self._closed:
             return
-        if not self._backlog and not self._traffic.queued and self._traffic.flying <= _DIRECT_BYTES:
+        # Answers are cumulative and asked for again, so they may be dropped.
+        if self._patient is None or self._traffic.swift(len(datagram)):
+            begun = monotonic()
             with suppress(_zenoh_error()):
-                self._put(datagram)
+                self._direct.put(datagram)
+            if monotonic() - begun > min(_STALL + len(datagram) * _STALL_PER_BYTE, _LONG_STALL):
+                self._traffic.stalled()
             return
         if self._queue is None:
             self._queue = queue.SimpleQueue()
-            self._thread = threading.Thread(target=self._work, args=(self._queue,), name="estran-put", daemon=True)
+            self._thread = threading.Thread(
+                target=self._work, args=(self._queue, self._patient.put), name="estran-put", daemon=True
+            )
             self._thread.start()
         self._backlog += len(datagram)
         self._traffic.queued += 1
@@ -234,29 +285,24 @@ class ZenohLane:
 
     # -- on other threads
 
-    def _work(self, todo: queue.SimpleQueue[Datagram | None]) -> None:
+    def _work(self, todo: queue.SimpleQueue[Datagram | None], put: Callable[[Datagram], None]) -> None:
         while (datagram := todo.get()) is not None and not self._closed:
             with suppress(_zenoh_error()):
-                self._put(datagram)
+                put(datagram)
             self._taken.append(len(datagram))
             if not self._telling:
                 self._telling = True
-                self._tell(self._on_taken)
+                self._bell.ring(self._on_taken)
 
     def _on_sample(self, sample: zenoh.Sample) -> None:
         self._arrivals.append((sample.payload.to_bytes(), self._clock.now()))
         if not self._scheduled:
             self._scheduled = True
-            self._tell(self._pass_up)
+            self._bell.ring(self._pass_up)
 
     def _on_matching(self, status: zenoh.MatchingStatus) -> None:
         if status.matching:
-            self._tell(self._hint)
-
-    def _tell(self, callback: Callable[..., None], *args: object) -> None:
-        # The loop may have been closed by now; nobody is there to be told then.
-        with suppress(RuntimeError):
-            self._loop.call_soon_threadsafe(callback, *args)
+            self._bell.ring(self._hint)
 
     # -- on the loop
 
