@@ -18,16 +18,16 @@ from estran.runtime.transport import Buffer, ChannelSpec, Delivered, Frame
 from estran.runtime.waiting import Waiters, closed
 
 CAPACITY_BYTES = 64 << 20
-"""Bytes that may be sent and not yet processed (one frame more than that, whatever its size)."""
+"""Bytes that may be sent and not yet processed (and one segment or frame more, whatever its size)."""
 
 MAX_UNSENT = 1 << 20
 """Bytes that wait here for the network; beyond that the producer waits, too."""
 
 _BATCH_BYTES = 60_000
 _MAX_BATCH, _BATCH_SECONDS = 512 << 10, 0.001
-_MAX_CHUNK, _CHUNK_SECONDS = 8 << 20, 0.02
-"""Segments of one batch of the network's, or what the link carries in this time: long enough to be worth a call and a wake-up,
-short enough to keep a slow link responsive."""
+"""Small frames share a segment of one batch of the network's, or of what the link carries in this time if that is more."""
+_MAX_CHUNK, _WHOLE, _FAST = 512 << 10, 8 << 20, 64e6
+"""Large frames are cut, to keep a slow link responsive, but go whole up to 8 MB where more bytes per second than that land."""
 _SHARE = 256
 _APART = 1e-4
 _INITIAL, _FLOOR, _CEILING, _QUEUEING = 512 << 10, 128 << 10, 16 << 20, 0.02
@@ -47,7 +47,7 @@ class AcknowledgedSender:
         self._sealed: deque[Segment] = deque()
         self._sealed_bytes = 0
         self._parts: list[Buffer] = [_HEADER]
-        self._part_bytes = 0
+        self._part_bytes = self._part_first = 0
         self._sizes: list[int] = []
         self._next = 0
         self._open: deque[tuple[int, int]] = deque()
@@ -76,19 +76,18 @@ class AcknowledgedSender:
         for buffer in frame:
             size += len(buffer)
         # Each frame of a fast stream comes this way, so what can be looked up is not called.
-        if self._next >= self._limit or self._sealed_bytes > MAX_UNSENT or self._open_bytes + size > CAPACITY_BYTES or self._closed:
-            await self._room(size)
         seq = self._next
+        if seq >= self._limit or self._sealed_bytes > MAX_UNSENT or self._open_bytes + size > CAPACITY_BYTES or self._closed:
+            await self._room(size)
+            seq = self._next
         self._next = seq + 1
-        self._open_bytes += size
-        self._total_bytes += size
         if size > self._batch_bytes:
             self._add_large(frame, seq, size)
         else:
-            self._add_small(frame, size)
+            self._add_small(frame, seq, size)
         if self._flush is None or self._sealed:
             self._launch()
-        if not self._next % _SHARE:
+        if not seq % _SHARE:
             # A producer that never waits must not starve the loop.
             await asyncio.sleep(0)
         return seq
@@ -120,13 +119,13 @@ class AcknowledgedSender:
 
     def counters(self) -> Mapping[str, int]:
         """What this end has counted."""
-        return {"frames": self._next, "bytes": self._total_bytes, **self._outbound.stats}
+        return {"frames": self._next, "bytes": self._total_bytes + self._part_bytes, **self._outbound.stats}
 
     # -- frames into segments
 
-    def _add_small(self, frame: Frame, size: int) -> None:
-        if len(self._sizes) >= self._batch_frames or self._part_bytes + size > self._batch_bytes:
-            self._seal(self._next - 1)
+    def _add_small(self, frame: Frame, seq: int, size: int) -> None:
+        if seq - self._part_first >= self._batch_frames or self._part_bytes + size > self._batch_bytes:
+            self._seal(seq)
         parts = self._parts
         for buffer in frame:
             # The caller may change what can be changed as soon as `send` returns.
@@ -139,18 +138,18 @@ class AcknowledgedSender:
     def _add_large(self, frame: Frame, seq: int, size: int) -> None:
         self._seal(seq)
         flight = self._outbound.flight
-        piece = min(max(int(flight.window) // 4, int(flight.rate * _CHUNK_SECONDS), _BATCH_BYTES), _MAX_CHUNK)
-        self._open.append((seq + 1, size))
-        self._queue(chunk(frame, seq, piece))
+        piece = _WHOLE if flight.rate > _FAST else min(max(int(flight.window) // 4, _BATCH_BYTES), _MAX_CHUNK)
+        self._queue(chunk(frame, seq, piece), seq + 1, size)
+        self._part_first = seq + 1
 
     def _seal(self, end: int) -> None:
         """Close the segment of small frames that ends before sequence number ``end``."""
         count = len(self._sizes)
         if count:
             self._parts.append(pack(f"<{count}I", *self._sizes))
-            self._open.append((end, sum(self._sizes)))
-            self._queue([Segment(bytearray().join(self._parts), end - count, count)])
+            self._queue([Segment(bytearray().join(self._parts), end - count, count)], end, self._part_bytes)
             self._parts, self._part_bytes, self._sizes = [_HEADER], 0, []
+        self._part_first = end
 
     def _supply(self) -> Segment | None:
         if not self._sealed:
@@ -166,7 +165,10 @@ class AcknowledgedSender:
             self._senders.wake()
         return segment
 
-    def _queue(self, segments: Sequence[Segment]) -> None:
+    def _queue(self, segments: Sequence[Segment], end: int, size: int) -> None:
+        self._open.append((end, size))
+        self._open_bytes += size
+        self._total_bytes += size
         for segment in segments:
             self._sealed_bytes += len(segment.packet)
         self._sealed.extend(segments)
@@ -263,27 +265,33 @@ class AcknowledgedReceiver:
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
-        lives = self._lives
-        # Frames of a former life of the sender are released in their order; nobody waits for their acknowledgement any more.
-        while len(lives) > 1:
-            former = lives[0]
-            if former.done <= seq < former.taken:
-                former.done = seq + 1
-                if former.done == former.taken:
-                    lives.popleft()
-                return
-            lives.popleft()
-        life = lives[0]
+        if len(self._lives) > 1 and self._done_before(seq):
+            return
+        life = self._lives[0]
         if seq < life.done:
             return
         if seq >= life.taken:
             remedy = "release frames that were received, by their seq"
             raise TransportError(f"frame {seq} is released but has not come", where=self._spec.key, remedy=remedy)
         life.done = seq + 1
-        urgent = life.done - self._told >= self._share
-        if urgent:
-            self._told = life.done
-        self._inbound.progressed(urgent)
+        if seq - self._told >= self._share:
+            self._told = seq + 1
+            self._inbound.progressed(urgent=True)
+        elif not self._inbound.answering:
+            self._inbound.progressed(urgent=False)
+
+    def _done_before(self, seq: int) -> bool:
+        """Frames of a former life of the sender are released in their order; nobody waits for their acknowledgement any more."""
+        lives = self._lives
+        while len(lives) > 1:
+            former = lives[0]
+            if former.done <= seq < former.taken:
+                former.done = seq + 1
+                if former.done == former.taken:
+                    lives.popleft()
+                return True
+            lives.popleft()
+        return False
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""

@@ -136,13 +136,20 @@ class Inbound:
 
     # -- answering
 
-    def progressed(self, urgent: bool) -> None:
-        """Frames have been processed: say so, at once if the sender asked for it or if ``urgent``, else in a while."""
-        if self._soon is None:
-            if urgent or self._requested:
-                self._answer_soon()
-            elif self._later is None:
-                self._answer_later()
+    @property
+    def answering(self) -> bool:
+        """An answer is on its way out, or will be in time."""
+        return self._soon is not None or (self._later is not None and not self._requested)
+
+    def progressed(self, *, urgent: bool) -> None:
+        """Frames have been processed: say so, at once if ``urgent``, soon if the sender asked for it, else in a while."""
+        if urgent:
+            # Whoever has much at hand may not let the loop turn for long, while the sender waits for room.
+            self._answer()
+        elif self._requested:
+            self._answer_soon()
+        else:
+            self._answer_later()
 
     def _answer_soon(self) -> None:
         # At the end of this turn of the loop: whatever happens until then goes along.
@@ -154,8 +161,9 @@ class Inbound:
             self._later = self._loop.call_later(_LAZY, self._answer)
 
     def _answer(self) -> None:
-        if self._later is not None:
-            self._later.cancel()
+        for handle in (self._soon, self._later):
+            if handle is not None:
+                handle.cancel()
         self._soon = self._later = None
         if self._closed or not self._peer:
             return
