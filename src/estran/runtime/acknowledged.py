@@ -87,7 +87,7 @@ class AcknowledgedSender:
             self._add_small(frame, seq, size)
         if self._flush is None or self._sealed:
             self._launch()
-        if not seq % _SHARE:
+        if not self._next % _SHARE:
             # A producer that never waits must not starve the loop.
             await asyncio.sleep(0)
         return seq

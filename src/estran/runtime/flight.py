@@ -7,8 +7,6 @@ from collections import deque
 MIN_INTERVAL = 0.03
 MAX_INTERVAL = 0.5
 _FORGET = 10.0
-_BUSY = 0.005
-"""Seconds that a busy processor may take to turn to an answer, however short the link."""
 
 
 class Flight:
@@ -78,7 +76,7 @@ class Flight:
         late = min(self._recent)
         if late - idle <= accepted:
             if limited:
-                useful = max(self._rate * max(2 * idle, _BUSY), self._initial)
+                useful = max(2 * self._rate * idle, self._initial)
                 self.window = max(self.window, min(self.window + size, useful, self._ceiling))
         elif now - self._shrunk > late:
             self._shrunk = now

@@ -142,11 +142,8 @@ class Inbound:
         return self._soon is not None or (self._later is not None and not self._requested)
 
     def progressed(self, *, urgent: bool) -> None:
-        """Frames have been processed: say so, at once if ``urgent``, soon if the sender asked for it, else in a while."""
-        if urgent:
-            # Whoever has much at hand may not let the loop turn for long, while the sender waits for room.
-            self._answer()
-        elif self._requested:
+        """Frames have been processed: say so, soon if the sender asked for it or if ``urgent``, else in a while."""
+        if urgent or self._requested:
             self._answer_soon()
         else:
             self._answer_later()
@@ -161,9 +158,8 @@ class Inbound:
             self._later = self._loop.call_later(_LAZY, self._answer)
 
     def _answer(self) -> None:
-        for handle in (self._soon, self._later):
-            if handle is not None:
-                handle.cancel()
+        if self._later is not None:
+            self._later.cancel()
         self._soon = self._later = None
         if self._closed or not self._peer:
             return
