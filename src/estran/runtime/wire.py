@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import math
 import struct
+import threading
 from collections.abc import Hashable
 from functools import cache
 from types import GenericAlias
@@ -90,14 +91,7 @@ def decode(data: memoryview, kind: type[P]) -> tuple[P, Story]:
     """
     try:
         header, arrays = _split(data)
-
-        def extension(code: int, meta: memoryview) -> object:
-            if code != _ARRAY:
-                raise ValueError(f"unknown extension {code}")  # noqa: TRY301 - msgspec calls this, the handler below reports it
-            return _array(arrays, *_meta_decoder.decode(meta))
-
-        envelope = _envelope(cast(Hashable, kind))
-        fields, payload = msgspec.msgpack.Decoder(envelope, ext_hook=extension, dec_hook=_only_arrays).decode(header)
+        fields, payload = _reader(cast(Hashable, kind)).read(header, arrays)
     except (ValueError, TypeError, struct.error, msgspec.MsgspecError, RecursionError, OverflowError) as error:
         remedy = "run the same version of the components at both ends of the stream"
         raise TransportError(f"a frame is malformed: {error}", where=kind.__qualname__, remedy=remedy) from error
@@ -106,9 +100,35 @@ def decode(data: memoryview, kind: type[P]) -> tuple[P, Story]:
     return payload, story
 
 
+class _Reader(threading.local):
+    """Decodes headers of one kind; making a decoder costs more than using it. Each thread has its own."""
+
+    def __init__(self, kind: Hashable) -> None:
+        envelope: Any = GenericAlias(tuple, (_StoryFields, kind))
+        self._arrays = memoryview(b"")
+        self._decode = msgspec.msgpack.Decoder(envelope, ext_hook=self._extension, dec_hook=_only_arrays).decode
+
+    def read(self, header: memoryview, arrays: memoryview) -> Any:
+        self._arrays = arrays
+        try:
+            return self._decode(header)
+        finally:
+            self._arrays = memoryview(b"")
+
+    def _extension(self, code: int, meta: memoryview) -> object:
+        if code != _ARRAY:
+            raise ValueError(f"unknown extension {code}")
+        return _array(self._arrays, *_meta_decoder.decode(meta))
+
+
+_reader = cache(_Reader)
+
+
 @cache
-def _envelope(kind: Hashable) -> Any:
-    return GenericAlias(tuple, (_StoryFields, kind))
+def _dtype(name: str) -> np.dtype[Any]:
+    if len(name) > 4 or name[1:2] not in _KINDS or name[:1] not in "<>|":
+        raise ValueError(f"an array claims dtype {name!r}")
+    return np.dtype(name)
 
 
 def _split(data: memoryview) -> tuple[memoryview, memoryview]:
@@ -131,9 +151,7 @@ def _append(buffers: list[Buffer], raw: memoryview, place: int) -> int:
 
 def _array(arrays: memoryview, dtype_name: str, place: int, shape: list[int]) -> npt.NDArray[Any]:
     """Only dtypes and extents that the frame really holds are believed, before anything is allocated."""
-    if len(dtype_name) > 4 or dtype_name[1:2] not in _KINDS or dtype_name[:1] not in "<>|":
-        raise ValueError(f"an array claims dtype {dtype_name!r}")
-    dtype = np.dtype(dtype_name)
+    dtype = _dtype(dtype_name)
     if len(shape) > _MAX_DIMENSIONS or any(extent < 0 for extent in shape) or place < 0:
         raise ValueError("an array claims an impossible shape")
     count = math.prod(shape)
