@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
 import sys
 import time
@@ -85,8 +84,8 @@ def command(folder: Path, *argv: str, **details: Any) -> dict[str, Any]:
 
 
 def alive(pid: int) -> bool:
+    """Whether a process runs; one that has ended and waits for this machine's first process to collect it does not."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] not in "ZX"
+    except (FileNotFoundError, ProcessLookupError):
         return False
-    return True

@@ -43,7 +43,7 @@ async def test_a_missing_program_is_named(tmp_path: Path) -> None:
 async def test_a_killed_command_names_the_signal(tmp_path: Path) -> None:
     async with running_agent() as agent:
         await agent.host.start(command(tmp_path, "sh", "-c", "kill -9 $$"))
-        assert (await agent.wait_for("ended"))["what"] == "was killed by signal 9"
+        assert (await agent.wait_for("ended"))["what"] == "was killed by signal 9 (SIGKILL)"
 
 
 async def test_restarts_on_failure_until_the_limit(tmp_path: Path) -> None:

@@ -48,6 +48,9 @@ def write_example(name: str, folder: Path) -> list[Path]:
     if taken := [target for target in targets if target.exists()]:
         raise RequestError("is there already and is not overwritten", where=str(taken[0]), remedy="name another folder")
     for path, target in zip(files, targets, strict=True):
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(path, target)
+        except OSError as error:
+            raise RequestError(f"cannot be written: {error.strerror}", where=str(target), remedy="name another folder") from error
     return targets

@@ -6,6 +6,7 @@ import sys
 from pathlib import Path
 
 from estran.cli.describe import JsonOption, OnOption, SetOption
+from estran.errors import EstranError
 
 
 def run(
@@ -38,7 +39,6 @@ def run(
     from rich.console import Console
 
     from estran.cli.progress import progress_on
-    from estran.report.page import write_report
     from estran.report.table import print_summary
     from estran.run.prepare import prepare
     from estran.run.session import execute
@@ -48,7 +48,7 @@ def run(
     with progress_on(console, prepared, quiet=json) as progress:
         folder, status = execute(prepared, out=out, progress=progress)
         progress.phase("report", None)
-        write_report(folder)
+        unreported = _report(folder)
     if json:
         import msgspec
 
@@ -57,4 +57,17 @@ def run(
         sys.stdout.write(msgspec.json.encode(record | {"folder": str(folder), "responses": responses}).decode() + "\n")
     else:
         print_summary(Console(), folder)
+    if unreported is not None:
+        raise unreported
     return 0 if status == "done" else 1
+
+
+def _report(folder: Path) -> EstranError | None:
+    """Write the report; what prevents it is told after the run's own figures, which matter more."""
+    from estran.report.page import write_report
+
+    try:
+        write_report(folder)
+    except EstranError as error:
+        return error
+    return None

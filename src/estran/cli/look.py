@@ -46,6 +46,9 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
     if json:
         import msgspec
 
+        from estran.report.folder import read_folder
+
+        read_folder(folder)  # says what is wrong with a damaged document
         path = folder / "responses.json"
         responses = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
         data = msgspec.json.decode(record) | {"folder": str(folder), "responses": responses}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import sys
 from typing import NoReturn
 
@@ -40,6 +41,9 @@ def main() -> NoReturn:
     """Entry point. Exit status: 0 done, 1 the run failed, 2 the request was wrong."""
     from estran.errors import EstranError
 
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # a terminal without UTF-8 shows a question mark for an arrow, and goes on
     try:
         status = app(exit_on_error=False, print_error=False, result_action="return_value")
     except CycloptsError as error:

@@ -70,6 +70,9 @@ class Components:
             raise RequestError(f"component {path} cannot be imported: {error}", remedy=remedy) from error
         except (ImportError, AttributeError, SyntaxError) as error:
             raise RequestError(f"component {path} cannot be imported: {error}", remedy=f"mend the module {module}") from error
+        except (Exception, SystemExit) as error:
+            what = f"component {path} cannot be imported: its module raised {type(error).__name__}: {error}"
+            raise RequestError(what, remedy=f"mend the module {module}") from error
         if not (isinstance(found, type) and issubclass(found, Component)):
             raise RequestError(f"{path} is not a component", remedy="derive it from estran.runtime.component.Component")
         return found

@@ -173,11 +173,17 @@ def compact(live: Path, folder: Path) -> None:
         for part, _ in parts:
             part.unlink(missing_ok=True)
         raise StoreError(
-            f"cannot write the run's Parquet files: {error}",
+            f"cannot write the run's Parquet files: {_reason(error)}",
             where=str(folder),
             remedy="free some space, then run `estran clean`; the records are still in " + live.name,
         ) from error
     _remove(live)
+
+
+def _reason(error: Exception) -> str:
+    """Why a file could not be written; of a full disk DuckDB tells much that helps nobody."""
+    text = str(error)
+    return next((reason for reason in ("No space left on device", "Permission denied") if reason in text), text)
 
 
 def recover(folder: Path) -> bool:

@@ -9,6 +9,7 @@ from functools import cache
 from importlib.resources import files
 from pathlib import Path
 
+from estran.errors import DataError
 from estran.report import records, sections
 from estran.report.data import Report, gather
 from estran.report.markup import data_block, tag, text
@@ -54,8 +55,13 @@ def write_report(folder: Path) -> Path:
     """
     document, path = render(folder), folder / NAME
     part = path.with_name(NAME + ".part")
-    part.write_text(document, encoding="utf-8")
-    part.replace(path)
+    try:
+        part.write_text(document, encoding="utf-8")
+        part.replace(path)
+    except OSError as error:
+        part.unlink(missing_ok=True)
+        what = f"the report cannot be written: {error.strerror}"
+        raise DataError(what, where=str(path), remedy="free some space or check permissions, then `estran report`") from error
     return path
 
 

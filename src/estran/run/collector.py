@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import signal
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
@@ -116,7 +117,11 @@ class Collector:
     def _ended(self, host: str, frame: Mapping[str, Any]) -> None:
         replica = frame["replica"]
         self._become(replica, "failed" if frame["failed"] else "ended")
-        if frame["failed"]:
+        if frame["failed"] and self._closing:
+            self.warnings.append(f"{replica} on {host} {frame['what']}, when it was asked to end")
+        elif self._closing and frame["status"] == -signal.SIGKILL:
+            self.warnings.append(f"{replica} on {host} did not end when it was asked to, and was killed")
+        elif frame["failed"]:
             self.fail(ReplicaError(frame["what"], host=host, replica=replica, remedy=frame["remedy"], tail=list(frame["tail"])))
         elif replica in self._sources:
             self._sources.discard(replica)

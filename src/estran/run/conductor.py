@@ -65,17 +65,20 @@ class Conductor:
         asyncio.CancelledError
             If the run was interrupted; everything has been given back and what was measured is kept.
         """
-        status: Status = "done"
+        status: Status = "failed"
         try:
             with Journal(self.run_id, self.folder) as journal, Store(self.folder / LIVE) as store:
                 journal.write("process", self.run_id)
                 try:
                     await self._provided(store)
+                except (EstranError, ExceptionGroup) as error:
+                    self.record.fail(_cause(error))  # before collecting, which may fail for the same reason
+                    raise
                 finally:
                     self._finish(store)
+            status = "done"
         except (EstranError, ExceptionGroup) as error:
             self.record.fail(_cause(error))
-            status = "failed"
         except asyncio.CancelledError:
             status = "interrupted"
             raise
@@ -136,13 +139,15 @@ class Conductor:
             self.verification = await provision.verify()
             write_json(self.folder / "network.json", asdict(self.verification))
             measures: list[LinkMeasure | CpuMeasure] = [*self.verification.links, *self.verification.cpus]
-            wrong = [f"{_place(measure)}: {measure.complaint}" for measure in measures if not measure.ok]
+            bad = [measure for measure in measures if not measure.ok]
+            wrong = [f"{_place(measure)}: {measure.complaint}" for measure in bad]
             if not wrong:
                 break
             self.record.note(verify_attempts=attempt)
         else:
             raise VerifyError(
                 "the infrastructure is not what was asked: " + "; ".join(wrong),
+                where=_place(bad[0]),
                 remedy="see `estran doctor` for what this machine can do, or close what else runs on it",
             )
 

@@ -16,6 +16,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from estran.observe.store import LIVE
+
 RUN_VARIABLE = "ESTRAN_RUN"
 """Environment variable that every process of a run carries, so that it can be found whatever became of its parents."""
 
@@ -50,7 +52,8 @@ class Journal:
         return self
 
     def __exit__(self, *exc: object) -> None:
-        self.path.unlink(missing_ok=True)
+        if not (self._run_folder / LIVE).exists():  # else `estran clean` has still to recover the records, as it would after a kill
+            self.path.unlink(missing_ok=True)
 
     def write(self, kind: str, value: str) -> None:
         """Note what is about to be started; it is on disk when this returns."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,6 +14,8 @@ from typing import Any, Final, Literal, Protocol
 from estran.errors import EstranError, ServiceError
 
 SCHEMA: Final = 1
+RESERVE: Final = 64 * 1024
+"""Bytes kept free for the record's end, so that a run whose disk became full can still say so."""
 
 Status = Literal["running", "done", "failed", "interrupted"]
 
@@ -87,6 +88,8 @@ class RunRecord:
         self._progress = progress
         self._facts = {"schema": SCHEMA, **facts, "started": _utc_now(), "ended": None}
         self.write()
+        self._reserve = folder / "run.json.reserve"
+        _write(self._reserve, "\0" * RESERVE)
 
     @property
     def current_phase(self) -> str:
@@ -124,17 +127,23 @@ class RunRecord:
             return
         self.status = "failed"
         failed = next((phase.name for phase in self.phases if phase.status in ("failed", "interrupted")), self.current_phase)
+        for phase in self.phases:
+            if phase.name == failed and phase.status == "interrupted":
+                phase.status = "failed"  # what failed was beside it, and ended it
         where = None if error.where is None else str(error.where)
         if isinstance(error, ReplicaError):
             self.failure = Failure(failed, error.what, error.host, error.replica, error.remedy, error.tail)
         else:
-            self.failure = Failure(failed, error.what, where, None, error.remedy)
+            file = where is not None and "/" in where
+            what = f"{where}: {error.what}" if file else error.what
+            self.failure = Failure(failed, what, None if file else where, None, error.remedy)
 
     def end(self, status: Status | None = None) -> None:
         """Close the record with its final status."""
         if status is not None and self.failure is None:
             self.status = status
         self._facts["ended"] = _utc_now()
+        self._reserve.unlink(missing_ok=True)
         self.write()
 
     def write(self) -> None:
@@ -157,11 +166,16 @@ def write_json(path: Path, data: Any) -> None:
     EstranError
         If the file cannot be written, for want of space or permission.
     """
+    _write(path, json.dumps(data, indent=2, default=str) + "\n")
+
+
+def _write(path: Path, text: str) -> None:
     part = path.with_name(path.name + ".part")
     try:
-        part.write_text(json.dumps(data, indent=2, default=str) + "\n", encoding="utf-8")
-        os.replace(part, path)  # noqa: PTH105 - the same call, and what is meant
+        part.write_text(text, encoding="utf-8")
+        part.replace(path)
     except OSError as error:
+        part.unlink(missing_ok=True)
         raise EstranError(
             f"cannot write {path.name}: {error.strerror}", where=str(path.parent), remedy="free some space or check permissions"
         ) from error

@@ -16,6 +16,9 @@ from estran.runtime.launch import Launch
 NICENESS = 10
 """Services run below relays and agents, so that the emulated network keeps its timing: p50 +0.1 ms instead of +1.9 ms."""
 
+NOT_STARTED = 127
+"""Exit status of a child that could not become its command, as shells have it."""
+
 PR_SET_PDEATHSIG = 1
 
 
@@ -82,9 +85,11 @@ def fork(launch: Launch, enclosure: Enclosure | None) -> Child:
             status = _become(launch, theirs)
         except OSError as error:
             os.write(2, f"{_explain(launch, error)}\n".encode())
-            status = 127
+            status = NOT_STARTED
+        except SystemExit as error:
+            status = _exit_status(error)
         except BaseException as error:  # noqa: BLE001 - a forked child must never return into its parent's stack
-            os.write(2, f"{type(error).__name__}: {error}\n".encode())
+            os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
             status = 1
         os._exit(status)
     for _, write_end in pipes.values():
@@ -146,6 +151,16 @@ def _become(launch: Launch, control: socket.socket | None) -> int:
     assert control is not None
     os.environ.update(environment)
     return serve(launch, control)
+
+
+def _exit_status(error: SystemExit) -> int:
+    """What the interpreter makes of ``sys.exit(…)``: nothing is 0, a number itself, anything else is printed."""
+    if error.code is None:
+        return 0
+    if isinstance(error.code, int):
+        return error.code & 0xFF
+    os.write(2, f"{error.code}\n".encode(errors="backslashreplace"))
+    return 1
 
 
 def _explain(launch: Launch, error: OSError) -> str:

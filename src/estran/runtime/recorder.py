@@ -49,7 +49,7 @@ class Recorder:
 
     def line(self, channel: str, text: str) -> None:
         """Record a line of output."""
-        self._add("logs", LogRow(self._clock.now(), self._host, self._replica, channel, text))
+        self._add("logs", LogRow(self._clock.now(), self._host, self._replica, channel, printable(text)))
 
     def flush(self) -> None:
         """Hand on everything collected so far."""
@@ -59,6 +59,11 @@ class Recorder:
 
     def _add(self, table: str, row: tuple[Any, ...]) -> None:
         self._pending.setdefault(table, []).append(row)
+
+
+def printable(text: str) -> str:
+    """Text that can be encoded: what undecodable file names leave in messages is written as escapes."""
+    return text.encode(errors="backslashreplace").decode()
 
 
 class RecorderHandler(logging.Handler):

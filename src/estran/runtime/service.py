@@ -22,7 +22,7 @@ from estran.runtime.compute import RealCompute
 from estran.runtime.control import Link
 from estran.runtime.launch import ChannelEnd, Launch
 from estran.runtime.ports import Input, Output
-from estran.runtime.recorder import Recorder, RecorderHandler
+from estran.runtime.recorder import Recorder, RecorderHandler, printable
 from estran.runtime.transport import Sender, Transport
 
 FLUSH_PERIOD = 0.2
@@ -155,10 +155,11 @@ class _Service:
 
     def _report(self, error: Exception) -> None:
         cause = _root_cause(error)
-        self._recorder.line("stderr", "".join(traceback.format_exception(error)).rstrip())
+        for line in "".join(traceback.format_exception(error)).splitlines():
+            self._recorder.line("stderr", line)
         remedy = cause.remedy if isinstance(cause, EstranError) else None
         what = cause.what if isinstance(cause, EstranError) else f"{type(cause).__name__}: {cause}"
-        self._send({"say": "failed", "what": what, "remedy": remedy})
+        self._send({"say": "failed", "what": printable(f"failed: {what}"), "remedy": remedy})
 
 
 async def attach(component: Component, inputs: Sequence[ChannelEnd], outputs: Sequence[ChannelEnd], transport: Transport) -> None:

@@ -16,14 +16,21 @@ from estran.errors import ServiceError
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Link
 from estran.runtime.launch import Launch
-from estran.runtime.process import Child, Enclosure, fork
+from estran.runtime.process import NOT_STARTED, Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
 from estran.units import show
 
 BACKOFF = 0.2
 TAIL_LINES = 20
 POLL_PERIOD = 0.02
+READ_TIMEOUT = 1.0
+"""Seconds that are spent on reading what an ended process has printed; a child of it may hold its output open for ever."""
+END_TIMEOUT = READ_TIMEOUT + 1.0
 MEMORY_PERIOD = 0.25
+OUTPUT_BUDGET = 256 * 1024
+"""Bytes that a replica may print between two flushes; one that prints faster waits, as it would for a slow terminal."""
+LINE_COST = 128
+"""Bytes that recording a line costs beside its text."""
 
 
 class Supervised:
@@ -41,12 +48,14 @@ class Supervised:
         self._clock = clock
         self._recorder = Recorder(self._emit, clock, host=launch.host, replica=launch.replica)
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
+        self._printed = 0
         self._stopping = False
         self._origin_ns: int | None = None
         self._child: Child | None = None
         self._link: Link | None = None
         self._failure: dict[str, Any] | None = None
         self._ready = asyncio.Event()
+        self._over = asyncio.Event()
 
     @property
     def pid(self) -> int | None:
@@ -68,6 +77,9 @@ class Supervised:
             what = self._cause(status)
             self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": restarts, "what": what})
             await asyncio.sleep(BACKOFF * 2 ** min(restarts - 1, 5))
+            if self._stopping:
+                self._ended(status, restarts)
+                return
 
     def go(self, origin_ns: int) -> None:
         """Let a component that waits for the start begin; later incarnations begin at once."""
@@ -77,6 +89,7 @@ class Supervised:
 
     def flush(self) -> None:
         """Hand on the lines that it has printed."""
+        self._printed = 0
         self._recorder.flush()
 
     async def stop(self, grace: float) -> None:
@@ -94,6 +107,9 @@ class Supervised:
             await asyncio.sleep(POLL_PERIOD)
         if self._child is child:
             child.signal(signal.SIGKILL)
+        with suppress(TimeoutError):  # so that its end has been told before the agent's connection goes
+            async with asyncio.timeout(END_TIMEOUT):
+                await self._over.wait()
 
     async def _incarnation(self) -> int:
         self._failure = None
@@ -116,7 +132,7 @@ class Supervised:
                 watcher.cancel()
             if self._oom_kills() > killed_before:
                 self._failure = self._exceeded()
-            _, unread = await asyncio.wait(readers, timeout=1.0)
+            _, unread = await asyncio.wait(readers, timeout=READ_TIMEOUT)
             for reader in unread:
                 reader.cancel()
         self._link = None
@@ -134,6 +150,9 @@ class Supervised:
                 self._recorder.line(channel, text)
                 if wanted and wanted.search(text):
                     self._become_ready()
+                self._printed += len(line) + LINE_COST
+                while self._printed > OUTPUT_BUDGET:
+                    await asyncio.sleep(POLL_PERIOD)
         finally:
             transport.close()
 
@@ -225,12 +244,15 @@ class Supervised:
             "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason),
             "restarts": restarts, "what": self._cause(status), "remedy": reason.get("remedy"), "tail": list(self._tail),
         })  # fmt: skip
+        self._over.set()
 
     def _cause(self, status: int) -> str:
         """Why an incarnation ended, in words."""
         if self._failure is not None:
             return str(self._failure["what"])
-        return f"was killed by signal {-status}" if status < 0 else f"ended with status {status}"
+        if status == NOT_STARTED and self.launch.command is not None and self._tail:
+            return f"could not be started: {self._tail[-1]}"
+        return f"was killed by {_signal_name(-status)}" if status < 0 else f"ended with status {status}"
 
     def _event(self, event: str, detail: str) -> None:
         self._recorder.event(event, detail)
@@ -285,6 +307,12 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """Of the replicas that run now."""
         return {name: replica.pid for name, replica in self.supervised.items() if replica.pid is not None}
+
+
+def _signal_name(number: int) -> str:
+    with suppress(ValueError):
+        return f"signal {number} ({signal.Signals(number).name})"
+    return f"signal {number}"  # a real-time signal has no name
 
 
 async def _line(reader: asyncio.StreamReader) -> bytes:

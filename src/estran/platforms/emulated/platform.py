@@ -18,6 +18,7 @@ import msgspec
 from estran.errors import EstranError, PlatformError
 from estran.platforms.agent_host import AgentHost
 from estran.platforms.base import Host, Problem, Verification
+from estran.platforms.emulated.leftovers import remove_groups
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import problems, survey
 from estran.runtime.control import Link
@@ -59,7 +60,7 @@ class EmulatedPlatform:
             theirs.close()
             keeper = AgentHost("keeper", await Link.over(ours))
             serving = asyncio.create_task(keeper.serve(), name="keeper")
-            stack.push_async_callback(_give_back, keeper, serving, process, folder)
+            stack.push_async_callback(_give_back, keeper, serving, process, folder, run_id)
             try:
                 order = _order(plan, run_id, hosts_file, self._engine, self._limiter)
                 facts = await keeper.ask("up", order=msgspec.to_builtins(order))
@@ -127,7 +128,9 @@ async def _spawn(
         )  # fmt: skip
 
 
-async def _give_back(keeper: AgentHost, serving: asyncio.Task[None], process: asyncio.subprocess.Process, folder: Path) -> None:
+async def _give_back(
+    keeper: AgentHost, serving: asyncio.Task[None], process: asyncio.subprocess.Process, folder: Path, run_id: str
+) -> None:
     """Let the keeper end; kill it if it does not. Its end takes everything with it."""
     try:
         async with asyncio.timeout(EXIT_TIMEOUT):
@@ -142,6 +145,8 @@ async def _give_back(keeper: AgentHost, serving: asyncio.Task[None], process: as
     log = folder / "keeper.log"
     if log.stat().st_size == 0:
         log.unlink()
+    if process.returncode != 0:
+        remove_groups(run_id)
 
 
 def _last_words(folder: Path) -> str:
