@@ -67,9 +67,7 @@ def main() -> None:
         last = phases(result)
         overheads.append(float(result["wall"]) - last["warm up"] - last["measure"])  # type: ignore[arg-type]
     overhead, limit = statistics.median(overheads), empty_process()
-    print(
-        f"example, all but the measurement   {overhead:5.2f} s   (goal 6 s; {overhead / limit:.1f}x bare imports, {limit:.2f} s)"
-    )
+    print(f"example, all but the measurement   {overhead:5.2f} s   (goal 6 s; {overhead / limit:.1f}x bare imports, {limit:.2f} s)")
     print(f"  E2Clab, trivial tasks (quoted)   {E2CLAB_SECONDS:5.0f} s   {E2CLAB_SECONDS / overhead:.0f}x as long")
     print("  by phase: " + ", ".join(f"{name} {seconds:.2f}" for name, seconds in last.items()))
     with tempfile.TemporaryDirectory() as folder:

@@ -99,8 +99,8 @@ class _Service:
                 load_component(launch.component or "", launch.experiment_folder),
                 launch.settings,
                 Surroundings(
-                    launch.replica, launch.service, launch.index, launch.replicas, self._clock, compute, self._recorder, launch.seed,
-                    launch.folder, launch.experiment_folder,
+                    launch.replica, launch.service, launch.index, launch.replicas, self._clock, compute, self._recorder,
+                    launch.seed, launch.folder, launch.experiment_folder,
                 ),
             )  # fmt: skip
             transport = await stack.enter_async_context(self._transport())
