@@ -39,8 +39,8 @@ _STALL, _STALL_PER_BYTE, _LONG_STALL = 0.8e-3, 2**-28, 15e-3
 
 _ENGINE = "(rx:(handover:app),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:12))"
 """zenoh's own threads, shared by all its tasks because each may be stuck for a while: closing a connection over a dead link
-lingers, by zenoh's socket option, for up to 10 s. Once as many peers are cut off at a time as there are threads, none is left to take the
-next connection until the kernel gets through to one of them, up to 2 s after a cut of 5 s."""
+lingers, by zenoh's socket option, for up to 10 s. Once as many peers are cut off at a time as there are threads, none is left to
+take the next connection until the kernel gets through to one of them, up to 2 s after a cut of 5 s."""
 
 ROUND_TRIP = 0.1
 _LONG_AGO = 1e8
