@@ -19,6 +19,9 @@ from estran.run.record import Progress
 OVERHEAD = 6.0
 """Seconds that everything but the measurement is expected to take, until this run has shown better."""
 
+CLOSING = 1.0
+"""Seconds that stopping, collecting and reporting are expected to take."""
+
 _COLOURS: Mapping[str, str] = {
     "starting": "yellow", "ready": "cyan", "running": "green", "restarting": "magenta", "ended": "dim", "failed": "bold red",
 }  # fmt: skip
@@ -56,7 +59,8 @@ class LiveProgress:
     def __init__(self, prepared: Prepared) -> None:
         measure = prepared.experiment.measure
         self._title = f"{prepared.experiment.name} on {prepared.platform.name}"
-        self._total = OVERHEAD + measure.warmup + measure.duration
+        self._measured = measure.warmup + measure.duration
+        self._total = OVERHEAD + self._measured
         self._begun = time.monotonic()
         self._phases: list[tuple[str, float, float | None]] = []
         self._services = {name: replica.service.name for name, replica in prepared.plan.replicas.items()}
@@ -74,9 +78,17 @@ class LiveProgress:
 
     def __rich__(self) -> RenderableType:
         elapsed = time.monotonic() - self._begun
-        left = max(self._total - elapsed, 0.0)
-        head = Text.assemble((self._title, "bold"), f"   {elapsed:4.0f}s elapsed, about {left:.0f}s left")
+        head = Text.assemble((self._title, "bold"), f"   {elapsed:.0f}s elapsed, about {self._left(elapsed):.0f}s left")
+        head.no_wrap, head.overflow = True, "ellipsis"
         return Group(head, self._phase_line(), self._service_table(), self._figure_line())
+
+    def _left(self, elapsed: float) -> float:
+        """Seconds that the run will still take: guessed before the measurement's length is all that is left, then known."""
+        names = [name for name, _, _ in self._phases]
+        if "warm up" not in names:
+            return max(self._total - elapsed, self._measured + CLOSING)
+        since = time.monotonic() - self._phases[names.index("warm up")][1]
+        return max(self._measured + CLOSING - since, 0.0)
 
     def _phase_line(self) -> RenderableType:
         line = Text()
@@ -86,7 +98,9 @@ class LiveProgress:
             line.append(f"{name} {end - begun:.1f}s", style="bold cyan" if last else "green")
             line.append("" if last else " · ", style="dim")
         if self._phases and (expected := self._phases[-1][2]):
-            return Group(line, ProgressBar(total=expected, completed=time.monotonic() - self._phases[-1][1], width=50))
+            bar = Table.grid()  # a bar by itself ends without a new line
+            bar.add_row(ProgressBar(total=expected, completed=time.monotonic() - self._phases[-1][1], width=50))
+            return Group(line, bar)
         return line
 
     def _service_table(self) -> Table:
