@@ -231,5 +231,3 @@ class Output(Generic[P]):
             for senders, _ in self._groups:
                 for sender in senders:
                     group.create_task(sender.drain())
-
-
