@@ -98,3 +98,18 @@ def test_a_missing_run_is_explained(tmp_path: Path) -> None:
         assert shown.returncode == 2
         assert "estran ls" in shown.stderr
     assert estran("ls", cwd=tmp_path).returncode == 0
+
+
+def test_a_needed_port_without_a_stream_is_named(tmp_path: Path) -> None:
+    file = tmp_path / "experiment.yaml"
+    file.write_text(EXAMPLE.read_text().replace("to: [detector.samples, trainer.samples]", "to: [trainer.samples]"))
+    shown = estran("check", str(file), cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "services.detector: its port 'samples' is not connected" in shown.stderr
+
+
+def test_an_unknown_engine_is_named_with_the_known_ones(tmp_path: Path) -> None:
+    shown = estran("plan", str(EXAMPLE), "--on", "emulate:nope", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "there is no engine 'nope'" in shown.stderr
+    assert "nfqueue" in shown.stderr

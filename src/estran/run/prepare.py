@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
 from estran.components.index import Components
-from estran.errors import RequestError
+from estran.errors import RequestError, SpecError, SpecErrors, Where
 from estran.platforms.base import Platform, Problem
 from estran.spec import load
 from estran.spec.model import Experiment
@@ -79,7 +79,25 @@ def read_experiment(file: str, *, overrides: Sequence[str] = (), seed: int | Non
         raise RequestError("no such file", where=file, remedy="`estran init` writes a ready-to-run experiment")
     index = Components(path.resolve().parent)
     chosen = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-    return load(path, overrides=chosen, components=index), index
+    experiment = load(path, overrides=chosen, components=index)
+    unconnected = list(_unconnected(experiment, index))
+    if unconnected:
+        raise SpecErrors(unconnected)
+    return experiment, index
+
+
+def _unconnected(experiment: Experiment, index: Components) -> Iterator[SpecError]:
+    """Ports that a component cannot do without and no stream leads to or from."""
+    connected = {str(port) for stream in experiment.streams for port in (stream.source, *stream.targets)}
+    for service in experiment.services.values():
+        component = index.find(service.component) if service.component is not None else None
+        for port in component.REQUIRED if component else ():
+            if f"{service.name}.{port}" not in connected:
+                yield SpecError(
+                    f"services.{service.name}: its port {port!r} is not connected",
+                    where=Where(experiment.source),
+                    remedy=f"add a stream from or to {service.name}.{port}",
+                )
 
 
 def plain_plan(plan: Plan) -> dict[str, Any]:

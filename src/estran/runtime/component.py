@@ -157,8 +157,8 @@ def build(component: type[Component], settings: Mapping[str, Any], surroundings:
     made._surroundings = surroundings
     for name, payload in form.inputs.items():
         setattr(made, name, Input(name, payload, surroundings.clock, surroundings.recorder, surroundings.name))
-    for name in form.outputs:
-        setattr(made, name, Output(name, surroundings.clock, surroundings.name))
+    for name, payload in form.outputs.items():
+        setattr(made, name, Output(name, payload, surroundings.clock, surroundings.name))
     return made
 
 

@@ -5,9 +5,10 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, is_dataclass
 from typing import Generic, TypeVar
 
+from estran.errors import ServiceError
 from estran.runtime.clock import Clock
 from estran.runtime.message import Message, Story
 from estran.runtime.recorder import Recorder
@@ -187,8 +188,9 @@ class Output(Generic[P]):
     continues the trace of what it answers.
     """
 
-    def __init__(self, name: str, clock: Clock, replica: str) -> None:
+    def __init__(self, name: str, payload: type[P], clock: Clock, replica: str) -> None:
         self.name = name
+        self._payload = payload
         self._clock = clock
         self._replica = replica
         self._groups: list[tuple[Sequence[Sender], bool]] = []
@@ -212,7 +214,16 @@ class Output(Generic[P]):
             Version of the model that the payload is, or was made with.
         parent
             The story of the message that this one answers; None starts a new trace here and now.
+
+        Raises
+        ------
+        ServiceError
+            If the payload is not of the type that the output declares.
         """
+        if is_dataclass(self._payload) and not isinstance(payload, self._payload):
+            raise ServiceError(
+                f"output {self.name} carries {self._payload.__name__}, not {type(payload).__name__}", where=self._replica
+            )
         now = self._clock.now()
         trace, created = (parent.trace, parent.created) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
         story = Story(trace=trace, created=created, sent=now, version=version)

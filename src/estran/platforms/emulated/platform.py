@@ -15,14 +15,16 @@ from typing import Any, Final
 
 import msgspec
 
-from estran.errors import EstranError, PlatformError
+from estran.errors import EstranError, PlatformError, RequestError
 from estran.platforms.agent_host import AgentHost
 from estran.platforms.base import Host, Problem, Verification
 from estran.platforms.emulated.leftovers import remove_groups
+from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import problems, survey
 from estran.runtime.control import Link
 from estran.spec.plan import Plan, host_ports
+from estran.spec.suggest import did_you_mean
 
 EXIT_TIMEOUT: Final = 5.0
 SAMPLER: Final = "estran.observe.sampler:run"
@@ -40,6 +42,8 @@ class EmulatedPlatform:
     name = "emulate"
 
     def __init__(self, engine: str | None = None, limiter: str | None = None) -> None:
+        if engine is not None and engine not in RUNGS:
+            raise RequestError(f"there is no engine {engine!r}", where="--on", remedy=did_you_mean(engine, RUNGS, kind="engine"))
         self._engine = engine
         self._limiter = limiter
 
