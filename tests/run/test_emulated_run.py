@@ -148,7 +148,7 @@ def test_an_interrupted_run_keeps_its_results_and_leaves_nothing(tmp_path: Path,
     assert_nothing_left(record(tmp_path)["id"])
 
 
-@pytest.mark.parametrize("phase", ["provision", "verify", "launch", "measure"])
+@pytest.mark.parametrize("phase", ["verify", "launch", "measure"])
 def test_a_killed_conductor_leaves_nothing_after_clean(tmp_path: Path, phase: str) -> None:
     write(tmp_path, TINY.replace("duration: 1.5s", "duration: 50s"))
     process = start("run", "experiment.yaml", cwd=tmp_path)
