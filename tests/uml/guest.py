@@ -21,6 +21,10 @@ def prepare(order):
     mount("proc", "/proc")
     mount("sysfs", "/sys")
     mount("tmpfs", "/tmp")
+    for folder in (order["cwd"], os.path.dirname(os.path.dirname(order["python"]))):
+        if folder.startswith("/tmp/") and not os.path.exists(folder):  # a checkout down there is hidden by now
+            os.makedirs(folder)
+            mount("hostfs", folder, folder)
     if os.path.isdir("/dev/shm"):
         mount("tmpfs", "/dev/shm")
     subprocess.run(["ip", "link", "set", "lo", "up"], check=False)
