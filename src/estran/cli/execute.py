@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from estran.cli.describe import JsonOption, OnOption, SetOption
@@ -50,11 +49,9 @@ def run(
         progress.phase("report", None)
         unreported = _report(folder)
     if json:
-        import msgspec
+        from estran.cli.listing import print_run
 
-        responses = msgspec.json.decode((folder / "responses.json").read_bytes()) if (folder / "responses.json").exists() else {}
-        record = msgspec.json.decode((folder / "run.json").read_bytes())
-        sys.stdout.write(msgspec.json.encode(record | {"folder": str(folder), "responses": responses}).decode() + "\n")
+        print_run(folder)
     else:
         print_summary(Console(), folder)
     if unreported is not None:

@@ -60,6 +60,16 @@ def print_runs(runs: Sequence[Any], *, json: bool) -> None:
     Console().print(table if runs else Text("no runs yet", style="dim"))
 
 
+def print_run(folder: Path) -> None:
+    """Print a run's record with its responses as one JSON object."""
+    import msgspec
+
+    path = folder / "responses.json"
+    responses = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
+    record = msgspec.json.decode((folder / "run.json").read_bytes())
+    sys.stdout.write(msgspec.json.encode(record | {"folder": str(folder), "responses": responses}).decode() + "\n")
+
+
 def print_logs(folder: Path, service: str | None) -> None:
     """Print a run's log files, each line led by its replica.
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from pathlib import Path
 
 from estran.cli.describe import JsonOption
@@ -38,21 +37,15 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
     """
     from rich.console import Console
 
-    from estran.cli.listing import find_run
+    from estran.cli.listing import find_run, print_run
     from estran.report.table import print_summary
 
     folder = find_run(run, out)
-    record = (folder / "run.json").read_bytes()
     if json:
-        import msgspec
-
         from estran.report.folder import read_folder
 
         read_folder(folder)  # says what is wrong with a damaged document
-        path = folder / "responses.json"
-        responses = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
-        data = msgspec.json.decode(record) | {"folder": str(folder), "responses": responses}
-        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+        print_run(folder)
     else:
         print_summary(Console(), folder)
     return 0

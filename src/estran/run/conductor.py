@@ -88,9 +88,8 @@ class Conductor:
 
     async def _provided(self, store: Store) -> None:
         live = LiveResponses(self.plan.experiment.measure.warmup)
-        sources = {name for name in self.plan.replicas if not any(channel.consumer == name for channel in self.plan.channels)}
         replicas = {name: replica.host for name, replica in self.plan.replicas.items()}
-        collector = Collector(replicas, sources & _producers(self.plan), store, live, self.progress)
+        collector = Collector(replicas, _sources(self.plan), store, live, self.progress)
         async with AsyncExitStack() as stack:
             with self.record.phase("provision"):
                 provision = await stack.enter_async_context(self.platform.provide(self.plan, self.folder, self.run_id))
@@ -185,8 +184,8 @@ class Conductor:
         """Stop producers before consumers, so that what is under way arrives; then let the agents go."""
         with self.record.phase("finalise"):
             collector.closing()
-            producers = _producers(self.plan) - {channel.consumer for channel in self.plan.channels}
-            for names in (producers, set(self.plan.replicas) - producers):
+            sources = _sources(self.plan)
+            for names in (sources, set(self.plan.replicas) - sources):
                 running = [name for name in names if collector.states[name] not in ("ended", "failed")]
                 await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
             await _together(host.close() for host in hosts.values())
@@ -216,8 +215,9 @@ def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
     return first
 
 
-def _producers(plan: Plan) -> set[str]:
-    return {channel.producer for channel in plan.channels}
+def _sources(plan: Plan) -> set[str]:
+    """Replicas that send, and to which nobody sends."""
+    return {channel.producer for channel in plan.channels} - {channel.consumer for channel in plan.channels}
 
 
 def _place(measure: LinkMeasure | CpuMeasure) -> str:
