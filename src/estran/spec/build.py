@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from estran.spec.blocks import Blocks
+from estran.spec.build_costs import CostBuilder
 from estran.spec.kinds import Kinds, given, rates
 from estran.spec.marks import Complaints, Path
 from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Stream, Until
@@ -24,6 +25,7 @@ class Builder:
         self._blocks = blocks
         self._complain = complaints.add
         self._kinds = Kinds(blocks.devices, blocks.links, complaints)
+        self._costs = CostBuilder(complaints)
 
     def layers(self) -> dict[str, Layer]:
         """Layers with their devices looked up."""
@@ -113,6 +115,8 @@ class Builder:
             ready=ready,
             restart=entry.restart,
             max_restarts=entry.max_restarts,
+            costs={key: self._costs.cost((*path, "costs", key), cost) for key, cost in entry.costs.items()},
+            model=None if entry.model is None else self._costs.model((*path, "model"), entry.model),
         )
 
     def _one_program(self, path: Path, entry: ServiceEntry) -> None:
@@ -124,6 +128,12 @@ class Builder:
             )
         if entry.component is None and entry.command is not None and entry.with_:
             self._complain((*path, "with"), "a command has no settings", "pass them as arguments or in env:", at="key")
+        if entry.component is None and entry.command is not None and entry.costs:
+            self._complain((*path, "costs"), "a command has no operations", "write model: {serves: …, calls: …}", at="key")
+        if entry.component is not None and entry.model is not None:
+            self._complain(
+                (*path, "model"), "a component needs no model: it runs itself", "give costs: of its operations", at="key"
+            )
 
     def _command(self, path: Path, command: Any) -> tuple[str, ...]:
         if isinstance(command, list):

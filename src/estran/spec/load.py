@@ -62,6 +62,7 @@ def _experiment(
 ) -> Experiment:
     from estran.spec.blocks import TOP, read_blocks
     from estran.spec.build import Builder
+    from estran.spec.build_costs import check_calls
     from estran.spec.partial import check_broken
     from estran.spec.references import References
 
@@ -82,6 +83,7 @@ def _experiment(
     for index, stream in streams.items():
         checks.stream(index, stream, isinstance(look_up(data, ("streams", index, "to")), list))
     checks.twice(streams)
+    check_calls(services, complaints)
     check_broken(data, blocks, builder, checks)
     checks.until(measure.until)
     complaints.stop_if_any()

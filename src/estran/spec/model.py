@@ -6,6 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from estran.spec.costs import CommandModel, Cost
+
 Delivery = Literal["latest", "acknowledged"]
 Routing = Literal["paired", "all", "rotate"]
 Restart = Literal["never", "on-failure", "always"]
@@ -115,6 +117,10 @@ class Service:
         Replicas in all, spread evenly over the hosts; None for one on each host.
     cores
         Cores of its host that the service may use at once.
+    costs
+        Simulated: declared processor time of a component's operations.
+    model
+        Simulated: what a command is declared to do.
     """
 
     name: str
@@ -129,6 +135,8 @@ class Service:
     ready: Ready = Ready()
     restart: Restart = "never"
     max_restarts: int = 5
+    costs: Mapping[str, Cost] = field(default_factory=dict)
+    model: CommandModel | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StrictInt, StringConstraints
 
-from estran.units import Duration, Fraction, Power, Quantity, Rate
+from estran.units import Duration, Fraction, Frequency, Power, Quantity, Rate, Size
 
 NAME = r"^[A-Za-z][A-Za-z0-9_-]*$"
 """Names of layers and services; they become parts of host and file names."""
@@ -37,6 +37,11 @@ Scalar = str | StrictInt | float | bool
 def _listed(value: Any) -> Any:
     """Take one item for a list of one."""
     return value if isinstance(value, list) or value is None else [value]
+
+
+def _timed(value: Any) -> Any:
+    """Take a mere duration for a fixed cost."""
+    return value if isinstance(value, dict | BaseModel) else {"time": value}
 
 
 class Entry(BaseModel):
@@ -95,7 +100,7 @@ class LinkEntry(LinkFigures):
 class LayerEntry(Entry):
     """A group of like hosts, named <layer>-0, <layer>-1 and so on."""
 
-    hosts: Count = Field(description="Number of hosts.")
+    hosts: Annotated[StrictInt, Field(ge=1, le=10_000_000)] = Field(description="Number of hosts.")
     device: Kind = Field(description="Device of each host: from the catalogue, or from devices: in this file.")
 
 
@@ -121,6 +126,49 @@ class ReadyEntry(Entry):
     timeout: LongEnough = Field(default=30.0, description="How long it may take to get ready, such as 30s.")
 
 
+class CostEntry(Entry):
+    """Processor time of an operation on n items, on a core of speed 1.0: time + n × each, on the average."""
+
+    time: Duration = Field(default=0.0, description="Time of each call, such as 2ms.")
+    each: Duration = Field(default=0.0, description="Time per item, such as 50us.")
+    distribution: Literal["fixed", "exponential", "lognormal", "pareto"] = Field(
+        default="fixed", description="How it varies around its mean."
+    )
+    cv: Positive | None = Field(default=None, description="Lognormal: standard deviation over mean.")
+    shape: Positive | None = Field(default=None, description="Pareto: shape, above 1.")
+
+
+ShortCost = Annotated[CostEntry, BeforeValidator(_timed)]
+
+
+class CallEntry(Entry):
+    """Requests that a command sends to another service."""
+
+    to: Name = Field(description="The service that answers.")
+    size: Size = Field(description="Size of a request, such as 50kB.")
+    rate: Frequency | None = Field(default=None, description="Requests per second, such as 10/s.")
+    every: LongEnough | None = Field(default=None, description="Time from one request to the next, such as 100ms.")
+    arrivals: Literal["fixed", "poisson"] = Field(default="fixed", description="Whether these times vary.")
+    waits: bool = Field(default=True, description="Whether the next request waits for the answer; every: then counts from there.")
+    count: Positive | None = Field(default=None, description="Within serves: calls per request, such as 1 or 0.2.")
+
+
+class ServingEntry(Entry):
+    """How a command answers requests."""
+
+    cost: ShortCost = Field(default=CostEntry(), description="Processor time per request.")
+    answer: Size = Field(description="Size of an answer, such as 2kB.")
+    calls: list[CallEntry] = Field(default=[], description="What it asks of other services before it answers.")
+
+
+class ModelEntry(Entry):
+    """What a command does, for the simulator: what it answers, what it asks, and what that costs."""
+
+    serves: ServingEntry | None = Field(default=None, description="How it answers requests.")
+    calls: list[CallEntry] = Field(default=[], description="Requests that it sends of its own accord.")
+    idle: Fraction = Field(default=0.0, description="Share of a core of speed 1.0 that it uses besides.")
+
+
 class ServiceEntry(Entry):
     """What runs on hosts: a component or a command."""
 
@@ -143,6 +191,10 @@ class ServiceEntry(Entry):
         default="never", description="Whether to start it again when it ends."
     )
     max_restarts: Annotated[StrictInt, Field(ge=0, le=1_000_000)] = Field(default=5, description="How often at most.")
+    costs: dict[Text, ShortCost] = Field(
+        default={}, description="Simulated: processor time of a component's operations, by name, such as {predict: 2ms}."
+    )
+    model: ModelEntry | None = Field(default=None, description="Simulated: what a command does.")
 
 
 class StreamEntry(Entry):

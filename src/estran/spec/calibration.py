@@ -1,0 +1,140 @@
+"""The calibration file: what runs at a higher fidelity taught about costs, for the simulator. Plain JSON, versioned."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import msgspec
+
+from estran.errors import RequestError
+from estran.spec.costs import FREE, Amount, CommandModel, Cost
+
+SCHEMA: Final = 1
+FILE_NAME: Final = "calibration.json"
+
+
+@dataclass(frozen=True, slots=True)
+class OperationFit:
+    """One operation of one component on one device.
+
+    Attributes
+    ----------
+    cost
+        Fitted processor time, on a core of speed 1.0.
+    observed
+        What the fit rests on, per batch size: ``{size: {n, cpu_mean, wall_mean, cpu: [quantiles], wall: [quantiles]}}``, seconds as
+        measured on the device, quantiles at 0, 5, …, 100 %.
+    """
+
+    service: str
+    component: str
+    operation: str
+    device: str
+    n: int
+    cost: Cost
+    observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
+class Handling:
+    """What happens around a service's messages besides its operations, in seconds.
+
+    Attributes
+    ----------
+    wake
+        From arrival at an idle replica to being taken up.
+    take
+        Between being taken up and being done, beside operations: per batch (``time``) and per message (``each``).
+    receive_cpu, send_cpu
+        Processor seconds at speed 1.0 per message, all threads of the replica together, beside operations and ``take``.
+    idle_cpu
+        Processor seconds at speed 1.0 per second, whatever comes.
+    late
+        How late a timer of this service fires.
+    """
+
+    service: str
+    device: str
+    wake: Cost = FREE
+    take: Cost = FREE
+    receive_cpu: float = 0.0
+    send_cpu: float = 0.0
+    idle_cpu: float = 0.0
+    late: Cost = FREE
+
+
+@dataclass(frozen=True, slots=True)
+class StreamFit:
+    """What a stream's messages take beside the link's own delay and rate, and how large they are."""
+
+    stream: str
+    consumer: str
+    delivery: Literal["latest", "acknowledged"]
+    n: int
+    extra: Cost
+    size: Amount
+
+
+@dataclass(frozen=True, slots=True)
+class LinkFit:
+    """One direction of one link: asked and measured figures (``delay``, ``jitter``, ``rate``, ``loss``), in SI units."""
+
+    source: str
+    target: str
+    asked: Mapping[str, float | None]
+    measured: Mapping[str, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Calibration:
+    """Everything that was learned from some runs.
+
+    Attributes
+    ----------
+    runs
+        Folder, platform, seed and assignment of each run that it was made from.
+    processor
+        How devices were slowed down there: ``quota`` (a share of each enforcement period) or ``native``.
+    commands
+        Models of command services, by service.
+    """
+
+    runs: tuple[Mapping[str, Any], ...] = ()
+    machine: Mapping[str, Any] = field(default_factory=dict)
+    processor: Literal["quota", "native"] = "quota"
+    operations: tuple[OperationFit, ...] = ()
+    handling: tuple[Handling, ...] = ()
+    streams: tuple[StreamFit, ...] = ()
+    links: tuple[LinkFit, ...] = ()
+    commands: Mapping[str, CommandModel] = field(default_factory=dict)
+    schema: int = SCHEMA
+
+    def save(self, path: Path) -> None:
+        """Write it as JSON in one step."""
+        part = path.with_name(path.name + ".part")
+        part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
+        part.replace(path)
+
+
+def read_calibration(path: Path) -> Calibration:
+    """Read a calibration file.
+
+    Raises
+    ------
+    RequestError
+        If it is not there, damaged, or of another version.
+    """
+    try:
+        found = msgspec.json.decode(path.read_bytes(), type=Calibration)
+    except OSError as error:
+        remedy = "`estran calibrate RUN…` makes one from emulated or deployed runs"
+        raise RequestError(f"cannot be read: {error.strerror}", where=str(path), remedy=remedy) from error
+    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+        remedy = "make it anew with `estran calibrate RUN…`"
+        raise RequestError(f"is no calibration file: {error}", where=str(path), remedy=remedy) from error
+    if found.schema != SCHEMA:
+        raise RequestError(f"has schema {found.schema}, and {SCHEMA} is understood", where=str(path), remedy="calibrate anew")
+    return found
