@@ -20,6 +20,9 @@ HOSTS = {
 }
 
 
+SPEED, CORES = 0.5, 4
+
+
 def channel(stream: str, producer: str, consumer: str, delivery: str = "acknowledged") -> dict[str, Any]:
     return {
         "key": f"{stream}/{producer}/{consumer}.in",
@@ -42,9 +45,11 @@ def write_folder(
     run = {"schema": 1, "id": folder.name, "experiment": "planted", "status": "done", "platform": "emulate", "seed": 1}
     run |= {"started": "2026-11-23T18:00:00Z", "warmup": warmup, "duration": duration}
     replicas = [{"name": name, "service": name.rpartition("-")[0], "host": host} for name, host in HOSTS.items()]
+    device = {"name": "planted", "cores": CORES, "speed": SPEED}
+    hosts = [{"name": host, "layer": host.rpartition("-")[0], "device": device} for host in sorted(set(HOSTS.values()))]
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").write_text(json.dumps(run))
-    (folder / "plan.json").write_text(json.dumps({"replicas": replicas, "channels": list(channels)}))
+    (folder / "plan.json").write_text(json.dumps({"hosts": hosts, "replicas": replicas, "channels": list(channels)}))
     with Store(folder / LIVE) as store:
         for table, rows in tables.items():
             store.add(table, rows)

@@ -275,3 +275,20 @@ def test_saved_form(tmp_path: Path) -> None:
     assert saved["accuracy"]["ci95"][0] < 1.0
     assert set(saved["latency"]) <= {"value", "unit", "n", "ci95", "note"}
     assert dict(open_run(folder).responses) == saved
+
+
+def test_utilisation_is_processor_time_over_what_the_host_was_given(tmp_path: Path) -> None:
+    """fog-0 is given 4 cores of half speed, so 2 s per second, and uses 0.5; edge-0 uses 1 of as much."""
+    rows = [MetricRow(t / 10, "fog-0", "", "cpu_seconds", 0.05 * t) for t in range(1001)]
+    rows += [MetricRow(t / 10, "edge-0", "", "cpu_seconds", 0.1 * t) for t in range(1001)]
+    result = measured(write_folder(tmp_path / "r", {"messages": [hop(0, 1.0)], "metrics": rows}))
+    assert value(result, "utilisation@fog-0") == pytest.approx(0.25)
+    assert value(result, "utilisation@edge-0") == pytest.approx(0.5)
+    assert value(result, "utilisation") == pytest.approx(0.375)
+
+
+def test_processor_time_of_replicas_is_no_response(tmp_path: Path) -> None:
+    rows = [MetricRow(t / 10, "fog-0", "detector-0", metric, 0.1 * t) for t in range(20) for metric in ("process_cpu", "mine")]
+    result = measured(write_folder(tmp_path / "r", {"messages": [hop(0, 1.0)], "metrics": rows}))
+    assert "mine" in result.values
+    assert not [name for name in result.values if "process_cpu" in name]

@@ -83,6 +83,15 @@ class Run:
         except (KeyError, TypeError) as error:
             raise EstranError("this is no plan of a run", where=str(self.folder / "plan.json")) from error
 
+    @property
+    def capacities(self) -> Mapping[str, float]:
+        """Processor seconds per second that each planned host was given, on a core of speed 1.0."""
+        plan = self.document("plan") or {}
+        try:
+            return {host["name"]: host["device"]["cores"] * host["device"]["speed"] for host in plan.get("hosts", [])}
+        except (KeyError, TypeError) as error:
+            raise EstranError("this is no plan of a run", where=str(self.folder / "plan.json")) from error
+
     @contextmanager
     def database(self) -> Iterator[duckdb.DuckDBPyConnection]:
         """An in-memory DuckDB with the run's tables as views; of a live run, as they are now.

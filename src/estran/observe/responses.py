@@ -55,6 +55,7 @@ def measure(run: Run) -> Responses:
         _staleness(result, stories, inside, connection, services)
         _bytes(result, stories.select(inside), hosts)
         _hosts(result, connection)
+        _utilisation(result, connection, run.capacities)
         _recorded(result, connection, services)
     return result
 
@@ -232,6 +233,24 @@ def _hosts(result: Responses, connection: duckdb.DuckDBPyConnection) -> None:
     result.values["memory_peak"] = Response(
         max(value for value, _ in peaks.values()), "B", len(peaks), None, "of the host with most"
     )
+
+
+def _utilisation(result: Responses, connection: duckdb.DuckDBPyConnection, capacities: Mapping[str, float]) -> None:
+    """Processor time as a share of what the hosts were given; where nothing runs, none was recorded."""
+    slots = {host: grown for host, grown in usage.growth(connection, "cpu_seconds", result.window).items() if host in capacities}
+    if not slots:
+        result.missing["utilisation"] = "no host of the plan recorded cpu_seconds"
+        return
+    seconds = result.window[1] - result.window[0]
+    parts = {host: (grown, capacities[host]) for host, grown in slots.items()}
+    for host, (grown, given) in {
+        **parts,
+        "": (np.sum(list(slots.values()), axis=0), sum(capacities[host] for host in slots)),
+    }.items():
+        share = usage.total(grown / (given * seconds), result.window)
+        result.values[f"utilisation@{host}" if host else "utilisation"] = Response.of(
+            share, "fraction", f"of {given:.3g} cores of speed 1"
+        )
 
 
 def _recorded(result: Responses, connection: duckdb.DuckDBPyConnection, services: Mapping[str, str]) -> None:

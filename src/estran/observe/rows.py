@@ -6,6 +6,8 @@ Kinds of event that the analysis reads (``detail`` is text; JSON where braces ar
 ``published``             a replica published a model: ``{"version": 3}`` (a bare number will do)
 ``channel``               what a transport counted on one channel, with ``frames`` sent since the start:
                           ``{"channel": …, "frames": …, "bytes": …, "retransmitted": …, "dropped": …}``; the last one holds
+``timer-lateness``        at a replica's end, how late its timers fired:
+                          ``{"n": …, "mean": …, "slept": …, "quantiles": […]}``, seconds; quantiles evenly spaced, 0 to 100 %
 ``energy-source``         how the host's energy is known: ``model: raspberry-pi-4 …`` or ``rapl: …``
 ========================  =====================================================================================
 """

@@ -62,8 +62,12 @@ def energy_sources(connection: duckdb.DuckDBPyConnection) -> dict[str, str]:
 
 
 def recorded(connection: duckdb.DuckDBPyConnection, window: tuple[float, float]) -> dict[str, list[tuple[float, str, float]]]:
-    """What components recorded in the window, by metric: time, replica and value, in order of time. NaN is left out."""
+    """What components recorded in the window, by metric: time, replica and value, in order of time. NaN is left out.
+
+    Of a replica's processor time, which Estran records beside, only calibration makes use.
+    """
     query = """SELECT metric, list(time ORDER BY time), list(replica ORDER BY time), list(value ORDER BY time) FROM metrics
-               WHERE replica <> '' AND time BETWEEN $a AND $b AND isfinite(value) GROUP BY metric ORDER BY metric"""
+               WHERE replica <> '' AND metric <> 'process_cpu' AND time BETWEEN $a AND $b AND isfinite(value)
+               GROUP BY metric ORDER BY metric"""
     found = connection.execute(query, {"a": window[0], "b": window[1]}).fetchall()
     return {metric: list(zip(times, replicas, values, strict=True)) for metric, times, replicas, values in found}

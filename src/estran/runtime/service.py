@@ -8,6 +8,7 @@ import logging
 import signal
 import socket
 import sys
+import time
 import traceback
 from collections.abc import Sequence
 from contextlib import AsyncExitStack, suppress
@@ -129,6 +130,10 @@ class _Service:
                     group.create_task(output.drain())
         for key, stats in transport.stats().items():
             self._recorder.event("channel", msgspec.json.encode({"channel": key, **stats}).decode())
+        late = self._clock.lateness
+        if late.count:
+            told = {"n": late.count, "mean": late.late / late.count, "slept": late.slept, "quantiles": late.quantiles()}
+            self._recorder.event("timer-lateness", msgspec.json.encode(told).decode())
 
     async def _listen(self, main: asyncio.Task[None]) -> None:
         assert self._link is not None
@@ -144,6 +149,7 @@ class _Service:
     async def _flush_periodically(self) -> None:
         while True:
             await asyncio.sleep(FLUSH_PERIOD)
+            self._recorder.record("process_cpu", time.process_time())
             self._recorder.flush()
 
     def _emit(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
