@@ -42,6 +42,16 @@ def test_columns_follow_the_row_types() -> None:
     assert [column.name for column in COLUMNS["messages"] if column.nullable] == ["version", "truth", "answer"]
 
 
+def test_a_live_file_of_an_earlier_version_is_recovered(tmp_path: Path) -> None:
+    with Store(tmp_path / LIVE) as store:
+        fill(store)
+    with closing(sqlite3.connect(tmp_path / LIVE)) as db:
+        db.execute("DROP TABLE exchanges")
+    assert recover(tmp_path)
+    assert duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(tmp_path / "exchanges.parquet")]).fetchall() == [(0,)]
+    assert duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(tmp_path / "messages.parquet")]).fetchall() == [(10,)]
+
+
 def test_others_read_what_was_flushed_while_it_is_written(tmp_path: Path) -> None:
     with Store(tmp_path / LIVE) as store:
         store.add("messages", [message(0)])

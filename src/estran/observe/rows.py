@@ -8,6 +8,8 @@ Kinds of event that the analysis reads (``detail`` is text; JSON where braces ar
                           ``{"channel": …, "frames": …, "bytes": …, "retransmitted": …, "dropped": …}``; the last one holds
 ``timer-lateness``        at a replica's end, how late its timers fired:
                           ``{"n": …, "mean": …, "slept": …, "quantiles": […]}``, seconds; quantiles evenly spaced, 0 to 100 %
+``observed``              what a host's observer saw of its commands: ``{"packets": …, "lost": …}``
+``unobserved``            why what crosses the sockets of a host's commands was not observed
 ``energy-source``         how the host's energy is known: ``model: raspberry-pi-4 …`` or ``rapl: …``
 ========================  =====================================================================================
 """
@@ -18,9 +20,9 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final, NamedTuple, get_args, get_type_hints
 
-from estran.runtime.rows import TABLES, EventRow, LogRow, MessageRow, MetricRow, OperationRow
+from estran.runtime.rows import TABLES, EventRow, ExchangeRow, LogRow, MessageRow, MetricRow, OperationRow
 
-__all__ = ["COLUMNS", "TABLES", "Column", "EventRow", "LogRow", "MessageRow", "MetricRow", "OperationRow"]
+__all__ = ["COLUMNS", "TABLES", "Column", "EventRow", "ExchangeRow", "LogRow", "MessageRow", "MetricRow", "OperationRow"]
 
 
 class Column(NamedTuple):

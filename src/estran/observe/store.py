@@ -1,7 +1,8 @@
 """A run's records: an SQLite file that others may read while it grows, compacted to Parquet when the run ends.
 
 Nothing that was flushed is lost when the process is killed. `Store.compact` (or `recover`, after a kill) replaces the live
-file by ``messages``, ``metrics``, ``operations`` and ``events`` as zstd Parquet, and by one text file per replica's log.
+file by ``messages``, ``metrics``, ``operations``, ``events`` and ``exchanges`` as zstd Parquet, and by one text file per replica's
+log.
 """
 
 from __future__ import annotations
@@ -24,8 +25,10 @@ if TYPE_CHECKING:
 
 LIVE: Final = "live.sqlite"
 """Name of the live file inside a run folder."""
-PARQUET: Final = ("messages", "metrics", "operations", "events")
+PARQUET: Final = ("messages", "metrics", "operations", "events", "exchanges")
 """Tables that are compacted to Parquet; logs become text files."""
+_YOUNGER: Final = ("exchanges",)
+"""Tables that the live files of earlier versions do not have."""
 
 _FULL: Final = 20_000  # rows held in memory before a flush is forced
 _CHUNK: Final = 100_000  # rows moved at a time when compacting
@@ -229,6 +232,8 @@ def _write_parquet(source: sqlite3.Connection, target: duckdb.DuckDBPyConnection
 
 def read_chunks(source: sqlite3.Connection, table: str) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
     """Read a live table as columns, in the order of insertion: floats (NaN where empty), integers (masked where null), strings."""
+    if table in _YOUNGER and not source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
+        return
     cursor = source.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 our own names
     while rows := cursor.fetchmany(_CHUNK):
         yield {

@@ -69,10 +69,55 @@ class EventRow(NamedTuple):
     detail: str
 
 
+class ExchangeRow(NamedTuple):
+    """A request and its answer between commands, as seen at one side: there are two rows of each exchange, one per host.
+
+    Attributes
+    ----------
+    time
+        When it began.
+    replica
+        Whose socket it was on this side; empty where that could not be told.
+    side
+        ``client`` or ``server``.
+    peer
+        The host at the other side, or its address where that is none of the run's.
+    port
+        The server's.
+    connection
+        The same at both sides.
+    number
+        How many exchanges of this connection came before.
+    opened
+        When the connection was asked for.
+    request_bytes, answer_bytes
+        Bytes of data, without headers; 0 where nothing was sent.
+    request_first, request_last, answer_first, answer_last
+        When the first and the last byte left here, or arrived here.
+    """
+
+    time: float
+    host: str
+    replica: str
+    side: str
+    peer: str
+    port: int
+    connection: str
+    number: int
+    opened: float | None
+    request_bytes: int
+    request_first: float | None
+    request_last: float | None
+    answer_bytes: int
+    answer_first: float | None
+    answer_last: float | None
+
+
 TABLES: dict[str, type[tuple[object, ...]]] = {
     "messages": MessageRow,
     "metrics": MetricRow,
     "operations": OperationRow,
     "logs": LogRow,
     "events": EventRow,
+    "exchanges": ExchangeRow,
 }
