@@ -100,6 +100,8 @@ class Calibration:
         How devices were slowed down there: ``quota`` (a share of each enforcement period) or ``native``.
     commands
         Models of command services, by service.
+    warnings
+        What its user should know of it: too few observations, costs that could not be told apart.
     """
 
     runs: tuple[Mapping[str, Any], ...] = ()
@@ -110,6 +112,7 @@ class Calibration:
     streams: tuple[StreamFit, ...] = ()
     links: tuple[LinkFit, ...] = ()
     commands: Mapping[str, CommandModel] = field(default_factory=dict)
+    warnings: tuple[str, ...] = ()
     schema: int = SCHEMA
 
     def save(self, path: Path) -> None:

@@ -1,0 +1,150 @@
+"""What messages take beside their link's own delay and rate, and how large they are."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import numpy as np
+
+from estran.observe.calibrate.fitting import spread
+from estran.observe.calibrate.operations import FEW
+from estran.observe.calibrate.readings import Reading
+from estran.observe.stories import Floats, Integers, Mask
+from estran.runtime.lane import FORWARD_SIZE
+from estran.spec.calibration import LinkFit, StreamFit
+from estran.spec.costs import FREE, Amount, Cost
+from estran.spec.model import Delivery
+
+ENVELOPE: Final = FORWARD_SIZE + 4 + 14
+"""Bytes that our protocol (its header, and each frame's size) and the transport's add to a message."""
+ALIGNMENT: Final = 8
+SEGMENT, HEADERS = 1448, 90
+"""Payload of a full TCP segment with timestamps; bytes that TCP, IP (52) and Ethernet (38, IEEE 802.3) add to each."""
+
+Key = tuple[str, str, Delivery]
+"""Stream, consumer service, delivery."""
+
+
+def line_bytes(frame: Integers) -> Floats:
+    """Bytes of a line's time that messages of such sizes take, protocols and all."""
+    payload = frame + -frame % ALIGNMENT + ENVELOPE
+    found: Floats = (payload + HEADERS * -(-payload // SEGMENT)).astype(np.float64)
+    return found
+
+
+@dataclass(slots=True)
+class _Seen:
+    """Messages of one stream over all runs: their sizes, and what those that found the link idle took."""
+
+    sizes: list[Integers] = field(default_factory=list)
+    extras: list[Floats] = field(default_factory=list)
+
+
+def stream_fits(readings: Sequence[Reading], *, warnings: list[str]) -> tuple[StreamFit, ...]:
+    """Fit every stream over all runs. Only messages that found their link idle tell what handling takes; others have queued."""
+    seen: defaultdict[Key, _Seen] = defaultdict(_Seen)
+    for reading in readings:
+        for link, rows in _by_link(reading):
+            for key, mine, extras in _extras(reading, link, rows):
+                seen[key].sizes.append(reading.messages.bytes[mine])
+                seen[key].extras.append(extras)
+    return tuple(_fit(key, seen[key], warnings) for key in sorted(seen))
+
+
+def _fit(key: Key, seen: _Seen, warnings: list[str]) -> StreamFit:
+    sizes, extras = np.concatenate(seen.sizes).astype(np.float64), np.concatenate(seen.extras)
+    stream, consumer, _ = key
+    if not len(extras):
+        warnings.append(
+            f"{stream} → {consumer}: none of {len(sizes)} messages found the link idle, so handling them is taken to cost no time; "
+            "add a run with a lower rate"
+        )
+    elif len(extras) < FEW:
+        warnings.append(f"{stream} → {consumer}: {len(extras)} messages only found the link idle")
+    extra = Cost(float(extras.mean()), 0.0, spread(extras)) if len(extras) else FREE
+    return StreamFit(*key, len(sizes), extra, Amount(float(sizes.mean()), spread(sizes)))
+
+
+def _by_link(reading: Reading) -> Iterator[tuple[Mapping[str, Any], Integers]]:
+    """Rows of messages by the directed pair of hosts that they went between, in order of ``sent``, with what was asked of it."""
+    messages, seats = reading.messages, reading.seats
+    hosts = {name: seat.host for name, seat in seats.items()}
+    pairs: defaultdict[tuple[str, str], list[int]] = defaultdict(list)
+    for row, ends in enumerate(zip(messages.origin.tolist(), messages.receiver.tolist(), strict=True)):
+        if ends[0] in hosts and ends[1] in hosts:
+            pairs[hosts[ends[0]], hosts[ends[1]]].append(row)
+    for pair in sorted(pairs):
+        back = reading.links.get(pair[::-1], {})
+        link = {"delay": 0.0, "jitter": 0.0, "rate": None, "loss": 0.0, **reading.links.get(pair, {})}
+        yield {**link, "trip": link["delay"] + back.get("delay", 0.0), "back_loss": back.get("loss", 0.0)}, np.array(pairs[pair])
+
+
+def _extras(reading: Reading, link: Mapping[str, Any], rows: Integers) -> Iterator[tuple[Key, Integers, Floats]]:
+    messages = reading.messages
+    serial = line_bytes(messages.bytes[rows]) * 8 / link["rate"] if link["rate"] else np.zeros(len(rows))
+    excess = messages.received[rows] - messages.sent[rows] - link["delay"] - serial
+    alone = _found_idle(messages.sent[rows], messages.received[rows] - link["delay"], serial)
+    for ends in sorted(set(zip(messages.stream[rows], messages.origin[rows], messages.receiver[rows], strict=True))):
+        mine = np.array(
+            [messages.stream[rows] == ends[0], messages.origin[rows] == ends[1], messages.receiver[rows] == ends[2]]
+        ).all(0)
+        channel = reading.channels.get(ends, {})
+        delivery: Delivery = "latest" if channel.get("delivery") == "latest" else "acknowledged"
+        free = alone[mine]
+        if delivery == "acknowledged":
+            free = free & _unhindered(messages.sent[rows[mine]], messages.done[rows[mine]], int(channel.get("capacity", 1024)))
+        extras = _without_link(excess[mine][free], link)
+        yield (ends[0], reading.seats[ends[2]].service, delivery), rows[mine], extras
+
+
+def _found_idle(sent: Floats, left: Floats, serial: Floats) -> Mask:
+    """Whether each message, in order of ``sent``, found nothing of earlier ones on the line or waiting for it.
+
+    Nothing of them by the line's own arithmetic (first come, first served), and none that turned out to have left it later.
+    """
+    total = np.cumsum(serial)
+    free_at = total + np.maximum.accumulate(sent - (total - serial))
+    before = np.maximum(np.maximum.accumulate(left), free_at)
+    found: Mask = np.concatenate(([True], sent[1:] >= before[:-1]))[: len(sent)]
+    return found
+
+
+def _unhindered(sent: Floats, done: Floats, capacity: int) -> Mask:
+    """Whether so few messages of a channel were unprocessed that its window cannot have held the sender back."""
+    unprocessed = np.arange(len(sent)) - np.searchsorted(np.sort(done), sent, "right")
+    found: Mask = unprocessed < max(capacity // 2, 1)
+    return found
+
+
+def _without_link(excess: Floats, link: Mapping[str, Any]) -> Floats:
+    """What is left when repeated segments are out, and the link's own jitter is taken off the variance."""
+    if not len(excess):
+        return excess
+    if link["loss"] > 0 or link["back_loss"] > 0:
+        excess = excess[excess <= np.median(excess) + 0.8 * link["trip"]]
+    if link["jitter"] > 0 and (variance := float(excess.var())) > 0:
+        mean = excess.mean()
+        excess = mean + (excess - mean) * np.sqrt(max(variance - link["jitter"] ** 2, 0.0) / variance)
+    found: Floats = np.maximum(excess, 0.0)
+    return found
+
+
+def link_fits(readings: Sequence[Reading]) -> tuple[LinkFit, ...]:
+    """Every link that was probed: asked figures, and the mean of what was measured over all runs that asked the same."""
+    probed: defaultdict[tuple[Any, ...], list[Mapping[str, Any]]] = defaultdict(list)
+    for reading in readings:
+        for link in (reading.run.document("network") or {}).get("links", []):
+            probed[link["source"], link["target"], tuple(sorted(link["asked"].items()))].append(link["measured"])
+    return tuple(
+        LinkFit(source, target, dict(asked), _means(measured))
+        for (source, target, asked), measured in sorted(probed.items(), key=lambda entry: str(entry[0]))
+    )
+
+
+def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    names = sorted({name for one in measured for name in one})
+    known = {name: [value for one in measured if (value := one.get(name)) is not None] for name in names}
+    return {name: float(np.mean(values)) if values else None for name, values in known.items()}
