@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Annotated, Literal
+
+from cyclopts import Parameter
 
 from estran.cli.describe import JsonOption, OnOption, SetOption
 from estran.errors import EstranError
@@ -16,6 +19,9 @@ def run(
     set_: SetOption = None,
     seed: int | None = None,
     out: Path = Path("runs"),
+    detail: Literal["components", "flow"] = "components",
+    calibration: str | None = None,
+    trace: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = False,
 ) -> int:
     """Run an experiment: build, verify, measure, report, give back.
@@ -25,13 +31,19 @@ def run(
     file
         The experiment file, or its folder.
     on
-        The platform: `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
+        The platform: `simulate`; `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
     set_
         `path=value`: choose a factor's level, or change a place in the document. Repeatable.
     seed
         Instead of the file's.
     out
         Folder for run folders.
+    detail
+        On simulate: `components` runs the real components in virtual time; `flow` runs cost models alone, for a million hosts.
+    calibration
+        On simulate: the calibration file; `calibration.json` beside the experiment file if not given, `none` for estimates.
+    trace
+        On simulate: write the order of events to `trace.txt` in the run folder.
     json
         Print one JSON object at the end, and no progress.
     """
@@ -39,11 +51,12 @@ def run(
 
     from estran.cli.progress import progress_on
     from estran.report.table import print_summary
-    from estran.run.prepare import prepare
+    from estran.run.prepare import Simulation, prepare
     from estran.run.session import execute
 
     console = Console(stderr=True)
-    prepared = prepare(file, overrides=set_ or (), seed=seed, on=on)
+    simulation = Simulation(calibration, trace)
+    prepared = prepare(file, overrides=set_ or (), seed=seed, on=on, simulation=simulation)
     with progress_on(console, prepared, quiet=json) as progress:
         folder, status = execute(prepared, out=out, progress=progress)
         progress.phase("report", None)

@@ -55,6 +55,7 @@ class _Serving:
     learner: Learner
     version: int
     published_at: float
+    parameters: int
 
 
 class Predictor(Component):
@@ -91,8 +92,9 @@ class Predictor(Component):
             newest = self.models.newest() or first
             model = newest.payload
             if self._serving is None or model.published_at > self._serving.published_at:
-                learner = await self.compute(_loaded, model, self.rng, operation="load")
-                self._serving = _Serving(learner, model.version, model.published_at)
+                parameters = sum(int(np.size(array)) for array in model.state.values())
+                learner = await self.compute(_loaded, model, self.rng, operation="load", parameters=parameters)
+                self._serving = _Serving(learner, model.version, model.published_at, parameters)
                 self._has_model.set()
                 self.metrics.event("swapped", json.dumps({"version": model.version}))
             self.models.done(first)
@@ -111,7 +113,7 @@ class Predictor(Component):
     async def _odds(self, serving: _Serving | None, x: Features, classes: int) -> NDArray[np.float64]:
         if serving is None:
             return np.full((len(x), classes), 1 / classes)
-        return await self.compute(serving.learner.predict_proba, x, operation="predict", size=len(x))
+        return await self.compute(serving.learner.predict_proba, x, operation="predict", size=len(x), parameters=serving.parameters)
 
     async def _answer(self, messages: list[Message[Samples]], odds: NDArray[np.float64], version: int) -> None:
         parts = [message.payload for message in messages]

@@ -100,8 +100,8 @@ class Trainer(Component):
         async for waiting in self.samples.batches(batch.max_size, batch.max_delay):
             x, y = stacked(waiting.payloads)
             learner = self._learner = self._learner or self._created(waiting.payloads[0])
-            odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x))
-            await self.compute(learner.learn_many, x, y, operation="learn", size=len(x))
+            odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x), parameters=self._parameters)
+            await self.compute(learner.learn_many, x, y, operation="learn", size=len(x), parameters=self._parameters)
             await self._serve(waiting.messages, odds)
             self._record(odds.argmax(axis=1) == y)
             self._learned += len(x)
@@ -109,7 +109,9 @@ class Trainer(Component):
                 await self._publish(learner, waiting.payloads[0])
 
     def _created(self, first: Samples) -> Learner:
-        return registry.create(self.settings.learner, first.x.shape[1], first.classes, self.rng)
+        learner = registry.create(self.settings.learner, first.x.shape[1], first.classes, self.rng)
+        self._parameters = registry.parameters(learner)
+        return learner
 
     async def _serve(self, messages: list[Message[Samples]], odds: Any) -> None:
         """Send the answers that were given before learning, if anybody listens."""
@@ -131,7 +133,7 @@ class Trainer(Component):
         return self._publishing.due(self.clock.now()) or by_rows
 
     async def _publish(self, learner: Learner, like: Samples) -> None:
-        state = await self.compute(learner.state, operation="snapshot")
+        state = await self.compute(learner.state, operation="snapshot", parameters=self._parameters)
         name, settings = registry.read(self.settings.learner)
         self._version += 1
         self._published_rows = self._learned

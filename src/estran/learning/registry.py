@@ -10,7 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from estran.learning.learner import Learner
+from estran.learning.learner import Learner, StateError
 from estran.learning.mistakes import SettingsError, check_known
 
 Choice: TypeAlias = str | Mapping[str, Mapping[str, Any] | None]
@@ -93,6 +93,14 @@ def create(choice: Choice, features: int, classes: int, rng: np.random.Generator
 
     chunked = bool(settings.pop("chunked", False))
     return adapt(_foreign(name, factory, settings, rng), features, classes, name=name, chunked=chunked)
+
+
+def parameters(learner: Learner) -> int:
+    """How many numbers a learner's snapshot consists of; 0 where it has none before it has learned, or at all."""
+    try:
+        return sum(int(np.size(array)) for array in learner.state().values())
+    except StateError:
+        return 0
 
 
 def warm(choice: Choice) -> None:

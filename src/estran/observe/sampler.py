@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from typing import Any, TypeAlias
@@ -51,10 +51,17 @@ class SamplerSettings:
 
 
 class Trace:
-    """Turns samples into rows without loss: a value that does not change is recorded when it begins and when it ends."""
+    """Turns samples into rows without loss: a value that does not change is recorded when it begins and when it ends.
 
-    def __init__(self, host: str) -> None:
+    Parameters
+    ----------
+    replica
+        Whose samples they are; empty for those of the whole host.
+    """
+
+    def __init__(self, host: str, replica: str = "") -> None:
         self._host = host
+        self._replica = replica
         self._held: dict[str, tuple[float, float, bool]] = {}
 
     def rows(self, time: float, values: Sequence[tuple[str, float]]) -> list[MetricRow]:
@@ -66,19 +73,40 @@ class Trace:
                 self._held[metric] = (time, value, False)
                 continue
             if held is not None and not held[2]:
-                rows.append(MetricRow(held[0], self._host, "", metric, held[1]))
-            rows.append(MetricRow(time, self._host, "", metric, value))
+                rows.append(MetricRow(held[0], self._host, self._replica, metric, held[1]))
+            rows.append(MetricRow(time, self._host, self._replica, metric, value))
             self._held[metric] = (time, value, True)
         return rows
 
     def last(self) -> list[MetricRow]:
         """The end of every value that is still unchanged."""
-        return [MetricRow(time, self._host, "", metric, value) for metric, (time, value, told) in self._held.items() if not told]
+        return [
+            MetricRow(time, self._host, self._replica, metric, value)
+            for metric, (time, value, told) in self._held.items()
+            if not told
+        ]
 
 
 async def run(emit: Emit, clock: Clock, settings: Mapping[str, Any]) -> None:
     """`sample` with its settings as plain data: what an agent starts by name."""
     await sample(emit, clock, msgspec.convert(dict(settings), SamplerSettings))
+
+
+async def run_modelled(
+    emit: Emit, clock: Clock, settings: Mapping[str, Any], read_counters: Callable[[], Iterator[tuple[str, float]]]
+) -> None:
+    """Sample a simulated host, whose counters are read by a call, until cancelled."""
+    await _sampled(emit, clock, msgspec.convert(dict(settings), SamplerSettings), [_Modelled(read_counters)])
+
+
+class _Modelled:
+    """Counters that a model keeps."""
+
+    def __init__(self, read_counters: Callable[[], Iterator[tuple[str, float]]]) -> None:
+        self.read = read_counters
+
+    def close(self) -> None:
+        """Nothing to close."""
 
 
 async def sample(emit: Emit, clock: Clock, settings: SamplerSettings) -> None:
@@ -97,6 +125,14 @@ async def sample(emit: Emit, clock: Clock, settings: SamplerSettings) -> None:
     with ExitStack() as stack:
         try:
             sources = [stack.enter_context(closing(source)) for source in _sources(settings)]
+        except OSError as error:
+            raise _unreadable(settings, error) from error
+        await _sampled(emit, clock, settings, sources)
+
+
+async def _sampled(emit: Emit, clock: Clock, settings: SamplerSettings, sources: Sequence[Source]) -> None:
+    with ExitStack() as stack:
+        try:
             meter = _meter(settings)
         except OSError as error:
             raise _unreadable(settings, error) from error

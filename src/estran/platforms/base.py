@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Protocol
 
+from estran.runtime.clock import Clock
 from estran.spec.plan import Plan
 
 
@@ -136,15 +138,42 @@ class Provision(Protocol):
         """The task (``module:function`` and settings) that samples this host's resources."""
         ...
 
+    def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
+        """The task that observes what the host's commands exchange with others; None where it has no commands."""
+        ...
+
+    def now_ns(self) -> int:
+        """The conductor's monotonic clock, in nanoseconds."""
+        ...
+
+    def clock(self, origin_ns: int) -> Clock:
+        """The run's clock as the conductor reads it."""
+        ...
+
+    def notes(self) -> list[str]:
+        """What the reader of the run's figures must know, when it is over."""
+        ...
+
     async def broken(self) -> str:
         """Wait until the platform itself breaks, and say how."""
         ...
 
 
 class Platform(Protocol):
-    """Provides hosts, shapes their links and gives them back."""
+    """Provides hosts, shapes their links and gives them back.
+
+    Attributes
+    ----------
+    virtual
+        Whether time is simulated, so that nothing of this machine's own time or load has a meaning.
+    """
 
     name: str
+    virtual: bool
+
+    def loop_factory(self) -> asyncio.AbstractEventLoop:
+        """Make the event loop on which a run must be conducted."""
+        ...
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What this platform cannot do of the plan. Starts nothing that outlives the call."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import time
 from collections.abc import Coroutine, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
@@ -22,7 +21,7 @@ from estran.run.journal import Journal
 from estran.run.machine_load import MachineLoad
 from estran.run.record import Progress, RunRecord, Status, write_json
 from estran.run.wiring import wire
-from estran.runtime.clock import RealClock
+from estran.runtime.clock import Clock
 from estran.runtime.launch import Launch
 from estran.spec.plan import Plan
 
@@ -106,7 +105,7 @@ class Conductor:
                     watching.cancel()
                     await self._stop(hosts, collector, follows)
                     flushing.cancel()
-                    self.record.warnings.extend(collector.warnings)
+                    self.record.warnings.extend([*collector.warnings, *provision.notes()])
             with self.record.phase("give back"):
                 await stack.aclose()
 
@@ -117,20 +116,20 @@ class Conductor:
             await self._launch(provision, hosts, collector)
         measure = self.plan.experiment.measure
         await provision.enforce()
-        origin_ns = time.monotonic_ns() + START_MARGIN_NS
-        clock = RealClock(origin_ns)
+        origin_ns = provision.now_ns() + START_MARGIN_NS
+        clock = provision.clock(origin_ns)
         with self.record.phase("warm up", measure.warmup):
             collector.begin(origin_ns)
             async with asyncio.TaskGroup() as group:
                 for name, host in hosts.items():
-                    group.create_task(_begin(host, origin_ns, *provision.sampler(name)))
+                    group.create_task(_begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
-            load = MachineLoad()
+            load = None if self.platform.virtual else MachineLoad()
             reached = await self._measure(clock, collector, live, load)
-            self.record.note(machine_busy=load.mean)
-            if load.warning is not None:
-                self.record.warnings.append(load.warning)
+            if load is not None:
+                self.record.note(machine_busy=load.mean)
+                self.record.warnings.extend([load.warning] if load.warning is not None else [])
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
 
     async def _verify(self, provision: Provision) -> None:
@@ -151,20 +150,24 @@ class Conductor:
             )
 
     async def _launch(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
-        launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, time.monotonic_ns())
+        launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, provision.now_ns())
         async with asyncio.TaskGroup() as group:
             for launch in launches:
                 group.create_task(_start(hosts, launch))
-        # What `collect` will need is imported while the services get ready anyway.
-        await asyncio.gather(collector.all_ready.wait(), asyncio.to_thread(importlib.import_module, "duckdb"))
+        if self.platform.virtual:
+            await collector.all_ready.wait()
+        else:
+            # What `collect` will need is imported while the services get ready anyway.
+            await asyncio.gather(collector.all_ready.wait(), asyncio.to_thread(importlib.import_module, "duckdb"))
 
-    async def _measure(self, clock: RealClock, collector: Collector, live: LiveResponses, load: MachineLoad) -> str:
+    async def _measure(self, clock: Clock, collector: Collector, live: LiveResponses, load: MachineLoad | None) -> str:
         """Wait for the end of the measurement; return what ended it."""
         measure = self.plan.experiment.measure
         end = measure.warmup + measure.duration
         while (left := end - clock.now()) > 0:
             self.progress.live(live.figures())
-            load.look()
+            if load is not None:
+                load.look()
             if measure.until is not None and live.met(measure.until):
                 return f"{measure.until.metric} {measure.until.relation} {measure.until.value:g}"
             try:
@@ -228,9 +231,11 @@ async def _start(hosts: Mapping[str, Host], launch: Launch) -> None:
     await hosts[launch.host].start(launch.plain())
 
 
-async def _begin(host: Host, origin_ns: int, sampler: str, settings: Mapping[str, Any]) -> None:
+async def _begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]] | None) -> None:
     await host.go(origin_ns)
-    await host.task(sampler, settings)
+    for task in tasks:
+        if task is not None:
+            await host.task(*task)
 
 
 async def _watch(provision: Provision, collector: Collector) -> None:

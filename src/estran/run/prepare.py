@@ -13,6 +13,7 @@ from estran.components.index import Components
 from estran.errors import RequestError, SpecError, SpecErrors, Where
 from estran.platforms.base import Platform, Problem
 from estran.spec import load
+from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
 from estran.spec.model import Experiment
 from estran.spec.plan import Plan
 from estran.spec.resolve import plan as make_plan
@@ -31,13 +32,36 @@ class Prepared:
     problems: tuple[Problem, ...]
 
 
-def open_platform(name: str) -> Platform:
+@dataclass(frozen=True, slots=True)
+class Simulation:
+    """How to simulate: options that other platforms have not.
+
+    Attributes
+    ----------
+    calibration
+        A calibration file; None for the one beside the experiment file if there is one, ``none`` for estimates.
+    trace
+        Whether to write the order of events.
+    """
+
+    calibration: str | None = None
+    trace: bool = False
+
+
+def open_platform(name: str, folder: Path = Path(), simulation: Simulation | None = None) -> Platform:
     """Find a platform by the name given to ``--on``: ``emulate``, or ``emulate:tun`` to insist on one of its engines.
+
+    Parameters
+    ----------
+    folder
+        The experiment's.
+    simulation
+        Options of the simulated platform; others take none.
 
     Raises
     ------
     RequestError
-        If there is none of that name.
+        If there is none of that name, it does not take the options, or the calibration file cannot be read.
     """
     kind, _, option = name.partition(":")
     found = {entry.name: entry for entry in entry_points(group=PLATFORM_GROUP)}
@@ -46,11 +70,41 @@ def open_platform(name: str) -> Platform:
             f"there is no platform {kind!r} in this version", where="--on", remedy=f"choose one of {', '.join(sorted(found))}"
         )
     make = found[kind].load()
+    if kind == "simulate":
+        if option:
+            raise RequestError(f"simulate has no engine {option!r}", where="--on", remedy="write --on simulate")
+        chosen = simulation or Simulation()
+        calibration, origin = find_calibration(chosen.calibration, folder)
+        simulated: Platform = make(calibration, origin=origin, trace=chosen.trace)
+        return simulated
+    if simulation is not None and simulation != Simulation():
+        raise RequestError(f"--calibration and --trace have no meaning on {kind}", where="--on", remedy="add --on simulate")
     platform: Platform = make(option) if option else make()
     return platform
 
 
-def prepare(file: str, *, overrides: Sequence[str] = (), seed: int | None = None, on: str = "emulate") -> Prepared:
+def find_calibration(asked: str | None, folder: Path) -> tuple[Calibration | None, str | None]:
+    """The calibration to simulate with, and where it is from (see `Simulation`); None twice for estimates.
+
+    Raises
+    ------
+    RequestError
+        If the file cannot be read.
+    """
+    path = folder / FILE_NAME if asked is None else Path(asked)
+    if asked == "none" or (asked is None and not path.exists()):
+        return None, None
+    return read_calibration(path), str(path)
+
+
+def prepare(
+    file: str,
+    *,
+    overrides: Sequence[str] = (),
+    seed: int | None = None,
+    on: str = "emulate",
+    simulation: Simulation | None = None,
+) -> Prepared:
     """Load an experiment, plan it, and ask the platform what it cannot do of it.
 
     Raises
@@ -60,7 +114,7 @@ def prepare(file: str, *, overrides: Sequence[str] = (), seed: int | None = None
     RequestError
         If the file or the platform does not exist.
     """
-    platform = open_platform(on)
+    platform = open_platform(on, experiment_path(file).parent, simulation)
     experiment, index = read_experiment(file, overrides=overrides, seed=seed)
     plan = make_plan(experiment)
     components = {
@@ -72,9 +126,7 @@ def prepare(file: str, *, overrides: Sequence[str] = (), seed: int | None = None
 
 def read_experiment(file: str, *, overrides: Sequence[str] = (), seed: int | None = None) -> tuple[Experiment, Components]:
     """Load an experiment file with everything that is known of components."""
-    path = Path(file)
-    if path.is_dir():
-        path = path / "experiment.yaml"
+    path = experiment_path(file)
     if not path.exists():
         raise RequestError("no such file", where=file, remedy="`estran init` writes a ready-to-run experiment")
     index = Components(path.resolve().parent)
@@ -84,6 +136,12 @@ def read_experiment(file: str, *, overrides: Sequence[str] = (), seed: int | Non
     if unconnected:
         raise SpecErrors(unconnected)
     return experiment, index
+
+
+def experiment_path(file: str) -> Path:
+    """The experiment file that is meant by a file or its folder."""
+    path = Path(file)
+    return path / "experiment.yaml" if path.is_dir() else path
 
 
 def _unconnected(experiment: Experiment, index: Components) -> Iterator[SpecError]:

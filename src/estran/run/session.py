@@ -48,7 +48,8 @@ def execute(prepared: Prepared, *, out: Path, progress: Progress, command: Seque
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     _describe(prepared, folder, command or sys.argv)
     conductor = Conductor(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
-    return folder, asyncio.run(_interruptible(conductor))
+    with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
+        return folder, runner.run(_interruptible(conductor))
 
 
 async def _interruptible(conductor: Conductor) -> Status:

@@ -14,7 +14,7 @@ import numpy as np
 from estran.errors import ServiceError
 from estran.runtime.clock import Clock
 from estran.runtime.compute import Compute
-from estran.runtime.ports import Input, Output
+from estran.runtime.ports import Input, Output, Toll
 from estran.runtime.recorder import Recorder
 
 R = TypeVar("R")
@@ -44,6 +44,8 @@ class Surroundings:
         The replica's own scratch folder; what it leaves under ``artefacts`` there is collected into the run folder.
     experiment_folder
         Folder of the experiment file: relative paths in settings start there.
+    toll
+        Simulated time only: what taking up messages costs.
     """
 
     name: str
@@ -56,6 +58,7 @@ class Surroundings:
     seed: int
     folder: str = "."
     experiment_folder: str = "."
+    toll: Toll | None = None
 
 
 class Component:
@@ -105,7 +108,9 @@ class Component:
         """Do the work, until done or cancelled."""
         raise NotImplementedError(f"{type(self).__name__} has no run()")
 
-    async def compute(self, fn: Callable[..., R], *args: Any, operation: str | None = None, size: int = 1) -> R:
+    async def compute(
+        self, fn: Callable[..., R], *args: Any, operation: str | None = None, size: int = 1, parameters: int = 0
+    ) -> R:
         """Return ``fn(*args)``, at the expense of the device: really, or by its model in simulated time.
 
         Parameters
@@ -114,8 +119,11 @@ class Component:
             Name under which its time is recorded; the function's own by default.
         size
             How many items it works on, the measure that its time is expected to depend on.
+        parameters
+            How many numbers the model has that it works with, if any: where nothing better is known of its time in simulated
+            time, it is estimated from this.
         """
-        return await self._surroundings.compute(operation or fn.__name__, size, fn, *args)
+        return await self._surroundings.compute(operation or fn.__name__, size, fn, *args, parameters=parameters)
 
     _surroundings: Surroundings
 
@@ -156,7 +164,8 @@ def build(component: type[Component], settings: Mapping[str, Any], surroundings:
     made.rng = generator(surroundings.seed, surroundings.service, surroundings.index)
     made._surroundings = surroundings
     for name, payload in form.inputs.items():
-        setattr(made, name, Input(name, payload, surroundings.clock, surroundings.recorder, surroundings.name))
+        port = Input(name, payload, surroundings.clock, surroundings.recorder, surroundings.name, surroundings.toll)
+        setattr(made, name, port)
     for name, payload in form.outputs.items():
         setattr(made, name, Output(name, payload, surroundings.clock, surroundings.name))
     return made

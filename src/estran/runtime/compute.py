@@ -21,8 +21,8 @@ INLINE_BELOW = 0.5e-3
 class Compute(Protocol):
     """Runs a computation at the device's expense and records what it took."""
 
-    async def __call__(self, operation: str, size: int, fn: Callable[..., R], *args: Any) -> R:
-        """Return ``fn(*args)``; ``size`` is the number of items it works on."""
+    async def __call__(self, operation: str, size: int, fn: Callable[..., R], *args: Any, parameters: int = 0) -> R:
+        """Return ``fn(*args)``; ``size`` is the number of items it works on, ``parameters`` that of the model's numbers."""
         ...
 
 
@@ -40,7 +40,7 @@ class RealCompute(AbstractContextManager["RealCompute"]):
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._thread.shutdown(wait=False, cancel_futures=True)
 
-    async def __call__(self, operation: str, size: int, fn: Callable[..., R], *args: Any) -> R:
+    async def __call__(self, operation: str, size: int, fn: Callable[..., R], *args: Any, parameters: int = 0) -> R:
         per_item = self._expected.get(operation)
         if per_item is not None and per_item * max(size, 1) < INLINE_BELOW:
             result, wall, cpu = _timed(fn, args)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from typing import Generic, TypeVar
 
@@ -17,6 +17,9 @@ from estran.runtime.transport import Delivered, Receiver, Sender
 from estran.runtime.wire import decode, encode
 
 P = TypeVar("P")
+
+Toll = Callable[[int], Awaitable[None]]
+"""Passes once the taking up of so many messages has been paid for, where time is simulated."""
 
 
 @dataclass(slots=True)
@@ -59,9 +62,12 @@ class Input(Generic[P]):
     batch); only then is it acknowledged to its producer and recorded.
     """
 
-    def __init__(self, name: str, payload: type[P], clock: Clock, recorder: Recorder, replica: str) -> None:
+    def __init__(
+        self, name: str, payload: type[P], clock: Clock, recorder: Recorder, replica: str, toll: Toll | None = None
+    ) -> None:
         self.name = name
         self.connected = False
+        self._toll = toll
         self._payload = payload
         self._clock = clock
         self._recorder = recorder
@@ -104,7 +110,10 @@ class Input(Generic[P]):
         while not self._waiting:
             self._arrived.clear()
             await self._arrived.wait()
-        return self._take(self._clock.now())
+        message = self._take(self._clock.now())
+        if self._toll is not None:
+            await self._toll(1)
+        return message
 
     def newest(self) -> Message[P] | None:
         """The newest message that has arrived, marked done at once, or None. Older ones are passed over and marked done."""
@@ -153,6 +162,8 @@ class Input(Generic[P]):
                 await self._linger(max_size, max_delay)
             now = self._clock.now()
             batch = Batch([self._take(now) for _ in range(min(max_size, len(self._waiting)))])
+            if self._toll is not None:
+                await self._toll(len(batch))
             yield batch
             for message in batch.messages:
                 self.done(message)

@@ -22,12 +22,14 @@ from estran.platforms.emulated.leftovers import remove_groups
 from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import problems, survey
+from estran.runtime.clock import Clock, RealClock
 from estran.runtime.control import Link
-from estran.spec.plan import Plan, host_ports
+from estran.spec.plan import Plan, host_ports, stream_ports
 from estran.spec.suggest import did_you_mean
 
 EXIT_TIMEOUT: Final = 5.0
 SAMPLER: Final = "estran.observe.sampler:run"
+OBSERVER: Final = "estran.observe.command_observer:run"
 
 
 class EmulatedPlatform:
@@ -40,12 +42,18 @@ class EmulatedPlatform:
     """
 
     name = "emulate"
+    virtual = False
 
     def __init__(self, engine: str | None = None, limiter: str | None = None) -> None:
         if engine is not None and engine not in RUNGS:
             raise RequestError(f"there is no engine {engine!r}", where="--on", remedy=did_you_mean(engine, RUNGS, kind="engine"))
         self._engine = engine
         self._limiter = limiter
+
+    @staticmethod
+    def loop_factory() -> asyncio.AbstractEventLoop:
+        """An ordinary event loop."""
+        return asyncio.new_event_loop()
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What this machine cannot emulate of the plan, found by trying each engine in a throw-away namespace."""
@@ -113,6 +121,23 @@ class EmulatedProvision:
         """How to sample one host: its accounting files and its device's power model."""
         return SAMPLER, self._facts["samplers"][host]
 
+    def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
+        """How to observe a host's commands."""
+        settings = self._facts["observers"].get(host)
+        return None if settings is None else (OBSERVER, settings)
+
+    def now_ns(self) -> int:
+        """Read the machine's monotonic clock, which all hosts share."""
+        return time.monotonic_ns()
+
+    def clock(self, origin_ns: int) -> Clock:
+        """The run's clock."""
+        return RealClock(origin_ns)
+
+    def notes(self) -> list[str]:
+        """Nothing beside what the verification says."""
+        return []
+
     async def broken(self) -> str:
         """Wait for the keeper to report a dead relay or agent, or to end."""
         async for frame in self._keeper.events():
@@ -161,13 +186,16 @@ def _last_words(folder: Path) -> str:
 
 def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limiter: str | None) -> Order:
     replicas: dict[str, dict[str, int]] = {name: {} for name in plan.hosts}
+    commands: dict[str, list[str]] = {name: [] for name in plan.hosts}
     for replica in plan.replicas.values():
         replicas[replica.host][replica.name] = replica.service.cores
+        if replica.service.command is not None:
+            commands[replica.host].append(replica.name)
     ports = host_ports(plan)
     return Order(
         run_id=run_id,
         hosts=[
-            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name], ports[name])
+            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name], ports[name], commands[name])
             for name, host in plan.hosts.items()
         ],
         links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],
@@ -175,4 +203,5 @@ def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limite
         hosts_file=str(hosts_file),
         engine=engine,
         limiter=limiter,
+        stream_ports=sorted(stream_ports(plan).values()),
     )

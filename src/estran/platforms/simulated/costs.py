@@ -1,0 +1,113 @@
+"""What each replica's work costs in this run: declared in the file, else calibrated, else estimated, else refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Final
+
+from estran.errors import ServiceError
+from estran.platforms.simulated import estimates
+from estran.spec.calibration import Calibration, Handling, OperationFit
+from estran.spec.costs import Amount, CommandModel, Cost
+from estran.spec.model import Device, Service
+
+HANDLING: Final = ("receive", "send", "take", "wake")
+"""Keys of ``costs:`` that name no operation but what happens around a message."""
+
+Uniform = Callable[[], float]
+"""Draws from the open interval between 0 and 1."""
+
+
+@dataclass(slots=True)
+class Costs:
+    """Looks costs up, and remembers which were mere estimates.
+
+    Attributes
+    ----------
+    estimated
+        ``service: operation`` for which an estimate was used.
+    """
+
+    calibration: Calibration | None = None
+    estimated: set[str] = field(default_factory=set)
+
+    def operation(self, service: Service, device: Device, operation: str, parameters: int) -> Cost:
+        """Cost of a component's operation.
+
+        Raises
+        ------
+        ServiceError
+            If nothing is known of it.
+        """
+        declared = service.costs.get(operation)
+        if declared is not None:
+            return declared
+        fitted = self._fitted(service, device, operation)
+        if fitted is not None:
+            return fitted.cost
+        known = estimates.estimate(service.component or "", operation, parameters)
+        if known is None:
+            raise ServiceError(
+                f"what its operation {operation!r} costs is not known",
+                where=service.name,
+                remedy=f"declare it (costs: {{{operation}: 2ms}}), or run it emulated once and calibrate: `estran calibrate RUN`",
+            )
+        self.estimated.add(f"{service.name}: {operation}")
+        return known
+
+    def _fitted(self, service: Service, device: Device, operation: str) -> OperationFit | None:
+        """The fit for this service here, else elsewhere (costs are those of a core of speed 1.0)."""
+        fits = [] if self.calibration is None else self.calibration.operations
+        mine = [fit for fit in fits if fit.service == service.name and fit.operation == operation]
+        return max(mine, key=lambda fit: (fit.device == device.name, fit.n), default=None)
+
+    def handling(self, service: Service, device: Device) -> Handling:
+        """What happens around a service's messages."""
+        declared = service.costs
+        found = self._handled(service, device)
+        if found is None:
+            missing = [key for key in HANDLING if key not in declared]
+            if missing:
+                self.estimated.add(f"{service.name}: handling of messages")
+            found = Handling(
+                service.name, device.name,
+                wake=estimates.WAKE, take=estimates.TAKE,
+                receive_cpu=estimates.RECEIVE.time, send_cpu=estimates.SEND.time,
+            )  # fmt: skip
+        return Handling(
+            service.name,
+            device.name,
+            wake=declared.get("wake", found.wake),
+            take=declared.get("take", found.take),
+            receive_cpu=declared["receive"].mean() if "receive" in declared else found.receive_cpu,
+            send_cpu=declared["send"].mean() if "send" in declared else found.send_cpu,
+            idle_cpu=found.idle_cpu,
+            late=found.late,
+        )
+
+    def _handled(self, service: Service, device: Device) -> Handling | None:
+        known = [] if self.calibration is None else self.calibration.handling
+        mine = [one for one in known if one.service == service.name]
+        return max(mine, key=lambda one: one.device == device.name, default=None)
+
+    def transfer(self, stream: str, consumer: str) -> Cost:
+        """Seconds that a stream's messages take beside the link's own delay and rate."""
+        known = [] if self.calibration is None else self.calibration.streams
+        mine = [one for one in known if one.stream == stream]
+        best = max(mine, key=lambda one: (one.consumer == consumer, one.n), default=None)
+        if best is None:
+            self.estimated.add(f"{stream}: transfer")
+            return estimates.EXTRA
+        return best.extra
+
+    def size(self, stream: str) -> Amount | None:
+        """Observed size of a stream's messages, or None."""
+        known = [] if self.calibration is None else self.calibration.streams
+        return next((one.size for one in known if one.stream == stream), None)
+
+    def command(self, service: Service) -> CommandModel | None:
+        """What a command does: declared, else observed, else None."""
+        if service.model is not None:
+            return service.model
+        return None if self.calibration is None else self.calibration.commands.get(service.name)

@@ -1,0 +1,146 @@
+"""One simulated host: implements `estran.platforms.base.Host` for the replicas that live on it."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import shutil
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+from estran.errors import RequestError, ServiceError
+from estran.platforms.base import Completed
+from estran.platforms.simulated.clock import VirtualClock
+from estran.platforms.simulated.network import Traffic
+from estran.platforms.simulated.processor import Processor
+from estran.runtime.launch import Launch
+from estran.runtime.recorder import Recorder
+
+
+class Life(Protocol):
+    """A replica, of whatever kind."""
+
+    recorder: Recorder
+
+    def start(self, group: asyncio.TaskGroup) -> None:
+        """Get ready."""
+        ...
+
+    def go(self, origin_ns: int) -> None:
+        """Begin at the run's origin."""
+        ...
+
+    async def stop(self) -> None:
+        """End."""
+        ...
+
+
+class Maker(Protocol):
+    """Makes the replicas of a run."""
+
+    def __call__(self, launch: Launch, host: SimulatedHost) -> Life: ...
+
+
+class SimulatedHost:
+    """A device of the model.
+
+    Parameters
+    ----------
+    processors
+        Those of its replicas.
+    idle_cpu
+        Processor seconds per second that its services use whatever comes.
+    flush_period
+        Seconds of virtual time from one hand-over of rows to the next.
+    """
+
+    def __init__(
+        self, name: str, make: Maker, processors: Sequence[Processor], idle_cpu: float, traffic: Traffic, flush_period: float
+    ) -> None:
+        self.name = name
+        self._make = make
+        self._processors = processors
+        self._idle_cpu = idle_cpu
+        self._traffic = traffic
+        self._flush_period = flush_period
+        self._clock = VirtualClock(asyncio.get_running_loop(), 0)
+        self._lives: dict[str, Life] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._news: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
+        self._closing = asyncio.Event()
+        self._group: asyncio.TaskGroup
+
+    def say(self, frame: Mapping[str, Any]) -> None:
+        """Tell the conductor."""
+        self._news.put_nowait(frame)
+
+    def emit(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Hand rows to the conductor."""
+        self.say({"say": "rows", "origin_ns": self._clock.origin_ns, "table": table, "rows": rows})
+
+    async def serve(self) -> None:
+        async with asyncio.TaskGroup() as self._group:
+            flushing = self._group.create_task(self._flush_periodically())
+            await self._closing.wait()
+            for task in (flushing, *self._tasks):
+                task.cancel()
+        self._flush()
+        self._news.put_nowait(None)
+
+    async def start(self, launch: Mapping[str, Any]) -> None:
+        read = Launch.read(launch)
+        if read.replica in self._lives:
+            raise ServiceError(f"{read.replica} is already running", where=self.name)
+        life = self._lives[read.replica] = self._make(read, self)
+        life.start(self._group)
+
+    async def go(self, origin_ns: int) -> None:
+        self._flush()
+        self._clock.origin_ns = origin_ns
+        for life in self._lives.values():
+            life.go(origin_ns)
+
+    async def stop(self, replica: str, *, grace: float = 2.0) -> None:
+        if replica not in self._lives:
+            raise RequestError(f"no replica {replica!r} was started here", where=self.name)
+        await self._lives[replica].stop()
+
+    async def task(self, path: str, settings: Mapping[str, Any]) -> None:
+        """Run ``module:function(emit, clock, settings, read)``; ``read`` gives this host's counters."""
+        module, _, name = path.partition(":")
+        function = getattr(importlib.import_module(module), name)
+        self._tasks.append(self._group.create_task(function(self.emit, self._clock, settings, self.read), name=path))
+
+    def read(self) -> Iterator[tuple[str, float]]:
+        """The host's counters, now."""
+        yield "cpu_seconds", sum(processor.used for processor in self._processors) + self._idle_cpu * max(self._clock.now(), 0.0)
+        yield "rx_bytes", float(self._traffic.received)
+        yield "tx_bytes", float(self._traffic.sent)
+
+    async def run(self, argv: Sequence[str], *, timeout: float | None = None) -> Completed:
+        raise RequestError("a simulated host runs no programs", where=self.name)
+
+    async def put(self, local: Path, remote: str) -> None:
+        Path(remote).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(local, remote)
+
+    async def get(self, remote: str, local: Path) -> None:
+        local.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(remote, local)
+
+    async def events(self) -> AsyncIterator[Mapping[str, Any]]:
+        while (frame := await self._news.get()) is not None:
+            yield frame
+
+    async def close(self) -> None:
+        self._closing.set()
+
+    async def _flush_periodically(self) -> None:
+        while True:
+            await asyncio.sleep(self._flush_period)
+            self._flush()
+
+    def _flush(self) -> None:
+        for life in self._lives.values():
+            life.recorder.flush()

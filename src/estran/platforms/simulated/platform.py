@@ -1,0 +1,187 @@
+"""The simulated platform: one process, the real components on a virtual clock, network and processors from models."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import io
+import sys
+from collections.abc import AsyncIterator, Mapping
+from contextlib import ExitStack, asynccontextmanager
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any, Final
+
+from estran.errors import PlatformError
+from estran.platforms.base import Host, Problem, Verification
+from estran.platforms.simulated.clock import VirtualClock
+from estran.platforms.simulated.costs import Costs
+from estran.platforms.simulated.host import Life, SimulatedHost
+from estran.platforms.simulated.loop import VirtualLoop
+from estran.platforms.simulated.output import Printed
+from estran.platforms.simulated.seams import EscapeError, Seams
+from estran.platforms.simulated.trace import TraceFile
+from estran.platforms.simulated.world import World
+from estran.runtime.clock import Clock
+from estran.runtime.launch import Launch
+from estran.spec.calibration import Calibration
+from estran.spec.plan import Plan
+
+SAMPLER: Final = "estran.observe.sampler:run_modelled"
+TRACE: Final = "trace.txt"
+LEAST_PERIOD: Final = 0.1
+SAMPLES: Final = 120
+ROWS_PER_SECOND: Final = 2000
+
+
+class SimulatedPlatform:
+    """The real components in virtual time.
+
+    Parameters
+    ----------
+    calibration
+        What runs at a higher fidelity taught about costs; estimates are used without it.
+    origin
+        Where the calibration comes from, for the record.
+    trace
+        Whether to write the order of events to ``trace.txt`` of the run folder.
+    """
+
+    name = "simulate"
+    virtual = True
+
+    def __init__(self, calibration: Calibration | None = None, *, origin: str | None = None, trace: bool = False) -> None:
+        self._calibration = calibration
+        self._origin = origin
+        self._trace = trace
+
+    @staticmethod
+    def loop_factory() -> asyncio.AbstractEventLoop:
+        """The event loop on which a run must be conducted."""
+        return VirtualLoop()
+
+    async def check(self, plan: Plan) -> list[Problem]:
+        """What cannot be simulated of the plan: commands without a model."""
+        found = []
+        costs = Costs(self._calibration)
+        for service in plan.experiment.services.values():
+            if service.command is not None and costs.command(service) is None:
+                found.append(
+                    Problem(
+                        "a command cannot be simulated without a model of what it does",
+                        f"services.{service.name}",
+                        "declare one (model: {serves: …, calls: …}), or run it emulated once and `estran calibrate` that run",
+                    )
+                )
+            if service.restart != "never":
+                what = f"restart: {service.restart} is not simulated: a service that fails, fails the run"
+                found.append(Problem(what, f"services.{service.name}", "use --on emulate to study restarts", fatal=False))
+        return found
+
+    @asynccontextmanager
+    async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[SimulatedProvision]:
+        """Make the model; it is gone on exit."""
+        loop = asyncio.get_running_loop()
+        if not isinstance(loop, VirtualLoop):
+            raise PlatformError("a simulated run must be conducted in virtual time", remedy="this is a defect of Estran")
+        with ExitStack() as stack:
+            trace = stack.enter_context(TraceFile(folder / TRACE, loop)) if self._trace else None
+            seams = stack.enter_context(Seams(loop.names, plan.experiment.folder))
+            quota = self._calibration is not None and self._calibration.processor == "quota"
+            world = World(plan, loop, Costs(self._calibration), seams, trace, quota=quota)
+            before = sys.stdout if isinstance(sys.stdout, io.TextIOBase) else io.StringIO()
+            printed = Printed(before, lambda rank, text: world.replicas[rank].line("stdout", text))
+            stack.enter_context(contextlib.redirect_stdout(printed))
+            yield SimulatedProvision(world, seams, self._origin)
+            printed.close_lines()
+
+
+class SimulatedProvision:
+    """Hosts and model of one simulated run."""
+
+    def __init__(self, world: World, seams: Seams, origin: str | None) -> None:
+        self._world = world
+        self._seams = seams
+        self._origin = origin
+        plan = world.plan
+        measure = plan.experiment.measure
+        self._period = max(LEAST_PERIOD, measure.duration / SAMPLES, 3 * len(plan.hosts) / ROWS_PER_SECOND)
+        flush = LEAST_PERIOD if measure.until is not None else max(1.0, measure.duration / 20)
+        inhabited = {replica.host for replica in plan.replicas.values()}
+        self.hosts: Mapping[str, Host] = {name: self._host(name, flush) for name in plan.hosts if name in inhabited}
+
+    def _host(self, name: str, flush_period: float) -> SimulatedHost:
+        seats = [seat for seat in self._world.seats.values() if seat.replica.host == name]
+        idle = sum(seat.handling.idle_cpu for seat in seats)
+        return SimulatedHost(
+            name, self._make, [seat.processor for seat in seats], idle, self._world.network.counted(name), flush_period
+        )
+
+    def _make(self, launch: Launch, host: SimulatedHost) -> Life:
+        return self._world.replica(launch, host.say, host.emit)
+
+    def now_ns(self) -> int:
+        """The loop's time, in nanoseconds."""
+        return round(self._world.loop.time() * 1e9)
+
+    def clock(self, origin_ns: int) -> Clock:
+        """The run's clock."""
+        self._world.begin(origin_ns)
+        return VirtualClock(self._world.loop, origin_ns)
+
+    def address(self, source: str, target: str) -> str:
+        """A host's name: nothing is addressed here."""
+        return target
+
+    async def enforce(self) -> None:
+        """Processors are what they are from the beginning."""
+
+    async def verify(self) -> Verification:
+        """There is nothing to measure: the network is the one that was asked for."""
+        return Verification(facts=self.facts())
+
+    def facts(self) -> dict[str, Any]:
+        """What the model rests on."""
+        return {
+            "simulated": True,
+            "calibration": self._origin,
+            "links": [{"source": link.source, "target": link.target, **asdict(link.link)} for link in self._world.plan.links],
+        }
+
+    def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
+        """How to sample one host."""
+        device = self._world.plan.hosts[host].device
+        power = {
+            "device": device.name, "idle": device.idle_power, "busy": device.busy_power, "capacity": device.cores * device.speed,
+        }  # fmt: skip
+        return SAMPLER, {"host": host, "period": self._period, "power": power}
+
+    def observer(self, host: str) -> None:
+        """Models of commands record what they do themselves."""
+
+    async def broken(self) -> str:
+        """Wait for ever: a model does not break."""
+        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+        return await never
+
+    def notes(self) -> list[str]:
+        """What the reader of the figures must know: which costs were mere estimates.
+
+        Raises
+        ------
+        EscapeError
+            If a component escaped simulated time in a way that only shows in the end.
+        """
+        if not self._seams.untouched():
+            raise EscapeError(
+                "a component drew from global random state, through a name that no guard has seen",
+                where=", ".join(sorted({seat.replica.service.name for seat in self._world.seats.values()})),
+                remedy="draw from self.rng, and hand seeds to libraries",
+            )
+        estimated = sorted(self._world.costs.estimated)
+        if not estimated:
+            return []
+        return [
+            f"costs are estimates, not calibrated: {'; '.join(estimated)} (calibrate: `estran run … --on emulate`, then "
+            "`estran calibrate RUN`)"
+        ]

@@ -1,0 +1,128 @@
+"""Processors in virtual time: when work that is asked for now will be done."""
+
+from __future__ import annotations
+
+import heapq
+import math
+from typing import Protocol
+
+
+class Processor(Protocol):
+    """What one replica computes with. All costs are processor seconds at speed 1.0."""
+
+    used: float
+    """Processor seconds charged so far."""
+
+    def charge(self, now: float, cost: float) -> float:
+        """Take on work after all that was asked for before; return when it will be done."""
+        ...
+
+    def charge_aside(self, now: float, cost: float) -> None:
+        """Account for work of other threads of the replica, for which nothing waits."""
+        ...
+
+
+class Cores:
+    """The cores of one host, first come, first served.
+
+    Parameters
+    ----------
+    count
+        How many.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._free = [0.0] * count
+
+    def begin(self, earliest: float) -> float:
+        """When the core that is free first can begin; it is taken until `end` is called."""
+        return max(earliest, heapq.heappop(self._free))
+
+    def end(self, when: float) -> None:
+        """Give the core back as of a time."""
+        heapq.heappush(self._free, when)
+
+
+class SlowProcessor:
+    """A core of some speed: work takes its cost divided by that speed.
+
+    Parameters
+    ----------
+    cores
+        Those of the host, shared by its replicas.
+    """
+
+    def __init__(self, cores: Cores, speed: float) -> None:
+        self.used = 0.0
+        self._cores = cores
+        self._speed = speed
+        self._free = 0.0
+
+    def charge(self, now: float, cost: float) -> float:
+        self.used += cost
+        start = self._cores.begin(max(now, self._free))
+        self._free = start + cost / self._speed
+        self._cores.end(self._free)
+        return self._free
+
+    def charge_aside(self, now: float, cost: float) -> None:
+        # Other threads find another core, or the gaps of this one: they cost time only where there is none.
+        self.used += cost
+
+
+class QuotaProcessor:
+    """A fast core of which a replica may use so much in each period, as emulated devices do.
+
+    Work goes on at full speed until the period's quota is used up, then waits for the next period (Linux's CFS bandwidth
+    control; Turner et al., "CPU bandwidth control for CFS", 2010). So a short job on an idle device takes no longer than on a fast
+    one, and a long one its cost divided by the share.
+
+    Parameters
+    ----------
+    quota, period
+        Seconds.
+    phase
+        When periods begin, seconds modulo ``period``.
+    """
+
+    def __init__(self, cores: Cores, quota: float, period: float, phase: float) -> None:
+        self.used = 0.0
+        self._cores = cores
+        self._quota = quota
+        self._period = period
+        self._phase = phase
+        self._free = 0.0
+        self._index = -1
+        self._spent = 0.0
+
+    def charge(self, now: float, cost: float) -> float:
+        self.used += cost
+        start = self._cores.begin(max(now, self._free))
+        at, left = start, cost
+        while True:
+            self._turn(at)
+            room = self._quota - self._spent
+            if left <= room + 1e-12:
+                break
+            if room > 0:
+                left -= room
+                self._spent += room
+            at = self._phase + (self._index + 1) * self._period
+        self._spent += left
+        self._free = at + left
+        self._cores.end(self._free)
+        return self._free
+
+    def charge_aside(self, now: float, cost: float) -> None:
+        self.used += cost
+        if now >= self._phase + (self._index + 1) * self._period:
+            self._turn(now)
+        self._spent += cost
+
+    def _turn(self, at: float) -> None:
+        """Begin the period that a time lies in; what was spent beyond the quota is owed by the next ones."""
+        index = math.floor((at - self._phase) / self._period + 1e-9)
+        if index > self._index:
+            passed = index - self._index
+            self._spent = max(self._spent - passed * self._quota, 0.0)
+            self._index = index

@@ -1,0 +1,361 @@
+"""Streams in virtual time: what the delivery classes do, without the datagrams of the protocols that do it.
+
+*acknowledged*: nothing is lost and all is in order; a sender is held back while ``capacity`` frames, or more bytes than its
+buffers hold, are not known to be processed; what is lost on the way comes a recovery later. *latest*: what the line cannot take
+yet is replaced by what is newer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Final
+
+from estran.errors import TransportError
+from estran.platforms.simulated.channel import Channel, Pump
+from estran.runtime.acknowledged import CAPACITY_BYTES, MAX_UNSENT
+from estran.runtime.transport import ChannelSpec, Delivered, Frame, Receiver, Sender
+from estran.runtime.waiting import Waiters, closed
+
+_SHARE: Final = 256
+CONNECT_PERIOD: Final = 0.01
+
+
+class AcknowledgedSender:
+    """Holds its producer back while too much is unsent or unprocessed."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._next = self._processed = 0
+        self._known: deque[tuple[float, int]] = deque()
+        self._sizes: deque[int] = deque()
+        self._open_bytes = self._unsent_bytes = 0
+        self._unsent: deque[tuple[int, bytes]] = deque()
+        self._senders, self._drainers = Waiters(), Waiters()
+        self._pump = Pump(channel, self._supply)
+        self._closed = False
+
+    async def ready(self) -> None:
+        """Return when the consumer's end is open."""
+        await _opened(self._channel)
+
+    async def send(self, frame: Frame) -> int:
+        """Take a frame; wait while there is no room."""
+        data = b"".join(frame)
+        while self._full(len(data)):
+            await self._senders.wait()
+        if self._closed:
+            raise closed(self._channel.spec.key)
+        seq = self._next
+        self._next += 1
+        self._sizes.append(len(data))
+        self._open_bytes += len(data)
+        self._unsent_bytes += len(data)
+        self._unsent.append((seq, data))
+        self._channel.taken(seq, len(data))
+        self._pump.go()
+        if not self._next % _SHARE:
+            # A producer that never waits must not starve the others.
+            await asyncio.sleep(0)
+        return seq
+
+    async def drain(self) -> None:
+        """Return when everything sent is known to be processed."""
+        target = self._next
+        while self._learn() < target:
+            if self._closed:
+                raise closed(self._channel.spec.key)
+            self._look_again()
+            await self._drainers.wait()
+
+    def close(self) -> None:
+        """Stop at once; whoever waits gets a `TransportError`."""
+        self._closed = True
+        self._senders.wake()
+        self._drainers.wake()
+
+    def opened(self) -> None:
+        """The consumer's end is there."""
+        self._pump.go()
+
+    def processed(self, count: int) -> None:
+        """The consumer has processed that many frames; word of it is on the way."""
+        channel = self._channel
+        self._known.append((channel.loop.time() + channel.back, count))
+        if self._senders or self._drainers:
+            channel.loop.call_later(channel.back, self._wake)
+
+    def _supply(self) -> tuple[int, bytes] | None:
+        if not self._unsent or self._closed:
+            return None
+        frame = self._unsent.popleft()
+        self._unsent_bytes -= len(frame[1])
+        if self._senders and self._roomy():
+            self._senders.wake()
+        return frame
+
+    def _wake(self) -> None:
+        self._learn()
+        if self._senders and self._roomy():
+            self._senders.wake()
+        self._drainers.wake()
+
+    def _look_again(self) -> None:
+        """Come back when word that is on the way has arrived; for later word `processed` does."""
+        if self._known:
+            self._channel.loop.call_at(self._known[-1][0], self._wake)
+
+    def _learn(self) -> int:
+        now = self._channel.loop.time()
+        while self._known and self._known[0][0] <= now:
+            count = self._known.popleft()[1]
+            while self._processed < count:
+                self._open_bytes -= self._sizes.popleft()
+                self._processed += 1
+        return self._processed
+
+    def _full(self, size: int) -> bool:
+        if self._closed or not self._crowded(size):
+            return False
+        self._learn()
+        if not self._crowded(size):
+            return False
+        self._look_again()
+        return True
+
+    def _crowded(self, size: int) -> bool:
+        open_frames = self._next - self._processed
+        too_much = self._open_bytes + size > CAPACITY_BYTES or self._unsent_bytes > MAX_UNSENT
+        return open_frames > 0 and (open_frames >= self._channel.spec.capacity or too_much)
+
+    def _roomy(self) -> bool:
+        """A quarter of the window is free, so that a producer is not woken for each frame."""
+        capacity = self._channel.spec.capacity
+        return self._next - self._processed <= capacity - max(capacity // 4, 1) and self._unsent_bytes <= MAX_UNSENT // 2
+
+
+class LatestSender:
+    """Keeps one frame waiting: the newest."""
+
+    def __init__(self, channel: Channel) -> None:
+        self._channel = channel
+        self._next = 0
+        self._received = -1
+        self._waiting: tuple[int, bytes] | None = None
+        self._drainers = Waiters()
+        self._pump = Pump(channel, self._supply)
+        self._closed = False
+
+    async def ready(self) -> None:
+        """Return when the consumer's end is open."""
+        await _opened(self._channel)
+
+    async def send(self, frame: Frame) -> int:
+        """Take the newest frame; never waits for the network."""
+        if self._closed:
+            raise closed(self._channel.spec.key)
+        data = b"".join(frame)
+        seq = self._next
+        self._next += 1
+        self._channel.stats["dropped"] += self._waiting is not None
+        self._waiting = seq, data
+        self._channel.taken(seq, len(data))
+        self._pump.go()
+        await asyncio.sleep(0)
+        return seq
+
+    async def drain(self) -> None:
+        """Return when the newest frame has been received."""
+        target = self._next - 1
+        while self._received < target:
+            if self._closed:
+                raise closed(self._channel.spec.key)
+            await self._drainers.wait()
+
+    def close(self) -> None:
+        """Stop at once; whoever waits gets a `TransportError`."""
+        self._closed = True
+        self._drainers.wake()
+
+    def opened(self) -> None:
+        """The consumer's end is there."""
+        self._pump.go()
+
+    def received(self, seq: int) -> None:
+        """The consumer has a frame; word of it is on the way."""
+        self._channel.loop.call_later(self._channel.back, self._acknowledged, seq)
+
+    def _acknowledged(self, seq: int) -> None:
+        self._received = max(self._received, seq)
+        self._drainers.wake()
+
+    def _supply(self) -> tuple[int, bytes] | None:
+        frame, self._waiting = self._waiting, None
+        return None if self._closed else frame
+
+
+class AcknowledgedReceiver:
+    """Hands out frames in order and tells the producer when they have been processed."""
+
+    def __init__(self, channel: Channel, end: Ends) -> None:
+        self._channel = channel
+        self._ends = end
+        self._frames: deque[Delivered] = deque()
+        self._waiters = Waiters()
+        self._taken = self._done = 0
+        self._closed = False
+
+    async def receive(self) -> Delivered:
+        """The next frame; waits for one."""
+        while not self._frames:
+            if self._closed:
+                raise closed(self._channel.spec.key)
+            await self._waiters.wait()
+        return self._frames.popleft()
+
+    def receive_nowait(self) -> Delivered | None:
+        """The next frame if one is there."""
+        return self._frames.popleft() if self._frames else None
+
+    def done(self, seq: int) -> None:
+        """Everything up to and including ``seq`` has been processed."""
+        if seq < self._done:
+            return
+        if seq >= self._taken:
+            remedy = "release frames that were received, by their seq"
+            raise TransportError(f"frame {seq} is released but has not come", where=self._channel.spec.key, remedy=remedy)
+        self._done = seq + 1
+        if isinstance(self._ends.sender, AcknowledgedSender):
+            self._ends.sender.processed(self._done)
+
+    def arrive(self, frame: Delivered) -> None:
+        """Take a frame that is there."""
+        self._taken = frame.seq + 1
+        self._frames.append(frame)
+        self._waiters.wake()
+
+    def close(self) -> None:
+        """Stop at once; whoever waits gets a `TransportError`."""
+        self._closed = True
+        self._waiters.wake()
+
+
+class LatestReceiver:
+    """Hands out the newest frame that is there."""
+
+    def __init__(self, channel: Channel, ends: Ends) -> None:
+        self._channel = channel
+        self._ends = ends
+        self._newest: Delivered | None = None
+        self._waiters = Waiters()
+        self._closed = False
+
+    async def receive(self) -> Delivered:
+        """The newest frame; waits for one."""
+        while self._newest is None:
+            if self._closed:
+                raise closed(self._channel.spec.key)
+            await self._waiters.wait()
+        newest, self._newest = self._newest, None
+        return newest
+
+    def receive_nowait(self) -> Delivered | None:
+        """The newest frame if one is there."""
+        newest, self._newest = self._newest, None
+        return newest
+
+    def done(self, seq: int) -> None:
+        """Nothing to do: a frame of this class is acknowledged when it has come."""
+
+    def arrive(self, frame: Delivered) -> None:
+        """Take a frame that is there."""
+        self._channel.stats["dropped"] += self._newest is not None
+        self._newest = frame
+        if isinstance(self._ends.sender, LatestSender):
+            self._ends.sender.received(frame.seq)
+        self._waiters.wake()
+
+    def close(self) -> None:
+        """Stop at once; whoever waits gets a `TransportError`."""
+        self._closed = True
+        self._waiters.wake()
+
+
+class Ends:
+    """The two ends of one channel, as far as they are open."""
+
+    def __init__(self, channel: Channel) -> None:
+        self.channel = channel
+        self.sender: AcknowledgedSender | LatestSender | None = None
+        self.receiver: AcknowledgedReceiver | LatestReceiver | None = None
+
+
+Open = Callable[[ChannelSpec], Ends]
+"""Finds a channel of the run, making it at the first call."""
+
+
+class SimulatedTransport:
+    """One replica's transport.
+
+    Parameters
+    ----------
+    ends
+        Finds the run's channels.
+    """
+
+    def __init__(self, ends: Open) -> None:
+        self._find = ends
+        self._ours: dict[str, tuple[Ends, list[AcknowledgedSender | LatestSender | AcknowledgedReceiver | LatestReceiver]]] = {}
+        self._sent_on: list[Ends] = []
+
+    async def __aenter__(self) -> SimulatedTransport:
+        return self
+
+    async def __aexit__(self, *exc: object) -> None:
+        for ends, ours in self._ours.values():
+            for end in ours:
+                end.close()
+                if end is ends.receiver:
+                    ends.receiver = ends.channel.receiver = None
+
+    async def sender(self, channel: ChannelSpec) -> Sender:
+        """Open the producer's end."""
+        ends = self._find(channel)
+        _once(ends.sender, channel)
+        kind = AcknowledgedSender if channel.delivery == "acknowledged" else LatestSender
+        sender = ends.sender = kind(ends.channel)
+        self._ours.setdefault(channel.key, (ends, []))[1].append(sender)
+        self._sent_on.append(ends)
+        return sender
+
+    async def receiver(self, channel: ChannelSpec) -> Receiver:
+        """Open the consumer's end."""
+        ends = self._find(channel)
+        _once(ends.receiver, channel)
+        kind = AcknowledgedReceiver if channel.delivery == "acknowledged" else LatestReceiver
+        receiver = ends.receiver = ends.channel.receiver = kind(ends.channel, ends)
+        self._ours.setdefault(channel.key, (ends, []))[1].append(receiver)
+        ends.channel.opened.wake()
+        if ends.sender is not None:
+            ends.channel.loop.call_soon(ends.sender.opened)
+        return receiver
+
+    async def connected(self) -> None:
+        """Wait until the consumers' ends are open."""
+        for ends in self._sent_on:
+            await _opened(ends.channel)
+
+    def stats(self) -> Mapping[str, Mapping[str, float]]:
+        """Counters per channel."""
+        return {key: dict(ends.channel.stats) for key, (ends, _) in self._ours.items()}
+
+
+def _once(end: object, spec: ChannelSpec) -> None:
+    if end is not None:
+        raise TransportError("this end of the channel is open already", where=spec.key, remedy="open each end of a channel once")
+
+
+async def _opened(channel: Channel) -> None:
+    while channel.receiver is None:
+        await channel.opened.wait()

@@ -1,0 +1,177 @@
+"""The model of one run: devices, lines, channels and people's hands, made from its plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextvars import Context, copy_context
+from dataclasses import dataclass
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+
+from estran.errors import PlatformError
+from estran.platforms.emulated.limits.limiter import quota_and_period
+from estran.platforms.simulated.channel import Channel, Trace
+from estran.platforms.simulated.clock import VirtualClock
+from estran.platforms.simulated.compute import SimulatedCompute, until
+from estran.platforms.simulated.costs import Costs, Uniform
+from estran.platforms.simulated.loop import RANK, VirtualLoop
+from estran.platforms.simulated.network import Connection, Network, UniformDraws
+from estran.platforms.simulated.processor import Cores, Processor, QuotaProcessor, SlowProcessor
+from estran.platforms.simulated.replica import Say, SimulatedReplica
+from estran.platforms.simulated.seams import Seams
+from estran.platforms.simulated.trace import TraceFile
+from estran.platforms.simulated.transport import Ends, SimulatedTransport
+from estran.runtime.launch import Launch
+from estran.runtime.recorder import Recorder
+from estran.runtime.transport import ChannelSpec
+from estran.spec.calibration import Handling
+from estran.spec.costs import FREE, Cost
+from estran.spec.plan import Plan, Replica
+
+
+@dataclass(slots=True)
+class Seat:
+    """What one replica works with: its processor, what its messages cost, its luck."""
+
+    rank: int
+    replica: Replica
+    processor: Processor
+    handling: Handling
+    draw: Uniform
+    context: Context
+
+
+class Hands:
+    """What the two replicas of a channel spend on a message (see `estran.platforms.simulated.channel.Hands`)."""
+
+    def __init__(self, loop: VirtualLoop, producer: Seat, consumer: Seat, extra: Cost, draw: Uniform) -> None:
+        self._loop = loop
+        self._producer, self._consumer = producer, consumer
+        self._extra = extra
+        self._draw = draw
+        self._wake = consumer.handling.wake
+
+    def sending(self) -> None:
+        """Charge the producer for one message."""
+        self._producer.processor.charge_aside(self._loop.time(), self._producer.handling.send_cpu)
+
+    def extra(self) -> float:
+        """Draw what a message takes beside the line."""
+        return self._extra.draw(1, self._draw())
+
+    def receiving(self) -> float:
+        """Charge the consumer for one message, and draw how long it takes to notice it."""
+        self._consumer.processor.charge_aside(self._loop.time(), self._consumer.handling.receive_cpu)
+        return self._wake.draw(1, self._draw())
+
+
+class World:
+    """Everything of one simulated run that replicas share.
+
+    Parameters
+    ----------
+    quota
+        Whether devices are slow as emulated ones are (a share of each period), or by nature.
+    """
+
+    def __init__(self, plan: Plan, loop: VirtualLoop, costs: Costs, seams: Seams, trace: TraceFile | None, *, quota: bool) -> None:
+        self.plan = plan
+        self.loop = loop
+        self.costs = costs
+        self.trace = trace
+        self.network = Network(((link.source, link.target, link.link) for link in plan.links), plan.experiment.seed)
+        self.replicas: dict[int, SimulatedReplica] = {}
+        self._seams = seams
+        self._quota = quota
+        self._cores = {name: Cores(host.device.cores) for name, host in plan.hosts.items()}
+        self.seats = {name: self._seat(rank, replica) for rank, (name, replica) in enumerate(plan.replicas.items())}
+        self._planned = {channel.key: channel for channel in plan.channels}
+        self._ends: dict[str, Ends] = {}
+        self._connections: dict[tuple[str, str], Connection] = {}
+
+    def generator(self, *names: str) -> np.random.Generator:
+        """A random stream of the model itself, apart from those of the components."""
+        key = tuple(crc32(name.encode()) for name in ("simulated", *names))
+        return np.random.default_rng(np.random.SeedSequence(self.plan.experiment.seed, spawn_key=key))
+
+    def _seat(self, rank: int, replica: Replica) -> Seat:
+        device = self.plan.hosts[replica.host].device
+        context = copy_context()
+        context.run(RANK.set, rank)
+        self.loop.names[rank] = replica.name
+        handling = self.costs.handling(replica.service, device) if replica.service.component else Handling(replica.service.name, "")
+        draws = UniformDraws(self.generator(replica.name))
+        return Seat(rank, replica, self._processor(replica), handling, draws, context)
+
+    def _processor(self, replica: Replica) -> Processor:
+        device = self.plan.hosts[replica.host].device
+        cores = self._cores[replica.host]
+        if not self._quota:
+            return SlowProcessor(cores, device.speed)
+        quota, period = quota_and_period(min(replica.service.cores, device.cores) * device.speed)
+        phase = float(self.generator(replica.name, "period").random()) * period * 1e-6
+        return QuotaProcessor(cores, quota * 1e-6, period * 1e-6, phase)
+
+    def tracer(self, who: str) -> Trace | None:
+        """Notes events of one replica, if a trace is wanted."""
+        trace = self.trace
+        return None if trace is None else lambda what, details: trace.write(who, what, details)
+
+    def replica(self, launch: Launch, say: Say, emit: Callable[[str, Any], None]) -> SimulatedReplica:
+        """Make a replica of a component."""
+        seat = self.seats[launch.replica]
+        late = seat.handling.late
+        clock = VirtualClock(self.loop, launch.origin_ns, None if late == FREE else lambda: late.draw(1, seat.draw()))
+        recorder = Recorder(emit, clock, host=launch.host, replica=launch.replica)
+        device = self.plan.hosts[launch.host].device
+        compute = SimulatedCompute(
+            seat.processor, self.costs, seat.replica.service, device, recorder, seat.draw, self.tracer(launch.replica)
+        )
+        take = seat.handling.take
+
+        async def toll(messages: int) -> None:
+            cost = take.draw(messages, seat.draw())
+            await until(self.loop, seat.processor.charge(self.loop.time(), cost))
+
+        made = SimulatedReplica(
+            launch, seat.context, clock, recorder, compute, SimulatedTransport(self.channel), None if take == FREE else toll, say,
+            self._seams.watch,
+        )  # fmt: skip
+        self.replicas[seat.rank] = made
+        return made
+
+    def channel(self, spec: ChannelSpec) -> Ends:
+        """A channel of the plan, made at the first call."""
+        found = self._ends.get(spec.key)
+        if found is None:
+            planned = self._planned.get(spec.key)
+            if planned is None:
+                raise PlatformError("there is no such channel in the plan", where=spec.key)
+            producer, consumer = self.seats[planned.producer], self.seats[planned.consumer]
+            hosts = producer.replica.host, consumer.replica.host
+            extra = self.costs.transfer(planned.stream, consumer.replica.service.name)
+            hands = Hands(self.loop, producer, consumer, extra, UniformDraws(self.generator(spec.key)))
+            clock = VirtualClock(self.loop, 0)
+            made = Channel(
+                spec, self.network, clock, hosts, self._connection(planned.producer, planned.consumer, hosts), hands,
+                self.tracer(planned.producer), self.tracer(planned.consumer),
+            )  # fmt: skip
+            found = self._ends[spec.key] = Ends(made)
+        return found
+
+    def _connection(self, producer: str, consumer: str, hosts: tuple[str, str]) -> Connection:
+        """Streams between two replicas share one."""
+        found = self._connections.get((producer, consumer))
+        if found is None:
+            trip = self.network.link(*hosts).delay + self.network.link(*hosts[::-1]).delay
+            found = self._connections[producer, consumer] = Connection(self.network.pair(*hosts), trip)
+        return found
+
+    def begin(self, origin_ns: int) -> None:
+        """The run's origin is known."""
+        if self.trace is not None:
+            self.trace.origin = origin_ns * 1e-9
+        for ends in self._ends.values():
+            ends.channel.clock.origin_ns = origin_ns
