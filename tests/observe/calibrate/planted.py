@@ -32,6 +32,7 @@ class Truth:
     send_cpu: float = 250e-6
     idle_cpu: float = 0.02
     late: float = 0.8e-3
+    pauses: float = 0.0
     most: int = 4
     poisson: bool = True
     size: float = 500.0
@@ -88,7 +89,7 @@ def _serve(truth: Truth, rows: list[Any], rng: np.random.Generator) -> tuple[lis
         batch = [row for row in rows[at : at + truth.most] if row[0] <= started]
         wall = (truth.operation[0] + truth.operation[1] * len(batch)) * rng.lognormal(-0.005, 0.1)
         take = (truth.take[0] + truth.take[1] * len(batch)) * rng.lognormal(-0.005, 0.1)
-        free = started + wall + take
+        free = started + wall + take + (0.005 if rng.random() < truth.pauses else 0.0)
         operations.append(OperationRow(started + wall, "fog-0", "detector-0", "predict", len(batch), wall, wall))
         for received, camera, seq, sent, size in batch:
             name = f"camera-{camera}"

@@ -11,8 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estran.errors import RequestError
+from estran.observe.calibrate.batches import pause
 from estran.observe.calibrate.fit import calibrate
 from estran.observe.calibrate.transfer import ENVELOPE, line_bytes
+from estran.platforms.emulated.limits.limiter import quota_and_period
 from estran.platforms.emulated.links.relay_core import stream_wire_size
 from estran.spec.calibration import Calibration, Handling, read_calibration
 
@@ -132,3 +134,15 @@ def test_runs_of_two_experiments_are_not_mixed(tmp_path: Path) -> None:
 def test_a_line_is_taken_up_for_as_long_as_the_relays_take_it_up(frame: int) -> None:
     payload = frame + -frame % 8 + ENVELOPE
     assert line_bytes(np.array([frame]))[0] == stream_wire_size(payload)[0]
+
+
+@pytest.mark.parametrize("speed", [0.02, 0.1, 0.2, 0.25, 0.54, 0.9])
+def test_a_held_back_device_pauses_as_long_as_the_emulated_one(speed: float) -> None:
+    quota, period = quota_and_period(speed)
+    assert pause(speed) == pytest.approx((period - quota) * 1e-6, abs=2e-6)
+
+
+def test_pauses_of_a_held_back_device_are_no_part_of_taking(tmp_path: Path) -> None:
+    """One batch in a hundred contains a pause of 5 ms (half speed), which the simulator adds by itself."""
+    detector = handling(calibrate([plant(tmp_path / "held", replace(TRUTH, pauses=0.01))]), "detector")
+    assert detector.take.time == pytest.approx(TRUTH.take[0], rel=0.1)

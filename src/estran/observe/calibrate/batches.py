@@ -87,3 +87,12 @@ def wakes(batches: Batches, seat: Seat) -> Floats:
     lingered = np.where(batches.size < seat.most, seat.linger, 0.0)
     found: Floats = np.maximum(batches.started - batches.received - lingered, 0.0)[batches.idle]
     return found
+
+
+def pause(speed: float) -> float:
+    """Seconds for which an emulated core of a speed is held back once it has used up its share of a period; 0 at full speed.
+
+    Shares are enforced by quotas of 1 ms to a speed of 0.1, 2 ms to 0.25, and 5 ms above.
+    """
+    quota = 1e-3 if speed <= 0.1 else 2e-3 if speed <= 0.25 else 5e-3
+    return quota * (1 / speed - 1) if speed < 1 else 0.0

@@ -8,7 +8,7 @@ from typing import Final
 
 import numpy as np
 
-from estran.observe.calibrate.batches import Batches, batches, wakes
+from estran.observe.calibrate.batches import Batches, batches, pause, wakes
 from estran.observe.calibrate.fitting import condition, cost, mixture, non_negative, spread
 from estran.observe.calibrate.operations import FEW
 from estran.observe.calibrate.readings import Reading, Seat
@@ -39,7 +39,7 @@ def _fit(service: str, device: str, places: Sequence[Place], *, native: bool, wa
     woken = np.concatenate([np.zeros(0), *(wakes(own, seat) for _, seat, own in taken)])
     if taken and len(woken) < FEW:
         warnings.append(f"{name}: {len(woken)} messages only found it idle, so how it wakes up is hardly known")
-    take = _take(taken, name, warnings)
+    take = _take(taken, name, native=native, warnings=warnings)
     intervals = [_intervals(reading, seat, own, take) for reading, seat, own in found]
     receive, send, idle = _processor(np.concatenate(intervals), name, warnings)
     speed = places[0][1].speed if native else 1.0
@@ -47,21 +47,32 @@ def _fit(service: str, device: str, places: Sequence[Place], *, native: bool, wa
     return Handling(service, device, wake, take, receive * speed, send * speed, idle * speed, _late(places))
 
 
-def _take(taken: Sequence[tuple[Reading, Seat, Batches]], name: str, warnings: list[str]) -> Cost:
-    """Between being taken up and being done, beside operations and what the component slept meanwhile."""
-    slept = [reading.timers[seat.name].slept if seat.name in reading.timers else 0.0 for reading, seat, _ in taken]
-    if any(slept):
+def _take(taken: Sequence[tuple[Reading, Seat, Batches]], name: str, *, native: bool, warnings: list[str]) -> Cost:
+    """Between being taken up and being done, beside operations and what the component slept meanwhile.
+
+    Where a device is held back to its share of each period, the simulator holds it back too. So batches that contain such a
+    pause, which are those that took longer than half of one, do not count; where most do, all are taken at the device's speed.
+    """
+    sizes, taking, asleep, long = [np.zeros(0)], [np.zeros(0)], False, False
+    for reading, seat, own in taken:
+        slept = reading.timers[seat.name].slept if seat.name in reading.timers else 0.0
+        beside = np.maximum(own.beside - slept / len(own.size), 0.0)
+        held = 0.0 if native else pause(seat.speed)
+        kept = beside < held / 2 if held else np.ones(len(beside), dtype=bool)
+        if 2 * kept.sum() < len(kept):
+            kept, beside, long = np.ones(len(beside), dtype=bool), beside * seat.speed, True
+        sizes.append(own.size[kept])
+        taking.append(beside[kept])
+        asleep |= slept > 0
+    if asleep:
         warnings.append(f"{name} sleeps: that time is taken off evenly from all that it takes up")
-    sizes = [own.size for _, _, own in taken]
-    beside = [np.maximum(own.beside - asleep / len(own.size), 0.0) for (_, _, own), asleep in zip(taken, slept, strict=True)]
-    return cost(np.concatenate([np.zeros(0), *sizes]), np.concatenate([np.zeros(0), *beside]))
+    if long:
+        warnings.append(f"{name} spends much time on messages outside `self.compute`, which is taken to be processor time")
+    return cost(np.concatenate(sizes), np.concatenate(taking))
 
 
 def _intervals(reading: Reading, seat: Seat, own: Batches | None, take: Cost) -> Floats:
-    """Between two readings of its process's time: messages received, sent, seconds, and processor seconds left to explain.
-
-    What ``take`` took of the processor is told by its median, for the mean contains pauses in which the processor was another's.
-    """
+    """Between two readings of its process's time: messages received, sent, seconds, and processor seconds left to explain."""
     if seat.name not in reading.processor:
         return np.zeros((0, 4))
     times, used = reading.processor[seat.name]
@@ -69,8 +80,7 @@ def _intervals(reading: Reading, seat: Seat, own: Batches | None, take: Cost) ->
     mine = operations.replica == seat.name
     left = np.diff(used) - np.histogram(operations.end[mine], times, weights=operations.cpu[mine])[0]
     if own is not None:
-        median = take.spread.factor(0.5)
-        left -= np.histogram(own.done, times, weights=(take.time + take.each * own.size) * median)[0]
+        left -= np.histogram(own.done, times, weights=take.time + take.each * own.size)[0]
     received = np.histogram(messages.received[messages.receiver == seat.name], times)[0]
     sent = np.histogram(messages.sent[messages.origin == seat.name], times)[0]
     return np.column_stack([received, sent, np.diff(times), left])
