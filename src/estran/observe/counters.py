@@ -123,11 +123,14 @@ class ProcessCounters:
     Parameters
     ----------
     pids
-        The processes, or none for all descendants of this one (looked up at every reading).
+        The processes, or none for those that are found at every reading.
+    find
+        Finds them; by default all descendants of this process.
     """
 
-    def __init__(self, pids: Sequence[int] = ()) -> None:
+    def __init__(self, pids: Sequence[int] = (), find: Callable[[], Sequence[int]] = lambda: descendants(os.getpid())) -> None:
         self._pids = tuple(pids)
+        self._find = find
         self._open: dict[int, tuple[int, ...]] = {}
         self._last: dict[int, tuple[float, float, float]] = {}
         self._ended = [0.0, 0.0, 0.0]
@@ -136,7 +139,7 @@ class ProcessCounters:
     def read(self) -> Iterator[Value]:
         """Read all counters once; what ended processes had used stays in the sums."""
         memory = 0.0
-        pids = self._pids or descendants(os.getpid())
+        pids = self._pids or self._find()
         for pid in self._open.keys() - set(pids):
             self._forget(pid)
         for pid in pids:
@@ -212,13 +215,14 @@ def descendants(pid: int) -> list[int]:
     found: list[int] = []
     waiting = [pid]
     while waiting:
-        children = _children(waiting.pop())
-        found += children
-        waiting += children
+        own = children(waiting.pop())
+        found += own
+        waiting += own
     return found
 
 
-def _children(pid: int) -> list[int]:
+def children(pid: int) -> list[int]:
+    """Processes that one has started, as far as they can be seen."""
     try:
         tasks = Path(f"/proc/{pid}/task").iterdir()
         return [int(child) for task in tasks for child in (task / "children").read_text().split()]

@@ -5,7 +5,8 @@ sends before the next one. So much can be seen of any program without knowing it
 are sent on one connection before the last one is answered count as one, with one answer.
 
 Bytes count once they are there in order: what is sent again, split, bundled or overtaken changes nothing, and what the capture
-itself lost is known from the other side's acknowledgements. At the sender the times are those of sending, at the receiver of arriving.
+itself lost is known from the other side's acknowledgements. At the sender the times are those of sending, at the receiver those of
+arriving.
 """
 
 from __future__ import annotations

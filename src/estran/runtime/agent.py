@@ -47,16 +47,22 @@ class Agent:
             flushing = requests.create_task(self._flush_periodically())
             async for frame in self._link.frames():
                 if frame["do"] == "exit":
+                    await self._end_tasks()  # before the answer, after which nobody listens to their last rows
                     self._reply(frame, None)
                     break
                 requests.create_task(self._answer(frame))
             flushing.cancel()
-            for task in self._tasks:
-                task.cancel()
+            await self._end_tasks()
             for replica in self._supervisor.supervised.values():
                 requests.create_task(replica.stop(0.0))
         self._supervisor.flush()
         await self._link.close()
+
+    async def _end_tasks(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        if self._tasks:
+            await asyncio.wait(self._tasks)
 
     async def _answer(self, frame: Frame) -> None:
         try:

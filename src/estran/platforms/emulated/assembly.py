@@ -24,6 +24,7 @@ from estran.platforms.emulated.probes.probe import probe
 PROBE_BUDGET: Final = 1.2
 SHARE_SECONDS: Final = 0.3
 PROBE_NICENESS: Final = -15
+UNOBSERVABLE: Final = "without network namespaces all hosts share one network, and what commands exchange cannot be told apart"
 
 
 class Assembly:
@@ -135,6 +136,7 @@ class Assembly:
         return {
             "addresses": addresses,
             "samplers": {host.name: self._sampler(host) for host in self._order.hosts if host.replicas},
+            "observers": {host.name: self._observer(host) for host in self._order.hosts if host.commands},
             "record": {
                 "fabric": dict(self.fabric.facts()),
                 "engine_ladder": {name: asdict(trial) for name, trial in self._choice.trials.items()},
@@ -158,6 +160,18 @@ class Assembly:
             "cgroups": [str(folder) for folder in folders],
             "network": self.fabric.core_fd is not None,
             "power": power,
+        }
+
+    def _observer(self, host: HostOrder) -> Mapping[str, Any]:
+        namespaces = self.fabric.core_fd is not None
+        groups = self._enclosures[host.name]
+        return {
+            "host": host.name,
+            "replicas": {name: [str(folder) for folder in getattr(groups[name], "folders", ())] for name in host.commands},
+            "addresses": {self.fabric.address(each.name, each.name): each.name for each in self._order.hosts},
+            "listening": {each.name: each.ports for each in self._order.hosts if each.ports},
+            "passed_over": self._order.stream_ports,
+            "unobservable": None if namespaces else UNOBSERVABLE,
         }
 
 

@@ -15,6 +15,8 @@ class HostOrder:
     ----------
     ports
         TCP ports on which something listens there; the loopback rung relays these only.
+    commands
+        Those of the replicas that are commands.
     """
 
     name: str
@@ -22,6 +24,7 @@ class HostOrder:
     device: Device
     replicas: dict[str, int] = field(default_factory=dict)
     ports: list[int] = field(default_factory=list)
+    commands: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,6 +44,8 @@ class Order:
     ----------
     engine, limiter
         Only this rung will do; None for the best that works.
+    stream_ports
+        TCP ports of streams, on any host.
     """
 
     run_id: str
@@ -50,3 +55,4 @@ class Order:
     hosts_file: str
     engine: str | None = None
     limiter: str | None = None
+    stream_ports: list[int] = field(default_factory=list)

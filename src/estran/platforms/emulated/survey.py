@@ -89,7 +89,8 @@ async def survey(engine: str | None = None, limiter: str | None = None) -> Surve
 
 def problems(plan: Plan, found: Survey) -> list[Problem]:
     """What of a plan this machine cannot do, or only less well than asked."""
-    return [*_engine_problems(plan, found), *_limiter_problems(found), *_cpu_problems(plan, found), *_memory_problems(plan, found)]
+    looks = (_engine_problems, _observation_problems, _cpu_problems, _memory_problems)
+    return [*(problem for look in looks for problem in look(plan, found)), *_limiter_problems(found)]
 
 
 def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
@@ -110,6 +111,15 @@ def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
             what = f"{topic} on the engine {engine.name}: {limit}"
             issues.append(Problem(what, where, _remedy(found.engines), fatal=topic == "loss"))
     return issues
+
+
+def _observation_problems(plan: Plan, found: Survey) -> list[Problem]:
+    """Where what commands exchange cannot be seen."""
+    commands = [service.name for service in plan.experiment.services.values() if service.command is not None]
+    if not commands or found.engine is None or found.engine.name != "loopback":
+        return []
+    what = f"what {', '.join(commands)} exchange is not observed: without network namespaces all hosts share one network"
+    return [Problem(what, commands[0], _remedy(found.engines), fatal=False)]
 
 
 def _asks(link: LinkSpec, topic: str) -> bool:

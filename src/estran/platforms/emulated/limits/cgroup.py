@@ -206,6 +206,11 @@ class CgroupService:
     def usage(self) -> Usage:
         return self.host.tree.usage(self.path)
 
+    @property
+    def folders(self) -> tuple[Path, ...]:
+        """The group's folder in each hierarchy."""
+        return self.host.tree.folders(self.path)
+
     def oom_kills(self) -> int:
         return self.host.tree.oom_kills(self.path)
 
