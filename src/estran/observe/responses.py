@@ -15,6 +15,7 @@ import numpy as np
 from estran.observe import usage
 from estran.observe.answers import graded, per_receiver, services_of, staleness
 from estran.observe.channels import channel_responses
+from estran.observe.exchange_responses import exchange_responses
 from estran.observe.figures import Response, Responses
 from estran.observe.intervals import mean, proportion, quantile, ratio
 from estran.observe.live import UNTIL_NAMES, LiveResponses
@@ -56,6 +57,7 @@ def measure(run: Run) -> Responses:
         _bytes(result, stories.select(inside), hosts)
         _hosts(result, connection)
         _utilisation(result, connection, run.capacities)
+        exchange_responses(result, run, connection)
         _recorded(result, connection, services)
     return result
 

@@ -23,6 +23,8 @@ _NAMES = {
 _ORDER = (
     "accuracy", "accuracy_final", "accuracy_no_change", "accuracy_majority",
     "latency", "latency_p50", "latency_p95", "latency_p99", "latency_queueing", "latency_transfer", "latency_compute",
+    "exchange_latency", "exchange_latency_p50", "exchange_latency_p95", "exchange_latency_p99", "exchange_service_time",
+    "exchanges", "exchange_request_bytes", "exchange_answer_bytes",
     "staleness", "staleness_versions", "throughput", "loss", "superseded", "duplicates", "reordered",
     "cpu_seconds", "energy", "memory_peak", "bytes_sent", "bytes_received", "message_bytes",
 )  # fmt: skip
