@@ -28,6 +28,10 @@ app.command("estran.cli.describe:check", group=_DESCRIBE, help="Find all errors 
 app.command("estran.cli.describe:plan", group=_DESCRIBE, help="Show hosts, links and placements, and what the platform cannot do.")
 app.command("estran.cli.describe:schema", group=_DESCRIBE, help="Print the JSON Schema of experiment files, for editors.")
 app.command("estran.cli.execute:run", group=_REPRODUCE, help="Run an experiment: build, verify, measure, report, give back.")
+app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from finished runs what work costs, for `--on simulate`.")
+app.command(
+    "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."
+)
 app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
 app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
 app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")

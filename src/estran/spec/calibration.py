@@ -95,7 +95,8 @@ class Calibration:
     Attributes
     ----------
     runs
-        Folder, platform, seed and assignment of each run that it was made from.
+        Folder, experiment, platform, seed and assignment of each run that it was made from; ``setting`` is a digest of its
+        resolved description without seed and duration, by which a validation tells whether its setting was held out.
     processor
         How devices were slowed down there: ``quota`` (a share of each enforcement period) or ``native``.
     commands

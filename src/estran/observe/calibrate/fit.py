@@ -10,6 +10,7 @@ from estran.errors import RequestError
 from estran.observe.calibrate.handling import handling_fits
 from estran.observe.calibrate.operations import operation_fits
 from estran.observe.calibrate.readings import Reading, read
+from estran.observe.calibrate.setting import setting
 from estran.observe.calibrate.transfer import link_fits, stream_fits
 from estran.observe.queries import Run, open_run
 from estran.spec.calibration import Calibration
@@ -70,6 +71,7 @@ def _about(run: Run) -> dict[str, Any]:
         "platform": run.status.platform,
         "seed": run.status.seed,
         "assignment": dict(assignment.get("factors", {})),
+        "setting": setting(run.folder),
     }
 
 

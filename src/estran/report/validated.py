@@ -1,0 +1,82 @@
+"""A validation on a terminal: both sides, the error with its interval, the verdict."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from estran.report.wording import NONE, plain, quantity
+from estran.study.validation import Judged, Validation
+
+if TYPE_CHECKING:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+_STYLES = {"valid": "green", "invalid": "bold red", "cannot tell": "yellow"}
+
+
+def print_validation(console: Console, validation: Validation) -> None:
+    """Print the verdict, the table of responses, and what the prediction rests on."""
+    from rich.text import Text
+
+    head = Text.assemble((validation.verdict, _STYLES[validation.verdict]), "  ", (validation.experiment, "bold"))
+    about = f"  {len(validation.seeds)} seeds from {validation.seeds[0]} · margin {plain(100 * validation.margin)} %"
+    console.print(head.append(about, "dim"))
+    console.print(_responses(validation))
+    console.print(_basis(validation), soft_wrap=True)
+    console.print(Text(f"{validation.folder}/validation.json", "dim"), soft_wrap=True)
+
+
+def _responses(validation: Validation) -> Table:
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
+    table.add_column("response", overflow="fold")
+    for column in ("simulated", "emulated", "error", "95 % CI"):
+        table.add_column(column, justify="right", no_wrap=True)
+    table.add_column("verdict", no_wrap=True)
+    for name, judged in validation.responses.items():
+        table.add_row(
+            name, _mean(judged.simulated, judged.unit), _mean(judged.emulated, judged.unit), *told_error(judged),
+            Text(judged.verdict, _STYLES[judged.verdict]),
+        )  # fmt: skip
+        if judged.note:
+            table.add_row("", "", "", "", "", Text(judged.note, "dim"))
+    return table
+
+
+def told_error(judged: Judged) -> tuple[str, str]:
+    """Error and interval in words: in points for accuracy, else as a share, or as a difference where there is nothing to share."""
+    error = judged.error
+    if judged.tolerance.relative is None:
+        bounds = error.absolute_ci95
+        return (
+            f"{100 * error.absolute:+.2f} points",
+            NONE if bounds is None else f"{100 * bounds[0]:+.2f} to {100 * bounds[1]:+.2f}",
+        )
+    if error.relative is None or error.relative_ci95 is None:
+        bounds = error.absolute_ci95
+        told = NONE if bounds is None else f"{quantity(bounds[0], judged.unit)} to {quantity(bounds[1], judged.unit)}"
+        return quantity(error.absolute, judged.unit), told
+    low, high = error.relative_ci95
+    return f"{error.relative:+.1%}", f"{low:+.1%} to {high:+.1%}"
+
+
+def _mean(values: tuple[float, ...], unit: str) -> str:
+    return quantity(float(np.mean(values)), unit) if values else NONE
+
+
+def _basis(validation: Validation) -> Text:
+    from rich.text import Text
+
+    at = ", ".join(f"{name} {level}" for name, level in validation.assignment.items())
+    setting = "; ".join(part for part in (at, *validation.settings) if part) or "as in the file"
+    if validation.calibration is None:
+        return Text(f"setting: {setting}. Not calibrated: costs are estimates.", "yellow")
+    kind = "held out from" if validation.held_out else "one of those used for"
+    runs = len(validation.calibrated_at)
+    return Text(f"setting: {setting}; {kind} calibration ({validation.calibration}, {runs} run{'s' if runs != 1 else ''}).", "dim")
