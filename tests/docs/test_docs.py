@@ -16,7 +16,22 @@ from tests.run.experiments import estran
 
 ROOT = Path(__file__).parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
-VERBS = {"init", "examples", "check", "plan", "run", "ls", "show", "logs", "report", "doctor", "clean", "schema"}
+VERBS = {
+    "init",
+    "examples",
+    "check",
+    "plan",
+    "run",
+    "calibrate",
+    "validate",
+    "ls",
+    "show",
+    "logs",
+    "report",
+    "doctor",
+    "clean",
+    "schema",
+}
 
 
 def blocks(page: Path, language: str) -> list[str]:

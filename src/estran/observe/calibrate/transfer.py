@@ -24,6 +24,8 @@ ALIGNMENT: Final = 8
 SEGMENT, HEADERS = 1448, 90
 """Payload of a full TCP segment with timestamps; bytes that TCP, IP (52) and Ethernet (38, IEEE 802.3) add to each."""
 
+FIGURES: Final = ("delay", "jitter", "rate", "loss")
+
 Key = tuple[str, str, Delivery]
 """Stream, consumer service, delivery."""
 
@@ -145,6 +147,5 @@ def link_fits(readings: Sequence[Reading]) -> tuple[LinkFit, ...]:
 
 
 def _means(measured: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
-    names = sorted({name for one in measured for name in one})
-    known = {name: [value for one in measured if (value := one.get(name)) is not None] for name in names}
+    known = {name: [value for one in measured if (value := one.get(name)) is not None] for name in FIGURES}
     return {name: float(np.mean(values)) if values else None for name, values in known.items()}
