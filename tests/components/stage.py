@@ -60,7 +60,7 @@ class Cost:
     seconds: Mapping[str, float] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
 
-    async def __call__(self, operation: str, size: int, fn: Callable[..., Any], *args: Any) -> Any:
+    async def __call__(self, operation: str, size: int, fn: Callable[..., Any], *args: Any, parameters: int = 0) -> Any:
         self.calls.append((operation, size))
         result = fn(*args)
         await self.clock.sleep(self.seconds.get(operation, 0.0))
@@ -76,6 +76,7 @@ class Channel:
         self.there: deque[Delivered] = deque()
         self.sent = self.processed = 0
         self.changed = asyncio.Event()
+        self.arrived: Callable[[], None] | None = None
 
     async def send(self, frame: Frame) -> int:
         while self.sent - self.processed >= self.capacity:
@@ -83,6 +84,8 @@ class Channel:
         heapq.heappush(self.flying, (self.clock.now() + self.delay, self.sent, b"".join(frame)))
         self.sent += 1
         self.changed.set()
+        if self.arrived is not None:
+            asyncio.get_running_loop().call_later(self.delay, self.arrived)
         await asyncio.sleep(0)
         return self.sent - 1
 
@@ -105,6 +108,11 @@ class Channel:
             arrival, seq, data = heapq.heappop(self.flying)
             return Delivered(seq, memoryview(data), arrival)
         return None
+
+    def notify(self, arrived: Callable[[], None] | None) -> None:
+        self.arrived = arrived
+        for when, _, _ in self.flying if arrived is not None else ():
+            asyncio.get_running_loop().call_at(when, arrived)
 
     def done(self, seq: int) -> None:
         self.processed = max(self.processed, seq + 1)

@@ -44,6 +44,8 @@ def stacked(parts: Sequence[Samples]) -> tuple[Features, Labels]:
     DataError
         If they are of different widths.
     """
+    if len(parts) == 1:
+        return parts[0].x.astype(np.float64), parts[0].y
     widths = {part.x.shape[1] for part in parts}
     if len(widths) != 1:
         raise DataError(
@@ -55,4 +57,6 @@ def stacked(parts: Sequence[Samples]) -> tuple[Features, Labels]:
 
 def split(whole: NDArray[Any], parts: Sequence[Samples]) -> list[NDArray[Any]]:
     """What was computed for all rows of `stacked`, message by message."""
+    if len(parts) == 1:
+        return [whole]
     return np.split(whole, np.cumsum([len(part) for part in parts])[:-1])

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, softmax
+from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
 
 
 class Mlp:
@@ -74,6 +74,7 @@ class Mlp:
         self._params = self._initial(rng)
         self._candidate = np.empty_like(self._params)
         self._layers, self._candidate_layers = self._views(self._params), self._views(self._candidate)
+        self._rows: NDArray[np.floating[Any]] | None = None
         self._work = tuple(np.zeros((2, int(self._sizes.sum())), dtype=self._dtype))
 
     def learn_many(self, x: Features, y: Labels) -> None:
@@ -104,11 +105,19 @@ class Mlp:
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
         """Class probabilities, shape (n, classes)."""
-        return softmax(self._scores(x))
+        from estran.learning import mlp_kernel
+
+        rows = shaped_rows(x, self.features, self.name)
+        if self._rows is None:
+            self._rows = np.zeros((mlp_kernel.BLOCK, int(self._sizes.sum())), dtype=self._dtype)
+        odds = np.empty((len(rows), self.classes))
+        if mlp_kernel.predict(self._params, self._sizes, rows, self._rows, odds) >= 0:
+            checked_rows(rows, self.features, self.name)
+        return odds
 
     def predict(self, x: Features) -> Labels:
         """Most probable class of each row, shape (n,)."""
-        return np.asarray(self._scores(x).argmax(axis=1), dtype=np.int64)
+        return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
 
     def state(self) -> State:
         """Copies of every layer's weights ``w0``, shape (inputs, outputs), and biases ``b0``, and so on."""
@@ -132,13 +141,7 @@ class Mlp:
         """Compile what learning needs, or load it from numba's cache, so that a run does not wait for it."""
         mlp = Mlp(1, 2, np.random.default_rng(0), hidden=[1])
         mlp.learn_many(np.zeros((1, 1)), np.zeros(1, dtype=np.int64))
-
-    def _scores(self, x: Features) -> NDArray[np.floating[Any]]:
-        scores: NDArray[np.floating[Any]] = checked_rows(x, self.features, self.name).astype(self._dtype)
-        weights = list(self._layers.values())
-        for matrix, biases in zip(weights[:-2:2], weights[1:-2:2], strict=True):
-            scores = np.maximum(scores @ matrix + biases, 0)
-        return np.asarray(scores @ weights[-2] + weights[-1])
+        mlp.predict_proba(np.zeros((1, 1)))
 
     def _swap(self) -> None:
         self._params, self._candidate = self._candidate, self._params

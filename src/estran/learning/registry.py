@@ -25,7 +25,7 @@ _GIVEN: Final = ("features", "classes", "rng")
 
 def names() -> list[str]:
     """Names of all learners that are installed."""
-    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=GROUP))})
+    return sorted({*_BUILT_IN, *_installed()})
 
 
 def read(choice: Choice) -> tuple[str, dict[str, Any]]:
@@ -119,9 +119,14 @@ def warm(choice: Choice) -> None:
 def _factory(name: str) -> Callable[..., Any]:
     if ":" in name:
         return _imported(name)
-    installed = {point.name: point for point in entry_points(group=GROUP)}
-    check_known(name, {*_BUILT_IN, *installed}, kind="learner", where="learner")
-    return _imported(_BUILT_IN.get(name) or installed[name].value)
+    if name not in _BUILT_IN:
+        check_known(name, {*_BUILT_IN, *_installed()}, kind="learner", where="learner")
+    return _imported(_BUILT_IN.get(name) or _installed()[name])
+
+
+def _installed() -> dict[str, str]:
+    """Learners of third parties: where each is defined."""
+    return {point.name: point.value for point in entry_points(group=GROUP)}
 
 
 def _imported(path: str) -> Callable[..., Any]:

@@ -21,7 +21,7 @@ def checked_rows(x: NDArray[Any], features: int, learner: str) -> Features:
     NotFiniteError
         If a value is NaN or infinite.
     """
-    rows = _shaped_rows(x, features, learner)
+    rows = shaped_rows(x, features, learner)
     # One pass without a temporary: a sum is finite exactly when no term is NaN or infinite, unless it overflows.
     if not math.isfinite(rows.sum()) and not np.isfinite(rows).all():
         row = int(np.argwhere(~np.isfinite(rows))[0, 0])
@@ -41,7 +41,7 @@ def shaped_chunk(x: NDArray[Any], y: NDArray[Any], features: int, learner: str) 
     LearnerError
         If shapes do not fit, or labels are not integers.
     """
-    rows = _shaped_rows(x, features, learner)
+    rows = shaped_rows(x, features, learner)
     labels = np.asarray(y)
     if labels.shape != (len(rows),):
         what = f"{len(rows)} rows came with labels of shape {labels.shape}"
@@ -72,7 +72,14 @@ def checked_chunk(x: NDArray[Any], y: NDArray[Any], features: int, classes: int,
     return rows, labels
 
 
-def _shaped_rows(x: NDArray[Any], features: int, learner: str) -> Features:
+def shaped_rows(x: NDArray[Any], features: int, learner: str) -> Features:
+    """Rows as contiguous float64, after making sure of their shape; values are not looked at.
+
+    Raises
+    ------
+    LearnerError
+        If the shape is not (n, features).
+    """
     rows = np.ascontiguousarray(x, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != features:
         raise LearnerError(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from struct import pack
 
@@ -246,6 +246,7 @@ class AcknowledgedReceiver:
         self._told = 0
         self._share = max(spec.capacity // 8, 1)
         self._closed = False
+        self._arrived: Callable[[], None] | None = None
         self._inbound = Inbound(
             lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=lambda: self._lives[-1].done
         )
@@ -262,6 +263,12 @@ class AcknowledgedReceiver:
     def receive_nowait(self) -> Delivered | None:
         """The next frame if one is there."""
         return self._frames.popleft() if self._frames else None
+
+    def notify(self, arrived: Callable[[], None] | None) -> None:
+        """Have this called whenever frames have come."""
+        self._arrived = arrived
+        if arrived is not None and self._frames:
+            arrived()
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -307,6 +314,8 @@ class AcknowledgedReceiver:
         self._lives[-1].taken = frames[-1].seq + 1
         self._frames.extend(frames)
         self._waiters.wake()
+        if self._arrived is not None:
+            self._arrived()
 
     def _renewed(self, first: int) -> None:
         lives = self._lives

@@ -167,7 +167,7 @@ def build(component: type[Component], settings: Mapping[str, Any], surroundings:
         port = Input(name, payload, surroundings.clock, surroundings.recorder, surroundings.name, surroundings.toll)
         setattr(made, name, port)
     for name, payload in form.outputs.items():
-        setattr(made, name, Output(name, payload, surroundings.clock, surroundings.name))
+        setattr(made, name, Output(name, payload, surroundings.clock, surroundings.name, surroundings.toll))
     return made
 
 

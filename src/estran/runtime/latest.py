@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from estran.runtime.clock import Clock
 from estran.runtime.flight import Flight
@@ -122,6 +122,7 @@ class LatestReceiver:
         self._dropped = 0
         self._waiters = Waiters()
         self._closed = False
+        self._arrived: Callable[[], None] | None = None
         self._inbound = Inbound(lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=lambda: self._complete)
 
     async def receive(self) -> Delivered:
@@ -137,6 +138,12 @@ class LatestReceiver:
         """The newest frame if one is there."""
         newest, self._newest = self._newest, None
         return newest
+
+    def notify(self, arrived: Callable[[], None] | None) -> None:
+        """Have this called whenever frames have come."""
+        self._arrived = arrived
+        if arrived is not None and self._newest is not None:
+            arrived()
 
     def done(self, seq: int) -> None:
         """Nothing to do: a frame of this class is acknowledged when it has come."""
@@ -156,6 +163,8 @@ class LatestReceiver:
         self._newest = frames[-1]
         self._complete = self._newest.seq + 1
         self._waiters.wake()
+        if self._arrived is not None:
+            self._arrived()
 
     def _renewed(self, first: int) -> None:
         self._complete = first

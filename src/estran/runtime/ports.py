@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, is_dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, Protocol, TypeVar
 
 from estran.errors import ServiceError
 from estran.runtime.clock import Clock
@@ -14,12 +15,26 @@ from estran.runtime.message import Message, Story
 from estran.runtime.recorder import Recorder
 from estran.runtime.rows import MessageRow
 from estran.runtime.transport import Delivered, Receiver, Sender
+from estran.runtime.waiting import Waiters
 from estran.runtime.wire import decode, encode
 
 P = TypeVar("P")
 
-Toll = Callable[[int], Awaitable[None]]
-"""Passes once the taking up of so many messages has been paid for, where time is simulated."""
+
+class Toll(Protocol):
+    """What taking up messages costs, where time is simulated."""
+
+    def charge(self, messages: int) -> None:
+        """Charge for so many."""
+        ...
+
+    def owed(self) -> bool:
+        """Whether the time that it takes has not passed yet."""
+        ...
+
+    async def paid(self) -> None:
+        """Return once it has."""
+        ...
 
 
 @dataclass(slots=True)
@@ -74,7 +89,7 @@ class Input(Generic[P]):
         self._replica = replica
         self._sources: list[_Source] = []
         self._waiting: deque[_Waiting] = deque()
-        self._arrived = asyncio.Event()
+        self._arrived = Waiters()
         self._owners: dict[int, _Source] = {}
 
     def attach(self, stream: str, origin: str, receiver: Receiver, *, conflate: bool) -> None:
@@ -84,17 +99,18 @@ class Input(Generic[P]):
 
     async def pump(self) -> None:
         """Move frames from the channels to this input until cancelled."""
-        async with asyncio.TaskGroup() as group:
+        for source in self._sources:
+            source.receiver.notify(partial(self._drain, source))
+        try:
+            await asyncio.get_running_loop().create_future()
+        finally:
             for source in self._sources:
-                group.create_task(self._pump(source))
+                source.receiver.notify(None)
 
-    async def _pump(self, source: _Source) -> None:
-        while True:
-            frame: Delivered | None = await source.receiver.receive()
-            while frame is not None:
-                self._accept(source, frame)
-                frame = source.receiver.receive_nowait()
-            self._arrived.set()
+    def _drain(self, source: _Source) -> None:
+        while (frame := source.receiver.receive_nowait()) is not None:
+            self._accept(source, frame)
+        self._arrived.wake()
 
     def _accept(self, source: _Source, frame: Delivered) -> None:
         if source.conflate and source.slot is not None:
@@ -108,11 +124,10 @@ class Input(Generic[P]):
     async def receive(self) -> Message[P]:
         """Take the next message, waiting for one; hand it back with `done` when processed."""
         while not self._waiting:
-            self._arrived.clear()
             await self._arrived.wait()
         message = self._take(self._clock.now())
         if self._toll is not None:
-            await self._toll(1)
+            self._toll.charge(1)
         return message
 
     def newest(self) -> Message[P] | None:
@@ -142,6 +157,8 @@ class Input(Generic[P]):
         while True:
             message = await self.receive()
             yield message
+            if self._toll is not None and self._toll.owed():
+                await self._toll.paid()
             self.done(message)
 
     async def batches(self, max_size: int = 32, max_delay: float = 0.0) -> AsyncIterator[Batch[P]]:
@@ -156,22 +173,22 @@ class Input(Generic[P]):
         """
         while True:
             while not self._waiting:
-                self._arrived.clear()
                 await self._arrived.wait()
             if max_delay > 0:
                 await self._linger(max_size, max_delay)
             now = self._clock.now()
             batch = Batch([self._take(now) for _ in range(min(max_size, len(self._waiting)))])
             if self._toll is not None:
-                await self._toll(len(batch))
+                self._toll.charge(len(batch))
             yield batch
+            if self._toll is not None and self._toll.owed():
+                await self._toll.paid()
             for message in batch.messages:
                 self.done(message)
 
     async def _linger(self, max_size: int, max_delay: float) -> None:
         deadline = self._clock.now() + max_delay
         while len(self._waiting) < max_size and (left := deadline - self._clock.now()) > 0:
-            self._arrived.clear()
             try:
                 async with asyncio.timeout(left):
                     await self._arrived.wait()
@@ -199,8 +216,9 @@ class Output(Generic[P]):
     continues the trace of what it answers.
     """
 
-    def __init__(self, name: str, payload: type[P], clock: Clock, replica: str) -> None:
+    def __init__(self, name: str, payload: type[P], clock: Clock, replica: str, toll: Toll | None = None) -> None:
         self.name = name
+        self._toll = toll
         self._payload = payload
         self._clock = clock
         self._replica = replica
@@ -235,6 +253,8 @@ class Output(Generic[P]):
             raise ServiceError(
                 f"output {self.name} carries {self._payload.__name__}, not {type(payload).__name__}", where=self._replica
             )
+        if self._toll is not None and self._toll.owed():
+            await self._toll.paid()
         now = self._clock.now()
         trace, created = (parent.trace, parent.created) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
         story = Story(trace=trace, created=created, sent=now, version=version)

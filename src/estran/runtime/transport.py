@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol, TypeAlias
 
@@ -67,6 +67,10 @@ class Receiver(Protocol):
 
     def receive_nowait(self) -> Delivered | None:
         """The next frame if one is there (latest: the newest, dropping older ones)."""
+        ...
+
+    def notify(self, arrived: Callable[[], None] | None) -> None:
+        """Have this called on the event loop whenever frames have come, and at once if some are there; None for nobody."""
         ...
 
     def done(self, seq: int) -> None:

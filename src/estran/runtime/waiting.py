@@ -12,7 +12,6 @@ class Waiters:
     """Everybody who waits for one condition, which each checks again when woken."""
 
     def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
         self._futures: deque[asyncio.Future[None]] = deque()
 
     def __bool__(self) -> bool:
@@ -20,7 +19,7 @@ class Waiters:
 
     async def wait(self) -> None:
         """Return at the next `wake`."""
-        future = self._loop.create_future()
+        future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._futures.append(future)
         await future
 

@@ -34,8 +34,12 @@ class Hands(Protocol):
         """Draw what a message takes beside the line's own delay and rate."""
         ...
 
-    def receiving(self) -> float:
-        """Charge the consumer for one message, and draw how long it takes to notice it."""
+    def wake(self) -> float:
+        """Draw how long an idle consumer takes to notice a message."""
+        ...
+
+    def receiving(self) -> None:
+        """Charge the consumer for one message."""
         ...
 
 
@@ -84,7 +88,7 @@ class Channel:
         self._connection = connection
         self._here, self._there = network.counted(hosts[0]), network.counted(hosts[1])
         self._local = hosts[0] == hosts[1]
-        self._answered = self._arrived = self._handed = -1.0
+        self._answered = self._arrived = self._noticed = -1.0
 
     def taken(self, seq: int, size: int) -> None:
         """The producer has handed a frame over."""
@@ -106,8 +110,10 @@ class Channel:
         now = self.loop.time()
         if not self._local:
             self._count(now, on_wire(len(data)))
-        self._arrived = arrived = max(there + self.hands.extra(), self._arrived)
-        self.loop.call_at(arrived, self._arrive, seq, data)
+        hands = self.hands
+        self._arrived = arrived = max(there + hands.extra(), self._arrived)
+        self._noticed = noticed = max(arrived + hands.wake(), self._noticed)
+        self.loop.call_at(noticed, self._hand_over, seq, data, arrived)
 
     def _count(self, now: float, size: int) -> None:
         self._here.sent += size
@@ -117,20 +123,12 @@ class Channel:
             self._there.sent += ANSWER + HEADERS
             self._here.received += ANSWER + HEADERS
 
-    def _arrive(self, seq: int, data: bytes) -> None:
+    def _hand_over(self, seq: int, data: bytes, arrived: float) -> None:
         if self._trace_receiver is not None:
-            self._trace_receiver("arrives", f"{self.spec.key} #{seq}")
-        frame = Delivered(seq, memoryview(data), self.clock.now())
-        now = self.loop.time()
-        self._handed = noticed = max(now + self.hands.receiving(), self._handed)
-        if noticed > now:
-            self.loop.call_at(noticed, self._hand_over, frame)
-        else:
-            self._hand_over(frame)
-
-    def _hand_over(self, frame: Delivered) -> None:
+            self._trace_receiver("notices", f"{self.spec.key} #{seq}")
+        self.hands.receiving()
         if self.receiver is not None:
-            self.receiver.arrive(frame)
+            self.receiver.arrive(Delivered(seq, memoryview(data), arrived - self.clock.origin))
 
 
 class Pump:

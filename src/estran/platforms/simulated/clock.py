@@ -33,10 +33,10 @@ class VirtualClock:
     @origin_ns.setter
     def origin_ns(self, value: int) -> None:
         self._origin_ns = value
-        self._origin = value * 1e-9
+        self.origin = value * 1e-9
 
     def now(self) -> float:
-        return self._loop.time() - self._origin
+        return self._loop.time() - self.origin
 
     async def sleep(self, seconds: float) -> None:
         if seconds > 0:

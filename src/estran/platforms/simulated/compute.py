@@ -22,8 +22,9 @@ async def until(loop: asyncio.AbstractEventLoop, when: float) -> None:
         timer = loop.call_at(when, _reach, reached)
         try:
             await reached
-        finally:
+        except asyncio.CancelledError:
             timer.cancel()
+            raise
 
 
 def _reach(future: asyncio.Future[None]) -> None:

@@ -9,9 +9,9 @@ from __future__ import annotations
 import asyncio
 import heapq
 import signal
+from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
-from contextvars import Context, ContextVar
+from contextvars import Context, ContextVar, copy_context
 from types import FrameType
 from typing import Any, Final
 
@@ -28,6 +28,32 @@ class TimeStoodStillError(EstranError):
     """Virtual time has stopped: things cause each other without any taking time, or nothing is left that could happen."""
 
 
+class Due:
+    """A callback that will be run, unless it is cancelled: what asyncio calls a handle, with nothing that a simulation lacks."""
+
+    __slots__ = ("_cancelled", "args", "callback", "context", "loop", "when")
+
+    def __init__(
+        self, loop: VirtualLoop, callback: Callable[..., object], args: tuple[Any, ...], context: Context, when: float
+    ) -> None:
+        self.loop = loop
+        self.callback = callback
+        self.args = args
+        self.context = context
+        self.when = when
+        self._cancelled = False
+
+    def cancel(self) -> None:
+        """Do not run it."""
+        if not self._cancelled:
+            self._cancelled = True
+            self.loop.cancelled()
+
+    def cancelled(self) -> bool:
+        """Whether it will not be run."""
+        return self._cancelled
+
+
 class VirtualLoop(asyncio.BaseEventLoop):
     """Runs callbacks and timers of one thread; there is no input or output, and there are no other threads.
 
@@ -41,9 +67,10 @@ class VirtualLoop(asyncio.BaseEventLoop):
         super().__init__()
         self.names: dict[int, str] = {}
         self._now = 0.0
-        self._timers: list[tuple[float, int, int, asyncio.TimerHandle]] = []
+        self._todo: deque[Due] = deque()
+        self._timers: list[tuple[float, int, int, Due]] = []
         self._asked = 0
-        self._cancelled = 0
+        self._gone = 0
         self._turns = 0
         self._handlers: dict[int, Any] = {}
 
@@ -51,16 +78,38 @@ class VirtualLoop(asyncio.BaseEventLoop):
         """Seconds of virtual time since the loop was made."""
         return self._now
 
-    def call_at(  # type: ignore[override]
-        self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None
-    ) -> asyncio.TimerHandle:
+    def call_soon(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        """Have this called in this instant, after all that is to be called already."""
+        due = Due(self, callback, args, copy_context() if context is None else context, self._now)
+        self._todo.append(due)
+        return due
+
+    def call_soon_threadsafe(self, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        """As `call_soon`: there are no other threads, but signal handlers."""
+        return self.call_soon(callback, *args, context=context)
+
+    def call_at(self, when: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
         """Have this called at a time; a time that has passed counts as now."""
-        rank = RANK.get() if context is None else context.get(RANK, -1)
-        timer = asyncio.TimerHandle(when, callback, args, self, context)
-        timer._scheduled = True  # type: ignore[attr-defined] # so that it tells `_timer_handle_cancelled`
-        self._asked += 1
-        heapq.heappush(self._timers, (max(when, self._now), rank, self._asked, timer))
-        return timer
+        if context is None:
+            context = copy_context()
+        if when < self._now:
+            when = self._now
+        due = Due(self, callback, args, context, when)
+        self._asked = asked = self._asked + 1
+        heapq.heappush(self._timers, (when, context.get(RANK, -1), asked, due))
+        return due
+
+    def call_later(self, delay: float, callback: Callable[..., object], *args: Any, context: Context | None = None) -> Any:  # type: ignore[override]
+        """Have this called after so many seconds."""
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def cancelled(self) -> None:
+        """Count cancelled callbacks: timers among them stay in the heap until their turn, or until half of them are such."""
+        self._gone += 1
+        if self._gone > 1000 and 2 * self._gone > len(self._timers):
+            self._timers = [entry for entry in self._timers if not entry[3]._cancelled]
+            heapq.heapify(self._timers)
+            self._gone = 0
 
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
         """Have this called when the signal comes; the loop never sleeps, so it does at once."""
@@ -85,32 +134,30 @@ class VirtualLoop(asyncio.BaseEventLoop):
             remedy="await self.compute(function, …) instead",
         )
 
-    def _timer_handle_cancelled(self, handle: asyncio.TimerHandle) -> None:
-        """A cancelled timer stays in the heap until its turn, or until half of them are such."""
-        self._cancelled += 1
-        if self._cancelled > 1000 and 2 * self._cancelled > len(self._timers):
-            self._timers = [entry for entry in self._timers if not entry[3].cancelled()]
-            heapq.heapify(self._timers)
-            self._cancelled = 0
-
     def _run_once(self) -> None:
-        """One turn: all that is ready or, if nothing is, all that is due next."""
-        ready = self._ready  # type: ignore[attr-defined] # `call_soon` of the base class fills it
-        if not ready and not self._stopping:  # type: ignore[attr-defined]
-            self._jump(ready)
+        """One turn: all that is to be done now or, if nothing is, all that is due next."""
+        todo = self._todo
+        if not todo and not self._stopping:  # type: ignore[attr-defined] # the base class sets it
+            self._jump()
         self._turns += 1
         if self._turns > STILL:
             raise self._stood_still()
-        for _ in range(len(ready)):
-            handle = ready.popleft()
-            if not handle._cancelled:
-                handle._run()
+        for _ in range(len(todo)):
+            due = todo.popleft()
+            if due._cancelled:
+                continue
+            try:
+                due.context.run(due.callback, *due.args)
+            except (SystemExit, KeyboardInterrupt):
+                raise
+            except BaseException as error:  # noqa: BLE001 - as asyncio's own handles do
+                self.call_exception_handler({"message": f"exception in {due.callback}", "exception": error})
 
-    def _jump(self, ready: Any) -> None:
-        timers = self._timers
+    def _jump(self) -> None:
+        """Move on to the next timer, and to all others of that instant."""
+        timers, todo = self._timers, self._todo
         while timers and timers[0][3]._cancelled:
             heapq.heappop(timers)
-            self._cancelled -= 1
         if not timers:
             raise TimeStoodStillError(
                 "nothing will ever happen any more", where="simulated time", remedy="this is a defect of a component or of Estran"
@@ -120,18 +167,13 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._now = now
             self._turns = 0
         while timers and timers[0][0] <= now:
-            timer = heapq.heappop(timers)[3]
-            timer._scheduled = False  # type: ignore[attr-defined]
-            ready.append(timer)
+            todo.append(heapq.heappop(timers)[3])
 
     def _stood_still(self) -> TimeStoodStillError:
         """Who was at it when time stopped."""
         self._turns = 0
-        busy = []
-        for handle in self._ready:  # type: ignore[attr-defined]
-            with suppress(LookupError):
-                busy.append(self.names[handle._context[RANK]])
-        who = " and ".join(sorted(set(busy))[:4]) or "the simulator"
+        busy = {self.names.get(due.context.get(RANK, -1), "") for due in self._todo} - {""}
+        who = " and ".join(sorted(busy)[:4]) or "the simulator"
         return TimeStoodStillError(
             f"time stands still: {who} went on for {STILL} turns without any of it taking time",
             where="simulated time",

@@ -205,6 +205,7 @@ class AcknowledgedReceiver:
         self._waiters = Waiters()
         self._taken = self._done = 0
         self._closed = False
+        self._arrived: Callable[[], None] | None = None
 
     async def receive(self) -> Delivered:
         """The next frame; waits for one."""
@@ -217,6 +218,12 @@ class AcknowledgedReceiver:
     def receive_nowait(self) -> Delivered | None:
         """The next frame if one is there."""
         return self._frames.popleft() if self._frames else None
+
+    def notify(self, arrived: Callable[[], None] | None) -> None:
+        """Have this called whenever frames have come."""
+        self._arrived = arrived
+        if arrived is not None and self._frames:
+            arrived()
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -234,6 +241,8 @@ class AcknowledgedReceiver:
         self._taken = frame.seq + 1
         self._frames.append(frame)
         self._waiters.wake()
+        if self._arrived is not None:
+            self._arrived()
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
@@ -250,6 +259,7 @@ class LatestReceiver:
         self._newest: Delivered | None = None
         self._waiters = Waiters()
         self._closed = False
+        self._arrived: Callable[[], None] | None = None
 
     async def receive(self) -> Delivered:
         """The newest frame; waits for one."""
@@ -265,6 +275,12 @@ class LatestReceiver:
         newest, self._newest = self._newest, None
         return newest
 
+    def notify(self, arrived: Callable[[], None] | None) -> None:
+        """Have this called whenever frames have come."""
+        self._arrived = arrived
+        if arrived is not None and self._newest is not None:
+            arrived()
+
     def done(self, seq: int) -> None:
         """Nothing to do: a frame of this class is acknowledged when it has come."""
 
@@ -275,6 +291,8 @@ class LatestReceiver:
         if isinstance(self._ends.sender, LatestSender):
             self._ends.sender.received(frame.seq)
         self._waiters.wake()
+        if self._arrived is not None:
+            self._arrived()
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""

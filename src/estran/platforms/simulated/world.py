@@ -61,10 +61,35 @@ class Hands:
         """Draw what a message takes beside the line."""
         return self._extra.draw(1, self._draw())
 
-    def receiving(self) -> float:
-        """Charge the consumer for one message, and draw how long it takes to notice it."""
-        self._consumer.processor.charge_aside(self._loop.time(), self._consumer.handling.receive_cpu)
+    def wake(self) -> float:
+        """Draw how long an idle consumer takes to notice a message."""
         return self._wake.draw(1, self._draw())
+
+    def receiving(self) -> None:
+        """Charge the consumer for one message."""
+        self._consumer.processor.charge_aside(self._loop.time(), self._consumer.handling.receive_cpu)
+
+
+class Toll:
+    """What taking up messages costs one replica (see `estran.runtime.ports.Toll`)."""
+
+    def __init__(self, loop: VirtualLoop, seat: Seat) -> None:
+        self._loop = loop
+        self._seat = seat
+        self._take = seat.handling.take
+        self._until = 0.0
+
+    def charge(self, messages: int) -> None:
+        """Charge for so many."""
+        self._until = self._seat.processor.charge(self._loop.time(), self._take.draw(messages, self._seat.draw()))
+
+    def owed(self) -> bool:
+        """Whether the time that it takes has not passed yet."""
+        return self._until > self._loop.time()
+
+    async def paid(self) -> None:
+        """Return once it has."""
+        await until(self._loop, self._until)
 
 
 class World:
@@ -129,14 +154,9 @@ class World:
         compute = SimulatedCompute(
             seat.processor, self.costs, seat.replica.service, device, recorder, seat.draw, self.tracer(launch.replica)
         )
-        take = seat.handling.take
-
-        async def toll(messages: int) -> None:
-            cost = take.draw(messages, seat.draw())
-            await until(self.loop, seat.processor.charge(self.loop.time(), cost))
-
+        toll = None if seat.handling.take == FREE else Toll(self.loop, seat)
         made = SimulatedReplica(
-            launch, seat.context, clock, recorder, compute, SimulatedTransport(self.channel), None if take == FREE else toll, say,
+            launch, seat.context, clock, recorder, compute, SimulatedTransport(self.channel), toll, say,
             self._seams.watch,
         )  # fmt: skip
         self.replicas[seat.rank] = made
