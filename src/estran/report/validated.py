@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -35,35 +36,34 @@ def _responses(validation: Validation) -> Table:
     from rich.text import Text
 
     table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
-    table.add_column("response", overflow="fold")
-    for column in ("simulated", "emulated", "error", "95 % CI"):
+    table.add_column("response", overflow="fold", min_width=14)
+    for column in ("simulated", "emulated", "error (95 % CI)"):
         table.add_column(column, justify="right", no_wrap=True)
     table.add_column("verdict", no_wrap=True)
     for name, judged in validation.responses.items():
         table.add_row(
-            name, _mean(judged.simulated, judged.unit), _mean(judged.emulated, judged.unit), *told_error(judged),
+            name, _mean(judged.simulated, judged.unit), _mean(judged.emulated, judged.unit), told_error(judged),
             Text(judged.verdict, _STYLES[judged.verdict]),
         )  # fmt: skip
         if judged.note:
-            table.add_row("", "", "", "", "", Text(judged.note, "dim"))
+            table.add_row("", "", "", "", Text(judged.note, "dim"))
     return table
 
 
-def told_error(judged: Judged) -> tuple[str, str]:
+def told_error(judged: Judged) -> str:
     """Error and interval in words: in points for accuracy, else as a share, or as a difference where there is nothing to share."""
     error = judged.error
+    relative = error.relative is not None and (error.relative_ci95 is not None or error.n < 2)
+    if judged.tolerance.relative is not None and relative:
+        return _shown(error.relative, error.relative_ci95, lambda value: f"{100 * value:+.1f}", " %")
     if judged.tolerance.relative is None:
-        bounds = error.absolute_ci95
-        return (
-            f"{100 * error.absolute:+.2f} points",
-            NONE if bounds is None else f"{100 * bounds[0]:+.2f} to {100 * bounds[1]:+.2f}",
-        )
-    if error.relative is None or error.relative_ci95 is None:
-        bounds = error.absolute_ci95
-        told = NONE if bounds is None else f"{quantity(bounds[0], judged.unit)} to {quantity(bounds[1], judged.unit)}"
-        return quantity(error.absolute, judged.unit), told
-    low, high = error.relative_ci95
-    return f"{error.relative:+.1%}", f"{low:+.1%} to {high:+.1%}"
+        return _shown(error.absolute, error.absolute_ci95, lambda value: f"{100 * value:+.1f}", " points")
+    return _shown(error.absolute, error.absolute_ci95, lambda value: quantity(value, judged.unit), "")
+
+
+def _shown(value: float | None, bounds: tuple[float, float] | None, told: Callable[[float], str], unit: str) -> str:
+    interval = "" if bounds is None else f" ({told(bounds[0])} to {told(bounds[1])})"
+    return NONE if value is None else f"{told(value)}{unit}{interval}"
 
 
 def _mean(values: tuple[float, ...], unit: str) -> str:

@@ -136,7 +136,8 @@ def _seats(run: Run) -> dict[str, Seat]:
 
 
 def _seat(replica: Mapping[str, Any], device: Mapping[str, Any]) -> Seat:
-    batch = (replica.get("settings") or {}).get("batch") or {}
+    asked = (replica.get("settings") or {}).get("batch")
+    batch = asked if isinstance(asked, dict) else {}
     return Seat(
         replica["name"], replica["service"], replica.get("component") or "", replica["host"],
         device["name"], float(device["speed"]), float(batch.get("max_delay") or 0.0), int(batch.get("max_size") or 1 << 30),

@@ -105,12 +105,13 @@ def _extras(reading: Reading, link: Mapping[str, Any], rows: Integers) -> Iterat
 def _found_idle(sent: Floats, left: Floats, serial: Floats) -> Mask:
     """Whether each message, in order of ``sent``, found nothing of earlier ones on the line or waiting for it.
 
-    Nothing of them by the line's own arithmetic (first come, first served), and none that turned out to have left it later.
+    Nothing of them by the line's own arithmetic (first come, first served), and none that turned out to have left it later. What
+    was before the first one is not known, so it does not count.
     """
     total = np.cumsum(serial)
     free_at = total + np.maximum.accumulate(sent - (total - serial))
     before = np.maximum(np.maximum.accumulate(left), free_at)
-    found: Mask = np.concatenate(([True], sent[1:] >= before[:-1]))[: len(sent)]
+    found: Mask = np.concatenate(([False], sent[1:] >= before[:-1]))[: len(sent)]
     return found
 
 
