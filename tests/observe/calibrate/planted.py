@@ -33,6 +33,7 @@ class Truth:
     idle_cpu: float = 0.02
     late: float = 0.8e-3
     pauses: float = 0.0
+    restarted: bool = False
     most: int = 4
     poisson: bool = True
     size: float = 500.0
@@ -114,6 +115,8 @@ def _processor(truth: Truth, sent: Any, rows: Any, messages: Any, operations: An
     used = {f"camera-{i}": (f"edge-{i}", until(one, truth.send_cpu)) for i, one in enumerate(sent)}
     spent = until(ends, [operation.cpu for operation in operations]) + until(ends, truth.take[0] + truth.take[1] * size)
     used["detector-0"] = ("fog-0", spent + until([row[0] for row in rows], truth.receive_cpu))
+    if truth.restarted:  # a new process counts from 0
+        used = {name: (host, values - (times > truth.duration / 2) * values.max()) for name, (host, values) in used.items()}
     return [
         MetricRow(float(time), host, name, "process_cpu", float(value + truth.idle_cpu * time))
         for name, (host, values) in used.items()

@@ -148,3 +148,8 @@ def test_pauses_of_a_held_back_device_are_no_part_of_taking(tmp_path: Path) -> N
     """One batch in a hundred contains a pause of 5 ms (half speed), which the simulator adds by itself."""
     detector = handling(calibrate([plant(tmp_path / "held", replace(TRUTH, pauses=0.01))]), "detector")
     assert detector.take.time == pytest.approx(TRUTH.take[0], rel=0.1)
+
+
+def test_a_restart_does_no_harm(tmp_path: Path) -> None:
+    camera = handling(calibrate([plant(tmp_path / "restarted", replace(TRUTH, restarted=True))]), "camera")
+    assert camera.send_cpu == pytest.approx(TRUTH.send_cpu, rel=0.03)

@@ -83,7 +83,8 @@ def _intervals(reading: Reading, seat: Seat, own: Batches | None, take: Cost) ->
         left -= np.histogram(own.done, times, weights=take.time + take.each * own.size)[0]
     received = np.histogram(messages.received[messages.receiver == seat.name], times)[0]
     sent = np.histogram(messages.sent[messages.origin == seat.name], times)[0]
-    return np.column_stack([received, sent, np.diff(times), left])
+    lived = np.diff(used) >= 0  # a process that was restarted counts from 0 again
+    return np.column_stack([received, sent, np.diff(times), left])[lived]
 
 
 def _processor(intervals: Floats, name: str, warnings: list[str]) -> tuple[float, float, float]:
