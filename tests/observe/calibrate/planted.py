@@ -34,6 +34,7 @@ class Truth:
     late: float = 0.8e-3
     pauses: float = 0.0
     restarted: bool = False
+    cold: float = 0.0
     most: int = 4
     poisson: bool = True
     size: float = 500.0
@@ -79,7 +80,8 @@ def _carried(truth: Truth, sent: Any, size: Any, rng: np.random.Generator) -> np
         free = max(free, at) + length
         left.append(free)
     jitter = rng.normal(0, truth.jitter, len(sent)) if truth.jitter else 0.0
-    return np.maximum.accumulate(np.array(left) + truth.delay + rng.gamma(4, truth.extra / 4, len(sent)) + jitter)
+    trips = 2 * truth.delay * (rng.random(len(sent)) < truth.cold)
+    return np.maximum.accumulate(np.array(left) + truth.delay + rng.gamma(4, truth.extra / 4, len(sent)) + jitter + trips)
 
 
 def _serve(truth: Truth, rows: list[Any], rng: np.random.Generator) -> tuple[list[MessageRow], list[OperationRow]]:

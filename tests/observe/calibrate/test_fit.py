@@ -153,3 +153,10 @@ def test_pauses_of_a_held_back_device_are_no_part_of_taking(tmp_path: Path) -> N
 def test_a_restart_does_no_harm(tmp_path: Path) -> None:
     camera = handling(calibrate([plant(tmp_path / "restarted", replace(TRUTH, restarted=True))]), "camera")
     assert camera.send_cpu == pytest.approx(TRUTH.send_cpu, rel=0.03)
+
+
+def test_round_trips_of_a_cold_connection_are_no_handling(tmp_path: Path) -> None:
+    truth = replace(TRUTH, cold=0.3, size=40_000.0, rate=5.0, duration=100.0, line=100e6)
+    found = calibrate([plant(tmp_path / "cold", truth)])
+    assert found.streams[0].extra.time == pytest.approx(TRUTH.extra, rel=0.1)
+    assert any("round trip more" in warning for warning in found.warnings)

@@ -24,6 +24,11 @@ ALIGNMENT: Final = 8
 SEGMENT, HEADERS = 1448, 90
 """Payload of a full TCP segment with timestamps; bytes that TCP, IP (52) and Ethernet (38, IEEE 802.3) add to each."""
 
+INITIAL_WINDOW: Final = 10 * SEGMENT
+"""Bytes that TCP sends before it waits for a first acknowledgement: at the start, and again after idling (RFC 6928, RFC 2861)."""
+_TRIP: Final = 0.8
+"""Share of a round trip from which on a delay is taken for one."""
+_SHORT_TRIP: Final = 5e-3
 FIGURES: Final = ("delay", "jitter", "rate", "loss")
 
 Key = tuple[str, str, Delivery]
@@ -39,10 +44,11 @@ def line_bytes(frame: Integers) -> Floats:
 
 @dataclass(slots=True)
 class _Seen:
-    """Messages of one stream over all runs: their sizes, and what those that found the link idle took."""
+    """Messages of one stream over all runs: their sizes, what those that found the link idle took, and how many found TCP cold."""
 
     sizes: list[Integers] = field(default_factory=list)
     extras: list[Floats] = field(default_factory=list)
+    cold: int = 0
 
 
 def stream_fits(readings: Sequence[Reading], *, warnings: list[str]) -> tuple[StreamFit, ...]:
@@ -50,15 +56,21 @@ def stream_fits(readings: Sequence[Reading], *, warnings: list[str]) -> tuple[St
     seen: defaultdict[Key, _Seen] = defaultdict(_Seen)
     for reading in readings:
         for link, rows in _by_link(reading):
-            for key, mine, extras in _extras(reading, link, rows):
+            for key, mine, extras, cold in _extras(reading, link, rows):
                 seen[key].sizes.append(reading.messages.bytes[mine])
                 seen[key].extras.append(extras)
+                seen[key].cold += cold
     return tuple(_fit(key, seen[key], warnings) for key in sorted(seen))
 
 
 def _fit(key: Key, seen: _Seen, warnings: list[str]) -> StreamFit:
     sizes, extras = np.concatenate(seen.sizes).astype(np.float64), np.concatenate(seen.extras)
     stream, consumer, _ = key
+    if seen.cold:
+        warnings.append(
+            f"{stream} → {consumer}: {seen.cold} of {len(sizes)} messages took a round trip more, as TCP does with more than "
+            "its initial window after idling; they are left out"
+        )
     if not len(extras):
         warnings.append(
             f"{stream} → {consumer}: none of {len(sizes)} messages found the link idle, so handling them is taken to cost no time; "
@@ -84,11 +96,12 @@ def _by_link(reading: Reading) -> Iterator[tuple[Mapping[str, Any], Integers]]:
         yield {**link, "trip": link["delay"] + back.get("delay", 0.0), "back_loss": back.get("loss", 0.0)}, np.array(pairs[pair])
 
 
-def _extras(reading: Reading, link: Mapping[str, Any], rows: Integers) -> Iterator[tuple[Key, Integers, Floats]]:
+def _extras(reading: Reading, link: Mapping[str, Any], rows: Integers) -> Iterator[tuple[Key, Integers, Floats, int]]:
     messages = reading.messages
     serial = line_bytes(messages.bytes[rows]) * 8 / link["rate"] if link["rate"] else np.zeros(len(rows))
     excess = messages.received[rows] - messages.sent[rows] - link["delay"] - serial
     alone = _found_idle(messages.sent[rows], messages.received[rows] - link["delay"], serial)
+    cold = (messages.bytes[rows] > INITIAL_WINDOW) & (excess >= _TRIP * link["trip"]) & (link["trip"] >= _SHORT_TRIP)
     for ends in sorted(set(zip(messages.stream[rows], messages.origin[rows], messages.receiver[rows], strict=True))):
         mine = np.array(
             [messages.stream[rows] == ends[0], messages.origin[rows] == ends[1], messages.receiver[rows] == ends[2]]
@@ -98,8 +111,8 @@ def _extras(reading: Reading, link: Mapping[str, Any], rows: Integers) -> Iterat
         free = alone[mine]
         if delivery == "acknowledged":
             free = free & _unhindered(messages.sent[rows[mine]], messages.done[rows[mine]], int(channel.get("capacity", 1024)))
-        extras = _without_link(excess[mine][free], link)
-        yield (ends[0], reading.seats[ends[2]].service, delivery), rows[mine], extras
+        extras = _without_link(excess[mine][free & ~cold[mine]], link)
+        yield (ends[0], reading.seats[ends[2]].service, delivery), rows[mine], extras, int((free & cold[mine]).sum())
 
 
 def _found_idle(sent: Floats, left: Floats, serial: Floats) -> Mask:
@@ -127,7 +140,7 @@ def _without_link(excess: Floats, link: Mapping[str, Any]) -> Floats:
     if not len(excess):
         return excess
     if link["loss"] > 0 or link["back_loss"] > 0:
-        excess = excess[excess <= np.median(excess) + 0.8 * link["trip"]]
+        excess = excess[excess <= np.median(excess) + _TRIP * link["trip"]]
     if link["jitter"] > 0 and (variance := float(excess.var())) > 0:
         mean = excess.mean()
         excess = mean + (excess - mean) * np.sqrt(max(variance - link["jitter"] ** 2, 0.0) / variance)
