@@ -99,6 +99,10 @@ class Call:
         Whether the next request waits for the answer (a closed loop).
     count
         Calls per request served, where it is made while serving; may be a fraction.
+    cost
+        Processor time spent on a call, before it leaves.
+    connects
+        Share of the calls that open a connection first, which takes a round trip.
     """
 
     to: str
@@ -106,15 +110,24 @@ class Call:
     pause: Cost
     waits: bool = True
     count: float = 1.0
+    cost: Cost = FREE
+    connects: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
 class Serving:
-    """How a command answers a request: processor time, calls of its own meanwhile, then the answer."""
+    """How a command answers a request: processor time, calls of its own meanwhile, then the answer.
+
+    Attributes
+    ----------
+    wait
+        Seconds that pass besides, in which it does not compute: it sleeps, or waits for a disk.
+    """
 
     cost: Cost
     answer: Amount
     calls: tuple[Call, ...] = ()
+    wait: Cost = FREE
 
 
 @dataclass(frozen=True, slots=True)
