@@ -113,7 +113,7 @@ class Source(Component):
         while batch := list(islice(arriving, self.settings.batch)):
             due += sum(gap for gap, _ in batch)
             await self._wait(due)
-            samples = self._sampled(np.array([row for _, row in batch]), sent)
+            samples = self._sampled([row for _, row in batch], sent)
             await self.samples.send(samples, parent=self._story(due, sent))
             sent += len(samples)
         await self.samples.drain()
@@ -145,11 +145,12 @@ class Source(Component):
             return None
         return Story(trace=f"{self.name}:samples:{sent // self.settings.batch}", created=due)
 
-    def _sampled(self, rows: NDArray[np.int64], start: int) -> Samples:
-        x, y = self._data.x[rows], self._data.y[rows]
+    def _sampled(self, rows: list[int], start: int) -> Samples:
+        data = self._data
+        x, y = data.x.take(rows, axis=0), data.y.take(rows)
         if self._concepts:
             self._drift(x, y, start)
-        return Samples(x.astype(self.settings.dtype), y, start, self._data.classes)
+        return Samples(x.astype(self.settings.dtype), y, start, data.classes)
 
     def _drift(self, x: NDArray[np.float64], y: Labels, start: int) -> None:
         now = self.clock.now()

@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import math
 import sqlite3
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import numpy as np
 
@@ -31,9 +31,12 @@ _YOUNGER: Final = ("exchanges",)
 """Tables that the live files of earlier versions do not have."""
 
 _FULL: Final = 20_000  # rows held in memory before a flush is forced
-_CHUNK: Final = 100_000  # rows moved at a time when compacting
+CHUNK: Final = 100_000  # rows moved at a time when compacting
 _SQL_TYPES: Final[Mapping[type, str]] = {str: "TEXT", int: "INTEGER", float: "REAL"}
 DUCK_TYPES: Final[Mapping[type, str]] = {str: "VARCHAR", int: "BIGINT", float: "DOUBLE"}
+
+Chunk: TypeAlias = "dict[str, np.ndarray[Any, Any]]"
+"""Some rows of a table, by column."""
 
 
 class StoreError(EstranError):
@@ -161,15 +164,37 @@ def compact(live: Path, folder: Path) -> None:
     StoreError
         If the live file is damaged or the folder cannot be written; the live file then stays as it is.
     """
+    with closing(open_live(live)) as source:
+        write_tables(folder, lambda table: read_chunks(source, table), lambda logs: _write_logs(source, logs), live.name)
+    _remove(live)
+
+
+def write_tables(folder: Path, chunks: Callable[[str], Iterable[Chunk]], logs: Callable[[Path], None], kept: str) -> None:
+    """Write the Parquet and log files of a folder, all or none.
+
+    Parameters
+    ----------
+    chunks
+        A table's rows as columns, in order.
+    logs
+        Writes the log files into a folder.
+    kept
+        Where the records still are if that fails.
+
+    Raises
+    ------
+    StoreError
+        If the records are damaged or the folder cannot be written.
+    """
     import duckdb
 
     parts: list[tuple[Path, Path]] = []
     try:
-        with closing(open_live(live)) as source, duckdb.connect(":memory:") as target:
+        with duckdb.connect(":memory:", config={"threads": 1}) as target:  # one thread keeps the order of rows
             for table in PARQUET:
                 parts.append((folder / f"{table}.parquet.part", folder / f"{table}.parquet"))
-                _write_parquet(source, target, table, parts[-1][0])
-            _write_logs(source, folder / "logs")
+                _write_parquet(chunks(table), target, table, parts[-1][0])
+            logs(folder / "logs")
         for part, final in parts:
             part.replace(final)
     except (duckdb.Error, sqlite3.Error, OSError) as error:
@@ -178,9 +203,8 @@ def compact(live: Path, folder: Path) -> None:
         raise StoreError(
             f"cannot write the run's Parquet files: {_reason(error)}",
             where=str(folder),
-            remedy="free some space, then run `estran clean`; the records are still in " + live.name,
+            remedy="free some space, then run `estran clean`; the records are still in " + kept,
         ) from error
-    _remove(live)
 
 
 def _reason(error: Exception) -> str:
@@ -219,10 +243,10 @@ def _remove(live: Path) -> None:
         live.with_name(live.name + suffix).unlink(missing_ok=True)
 
 
-def _write_parquet(source: sqlite3.Connection, target: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
+def _write_parquet(chunks: Iterable[Chunk], target: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
     columns = ", ".join(f'"{name}" {DUCK_TYPES[kind]}' for name, kind, _ in COLUMNS[table])
     target.execute(f"CREATE TABLE {table} ({columns})")
-    for chunk in read_chunks(source, table):
+    for chunk in chunks:
         target.register("chunk", chunk)
         target.execute(f"INSERT INTO {table} SELECT * FROM chunk")  # noqa: S608 our own names
         target.unregister("chunk")
@@ -230,16 +254,21 @@ def _write_parquet(source: sqlite3.Connection, target: duckdb.DuckDBPyConnection
     target.execute(f"DROP TABLE {table}")
 
 
-def read_chunks(source: sqlite3.Connection, table: str) -> Iterator[dict[str, np.ndarray[Any, Any]]]:
+def read_chunks(source: sqlite3.Connection, table: str) -> Iterator[Chunk]:
     """Read a live table as columns, in the order of insertion: floats (NaN where empty), integers (masked where null), strings."""
     if table in _YOUNGER and not source.execute("SELECT 1 FROM sqlite_master WHERE name = ?", (table,)).fetchone():
         return
     cursor = source.execute(f"SELECT * FROM {table} ORDER BY rowid")  # noqa: S608 our own names
-    while rows := cursor.fetchmany(_CHUNK):
-        yield {
-            column.name: _ARRAYS[column.kind](values, column)
-            for column, values in zip(COLUMNS[table], zip(*rows, strict=True), strict=True)
-        }
+    while rows := cursor.fetchmany(CHUNK):
+        yield columns_of(table, rows)
+
+
+def columns_of(table: str, rows: Sequence[Sequence[Any]]) -> Chunk:
+    """Rows of a table as columns."""
+    return {
+        column.name: _ARRAYS[column.kind](values, column)
+        for column, values in zip(COLUMNS[table], zip(*rows, strict=True), strict=True)
+    }
 
 
 def _integers(values: Sequence[int | None], column: Column) -> np.ndarray[Any, Any]:

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from estran.errors import EstranError, PlatformError, VerifyError
 from estran.observe.live import LiveResponses
+from estran.observe.memory_store import MemoryStore
 from estran.observe.queries import open_run
 from estran.observe.responses import measure as measure_responses
 from estran.observe.store import LIVE, Store
@@ -68,7 +69,7 @@ class Conductor:
         """
         status: Status = "failed"
         try:
-            with Journal(self.run_id, self.folder) as journal, Store(self.folder / LIVE) as store:
+            with Journal(self.run_id, self.folder) as journal, self._store() as store:
                 journal.write("process", self.run_id)
                 try:
                     await self._provided(store)
@@ -87,7 +88,10 @@ class Conductor:
             self.record.end(status)
         return status
 
-    async def _provided(self, store: Store) -> None:
+    def _store(self) -> Store | MemoryStore:
+        return MemoryStore() if self.platform.virtual else Store(self.folder / LIVE)
+
+    async def _provided(self, store: Store | MemoryStore) -> None:
         live = LiveResponses(self.plan.experiment.measure.warmup)
         replicas = {name: replica.host for name, replica in self.plan.replicas.items()}
         collector = Collector(replicas, _sources(self.plan), store, live, self.progress)
@@ -99,7 +103,7 @@ class Conductor:
                 follows = [
                     following.create_task(task) for host in hosts.values() for task in (host.serve(), collector.follow(host))
                 ]
-                # In simulated time nobody reads along, and the store flushes by itself when it has enough.
+                # In simulated time nobody reads along.
                 flushes = [] if self.platform.virtual else [collector.flush_periodically()]
                 flushing = [following.create_task(flush) for flush in flushes]
                 watching = following.create_task(_watch(provision, collector))
@@ -201,7 +205,7 @@ class Conductor:
             await _together(host.close() for host in hosts.values())
             await asyncio.wait(follows) if follows else None
 
-    def _finish(self, store: Store) -> None:
+    def _finish(self, store: Store | MemoryStore) -> None:
         """Turn what was recorded into files and figures; what is missing is said, not invented."""
         with self.record.phase("collect"):
             store.compact(self.folder)

@@ -9,7 +9,6 @@ In the header an array is a msgpack extension that names dtype, place and shape;
 
 from __future__ import annotations
 
-import math
 import struct
 import threading
 from collections.abc import Hashable
@@ -55,30 +54,47 @@ def encode(payload: object, story: Story) -> Frame:
     TransportError
         The payload holds something else, such as an array of objects.
     """
-    buffers: list[Buffer] = []
-    place = 0
-
-    def hook(value: object) -> object:
-        nonlocal place
-        if isinstance(value, np.generic):
-            return value.item()
-        if not isinstance(value, np.ndarray):
-            raise TypeError(f"{type(value).__qualname__} cannot travel in a message")
-        if value.dtype.kind not in _KINDS:
-            raise TypeError(f"an array of dtype {value.dtype} cannot travel in a message")
-        meta = _meta_encoder.encode((value.dtype.str, place, value.shape))
-        if value.nbytes:
-            place = _append(buffers, np.ascontiguousarray(value).reshape(-1).view(np.uint8).data, place)
-        return msgspec.msgpack.Ext(_ARRAY, meta)
-
     fields = (story.trace, story.created, story.stream, story.origin, story.seq, story.sent, story.version)
     try:
-        header = msgspec.msgpack.Encoder(enc_hook=hook).encode((fields, payload))
+        header, buffers = _writer.write((fields, payload))
     except (TypeError, ValueError, OverflowError, RecursionError) as error:
         remedy = "use dataclasses of scalars, strings, bytes, None, lists, dicts and numeric arrays"
         raise TransportError(f"a payload cannot be encoded: {error}", where=type(payload).__qualname__, remedy=remedy) from error
     head = _PREFIX.pack(MAGIC, len(header)) + header
     return [head + _PADDING[-len(head) % ALIGNMENT], *buffers]
+
+
+class _Writer(threading.local):
+    """Encodes headers, and collects the arrays that they name; making an encoder costs more than using it."""
+
+    def __init__(self) -> None:
+        self._buffers: list[Buffer] = []
+        self._place = 0
+        self._encode = msgspec.msgpack.Encoder(enc_hook=self._hook).encode
+
+    def write(self, envelope: object) -> tuple[bytes, list[Buffer]]:
+        self._buffers, self._place = [], 0
+        return self._encode(envelope), self._buffers
+
+    def _hook(self, value: object) -> object:
+        if isinstance(value, np.ndarray):
+            dtype, place = value.dtype, self._place
+            if dtype.kind not in _KINDS:
+                raise TypeError(f"an array of dtype {dtype} cannot travel in a message")
+            size = value.nbytes
+            if size:
+                self._buffers.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+                padding = -size % ALIGNMENT
+                if padding:
+                    self._buffers.append(_PADDING[padding])
+                self._place = place + size + padding
+            return msgspec.msgpack.Ext(_ARRAY, _meta_encoder.encode((dtype.str, place, value.shape)))
+        if isinstance(value, np.generic):
+            return value.item()
+        raise TypeError(f"{type(value).__qualname__} cannot travel in a message")
+
+
+_writer = _Writer()
 
 
 def decode(data: memoryview, kind: type[P]) -> tuple[P, Story]:
@@ -141,20 +157,16 @@ def _split(data: memoryview) -> tuple[memoryview, memoryview]:
     return data[_PREFIX.size : end], data[end + -end % ALIGNMENT :].toreadonly()
 
 
-def _append(buffers: list[Buffer], raw: memoryview, place: int) -> int:
-    buffers.append(raw)
-    padding = -len(raw) % ALIGNMENT
-    if padding:
-        buffers.append(_PADDING[padding])
-    return place + len(raw) + padding
-
-
 def _array(arrays: memoryview, dtype_name: str, place: int, shape: list[int]) -> npt.NDArray[Any]:
     """Only dtypes and extents that the frame really holds are believed, before anything is allocated."""
     dtype = _dtype(dtype_name)
-    if len(shape) > _MAX_DIMENSIONS or any(extent < 0 for extent in shape) or place < 0:
+    count = 1
+    for extent in shape:
+        if extent < 0:
+            raise ValueError("an array claims an impossible shape")
+        count *= extent
+    if len(shape) > _MAX_DIMENSIONS or place < 0:
         raise ValueError("an array claims an impossible shape")
-    count = math.prod(shape)
     if place + count * dtype.itemsize > len(arrays):
         raise ValueError("an array reaches past the frame's end")
     if not count:

@@ -218,5 +218,4 @@ def _seed_globals() -> None:
 
 
 def _global_state() -> object:
-    legacy = np.random.get_state()
-    return str(legacy[1:]), random.getstate()
+    return str(np.random.get_state(legacy=False)), random.getstate()
