@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from estran.runtime.clock import Clock
-from estran.runtime.rows import EventRow, LogRow, MessageRow, MetricRow, OperationRow
+from estran.runtime.rows import EventRow, ExchangeRow, LogRow, MessageRow, MetricRow, OperationRow
 
 Emit = Callable[[str, Sequence[tuple[Any, ...]]], None]
 """Takes a table's name and its new rows."""
@@ -42,6 +42,10 @@ class Recorder:
     def message(self, row: MessageRow) -> None:
         """Record a processed message."""
         self._add("messages", row)
+
+    def exchange(self, row: ExchangeRow) -> None:
+        """Record what two commands exchanged."""
+        self._add("exchanges", row)
 
     def operation(self, operation: str, size: int, wall: float, cpu: float) -> None:
         """Record a computation that has just ended."""

@@ -36,8 +36,15 @@ class Surroundings(Protocol):
         Its own; all of its luck comes from there.
     """
 
-    clock: Clock
-    rng: np.random.Generator
+    @property
+    def clock(self) -> Clock:
+        """The run's clock."""
+        ...
+
+    @property
+    def rng(self) -> np.random.Generator:
+        """Where luck comes from."""
+        ...
 
     async def compute(self, seconds: float) -> None:
         """Spend processor seconds of a core of speed 1.0, after what was asked for before."""

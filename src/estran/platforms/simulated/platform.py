@@ -118,7 +118,8 @@ class SimulatedProvision:
         )
 
     def _make(self, launch: Launch, host: SimulatedHost) -> Life:
-        return self._world.replica(launch, host.say, host.emit)
+        make = self._world.replica if launch.component is not None else self._world.command
+        return make(launch, host.say, host.emit)
 
     def now_ns(self) -> int:
         """The loop's time, in nanoseconds."""

@@ -27,6 +27,7 @@ from estran.platforms.simulated.loop import RANK
 _SLEEP: Final = "await self.clock.sleep(…) instead"
 _CLOCK: Final = "use self.clock.now() instead"
 _RANDOM: Final = "draw from self.rng instead"
+_GLOBAL: Final = "draw from self.rng instead, or hand a seed drawn from it to the library that draws (random_state=…)"
 _THREAD: Final = "await self.compute(function, …) instead"
 _OUTSIDE: Final = "only streams reach other services, also in simulated time; model the program as a command service"
 
@@ -39,7 +40,7 @@ FORBIDDEN: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
             "random", "randint", "randrange", "getrandbits", "choice", "choices", "sample", "shuffle", "uniform", "gauss",
             "normalvariate", "expovariate", "betavariate", "triangular", "randbytes", "seed",
         ),
-        _RANDOM,
+        _GLOBAL,
     ),
     (
         "numpy.random",
@@ -47,7 +48,7 @@ FORBIDDEN: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
             "rand", "randn", "randint", "random", "random_sample", "choice", "shuffle", "permutation", "uniform", "normal",
             "standard_normal", "exponential", "poisson", "binomial", "bytes", "seed",
         ),
-        _RANDOM,
+        _GLOBAL,
     ),
     ("os", ("urandom",), _RANDOM),
     ("uuid", ("uuid1", "uuid4"), _RANDOM),
@@ -146,7 +147,7 @@ class Seams:
         """Raise if the nearest code that is not of the standard library is the user's; for randomness, whoever's it is."""
         while frame is not None:
             root = str(frame.f_globals.get("__name__", "")).split(".")[0]
-            if root in self._own or (remedy is _RANDOM and root not in sys.stdlib_module_names):
+            if root in self._own or (remedy is _GLOBAL and root not in sys.stdlib_module_names):
                 where = f"{self._names.get(RANK.get(), 'a component')} at {frame.f_code.co_filename}:{frame.f_lineno}"
                 raise EscapeError(f"calls {told}, which simulated time cannot see", where=where, remedy=remedy)
             if root not in sys.stdlib_module_names:
@@ -163,7 +164,7 @@ class Seams:
                     raise EscapeError(
                         "draws from NumPy's global random state, within a library",
                         where=names.get(RANK.get()),
-                        remedy="hand self.rng, or a seed drawn from it, to whatever draws (random_state=…)",
+                        remedy=_GLOBAL,
                     )
                 return super().__getattribute__(name)
 

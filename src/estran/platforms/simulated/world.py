@@ -14,6 +14,8 @@ from estran.errors import PlatformError
 from estran.platforms.emulated.limits.limiter import quota_and_period
 from estran.platforms.simulated.channel import Channel, Trace
 from estran.platforms.simulated.clock import VirtualClock
+from estran.platforms.simulated.command import CommandSurroundings, SimulatedCommand
+from estran.platforms.simulated.commands import Peers
 from estran.platforms.simulated.compute import SimulatedCompute, until
 from estran.platforms.simulated.costs import Costs, Uniform
 from estran.platforms.simulated.loop import RANK, VirtualLoop
@@ -107,7 +109,8 @@ class World:
         self.costs = costs
         self.trace = trace
         self.network = Network(((link.source, link.target, link.link) for link in plan.links), plan.experiment.seed)
-        self.replicas: dict[int, SimulatedReplica] = {}
+        self.replicas: dict[int, SimulatedReplica | SimulatedCommand] = {}
+        self.peers = Peers()
         self._seams = seams
         self._quota = quota
         self._cores = {name: Cores(host.device.cores) for name, host in plan.hosts.items()}
@@ -159,6 +162,27 @@ class World:
             launch, seat.context, clock, recorder, compute, SimulatedTransport(self.channel), toll, say,
             self._seams.watch,
         )  # fmt: skip
+        self.replicas[seat.rank] = made
+        return made
+
+    def command(self, launch: Launch, say: Say, emit: Callable[[str, Any], None]) -> SimulatedCommand:
+        """Make a replica of a command.
+
+        Raises
+        ------
+        PlatformError
+            If there is no model of it.
+        """
+        seat = self.seats[launch.replica]
+        model = self.costs.command(seat.replica.service)
+        if model is None:
+            raise PlatformError("a command cannot be simulated without a model", where=launch.replica)
+        clock = VirtualClock(self.loop, launch.origin_ns)
+        recorder = Recorder(emit, clock, host=launch.host, replica=launch.replica)
+        rng = self.generator(launch.replica, "command")
+        trace = self.tracer(launch.replica)
+        surroundings = CommandSurroundings(self.loop, clock, rng, seat.processor, self.network, recorder, trace)
+        made = SimulatedCommand(launch, seat.replica, seat.context, model, self.peers, surroundings, recorder, say)
         self.replicas[seat.rank] = made
         return made
 
