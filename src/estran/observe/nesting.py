@@ -40,6 +40,11 @@ class Nesting:
         shared = set(owners[_overlapping(spans, owners)].tolist())
         return np.array([sum(high - low for low, high in own) for index, own in enumerate(segments) if index not in shared])
 
+    def done(self, until: Floats) -> Floats:
+        """Requests served up to each time; one that is being served counts by the share of its service time."""
+        low, high = self.served.asked, np.maximum(self.served.first, self.served.asked + 1e-9)
+        return np.array([np.clip((time - low) / (high - low), 0.0, 1.0).sum() for time in until])
+
     def together(self, asked: Exchanges, target: str) -> Mask:
         """Of the calls to a target that follow another one of the same request: whether they left before that was answered."""
         last: dict[int, float] = {}

@@ -15,7 +15,7 @@ from numpy.typing import ArrayLike
 
 from estran.errors import EstranError, RequestError
 from estran.observe.calibrate.batches import pause
-from estran.observe.calibrate.fitting import condition, non_negative, spread
+from estran.observe.calibrate.fitting import spread
 from estran.observe.nesting import Nesting, nest
 from estran.observe.pacing import pacing
 from estran.observe.queries import Run
@@ -25,10 +25,12 @@ from estran.spec.costs import FIXED, FREE, Amount, Call, CommandModel, Cost, Ser
 
 LEAST: Final = 20
 """Exchanges below which a role of a command is not described."""
-QUIET: Final = 1.0
-"""Seconds without any exchange, in all, that suffice to tell what is used when idle; else it is found by regression."""
-HARD: Final = 30.0
-"""Condition number from which on idle time and requests cannot be told apart: then all is put down to requests."""
+SLOT: Final = 0.5
+"""Seconds over which processor time is compared with what was done: long against what a request takes."""
+EXACT: Final = 0.1
+"""Idle time counts where its standard error is below this share of all processor time, and half of itself."""
+SELDOM: Final = 0.1
+"""Share of requests with several calls below which these are taken to be calls of other requests, of which they cannot be told."""
 NEGLIGIBLE: Final = 0.2e-3
 """Seconds of waiting per request that are not worth a model: below what an emulated link is exact to."""
 _PHASES: Final = 512
@@ -131,29 +133,28 @@ class _Fit:
         return [name for name in counts if name not in rare]
 
     def _processor(self) -> _Processor:
-        """What is used while nothing goes on is idle time, what is used besides is divided by what was done."""
+        """Idle time by regression on exchanges, where it is significant; what was used besides is divided by what was done."""
         table = np.concatenate([self._slots(*each) for each in zip(self._group, self._nestings, self._own, strict=True)])
         seconds, done, used = table.sum(axis=0).tolist()
-        quiet = table[table[:, 1] == 0]
-        if quiet[:, 0].sum() >= QUIET:
-            idle = float(quiet[:, 2].sum() / quiet[:, 0].sum())
-        elif condition(table[:, :2]) <= HARD:
-            idle = float(non_negative(table[:, :2], table[:, 2])[0])
-        else:
+        idle, error = _intercept(table)
+        if error > EXACT * used / seconds:
+            self._notes.append("it was too evenly busy to tell what it uses when idle: all is put down to exchanges")
+        if error > EXACT * used / seconds or idle < 2 * error:
             idle = 0.0
-            self._notes.append("it was too evenly busy to tell what it uses when idle")
         idle = min(idle, used / seconds)
         return _Processor(idle, (used - idle * seconds) / done)
 
     def _slots(self, seen: Sighting, nesting: Nesting, own: Exchanges) -> Floats:
-        """From reading to reading of the processor time: seconds, exchanges, processor seconds; shape (n, 3)."""
+        """Seconds, exchanges and processor seconds between readings of the processor time; shape (n, 3)."""
         begin, end = seen.window
         inside = (seen.times >= begin) & (seen.times <= end)
-        edges, read = seen.times[inside], seen.seconds[inside]
-        if len(edges) < 2:
+        times, read = seen.times[inside], seen.seconds[inside]
+        if len(times) < 2:
             raise RequestError(f"the processor time of {seen.replica} was not recorded", where=str(self._run.folder))
-        work = _work(nesting.served, edges) if self._served >= LEAST else np.histogram(own.begun, edges)[0]
-        return np.column_stack([np.diff(edges), work, np.diff(read)])
+        chosen = np.unique(np.searchsorted(times, np.arange(times[0], times[-1], SLOT)))
+        edges = times[chosen]
+        work = nesting.done(edges) if self._served >= LEAST else np.searchsorted(np.sort(own.begun), edges)
+        return np.column_stack([np.diff(edges), np.diff(work), np.diff(read[chosen])])
 
     def _serving(self, processor: _Processor) -> Serving:
         speed = self._group[0].speed
@@ -176,8 +177,8 @@ class _Fit:
             mine = [exchanges.select(exchanges.peer == target) for exchanges in nested]
             count = sum(map(len, mine)) / self._served
             together = np.concatenate([n.together(seen.asked, target) for seen, n in zip(self._group, self._nestings, strict=True)])
-            waits = not len(together) or float(together.mean()) < 0.5
-            found.append(Call(target, _sizes(mine), FREE, waits, count, FREE, _connects(mine)))
+            side_by_side = len(together) >= SELDOM * self._served and float(together.mean()) >= 0.5
+            found.append(Call(target, _sizes(mine), FREE, not side_by_side, count, FREE, _connects(mine)))
         return found
 
     def _calls(self, target: str, cost: float) -> list[Call]:
@@ -199,15 +200,14 @@ class _Fit:
         return [call] * found.loops
 
 
-def _work(served: Exchanges, edges: Floats) -> Floats:
-    """Requests served in each slot; one that lasts over several slots counts in each by its share."""
-    begin, end = served.asked, np.maximum(served.first, served.asked + 1e-9)
-    total: Floats = np.zeros(len(edges) - 1)
-    for low, high in zip(begin, end, strict=True):
-        first, last = np.searchsorted(edges, (low, high), side="right") - 1
-        for slot in range(max(first, 0), min(last, len(total) - 1) + 1):
-            total[slot] += max(0.0, min(high, edges[slot + 1]) - max(low, edges[slot])) / (high - low)
-    return total
+def _intercept(table: Floats) -> tuple[float, float]:
+    """Processor seconds per second without exchanges, by least squares, and its standard error."""
+    columns, used = table[:, :2], table[:, 2]
+    if len(table) < 3 or np.linalg.matrix_rank(columns) < 2:
+        return 0.0, float("inf")
+    found, left, _, _ = np.linalg.lstsq(columns, used, rcond=None)
+    inverse = np.linalg.pinv(columns.T @ columns)
+    return float(found[0]), float(np.sqrt(inverse[0, 0] * left.sum() / (len(table) - 2)))
 
 
 def _split(alone: Floats, each: float, speed: float) -> tuple[Cost, Cost]:
