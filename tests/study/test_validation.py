@@ -78,7 +78,7 @@ def test_a_real_experiment_is_validated_and_its_runs_are_kept(tmp_path: Path) ->
     write(tmp_path)
     assert estran("run", "experiment.yaml", "--json", cwd=tmp_path).returncode == 0
     assert estran("calibrate", "latest", cwd=tmp_path).returncode == 0
-    argv = ("--replicates", "2", "--set", "services.meter.with.rate=60/s", "--margin", "50%")
+    argv = ("--replicates", "2", "--set", "services.meter.with.rate=60", "--margin", "50%")
     done = estran(
         "validate", "experiment.yaml", *argv, "--responses", "latency", "--responses", "throughput", "--json", cwd=tmp_path
     )
