@@ -54,7 +54,8 @@ def _commands(calibration: Calibration) -> Table:
     table = _table("command", "serves in", "calls", "idle")
     for service, model in calibration.commands.items():
         serving = _seconds(model.serves.cost.mean()) if model.serves else NONE
-        calls = ", ".join(call.to for call in model.calls) or NONE
+        made = (*model.calls, *(model.serves.calls if model.serves else ()))
+        calls = ", ".join(dict.fromkeys(call.to for call in made)) or NONE
         table.add_row(service, serving, calls, quantity(model.idle, "fraction") if model.idle else NONE)
     return table
 

@@ -85,7 +85,7 @@ def _commands(readings: Sequence[Reading]) -> dict[str, CommandModel]:
     found: dict[str, CommandModel] = {}
     for reading in readings:
         if any(not seat.component for seat in reading.seats.values()):
-            from estran.observe.observed_commands import observed_models  # type: ignore[import-not-found, import-untyped, unused-ignore]
+            from estran.observe.observed_commands import observed_models
 
             found |= observed_models(reading.run)
     return found
