@@ -37,6 +37,8 @@ class QuietProgress:
 
     def live(self, figures: dict[str, float]) -> None: ...
 
+    def moment(self, seconds: float) -> None: ...
+
 
 class PlainProgress(QuietProgress):
     """One line per phase, for logs and pipes."""
@@ -66,6 +68,8 @@ class LiveProgress:
         self._services = {name: replica.service.name for name, replica in prepared.plan.replicas.items()}
         self._states = dict.fromkeys(self._services, "starting")
         self._figures: dict[str, float] = {}
+        self._virtual = prepared.platform.virtual
+        self._moment: float | None = None
 
     def phase(self, name: str, expected: float | None) -> None:
         self._phases.append((name, time.monotonic(), expected))
@@ -76,14 +80,24 @@ class LiveProgress:
     def live(self, figures: dict[str, float]) -> None:
         self._figures = figures
 
+    def moment(self, seconds: float) -> None:
+        self._moment = seconds
+
     def __rich__(self) -> RenderableType:
         elapsed = time.monotonic() - self._begun
-        head = Text.assemble((self._title, "bold"), f"   {elapsed:.0f}s elapsed, about {self._left(elapsed):.0f}s left")
+        left = self._left(elapsed)
+        ends = "" if left is None else f", about {left:.0f}s left"
+        head = Text.assemble((self._title, "bold"), f"   {elapsed:.0f}s elapsed{ends}")
         head.no_wrap, head.overflow = True, "ellipsis"
         return Group(head, self._phase_line(), self._service_table(), self._figure_line())
 
-    def _left(self, elapsed: float) -> float:
-        """Seconds that the run will still take: guessed before the measurement's length is all that is left, then known."""
+    def _left(self, elapsed: float) -> float | None:
+        """Seconds that the run will still take: guessed before the measurement's length is all that is left, then known.
+
+        Simulated time goes at a pace of its own: None until that is known.
+        """
+        if self._virtual:
+            return None if not self._moment else elapsed / self._moment * max(self._measured - self._moment, 0.0)
         names = [name for name, _, _ in self._phases]
         if "warm up" not in names:
             return max(self._total - elapsed, self._measured + CLOSING)
@@ -99,9 +113,16 @@ class LiveProgress:
             line.append("" if last else " · ", style="dim")
         if self._phases and (expected := self._phases[-1][2]):
             bar = Table.grid()  # a bar by itself ends without a new line
-            bar.add_row(ProgressBar(total=expected, completed=time.monotonic() - self._phases[-1][1], width=50))
+            bar.add_row(ProgressBar(total=expected, completed=self._completed(), width=50))
             return Group(line, bar)
         return line
+
+    def _completed(self) -> float:
+        """Seconds of the current phase, by the clock that it is measured by."""
+        if self._virtual:
+            passed = sum(expected or 0.0 for _, _, expected in self._phases[:-1])
+            return max((self._moment or 0.0) - passed, 0.0)
+        return time.monotonic() - self._phases[-1][1]
 
     def _service_table(self) -> Table:
         table = Table.grid(padding=(0, 2))

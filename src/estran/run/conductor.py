@@ -179,6 +179,8 @@ class Conductor:
             self.progress.live(live.figures())
             if load is not None:
                 load.look()
+            if self.platform.virtual:
+                self.progress.moment(clock.now())
             if measure.until is not None and live.met(measure.until):
                 return f"{measure.until.metric} {measure.until.relation} {measure.until.value:g}"
             try:

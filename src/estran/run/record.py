@@ -67,6 +67,10 @@ class Progress(Protocol):
         """The newest figures of the workload."""
         ...
 
+    def moment(self, seconds: float) -> None:
+        """Simulated time has come so far; on real hosts it goes by itself, and nobody is told."""
+        ...
+
 
 class RunRecord:
     """Keeps ``run.json`` true while the run goes on.
