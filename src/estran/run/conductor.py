@@ -201,7 +201,8 @@ class Conductor:
         with self.record.phase("finalise"):
             collector.closing()
             sources = _sources(self.plan)
-            for names in (sources, set(self.plan.replicas) - sources):
+            for producing in (True, False):
+                names = [name for name in self.plan.replicas if (name in sources) is producing]
                 running = [name for name in names if collector.states[name] not in ("ended", "failed")]
                 await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
             await _together(host.close() for host in hosts.values())
@@ -253,7 +254,10 @@ async def _begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any
 
 async def _watch(provision: Provision, collector: Collector) -> None:
     """Fail the run when the platform itself breaks."""
-    collector.fail(PlatformError(await provision.broken()))
+    try:
+        collector.fail(PlatformError(await provision.broken()))
+    except EstranError as error:
+        collector.fail(error)
 
 
 async def _until_failure(work: Coroutine[Any, Any, T], collector: Collector) -> T:

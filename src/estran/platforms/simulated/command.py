@@ -13,7 +13,7 @@ from estran.errors import EstranError
 from estran.platforms.emulated.links.relay_core import MSS
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.commands import Peers, replay
-from estran.platforms.simulated.compute import until
+from estran.platforms.simulated.compute import turn, until
 from estran.platforms.simulated.loop import VirtualLoop
 from estran.platforms.simulated.network import HEADERS, Connection, Network
 from estran.platforms.simulated.processor import Processor
@@ -119,10 +119,12 @@ class SimulatedCommand:
 
     async def _run(self) -> None:
         failure: EstranError | None = None
-        self.recorder.event("started", f"model: {self._model.source}")
-        self.recorder.event("ready")
-        self._say({"say": "ready", "replica": self._launch.replica})
+        loop = asyncio.get_running_loop()
         try:
+            await turn(loop, loop.time())
+            self.recorder.event("started", f"model: {self._model.source}")
+            self.recorder.event("ready")
+            self._say({"say": "ready", "replica": self._launch.replica})
             await self._begin.wait()
             await replay(self._model, self._replica, self._peers, self._surroundings)
         except asyncio.CancelledError:

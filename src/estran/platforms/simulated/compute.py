@@ -18,13 +18,18 @@ R = TypeVar("R")
 async def until(loop: asyncio.AbstractEventLoop, when: float) -> None:
     """Return at a time of the loop."""
     if when > loop.time():
-        reached: asyncio.Future[None] = loop.create_future()
-        timer = loop.call_at(when, _reach, reached)
-        try:
-            await reached
-        except asyncio.CancelledError:
-            timer.cancel()
-            raise
+        await turn(loop, when)
+
+
+async def turn(loop: asyncio.AbstractEventLoop, when: float) -> None:
+    """Return at a time of the loop, also if that is now: in the order of the ranks of those who wait for the same instant."""
+    reached: asyncio.Future[None] = loop.create_future()
+    timer = loop.call_at(when, _reach, reached)
+    try:
+        await reached
+    except asyncio.CancelledError:
+        timer.cancel()
+        raise
 
 
 def _reach(future: asyncio.Future[None]) -> None:

@@ -14,6 +14,7 @@ from estran.platforms.base import Completed
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.network import Traffic
 from estran.platforms.simulated.processor import Processor
+from estran.platforms.simulated.stability import Gauges
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
 
@@ -51,18 +52,28 @@ class SimulatedHost:
         Those of its replicas.
     idle_cpu
         Processor seconds per second that its services use whatever comes.
+    gauges
+        Watch whether its replicas keep up.
     flush_period
         Seconds of virtual time from one hand-over of rows to the next.
     """
 
     def __init__(
-        self, name: str, make: Maker, processors: Sequence[Processor], idle_cpu: float, traffic: Traffic, flush_period: float
+        self,
+        name: str,
+        make: Maker,
+        processors: Sequence[Processor],
+        idle_cpu: float,
+        traffic: Traffic,
+        gauges: Gauges,
+        flush_period: float,
     ) -> None:
         self.name = name
         self._make = make
         self._processors = processors
         self._idle_cpu = idle_cpu
         self._traffic = traffic
+        self._gauges = gauges
         self._flush_period = flush_period
         self._clock = VirtualClock(asyncio.get_running_loop(), 0)
         self._lives: dict[str, Life] = {}
@@ -77,6 +88,8 @@ class SimulatedHost:
 
     def emit(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand rows to the conductor."""
+        if table == "messages":
+            self._gauges.take(rows)
         self.say({"say": "rows", "origin_ns": self._clock.origin_ns, "table": table, "rows": rows})
 
     async def serve(self) -> None:
@@ -142,5 +155,7 @@ class SimulatedHost:
             self._flush()
 
     def _flush(self) -> None:
-        for life in self._lives.values():
+        now = self._clock.now()
+        for name, life in self._lives.items():
             life.recorder.flush()
+            self._gauges.look(name, now)

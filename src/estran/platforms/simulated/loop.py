@@ -61,6 +61,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
     ----------
     names
         Replicas by rank, for messages.
+    on_still
+        Told that time has stopped, so that whoever conducts can end in good order; the loop raises if it is not told to anybody,
+        or if that is of no avail.
     """
 
     def __init__(self) -> None:
@@ -73,6 +76,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._gone = 0
         self._turns = 0
         self._handlers: dict[int, Any] = {}
+        self.on_still: Callable[[TimeStoodStillError], None] | None = None
 
     def time(self) -> float:
         """Seconds of virtual time since the loop was made."""
@@ -112,10 +116,21 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._gone = 0
 
     def add_signal_handler(self, sig: int, callback: Callable[..., Any], *args: Any) -> None:  # type: ignore[override]
-        """Have this called when the signal comes; the loop never sleeps, so it does at once."""
+        """Have this called when the signal comes; the loop never sleeps, so it does at once.
+
+        If it comes again before the loop has got to that, some code does not return, and is interrupted where it is.
+        """
+        waiting: list[bool] = []
+
+        def handle() -> None:
+            waiting.clear()
+            callback(*args)
 
         def received(number: int, frame: FrameType | None) -> None:
-            self.call_soon(callback, *args)
+            if waiting:
+                raise KeyboardInterrupt
+            waiting.append(True)
+            self.call_soon(handle, context=Context())
 
         self._handlers[sig] = signal.signal(sig, received)
 
@@ -141,7 +156,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
             self._jump()
         self._turns += 1
         if self._turns > STILL:
-            raise self._stood_still()
+            self._tell(self._stood_still())
         for _ in range(len(todo)):
             due = todo.popleft()
             if due._cancelled:
@@ -159,9 +174,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         while timers and timers[0][3]._cancelled:
             heapq.heappop(timers)
         if not timers:
-            raise TimeStoodStillError(
-                "nothing will ever happen any more", where="simulated time", remedy="this is a defect of a component or of Estran"
-            )
+            self._tell(self._nothing_left())
+            return
         now = timers[0][0]
         if now > self._now:
             self._now = now
@@ -169,11 +183,27 @@ class VirtualLoop(asyncio.BaseEventLoop):
         while timers and timers[0][0] <= now:
             todo.append(heapq.heappop(timers)[3])
 
+    def _tell(self, error: TimeStoodStillError) -> None:
+        told, self.on_still = self.on_still, None
+        if told is None:
+            raise error
+        told(error)
+
+    def _nothing_left(self) -> TimeStoodStillError:
+        """Who waits for what will never come."""
+        waiting = sorted({task.get_name() for task in asyncio.all_tasks(self)} & set(self.names.values()))
+        who = f": {_few(waiting)} wait for ever" if waiting else ""
+        return TimeStoodStillError(
+            f"nothing will ever happen any more{who}",
+            where="simulated time",
+            remedy="look for what they wait for: nothing but time, streams and computations moves a simulated run",
+        )
+
     def _stood_still(self) -> TimeStoodStillError:
         """Who was at it when time stopped."""
         self._turns = 0
         busy = {self.names.get(due.context.get(RANK, -1), "") for due in self._todo} - {""}
-        who = " and ".join(sorted(busy)[:4]) or "the simulator"
+        who = _few(sorted(busy)) or "the simulator"
         return TimeStoodStillError(
             f"time stands still: {who} went on for {STILL} turns without any of it taking time",
             where="simulated time",
@@ -185,3 +215,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
 
     def _write_to_self(self) -> None:
         """The loop never sleeps, so nobody has to wake it."""
+
+
+def _few(names: list[str]) -> str:
+    """Some names in a sentence."""
+    return " and ".join(names[:4]) + (f" and {len(names) - 4} more" if len(names) > 4 else "")

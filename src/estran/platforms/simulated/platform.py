@@ -6,7 +6,8 @@ import asyncio
 import contextlib
 import io
 import sys
-from collections.abc import AsyncIterator, Mapping
+from collections import defaultdict
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import ExitStack, asynccontextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -17,11 +18,12 @@ from estran.platforms.base import Host, Problem, Verification
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.costs import Costs
 from estran.platforms.simulated.host import Life, SimulatedHost
-from estran.platforms.simulated.loop import VirtualLoop
+from estran.platforms.simulated.loop import TimeStoodStillError, VirtualLoop
 from estran.platforms.simulated.output import Printed
 from estran.platforms.simulated.seams import EscapeError, Seams
+from estran.platforms.simulated.stability import REMEDY, Gauges
 from estran.platforms.simulated.trace import TraceFile
-from estran.platforms.simulated.world import World
+from estran.platforms.simulated.world import Seat, World
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Launch
 from estran.spec.calibration import Calibration
@@ -31,6 +33,7 @@ SAMPLER: Final = "estran.observe.sampler:run_modelled"
 TRACE: Final = "trace.txt"
 LEAST_PERIOD: Final = 0.1
 SAMPLES: Final = 120
+FLUSHES: Final = 20
 ROWS_PER_SECOND: Final = 2000
 
 
@@ -106,16 +109,30 @@ class SimulatedProvision:
         plan = world.plan
         measure = plan.experiment.measure
         self._period = max(LEAST_PERIOD, measure.duration / SAMPLES, 3 * len(plan.hosts) / ROWS_PER_SECOND)
-        flush = LEAST_PERIOD if measure.until is not None else max(1.0, measure.duration / 20)
-        inhabited = {replica.host for replica in plan.replicas.values()}
-        self.hosts: Mapping[str, Host] = {name: self._host(name, flush) for name in plan.hosts if name in inhabited}
+        flush = LEAST_PERIOD if measure.until is not None else max(LEAST_PERIOD, measure.duration / FLUSHES)
+        self._broken: asyncio.Future[str] = world.loop.create_future()
+        world.loop.on_still = self._still
+        processors = {name: seat.processor for name, seat in world.seats.items()}
+        self._gauges = Gauges(plan, processors, world.waiting, self._overgrown)
+        seats: defaultdict[str, list[Seat]] = defaultdict(list)
+        for seat in world.seats.values():
+            seats[seat.replica.host].append(seat)
+        self.hosts: Mapping[str, Host] = {name: self._host(name, seats[name], flush) for name in plan.hosts if name in seats}
 
-    def _host(self, name: str, flush_period: float) -> SimulatedHost:
-        seats = [seat for seat in self._world.seats.values() if seat.replica.host == name]
+    def _still(self, error: TimeStoodStillError) -> None:
+        if not self._broken.done():
+            self._broken.set_exception(error)
+
+    def _overgrown(self, what: str) -> None:
+        if not self._broken.done():
+            self._broken.set_exception(PlatformError(what, remedy=REMEDY))
+
+    def _host(self, name: str, seats: Sequence[Seat], flush_period: float) -> SimulatedHost:
         idle = sum(seat.handling.idle_cpu for seat in seats)
         return SimulatedHost(
-            name, self._make, [seat.processor for seat in seats], idle, self._world.network.counted(name), flush_period
-        )
+            name, self._make, [seat.processor for seat in seats], idle, self._world.network.counted(name), self._gauges,
+            flush_period,
+        )  # fmt: skip
 
     def _make(self, launch: Launch, host: SimulatedHost) -> Life:
         make = self._world.replica if launch.component is not None else self._world.command
@@ -161,12 +178,19 @@ class SimulatedProvision:
         """Models of commands record what they do themselves."""
 
     async def broken(self) -> str:
-        """Wait for ever: a model does not break."""
-        never: asyncio.Future[str] = asyncio.get_running_loop().create_future()
-        return await never
+        """Wait for what a model cannot go on with.
+
+        Raises
+        ------
+        TimeStoodStillError
+            If virtual time has stopped.
+        PlatformError
+            If more waits for a replica than is worth simulating.
+        """
+        return await self._broken
 
     def notes(self) -> list[str]:
-        """What the reader of the figures must know: which costs were mere estimates.
+        """What the reader of the figures must know: what could not keep up, and which costs were mere estimates.
 
         Raises
         ------
@@ -179,10 +203,12 @@ class SimulatedProvision:
                 where=", ".join(sorted({seat.replica.service.name for seat in self._world.seats.values()})),
                 remedy="draw from self.rng, and hand seeds to libraries",
             )
+        notes = self._gauges.verdicts()
         estimated = sorted(self._world.costs.estimated)
         if not estimated:
-            return []
+            return notes
         return [
+            *notes,
             f"costs are estimates, not calibrated: {'; '.join(estimated)} (calibrate: `estran run … --on emulate`, then "
-            "`estran calibrate RUN`)"
+            "`estran calibrate RUN`)",
         ]

@@ -12,6 +12,8 @@ class Processor(Protocol):
 
     used: float
     """Processor seconds charged so far."""
+    share: float
+    """Processor seconds that it can give per second."""
 
     def charge(self, now: float, cost: float) -> float:
         """Take on work after all that was asked for before; return when it will be done."""
@@ -19,6 +21,10 @@ class Processor(Protocol):
 
     def charge_aside(self, now: float, cost: float) -> None:
         """Account for work of other threads of the replica, for which nothing waits."""
+        ...
+
+    def worked(self, now: float) -> float:
+        """Processor seconds spent up to now of what it gives."""
         ...
 
 
@@ -54,20 +60,24 @@ class SlowProcessor:
 
     def __init__(self, cores: Cores, speed: float) -> None:
         self.used = 0.0
+        self.share = speed
         self._cores = cores
-        self._speed = speed
-        self._free = 0.0
+        self._charged = self._free = 0.0
 
     def charge(self, now: float, cost: float) -> float:
         self.used += cost
+        self._charged += cost
         start = self._cores.begin(max(now, self._free))
-        self._free = start + cost / self._speed
+        self._free = start + cost / self.share
         self._cores.end(self._free)
         return self._free
 
     def charge_aside(self, now: float, cost: float) -> None:
         # Other threads find another core, or the gaps of this one: they cost time only where there is none.
         self.used += cost
+
+    def worked(self, now: float) -> float:
+        return self._charged - max(self._free - now, 0.0) * self.share
 
 
 class QuotaProcessor:
@@ -87,6 +97,7 @@ class QuotaProcessor:
 
     def __init__(self, cores: Cores, quota: float, period: float, phase: float) -> None:
         self.used = 0.0
+        self.share = quota / period
         self._cores = cores
         self._quota = quota
         self._period = period
@@ -118,6 +129,9 @@ class QuotaProcessor:
         if now >= self._phase + (self._index + 1) * self._period:
             self._turn(now)
         self._spent += cost
+
+    def worked(self, now: float) -> float:
+        return self.used - max(self._free - now, 0.0) * self.share
 
     def _turn(self, at: float) -> None:
         """Begin the period that a time lies in; what was spent beyond the quota is owed by the next ones."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 
 from estran.errors import EstranError
 from estran.platforms.simulated.clock import VirtualClock
+from estran.platforms.simulated.compute import turn
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import Compute
 from estran.runtime.launch import Launch
@@ -107,6 +108,8 @@ class SimulatedReplica:
 
     async def _life(self) -> None:
         launch = self.launch
+        loop = asyncio.get_running_loop()
+        await turn(loop, loop.time())  # who was started first of several does not matter
         self.recorder.event("started")
         async with AsyncExitStack() as stack:
             component = self._built()

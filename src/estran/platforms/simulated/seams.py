@@ -2,6 +2,8 @@
 
 What counts is whose code does it: a component's own module, or a module beside the experiment file. Libraries may look at a
 clock for their own ends; but global random state is out of bounds for them, too, since a run would depend on its neighbours then.
+
+Modules beside the experiment file are imported anew for each run: what one run left in them is not there in the next.
 """
 
 from __future__ import annotations
@@ -53,6 +55,7 @@ FORBIDDEN: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
     ("os", ("urandom",), _RANDOM),
     ("uuid", ("uuid1", "uuid4"), _RANDOM),
     ("secrets", ("token_bytes", "token_hex", "randbelow", "choice"), _RANDOM),
+    ("asyncio", ("to_thread",), _THREAD),
     ("subprocess", ("run", "Popen", "call", "check_call", "check_output"), _OUTSIDE),
     ("socket", ("socket", "create_connection"), _OUTSIDE),
 )  # fmt: skip
@@ -76,13 +79,23 @@ class Seams:
 
     def __init__(self, names: dict[int, str], folder: str) -> None:
         self._names = names
-        self._folder = str(Path(folder).resolve())
+        self._folder = str(Path(folder).resolve()) + os.sep
         self._own: set[str] = set()
+        self._seen: set[str] = set()
         self._guards: dict[int, tuple[Any, Any]] = {}
         self._undo = ExitStack()
         self._state: object = None
 
     def __enter__(self) -> Seams:
+        with ExitStack() as undo:
+            self._undo = undo
+            self._guard_all()
+            self._undo = undo.pop_all()
+        self._state = _global_state()
+        return self
+
+    def _guard_all(self) -> None:
+        self._forget()
         for module_name, functions, remedy in FORBIDDEN:
             module = importlib.import_module(module_name)
             for function in functions:
@@ -95,25 +108,40 @@ class Seams:
         self._undo.callback(random.setstate, random.getstate())
         self._undo.callback(np.random.set_state, np.random.get_state())
         _seed_globals()
-        self._state = _global_state()
-        return self
 
     def __exit__(self, *exc: object) -> None:
         self._undo.close()
 
     def watch(self, module_name: str) -> None:
         """Guard a component's module, and whatever is beside the experiment file, too: names that were imported from elsewhere."""
-        if module_name.split(".")[0] != "estran":
-            self._own.add(module_name.split(".")[0])
-        for name, module in list(sys.modules.items()):
-            file = getattr(module, "__file__", None)
-            beside = (
-                file is not None and str(Path(file).resolve()).startswith(self._folder + os.sep) and "site-packages" not in file
-            )
-            if beside and name.split(".")[0] not in ("estran", "__main__"):
-                self._own.add(name.split(".")[0])
-            if name.split(".")[0] in self._own:
-                self._guard_names(module)
+        before = set(self._own)
+        if _root(module_name) != "estran":
+            self._own.add(_root(module_name))
+        fresh = {name: module for name, module in sys.modules.items() if name not in self._seen}
+        self._seen.update(fresh)
+        self._own.update(_root(name) for name, module in fresh.items() if self._beside(name, module))
+        for name in self._seen if self._own != before else fresh:
+            if _root(name) in self._own and name in sys.modules:
+                self._guard_names(sys.modules[name])
+
+    def _beside(self, name: str, module: ModuleType) -> bool:
+        """Whether a module is the user's: it lies in the experiment's folder and is not installed there."""
+        file = getattr(module, "__file__", None)
+        if file is None or "site-packages" in file or _root(name) in ("estran", "__main__"):
+            return False
+        return str(Path(file).resolve()).startswith(self._folder)
+
+    def _forget(self) -> None:
+        """Have the user's modules imported anew, and those that were there before back at the end."""
+        before = {name: module for name, module in sys.modules.items() if self._beside(name, module)}
+        self._undo.callback(self._restore, before)
+        for name in before:
+            del sys.modules[name]
+
+    def _restore(self, before: dict[str, ModuleType]) -> None:
+        for name in [name for name, module in sys.modules.items() if self._beside(name, module)]:
+            del sys.modules[name]
+        sys.modules.update(before)
 
     def untouched(self) -> bool:
         """Whether global random state is what it was: False tells of draws that no guard has seen."""
@@ -144,31 +172,44 @@ class Seams:
         setattr(owner, name, value)
 
     def _check(self, frame: FrameType | None, told: str, remedy: str) -> None:
-        """Raise if the nearest code that is not of the standard library is the user's; for randomness, whoever's it is."""
+        """Raise if the nearest code that is not of the standard library is the user's; for randomness, whoever's it is.
+
+        Where the standard library itself reads a clock, as it does to stamp a log record, nothing comes of it.
+        """
         while frame is not None:
-            root = str(frame.f_globals.get("__name__", "")).split(".")[0]
+            root = _root(str(frame.f_globals.get("__name__", "")))
             if root in self._own or (remedy is _GLOBAL and root not in sys.stdlib_module_names):
                 where = f"{self._names.get(RANK.get(), 'a component')} at {frame.f_code.co_filename}:{frame.f_lineno}"
                 raise EscapeError(f"calls {told}, which simulated time cannot see", where=where, remedy=remedy)
-            if root not in sys.stdlib_module_names:
+            if root not in sys.stdlib_module_names or remedy is _CLOCK:
                 return
             frame = frame.f_back
 
     def _guarded_state(self) -> np.random.RandomState:
         """What `sklearn.utils.check_random_state(None)` and the like hand out: the legacy global generator."""
-        names, original = self._names, np.random.mtrand._rand
+        original, refuse = np.random.mtrand._rand, self._refuse
 
         class Guarded(np.random.RandomState):
             def __getattribute__(self, name: str) -> Any:
                 if RANK.get() >= 0 and not name.startswith("_"):
-                    raise EscapeError(
-                        "draws from NumPy's global random state, within a library",
-                        where=names.get(RANK.get()),
-                        remedy=_GLOBAL,
-                    )
+                    refuse(sys._getframe(1))
                 return super().__getattribute__(name)
 
         return Guarded(original._bit_generator)
+
+    def _refuse(self, frame: FrameType | None) -> None:
+        """Raise for a draw from the global state, at the place in the user's code that led there if there is one, else here."""
+        assert frame is not None
+        place, library = frame, frame
+        while place.f_back is not None and _root(str(place.f_globals.get("__name__", ""))) not in self._own:
+            place = place.f_back
+        if place.f_back is None:
+            place = library
+        raise EscapeError(
+            f"draws from NumPy's global random state, in {library.f_globals.get('__name__')}.{library.f_code.co_name}",
+            where=f"{self._names.get(RANK.get(), 'a component')} at {place.f_code.co_filename}:{place.f_lineno}",
+            remedy=_GLOBAL,
+        )
 
     def _guarded_datetime(self) -> type:
         original = datetime.datetime
@@ -207,6 +248,10 @@ def _subclass(original: Any, check: Callable[[FrameType | None, str, str], None]
 
     Guarded.__name__, Guarded.__qualname__, Guarded.__module__ = original.__name__, original.__qualname__, original.__module__
     return Guarded
+
+
+def _root(module_name: str) -> str:
+    return module_name.split(".")[0]
 
 
 def _unseeded(seed: object = None) -> bool:

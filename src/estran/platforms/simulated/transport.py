@@ -60,6 +60,11 @@ class AcknowledgedSender:
             await asyncio.sleep(0)
         return seq
 
+    @property
+    def waiting(self) -> int:
+        """Frames that are sent and not known to be processed."""
+        return self._next - self._learn()
+
     async def drain(self) -> None:
         """Return when everything sent is known to be processed."""
         target = self._next

@@ -24,7 +24,7 @@ from estran.platforms.simulated.processor import Cores, Processor, QuotaProcesso
 from estran.platforms.simulated.replica import Say, SimulatedReplica
 from estran.platforms.simulated.seams import Seams
 from estran.platforms.simulated.trace import TraceFile
-from estran.platforms.simulated.transport import Ends, SimulatedTransport
+from estran.platforms.simulated.transport import AcknowledgedSender, Ends, SimulatedTransport
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
 from estran.runtime.transport import ChannelSpec
@@ -117,6 +117,7 @@ class World:
         self.seats = {name: self._seat(rank, replica) for rank, (name, replica) in enumerate(plan.replicas.items())}
         self._planned = {channel.key: channel for channel in plan.channels}
         self._ends: dict[str, Ends] = {}
+        self._inbound: dict[str, list[Ends]] = {}
         self._connections: dict[tuple[str, str], Connection] = {}
 
     def generator(self, *names: str) -> np.random.Generator:
@@ -203,7 +204,13 @@ class World:
                 self.tracer(planned.producer), self.tracer(planned.consumer),
             )  # fmt: skip
             found = self._ends[spec.key] = Ends(made)
+            self._inbound.setdefault(planned.consumer, []).append(found)
         return found
+
+    def waiting(self, replica: str) -> int:
+        """Frames that were sent to a replica by acknowledged delivery, and that it has not processed."""
+        senders = (ends.sender for ends in self._inbound.get(replica, ()))
+        return sum(sender.waiting for sender in senders if isinstance(sender, AcknowledgedSender))
 
     def _connection(self, producer: str, consumer: str, hosts: tuple[str, str]) -> Connection:
         """Streams between two replicas share one."""
