@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from typing import Final, Protocol
 
 from estran.platforms.simulated.clock import VirtualClock
-from estran.platforms.simulated.network import ANSWER, ANSWER_PERIOD, ENVELOPE, HEADERS, Connection, Network, Window, on_wire
+from estran.platforms.simulated.network import ANSWER, ANSWER_PERIOD, ENVELOPE, HEADERS, PIECE, Network, Window, on_wire
+from estran.platforms.simulated.tcp import Connection, Landed
 from estran.runtime.transport import ChannelSpec, Delivered
 from estran.runtime.waiting import Waiters
 
@@ -98,12 +100,18 @@ class Channel:
         if self._trace_sender is not None:
             self._trace_sender("sends", f"{self.spec.key} #{seq}, {size} B")
 
-    def put(self, size: int, last: bool) -> float:
-        """Put bytes of a frame on the network, ``last`` if none of it follow; return when they are there."""
-        now = self.loop.time()
-        there = now if self._local else self._connection.send(now, size + ENVELOPE if last else size)
-        self.window.sent(there + self.back, size)
-        return there
+    def put(self, size: int, last: bool, landed: Landed) -> None:
+        """Put bytes of a frame on the network, ``last`` if none of it follow; told when they will be there."""
+        self.window.launched(size)
+
+        def lands(there: float) -> None:
+            self.window.lands(there + self.back, size)
+            landed(there)
+
+        if self._local:
+            lands(self.loop.time())
+        else:
+            self._connection.send(size + ENVELOPE if last else size, lands)
 
     def deliver(self, seq: int, data: bytes, there: float) -> None:
         """Have a frame arrive at the consumer once its last byte is there (by the loop's time)."""
@@ -163,19 +171,26 @@ class Pump:
         left = len(data) - self._started
         room = window.room(channel.loop.time())
         if room < left:
-            if room < min(left, window.piece) and room < window.size:
+            if room < min(left, PIECE):
                 self._blocked = True
-                channel.loop.call_at(window.room_at(left), self._unblock)
+                window.wait(self._come_back)
                 return False
-            left = max(room, window.piece) if room < window.size else min(left, window.size)
-        last = self._started + left >= len(data)
-        there = channel.put(left, last)
+            left = room
         self._started += left
-        if last:
+        if self._started < len(data):
+            channel.put(left, False, _nobody)
+        else:
             self._frame = None
-            channel.deliver(seq, data, there)
+            channel.put(left, True, partial(channel.deliver, seq, data))
         return True
+
+    def _come_back(self, when: float) -> None:
+        self._channel.loop.call_at(when, self._unblock)
 
     def _unblock(self) -> None:
         self._blocked = False
         self.go()
+
+
+def _nobody(there: float) -> None:
+    """Nobody waits for a part of a frame."""

@@ -15,9 +15,10 @@ from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.commands import Peers, replay
 from estran.platforms.simulated.compute import turn, until
 from estran.platforms.simulated.loop import VirtualLoop
-from estran.platforms.simulated.network import HEADERS, Connection, Network
+from estran.platforms.simulated.network import HEADERS, Network
 from estran.platforms.simulated.processor import Processor
 from estran.platforms.simulated.replica import Say
+from estran.platforms.simulated.tcp import Connection
 from estran.runtime.launch import Launch
 from estran.runtime.life import root_cause
 from estran.runtime.recorder import Recorder
@@ -61,12 +62,12 @@ class CommandSurroundings:
             return
         connection = self._connections.get((source, target))
         if connection is None:
-            trip = self._network.link(source, target).delay + self._network.link(target, source).delay
-            connection = self._connections[source, target] = Connection(self._network.pair(source, target), trip)
+            back = self._network.link(target, source).delay
+            connection = self._connections[source, target] = Connection(self._loop, self._network.pair(source, target), back)
         wire = size + HEADERS * max(1, -(-size // MSS))
         self._network.counted(source).sent += wire
         self._network.counted(target).received += wire
-        self._loop.call_at(connection.send(self._loop.time(), size), arrived)
+        connection.send(size, lambda there: self._loop.call_at(there, arrived))
 
     def record(self, row: ExchangeRow) -> None:
         """Keep a row."""

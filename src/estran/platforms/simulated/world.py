@@ -19,10 +19,11 @@ from estran.platforms.simulated.commands import Peers
 from estran.platforms.simulated.compute import SimulatedCompute, until
 from estran.platforms.simulated.costs import Costs, Uniform
 from estran.platforms.simulated.loop import RANK, VirtualLoop
-from estran.platforms.simulated.network import Connection, Network, UniformDraws
+from estran.platforms.simulated.network import Network, UniformDraws
 from estran.platforms.simulated.processor import Cores, Processor, QuotaProcessor, SlowProcessor
 from estran.platforms.simulated.replica import Say, SimulatedReplica
 from estran.platforms.simulated.seams import Seams
+from estran.platforms.simulated.tcp import Connection
 from estran.platforms.simulated.trace import TraceFile
 from estran.platforms.simulated.transport import AcknowledgedSender, Ends, SimulatedTransport
 from estran.runtime.launch import Launch
@@ -216,8 +217,8 @@ class World:
         """Streams between two replicas share one."""
         found = self._connections.get((producer, consumer))
         if found is None:
-            trip = self.network.link(*hosts).delay + self.network.link(*hosts[::-1]).delay
-            found = self._connections[producer, consumer] = Connection(self.network.pair(*hosts), trip)
+            back = self.network.link(*hosts[::-1]).delay
+            found = self._connections[producer, consumer] = Connection(self.loop, self.network.pair(*hosts), back)
         return found
 
     def begin(self, origin_ns: int) -> None:

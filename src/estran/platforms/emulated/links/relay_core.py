@@ -121,6 +121,11 @@ class Line:
         self._jitters = self._normals()
         self.change(link)
 
+    @property
+    def free(self) -> float:
+        """When the line has sent all that it was given."""
+        return self._free
+
     def change(self, link: LinkSpec) -> None:
         """Do ``link`` to packets from the next one on; those that are under way keep their departures and their order."""
         self.link = link

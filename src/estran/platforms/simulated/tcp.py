@@ -1,0 +1,231 @@
+"""TCP in virtual time, as far as messages feel it: slow start, idling, a full queue, loss and its repair, all in order.
+
+Segments are counted, not sent one by one. The rules are those of Reno with SACK as Linux has them: an initial window of ten
+segments (RFC 6928); slow start and congestion avoidance, only while the window is what limits (RFC 5681, RFC 7661); a window
+halved for each retransmission timeout that a connection has idled, down to the initial one (RFC 2861); a loss noticed when three
+later segments have come, or else by a timer (RFC 5681, RFC 8985), and repaired in one round trip at half the window.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Final
+
+from estran.platforms.emulated.links.relay_core import FULL_FRAME, MSS, Line, generator, queue_seconds, stream_wire_size
+from estran.spec.model import LinkSpec
+
+INITIAL_WINDOW: Final = 10
+"""Segments."""
+LEAST_TIMEOUT: Final = 0.2
+"""Seconds that TCP waits at least for an acknowledgement beyond the round trip (RFC 6298 as Linux has it)."""
+REORDERING: Final = 3
+"""Segments that must have come later before one is taken for lost."""
+LARGEST_WINDOW: Final = 4096
+
+Landed = Callable[[float], None]
+"""Told when the last byte of a message will be there, by the loop's time."""
+
+
+class Pair:
+    """One directed pair of hosts: its line, shared by all connections between them, and its queue, which is finite."""
+
+    def __init__(self, source: str, target: str, link: LinkSpec, seed: int) -> None:
+        self.link = link
+        self._line = Line(link, generator(seed, source, target), lossless=True)
+        self._luck = generator(seed, target, source)
+        self._until_loss = self._gap()
+        self._patience = queue_seconds(link)
+        self._frame = FULL_FRAME * 8 / link.rate if link.rate else 0.0
+
+    def carry(self, now: float, payload: int) -> tuple[float, int]:
+        """Take bytes of a stream in; when the last of them is there, and how many of its segments were lost on the way.
+
+        Segments that would wait longer than the line's queue holds are dropped without taking its time.
+        """
+        segments = max(1, -(-payload // MSS))
+        fitting = segments if not self._frame else self._fitting(now, segments)
+        if not fitting:
+            return max(self._line.free, now + self.link.delay), segments
+        size, frames = stream_wire_size(payload if fitting == segments else fitting * MSS)
+        there = self._line.depart(now, size, frames)
+        assert there is not None  # the line itself loses nothing
+        return there, segments - fitting + self._lost(fitting)
+
+    def _fitting(self, now: float, segments: int) -> int:
+        """How many of so many segments find a place in the queue."""
+        room = self._patience - max(self._line.free - now - self.link.delay, 0.0)
+        return 0 if room < 0 else min(segments, int(room / self._frame) + 1)
+
+    def _lost(self, segments: int) -> int:
+        lost = 0
+        self._until_loss -= segments
+        while self._until_loss <= 0:
+            lost += 1
+            self._until_loss += self._gap()
+        return lost
+
+    def _gap(self) -> float:
+        return float(self._luck.geometric(self.link.loss)) if self.link.loss > 0 else math.inf
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A message of which so many bytes have not been sent."""
+
+    left: int
+    landed: Landed
+
+
+class Connection:
+    """One replica's connection to another, whichever streams share it.
+
+    Parameters
+    ----------
+    back
+        Seconds that an acknowledgement takes on the way back.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, pair: Pair, back: float) -> None:
+        self._loop = loop
+        self._pair = pair
+        self._back = back
+        self.window = float(INITIAL_WINDOW)
+        self._threshold = math.inf
+        self._queue: deque[_Waiting] = deque()
+        self._flights: deque[tuple[float, int, float]] = deque()
+        self._out = self._most_out = 0
+        self._limited = False
+        self._trip = pair.link.delay + back
+        self._variation = 0.0
+        self._sent = self._last = -math.inf
+        self._timer: asyncio.TimerHandle | None = None
+        self._lost = self._later = 0
+        self._repair: asyncio.TimerHandle | None = None
+        self._repair_at = math.inf
+        self._parked: list[tuple[Landed, float]] = []
+
+    @property
+    def timeout(self) -> float:
+        """Seconds without an acknowledgement after which all is taken for lost."""
+        return self._trip + max(LEAST_TIMEOUT, 4 * self._variation)
+
+    def send(self, payload: int, landed: Landed) -> None:
+        """Send a message; ``landed`` is called with the time when it, and all that was sent before, will be there."""
+        now = self._loop.time()
+        if self._flights:
+            self._settle(now)
+        if not self._out:
+            self._wake(now)
+        self._queue.append(_Waiting(payload, landed))
+        if len(self._queue) == 1:
+            self._pump(now)
+
+    def _pump(self, now: float) -> None:
+        """Send what the window lets through; acknowledgements let more."""
+        queue = self._queue
+        while queue:
+            room = int(self.window) - self._out
+            if room <= 0:
+                self._limited = True
+                if self._timer is None:
+                    self._timer = self._loop.call_at(self._flights[0][0], self._acknowledged)
+                return
+            message = queue[0]
+            size = min(message.left, room * MSS)
+            there = self._transmit(now, size)
+            message.left -= size
+            if not message.left:
+                queue.popleft()
+                self._finish(message.landed, there)
+
+    def _acknowledged(self) -> None:
+        self._timer = None
+        now = self._loop.time()
+        self._settle(now)
+        self._pump(now)
+
+    def _transmit(self, now: float, size: int) -> float:
+        segments = max(1, -(-size // MSS))
+        there, lost = self._pair.carry(now, size)
+        self._sent = now
+        self._flights.append((there + self._back, segments, now))
+        self._out += segments
+        self._most_out = max(self._most_out, self._out)
+        self._limited = self._limited or self._out >= int(self.window)
+        if lost:
+            self._miss(now, lost, self._out > segments)
+        elif self._lost:
+            self._later += segments
+            if self._later >= REORDERING:
+                self._notice(there + self._back)
+        return there
+
+    def _settle(self, now: float) -> None:
+        """Take in acknowledgements that have come."""
+        flights = self._flights
+        while flights and flights[0][0] <= now:
+            when, segments, sent = flights.popleft()
+            self._out -= segments
+            trip = when - sent
+            self._variation += (abs(trip - self._trip) - self._variation) / 4
+            self._trip += (trip - self._trip) / 8
+            if self.window < self._threshold:
+                if self._limited or self.window < 2 * self._most_out:
+                    self.window += segments
+            elif self._limited:
+                self.window += segments / self.window
+            self.window = min(self.window, LARGEST_WINDOW)
+
+    def _wake(self, now: float) -> None:
+        """Begin to send when nothing is under way: after a pause the window counts for less."""
+        idle = now - self._sent - self.timeout
+        if idle > 0 and self.window > INITIAL_WINDOW:
+            halvings = min(math.ceil(idle / self.timeout), 16)
+            self.window = max(int(self.window) >> halvings, INITIAL_WINDOW)
+        self._limited, self._most_out = False, 0
+
+    def _finish(self, landed: Landed, there: float) -> None:
+        self._last = there = max(there, self._last)
+        if self._lost:
+            self._parked.append((landed, there))
+        else:
+            landed(there)
+
+    # -- loss
+
+    def _miss(self, now: float, lost: int, others: bool) -> None:
+        """Segments are lost: nothing behind them is handed up until they have been repaired."""
+        if not self._lost:
+            self._later = 0
+            # A probe after two round trips finds out if others are under way; else only the timer does (RFC 8985, 7.2).
+            self._notice(now + (min(2 * self._trip, self.timeout) if others else self.timeout) + self._trip * others)
+        self._lost += lost
+
+    def _notice(self, when: float) -> None:
+        """Take segments for lost at a time, or earlier."""
+        if when < self._repair_at:
+            if self._repair is not None:
+                self._repair.cancel()
+            self._repair_at = when
+            self._repair = self._loop.call_at(when, self._retransmit)
+
+    def _retransmit(self) -> None:
+        now = self._loop.time()
+        self._settle(now)
+        self._repair, self._repair_at = None, math.inf
+        self._threshold = self.window = max(self.window / 2, 2.0)
+        missing, self._lost = self._lost, 0
+        there, lost = self._pair.carry(now, missing * MSS)
+        self._last = max(self._last, there)
+        if lost:
+            self._miss(now, lost, False)
+        else:
+            parked, self._parked = self._parked, []
+            for landed, before in parked:
+                landed(max(before, there))
+        if self._timer is None:
+            self._pump(now)
