@@ -59,4 +59,35 @@ async def wakes_in_order(clock: Clock) -> None:
     assert woken == sorted(woken), f"woke in the order {woken}"
 
 
-CHECKS: Final[tuple[Check, ...]] = (never_goes_back, sleeps_at_least_as_long, does_not_sleep_without_need, wakes_in_order)
+async def timeouts_keep_its_time(clock: Clock) -> None:
+    """A timeout of asyncio ends after as many seconds as this clock counts: both are of one kind."""
+    begun = clock.now()
+    try:
+        async with asyncio.timeout(0.1):
+            await asyncio.Event().wait()
+    except TimeoutError:
+        lasted = clock.now() - begun
+        assert 0.099 <= lasted < 1.1, f"a timeout of 0.1 s lasted {lasted} s of the clock"
+    else:
+        raise AssertionError("a timeout never came")
+
+
+async def a_cancelled_sleep_ends(clock: Clock) -> None:
+    """A sleep that is cancelled ends at once."""
+    begun = clock.now()
+    sleeping = asyncio.ensure_future(clock.sleep(60))
+    await clock.sleep(0.01)
+    sleeping.cancel()
+    await asyncio.wait({sleeping})
+    assert sleeping.cancelled(), "a cancelled sleep went on"
+    assert clock.now() - begun < 30, "a cancelled sleep lasted on"
+
+
+CHECKS: Final[tuple[Check, ...]] = (
+    never_goes_back,
+    sleeps_at_least_as_long,
+    does_not_sleep_without_need,
+    wakes_in_order,
+    timeouts_keep_its_time,
+    a_cancelled_sleep_ends,
+)

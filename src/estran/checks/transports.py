@@ -188,6 +188,81 @@ async def latest_ends_with_the_newest(pair: Pair) -> None:
         await _together(produce(), consume())
 
 
+async def arrivals_are_notified(pair: Pair) -> None:
+    """``notify`` calls at once for frames that are there, later for each that comes, and no more once nobody is to be told."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        for delivery in ("acknowledged", "latest"):
+            sender, receiver = await ends(producer, consumer, delivery, key="notified")  # type: ignore[arg-type]
+            got: list[int] = []
+            told = asyncio.Event()
+
+            def take(receiver: Receiver = receiver, got: list[int] = got, told: asyncio.Event = told) -> None:
+                while (frame := receiver.receive_nowait()) is not None:
+                    receiver.done(frame.seq)
+                    got.append(frame.seq)
+                told.set()
+
+            await sender.send([b"early"])
+            await asyncio.sleep(0.3)
+            receiver.notify(take)
+            assert got == [0], f"{delivery}: of a frame that was there, notify() told {got}"
+            for number in range(1, 4):
+                told.clear()
+                await sender.send([bytes([number])])
+                await told.wait()
+                assert got[-1] == number, f"{delivery}: frame {number} came, and notify() told {got}"
+            await sender.drain()
+            receiver.notify(None)
+            await sender.send([b"unheard"])
+            await asyncio.sleep(0.3)
+            assert got == [0, 1, 2, 3], f"{delivery}: told of {got} though nobody was to be told any more"
+            assert receiver.receive_nowait() is not None, f"{delivery}: a frame that nobody was told of is gone"
+
+
+async def arrival_times_are_the_clocks(pair: Pair) -> None:
+    """``Delivered.received`` never decreases, also when frames are taken much later than they came."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged", key="times")
+        for number in range(20):
+            await sender.send([bytes(50 * number)])
+        await asyncio.sleep(0.3)
+        times = []
+        for _ in range(20):
+            got = await receiver.receive()
+            receiver.done(got.seq)
+            times.append(got.received)
+        assert times == sorted(times), f"frames came at {times}, in this order"
+        await asyncio.sleep(0.2)
+        await sender.send([b"later"])
+        late = (await receiver.receive()).received
+        assert late >= times[-1] + 0.19, f"a frame sent 0.2 s after one of {times[-1]} is said to have come at {late}"
+
+
+async def an_end_opens_once(pair: Pair) -> None:
+    """Opening the same end of a channel twice is refused."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        channel = ChannelSpec("once/check", "latest")
+        await producer.sender(channel)
+        await consumer.receiver(channel)
+        for again in (producer.sender(channel), consumer.receiver(channel)):
+            assert isinstance(await _outcome(asyncio.ensure_future(again)), TransportError), "an end was opened twice"
+
+
+async def releasing_what_has_not_come_is_refused(pair: Pair) -> None:
+    """``done`` of a frame that was never received is a TransportError; of one that was done already, nothing."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged", key="release")
+        await sender.send([b"x"])
+        got = await receiver.receive()
+        receiver.done(got.seq)
+        receiver.done(got.seq)
+        try:
+            receiver.done(got.seq + 5)
+        except TransportError:
+            return
+        raise AssertionError("a frame that has not come was released")
+
+
 async def latest_never_waits(pair: Pair) -> None:
     """A producer of latest frames is not held back by an absent consumer, which then gets the newest alone."""
     async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
@@ -242,6 +317,10 @@ CHECKS: Final[tuple[Check, ...]] = (
     large_frames,
     sent_frames_are_copies,
     many_channels,
+    arrivals_are_notified,
+    arrival_times_are_the_clocks,
+    an_end_opens_once,
+    releasing_what_has_not_come_is_refused,
     latest_ends_with_the_newest,
     latest_never_waits,
     closing_ends_waiting,

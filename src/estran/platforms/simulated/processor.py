@@ -97,28 +97,30 @@ class QuotaProcessor:
 
     def __init__(self, cores: Cores, quota: float, period: float, phase: float) -> None:
         self.used = 0.0
-        self.share = quota / period
+        self.share = min(quota / period, 1.0)  # of one core: work of one replica is done one after another
         self._cores = cores
         self._quota = quota
         self._period = period
         self._phase = phase
-        self._free = 0.0
+        self._charged = self._free = 0.0
         self._index = -1
         self._spent = 0.0
 
     def charge(self, now: float, cost: float) -> float:
         self.used += cost
+        self._charged += cost
         start = self._cores.begin(max(now, self._free))
         at, left = start, cost
         while True:
             self._turn(at)
-            room = self._quota - self._spent
+            ends = self._phase + (self._index + 1) * self._period
+            room = min(self._quota - self._spent, ends - at)
             if left <= room + 1e-12:
                 break
             if room > 0:
                 left -= room
                 self._spent += room
-            at = self._phase + (self._index + 1) * self._period
+            at = ends
         self._spent += left
         self._free = at + left
         self._cores.end(self._free)
@@ -126,12 +128,13 @@ class QuotaProcessor:
 
     def charge_aside(self, now: float, cost: float) -> None:
         self.used += cost
+        self._charged += cost if self._quota < self._period else 0.0
         if now >= self._phase + (self._index + 1) * self._period:
             self._turn(now)
         self._spent += cost
 
     def worked(self, now: float) -> float:
-        return self.used - max(self._free - now, 0.0) * self.share
+        return self._charged - max(self._free - now, 0.0) * self.share
 
     def _turn(self, at: float) -> None:
         """Begin the period that a time lies in; what was spent beyond the quota is owed by the next ones."""
