@@ -1,7 +1,7 @@
 """What observing commands costs: processor time of the observer against that of the traffic itself, and against naive capture.
 
 A server and a client exchange over loopback, in a network namespace of their own, at a fixed pace and as fast as they can. Beside
-them runs the observer, or a loop that receives packet by packet from a packet socket and looks at headers, as sniffers in Python do.
+them runs the observer, or a loop that receives packet by packet from a packet socket and looks at headers, as sniffers do.
 """
 
 from __future__ import annotations

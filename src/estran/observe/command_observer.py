@@ -21,7 +21,7 @@ from estran.observe.sampler import Emit, Trace
 from estran.runtime.clock import Clock
 from estran.runtime.rows import EventRow, ExchangeRow, MetricRow
 
-BATCH: Final = 0.02
+BATCH: Final = 0.05
 """Seconds for which packets are left to gather. What is new on a quiet host is looked at at once."""
 BATCH_SHARED: Final = 0.004
 """The same where several replicas share a host: whose a connection is can be told only while it is there."""
@@ -169,7 +169,7 @@ class _Watcher:
 
     async def gather(self, longest: float) -> None:
         """Wait for packets, though not for long; take those that are there, and let some time pass."""
-        if await self._readable(longest):
+        if self._capture.pending or await self._readable(longest):
             self._take()
             await self._clock.sleep(self._batch)
 
