@@ -25,6 +25,8 @@ LEAST_TIMEOUT: Final = 0.2
 REORDERING: Final = 3
 """Segments that must have come later before one is taken for lost."""
 LARGEST_WINDOW: Final = 4096
+BESIDES: Final = 1
+"""Small segments of the transport's own that go with each message, and widen the window as any do."""
 
 Landed = Callable[[float], None]
 """Told when the last byte of a message will be there, by the loop's time."""
@@ -140,6 +142,8 @@ class Connection:
             message.left -= size
             if not message.left:
                 queue.popleft()
+                self._flights.append((there + self._back, BESIDES, now))
+                self._out += BESIDES
                 self._finish(message.landed, there)
 
     def _acknowledged(self) -> None:
