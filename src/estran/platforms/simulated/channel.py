@@ -171,7 +171,8 @@ class Pump:
         left = len(data) - self._started
         room = window.room(channel.loop.time())
         if room < left:
-            if room < min(left, PIECE):
+            # A window that is smaller than a piece is used as a whole, or nothing would ever go.
+            if room < min(left, PIECE, window.size):
                 self._blocked = True
                 window.wait(self._come_back)
                 return False
