@@ -17,6 +17,7 @@ from estran.runtime.transport import ChannelSpec
 from estran.spec.model import LinkSpec
 
 T = TypeVar("T")
+UNSHAPED = LinkSpec()
 
 
 @dataclass
@@ -44,7 +45,7 @@ class Hands:
 class Link:
     """Two hosts, ``near`` and ``far``, and the link between them; to be made in a running loop."""
 
-    def __init__(self, link: LinkSpec = LinkSpec(), *, seed: int = 1, hands: Hands | None = None, local: bool = False) -> None:
+    def __init__(self, link: LinkSpec = UNSHAPED, *, seed: int = 1, hands: Hands | None = None, local: bool = False) -> None:
         both = [("near", "far", link), ("far", "near", LinkSpec(delay=link.delay))]
         self.network = Network(both, seed)
         self.hands = hands or Hands()

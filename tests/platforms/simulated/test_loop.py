@@ -6,7 +6,8 @@ import asyncio
 import os
 import signal
 import time
-from contextvars import copy_context
+from contextvars import Context, copy_context
+from random import Random
 
 import pytest
 from hypothesis import given
@@ -20,7 +21,7 @@ from tests.platforms.simulated.lines import play
 ASKED = st.lists(st.tuples(st.integers(-1, 4), st.sampled_from([0.0, 0.5, 1.0, 2.0])), min_size=1, max_size=40)
 
 
-def context_of(rank: int):  # noqa: ANN201 - a context
+def context_of(rank: int) -> Context:
     context = copy_context()
     context.run(RANK.set, rank)
     return context
@@ -42,7 +43,7 @@ def order_of(asked: list[tuple[int, float, int]]) -> list[tuple[float, int, int]
 
 
 @given(ASKED, st.randoms(use_true_random=False))
-def test_equal_times_go_by_rank_whoever_asked_first(asked: list[tuple[int, float]], chance) -> None:  # noqa: ANN001
+def test_equal_times_go_by_rank_whoever_asked_first(asked: list[tuple[int, float]], chance: Random) -> None:
     numbered = [(rank, when, number) for number, (rank, when) in enumerate(asked)]
     expected = sorted((when, rank, number) for rank, when, number in numbered)
     assert order_of(numbered) == expected
