@@ -42,9 +42,10 @@ def _streams(calibration: Calibration) -> Table:
 
 
 def _handling(calibration: Calibration) -> Table:
-    table = _table("handling", "wake", "take", "receive", "send", "idle", "late")
+    table = _table("handling", "wake", "take", "receive", "each", "send", "each", "idle", "late")
     for one in calibration.handling:
-        cells = [one.wake.mean(), one.take.mean(), one.receive_cpu, one.send_cpu]
+        receive, send = one.receive_cpu, one.send_cpu
+        cells = [one.wake.mean(), one.take.mean(), receive.mean(0), receive.each, send.mean(0), send.each]
         idle = quantity(one.idle_cpu, "fraction") if one.idle_cpu else NONE
         table.add_row(f"{one.service} on {one.device}", *map(_seconds, cells), idle, _seconds(one.late.mean()))
     return table

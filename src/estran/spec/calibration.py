@@ -13,6 +13,8 @@ from estran.errors import RequestError
 from estran.spec.costs import FREE, Amount, CommandModel, Cost
 
 SCHEMA: Final = 1
+TOGETHER: Final = 1e-3
+"""Seconds: messages of a replica that are no further apart than this come together."""
 FILE_NAME: Final = "calibration.json"
 
 
@@ -49,7 +51,8 @@ class Handling:
     take
         Between being taken up and being done, beside operations: per batch (``time``) and per message (``each``).
     receive_cpu, send_cpu
-        Processor seconds at speed 1.0 per message, all threads of the replica together, beside operations and ``take``.
+        Processor seconds at speed 1.0, all threads of the replica together, beside operations and ``take``: once for messages that
+        come together (`TOGETHER`), which wake it up once, and for each of them.
     idle_cpu
         Processor seconds at speed 1.0 per second, whatever comes.
     late
@@ -60,8 +63,8 @@ class Handling:
     device: str
     wake: Cost = FREE
     take: Cost = FREE
-    receive_cpu: float = 0.0
-    send_cpu: float = 0.0
+    receive_cpu: Cost = FREE
+    send_cpu: Cost = FREE
     idle_cpu: float = 0.0
     late: Cost = FREE
 

@@ -13,11 +13,14 @@ from estran.observe.calibrate.fitting import condition, cost, mixture, non_negat
 from estran.observe.calibrate.operations import FEW
 from estran.observe.calibrate.readings import Reading, Seat
 from estran.observe.stories import Floats
-from estran.spec.calibration import Handling
+from estran.spec.calibration import TOGETHER, Handling
 from estran.spec.costs import FREE, Cost
 
 HARD: Final = 50.0
 """Condition number above which two columns cannot be told apart: counts that vary by less than a 25th of their mean."""
+
+WAKING: Final = 0.8
+"""Share of a lone message's processor time that is waking up, where runs do not tell: what was seen where they do."""
 
 Place = tuple[Reading, Seat]
 
@@ -44,7 +47,8 @@ def _fit(service: str, device: str, places: Sequence[Place], *, native: bool, wa
     receive, send, idle = _processor(np.concatenate(intervals), name, warnings)
     speed = places[0][1].speed if native else 1.0
     wake = Cost(float(woken.mean()), 0.0, spread(woken)) if len(woken) else FREE
-    return Handling(service, device, wake, take, receive * speed, send * speed, idle * speed, _late(places))
+    receiving, sending = (Cost(one.time * speed, one.each * speed) for one in (receive, send))
+    return Handling(service, device, wake, take, receiving, sending, idle * speed, _late(places))
 
 
 def _take(taken: Sequence[tuple[Reading, Seat, Batches]], name: str, *, native: bool, warnings: list[str]) -> Cost:
@@ -72,40 +76,70 @@ def _take(taken: Sequence[tuple[Reading, Seat, Batches]], name: str, *, native: 
 
 
 def _intervals(reading: Reading, seat: Seat, own: Batches | None, take: Cost) -> Floats:
-    """Between two readings of its process's time: messages received, sent, seconds, and processor seconds left to explain."""
+    """Between two readings of its process's time, as columns: flocks and messages received, both sent, seconds, processor seconds.
+
+    A flock is what comes together; of the processor seconds, those that are left to explain.
+    """
     if seat.name not in reading.processor:
-        return np.zeros((0, 4))
+        return np.zeros((0, 6))
     times, used = reading.processor[seat.name]
     messages, operations = reading.messages, reading.operations
     mine = operations.replica == seat.name
     left = np.diff(used) - np.histogram(operations.end[mine], times, weights=operations.cpu[mine])[0]
     if own is not None:
         left -= np.histogram(own.done, times, weights=take.time + take.each * own.size)[0]
-    received = np.histogram(messages.received[messages.receiver == seat.name], times)[0]
-    sent = np.histogram(messages.sent[messages.origin == seat.name], times)[0]
+    received = messages.received[messages.receiver == seat.name]
+    sent = messages.sent[messages.origin == seat.name]
+    counts = [np.histogram(when, times)[0] for when in (flocks(received), received, flocks(sent), sent)]
     lived = np.diff(used) >= 0  # a process that was restarted counts from 0 again
-    return np.column_stack([received, sent, np.diff(times), left])[lived]
+    return np.column_stack([*counts, np.diff(times), left])[lived]
 
 
-def _processor(intervals: Floats, name: str, warnings: list[str]) -> tuple[float, float, float]:
-    """Processor seconds per message received, per message sent, and per second.
+def flocks(times: Floats) -> Floats:
+    """When the first of each flock came: those that come no further apart than `TOGETHER`."""
+    ordered = np.sort(times)
+    begins = np.ones(len(ordered), dtype=bool)
+    begins[1:] = np.diff(ordered) > TOGETHER
+    found: Floats = ordered[begins]
+    return found
 
-    A service that sends a message for each that it receives cannot tell the two apart: then both get the same. A rate that is
-    always the same cannot tell what comes with messages from what comes with time: then time gets nothing.
+
+def _processor(intervals: Floats, name: str, warnings: list[str]) -> tuple[Cost, Cost, float]:
+    """Processor time of receiving and sending, per flock and per message, and per second.
+
+    What cannot be told apart is put together: flocks that are always as large, by the usual shares of waking up and of each
+    message; receiving and sending, where a service sends one message for each that it receives: both get the same; and time, where
+    messages come at one rate: then time gets nothing.
     """
-    groups = [[column] for column in range(3) if intervals[:, column].any()]
-    if [0] in groups and [1] in groups and condition(intervals[:, [0, 1]]) > HARD:
+    shares = np.zeros((5, 3))  # what one unit of receiving, of sending and of time gives each column
+    shares[4, 2] = 1.0
+    split = []
+    for kind, columns in enumerate(([0, 1], [2, 3])):
+        shares[columns, kind] = WAKING, 1 - WAKING
+        if condition(intervals[:, columns]) < HARD:
+            split.append(columns)
+    units = intervals[:, :5] @ shares
+    groups = [[unit] for unit in range(3) if units[:, unit].any()]
+    if [0] in groups and [1] in groups and condition(units[:, [0, 1]]) > HARD:
         warnings.append(f"{name} sends as it receives, so both are taken to cost the same")
         groups = [[0, 1], *groups[2:]]
-    if len(groups) > 1 and condition(_sums(intervals, groups)) > HARD:
+    if len(groups) > 1 and condition(_sums(units, groups)) > HARD:
         warnings.append(
             f"{name}: its messages came at one rate, so its processor time is put down to them, and none to time itself"
         )
         groups = groups[:-1]
-    found = np.zeros(3)
-    for group, value in zip(groups, non_negative(_sums(intervals, groups), intervals[:, 3]), strict=True):
-        found[group] = value
-    return float(found[0]), float(found[1]), float(found[2])
+    basis = [shares[:, group].sum(axis=1) for group in groups]
+    for columns in split if [0, 1] not in groups else []:
+        basis = [one for one in basis if not one[columns].any()] + [_one(column) for column in columns]
+    found = np.zeros(5)
+    for one, value in zip(basis, non_negative(intervals[:, :5] @ np.array(basis).T, intervals[:, 5]), strict=True):
+        found += one * value
+    return Cost(float(found[0]), float(found[1])), Cost(float(found[2]), float(found[3])), float(found[4])
+
+
+def _one(column: int) -> Floats:
+    found: Floats = np.eye(5)[column]
+    return found
 
 
 def _sums(intervals: Floats, groups: Sequence[Sequence[int]]) -> Floats:

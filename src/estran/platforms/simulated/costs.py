@@ -73,15 +73,15 @@ class Costs:
             found = Handling(
                 service.name, device.name,
                 wake=estimates.WAKE, take=estimates.TAKE,
-                receive_cpu=estimates.RECEIVE.time, send_cpu=estimates.SEND.time,
+                receive_cpu=estimates.RECEIVE, send_cpu=estimates.SEND,
             )  # fmt: skip
         return Handling(
             service.name,
             device.name,
             wake=declared.get("wake", found.wake),
             take=declared.get("take", found.take),
-            receive_cpu=declared["receive"].mean() if "receive" in declared else found.receive_cpu,
-            send_cpu=declared["send"].mean() if "send" in declared else found.send_cpu,
+            receive_cpu=declared.get("receive", found.receive_cpu),
+            send_cpu=declared.get("send", found.send_cpu),
             idle_cpu=found.idle_cpu,
             late=found.late,
         )

@@ -18,10 +18,10 @@ _PER_PARAMETER: Final = {"predict": 0.4e-9, "learn": 1.4e-9}
 _COPIED: Final = {"snapshot": 0.5e-9, "load": 5e-9}
 """Seconds per parameter, once per call."""
 
-RECEIVE: Final = Cost(250e-6)
-"""Processor time of receiving a message, all threads together."""
-SEND: Final = Cost(250e-6)
-"""Processor time of sending one."""
+RECEIVE: Final = Cost(400e-6, 100e-6)
+"""Processor time of receiving messages that come together, and each of them, all threads together."""
+SEND: Final = Cost(400e-6, 100e-6)
+"""Processor time of sending so."""
 TAKE: Final = Cost(80e-6, 50e-6)
 """Time on the way of each message between being taken up and being done, beside operations: per batch, and per message."""
 WAKE: Final = Cost(100e-6)

@@ -43,16 +43,19 @@ class Pair:
         self._patience = queue_seconds(link)
         self._frame = FULL_FRAME * 8 / link.rate if link.rate else 0.0
 
-    def carry(self, now: float, payload: int) -> tuple[float, int]:
+    def carry(self, now: float, payload: int, *, packed: bool = False) -> tuple[float, int]:
         """Take bytes of a stream in; when the last of them is there, and how many of its segments were lost on the way.
 
-        Segments that would wait longer than the line's queue holds are dropped without taking its time.
+        Segments that would wait longer than the line's queue holds are dropped without taking its time. With others before or
+        behind them in the sender's buffer bytes are ``packed``: they share segments with those.
         """
         segments = max(1, -(-payload // MSS))
         fitting = segments if not self._frame else self._fitting(now, segments)
         if not fitting:
             return max(self._line.free, now + self.link.delay), segments
         size, frames = stream_wire_size(payload if fitting == segments else fitting * MSS)
+        if packed:
+            size = min(size, round(payload * FULL_FRAME / MSS))
         there = self._line.depart(now, size, frames)
         assert there is not None  # the line itself loses nothing
         return there, segments - fitting + self._lost(fitting)
@@ -124,10 +127,10 @@ class Connection:
             self._wake(now)
         self._queue.append(_Waiting(payload, landed))
         if len(self._queue) == 1:
-            self._pump(now)
+            self._pump(now, packed=False)
 
-    def _pump(self, now: float) -> None:
-        """Send what the window lets through; acknowledgements let more."""
+    def _pump(self, now: float, *, packed: bool = True) -> None:
+        """Send what the window lets through; acknowledgements let more. What had to wait for them is ``packed``."""
         queue = self._queue
         while queue:
             room = int(self.window) - self._out
@@ -138,7 +141,7 @@ class Connection:
                 return
             message = queue[0]
             size = min(message.left, room * MSS)
-            there = self._transmit(now, size)
+            there = self._transmit(now, size, packed)
             message.left -= size
             if not message.left:
                 queue.popleft()
@@ -152,9 +155,9 @@ class Connection:
         self._settle(now)
         self._pump(now)
 
-    def _transmit(self, now: float, size: int) -> float:
+    def _transmit(self, now: float, size: int, packed: bool) -> float:
         segments = max(1, -(-size // MSS))
-        there, lost = self._pair.carry(now, size)
+        there, lost = self._pair.carry(now, size, packed=packed)
         self._sent = now
         self._flights.append((there + self._back, segments, now))
         self._out += segments

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from contextvars import Context, copy_context
 from dataclasses import dataclass
@@ -29,7 +30,7 @@ from estran.platforms.simulated.transport import AcknowledgedSender, Ends, Simul
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
 from estran.runtime.transport import ChannelSpec
-from estran.spec.calibration import Handling
+from estran.spec.calibration import TOGETHER, Handling
 from estran.spec.costs import FREE, Cost
 from estran.spec.plan import Plan, Replica
 
@@ -44,21 +45,36 @@ class Seat:
     handling: Handling
     draw: Uniform
     context: Context
+    sends: Flock
+    receives: Flock
+
+
+class Flock:
+    """Charges one replica for messages: once for those that come together, and for each."""
+
+    def __init__(self, loop: VirtualLoop, processor: Processor, cost: Cost) -> None:
+        self._loop = loop
+        self._processor = processor
+        self._cost = cost
+        self._last = -math.inf
+
+    def charge(self) -> None:
+        """Charge for one, now."""
+        now = self._loop.time()
+        cost = self._cost.each if now - self._last <= TOGETHER else self._cost.time + self._cost.each
+        self._last = now
+        self._processor.charge_aside(now, cost)
 
 
 class Hands:
     """What the two replicas of a channel spend on a message (see `estran.platforms.simulated.channel.Hands`)."""
 
-    def __init__(self, loop: VirtualLoop, producer: Seat, consumer: Seat, extra: Cost, draw: Uniform) -> None:
-        self._loop = loop
-        self._producer, self._consumer = producer, consumer
+    def __init__(self, producer: Flock, consumer: Flock, extra: Cost, wake: Cost, draw: Uniform) -> None:
         self._extra = extra
+        self._wake = wake
         self._draw = draw
-        self._wake = consumer.handling.wake
-
-    def sending(self) -> None:
-        """Charge the producer for one message."""
-        self._producer.processor.charge_aside(self._loop.time(), self._producer.handling.send_cpu)
+        self.sending = producer.charge
+        self.receiving = consumer.charge
 
     def extra(self) -> float:
         """Draw what a message takes beside the line."""
@@ -67,10 +83,6 @@ class Hands:
     def wake(self) -> float:
         """Draw how long an idle consumer takes to notice a message."""
         return self._wake.draw(1, self._draw())
-
-    def receiving(self) -> None:
-        """Charge the consumer for one message."""
-        self._consumer.processor.charge_aside(self._loop.time(), self._consumer.handling.receive_cpu)
 
 
 class Toll:
@@ -133,7 +145,9 @@ class World:
         self.loop.names[rank] = replica.name
         handling = self.costs.handling(replica.service, device) if replica.service.component else Handling(replica.service.name, "")
         draws = UniformDraws(self.generator(replica.name))
-        return Seat(rank, replica, self._processor(replica), handling, draws, context)
+        processor = self._processor(replica)
+        sends, receives = (Flock(self.loop, processor, cost) for cost in (handling.send_cpu, handling.receive_cpu))
+        return Seat(rank, replica, processor, handling, draws, context, sends, receives)
 
     def _processor(self, replica: Replica) -> Processor:
         device = self.plan.hosts[replica.host].device
@@ -198,7 +212,8 @@ class World:
             producer, consumer = self.seats[planned.producer], self.seats[planned.consumer]
             hosts = producer.replica.host, consumer.replica.host
             extra = self.costs.transfer(planned.stream, consumer.replica.service.name)
-            hands = Hands(self.loop, producer, consumer, extra, UniformDraws(self.generator(spec.key)))
+            draws = UniformDraws(self.generator(spec.key))
+            hands = Hands(producer.sends, consumer.receives, extra, consumer.handling.wake, draws)
             clock = VirtualClock(self.loop, 0)
             made = Channel(
                 spec, self.network, clock, hosts, self._connection(planned.producer, planned.consumer, hosts), hands,
