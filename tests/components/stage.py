@@ -1,15 +1,16 @@
-"""Components in one process: messages in memory, time that jumps instead of passing, computations of a stated cost."""
+"""Components in one process: messages in memory, the simulator's virtual time, computations of a stated cost."""
 
 from __future__ import annotations
 
 import asyncio
 import heapq
-import selectors
 from collections import defaultdict, deque
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from estran.platforms.simulated.clock import VirtualClock
+from estran.platforms.simulated.loop import VirtualLoop
 from estran.runtime.component import Component, Surroundings, build, shape
 from estran.runtime.message import Story
 from estran.runtime.ports import Input
@@ -18,38 +19,11 @@ from estran.runtime.transport import Delivered, Frame
 from estran.runtime.wire import encode
 
 
-class _Jumping(selectors.SelectSelector):
-    """Instead of waiting for the time of the next timer, moves the loop's time there."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.now = 0.0
-
-    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
-        found = super().select(0)
-        if not found and timeout is None:
-            raise AssertionError("everybody waits for ever")
-        if not found and timeout:
-            self.now += timeout
-        return found
-
-
-class VirtualLoop(asyncio.SelectorEventLoop):
-    def __init__(self) -> None:
-        self.virtual = _Jumping()
-        super().__init__(self.virtual)
+class _Running:
+    """The loop that runs, for a clock that is made before it does."""
 
     def time(self) -> float:
-        return self.virtual.now
-
-
-class VirtualClock:
-    def now(self) -> float:
         return asyncio.get_running_loop().time()
-
-    async def sleep(self, seconds: float) -> None:
-        if seconds > 0:
-            await asyncio.sleep(seconds)
 
 
 @dataclass
@@ -130,7 +104,7 @@ class Stage:
     """
 
     def __init__(self, *, seed: int = 1, cost: Mapping[str, float] | None = None) -> None:
-        self.clock = VirtualClock()
+        self.clock = VirtualClock(_Running(), 0)  # type: ignore[arg-type]
         self.seed, self.cost = seed, Cost(self.clock, cost or {})
         self.rows: dict[str, list[Any]] = defaultdict(list)
         self.parts: list[Component] = []

@@ -7,6 +7,7 @@ import typing
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Any, ClassVar, TypeVar
 
 import numpy as np
@@ -128,6 +129,7 @@ class Component:
     _surroundings: Surroundings
 
 
+@cache
 def shape(component: type[Component]) -> Shape:
     """Read ports and settings from a component's annotations."""
     hints = typing.get_type_hints(component)
