@@ -67,9 +67,9 @@ class _Builder:
         for name, role in self._roles.items():
             classes[name], devices = self._classes(name)
             handling[name] = [self._costs.handling(role.service, device) for device in devices]
-        rate = sum(self._rate(role) for role in self._roles.values() if role.kind == "source")
+        rates = {name: self._rate(role) for name, role in self._roles.items() if role.kind == "source"}
         return Program(
-            self._experiment, self._ground, self._roles, self._hosts, self._hops, links, wires, ordered, lookahead, rate,
+            self._experiment, self._ground, self._roles, self._hosts, self._hops, links, wires, ordered, lookahead, rates,
             handling, classes, sorted(self._costs.estimated),
         )  # fmt: skip
 

@@ -130,12 +130,14 @@ class Program:
         In the order in which they work through a window.
     lookahead
         Longest window, seconds; infinite where no messages come back.
-    rate
-        Messages that sources create per second, all together.
+    rates
+        Messages per second of all replicas together, by source.
     hosts
         Host of each replica, by service.
-    share_of
-        Links of each shared group, by node.
+    handling, classes
+        What happens around messages, by service and device; and each replica's device among these.
+    estimated
+        What of the costs is a mere estimate.
     """
 
     experiment: Experiment
@@ -147,7 +149,7 @@ class Program:
     wires: Wires
     nodes: list[Node]
     lookahead: float
-    rate: float
+    rates: dict[str, float]
     handling: dict[str, list[Handling]]
     classes: dict[str, Numbers]
     estimated: list[str]
@@ -159,3 +161,24 @@ class Program:
     def where(self, service: str) -> str:
         """A service with its layers: ``fog/detector``."""
         return f"{self.layers_of(service)}/{service}"
+
+    def way(self, hop: Hop) -> str:
+        """Layers at both ends of a hop: ``edge→fog``."""
+        return f"{self.layers_of(hop.producer)}→{self.layers_of(hop.consumer)}"
+
+    def channels_of(self, hop: Hop) -> slice:
+        """A hop's channels among all."""
+        return slice(hop.first, hop.first + len(self.hosts[hop.producer]) * hop.fan)
+
+    def targets(self, hop: Hop) -> Array:
+        """Consumer replica of each of a hop's channels."""
+        return self.wires.channels["target"][self.channels_of(hop)]
+
+    def link_of(self, hop: Hop) -> Array:
+        """Link of each of a hop's channels, -1 within one host."""
+        return self.wires.channels["link"][self.channels_of(hop)]
+
+    @property
+    def rate(self) -> float:
+        """Messages that sources create per second, all together."""
+        return sum(self.rates.values())

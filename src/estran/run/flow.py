@@ -1,0 +1,139 @@
+"""A run by cost models alone: compile, simulate, and leave a run folder like any other."""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from estran.components.index import Components
+from estran.errors import EstranError
+from estran.run.record import Progress, RunRecord, Status, write_json
+from estran.run.session import make_folder, new_run_id
+from estran.spec.calibration import Calibration
+from estran.spec.model import Experiment
+
+if TYPE_CHECKING:
+    from estran.platforms.simulated.flow.engine import Engine
+    from estran.platforms.simulated.flow.program import Program
+
+
+def execute_flow(
+    experiment: Experiment,
+    index: Components,
+    *,
+    out: Path,
+    progress: Progress,
+    calibration: Calibration | None = None,
+    command: Sequence[str] = (),
+    threads: int | None = None,
+) -> tuple[Path, Status]:
+    """Simulate an experiment by costs alone; return the run folder and how it ended.
+
+    Parameters
+    ----------
+    out
+        Folder for run folders.
+    progress
+        Told of phases, and of ``simulated`` and ``of``, both in seconds, by its ``live``.
+    threads
+        How many to use; as many as there are processors, and four at the most, if not given. Results are the same with any number.
+
+    Raises
+    ------
+    RequestError
+        If the experiment holds something that costs alone do not describe; there is no run folder then.
+
+    Notes
+    -----
+    What grows without bound fails, in its run folder. Ctrl-C ends the run where it is; what was simulated until then is kept.
+    """
+    from estran.platforms.simulated.flow.building import build
+
+    program = build(experiment, index, calibration)
+    measure = experiment.measure
+    run_id = new_run_id()
+    folder = make_folder(out / experiment.name / run_id)
+    facts = {
+        "id": run_id, "experiment": experiment.name, "platform": "simulate", "detail": "flow", "seed": experiment.seed,
+        "warmup": measure.warmup, "duration": measure.duration,
+    }  # fmt: skip
+    record = RunRecord(folder, facts, progress)
+    _warn(record, program)
+    _describe(experiment, folder, command or sys.argv)
+    try:
+        return folder, _conduct(program, record, progress, threads or min(4, os.cpu_count() or 1))
+    except EstranError as error:
+        record.fail(error)
+        record.end()
+        return folder, "failed"
+
+
+def _warn(record: RunRecord, program: Program) -> None:
+    if program.estimated:
+        record.warnings.append(f"costs that nobody measured are estimates: {', '.join(program.estimated)}")
+    if program.experiment.measure.until is not None:
+        record.warnings.append("until: is not looked at by costs alone; the whole duration is simulated")
+
+
+def _describe(experiment: Experiment, folder: Path, command: Sequence[str]) -> None:
+    """Write what is known before the start: the resolved description, the facts of machine and code. There is no plan of hosts."""
+    from estran.observe.manifest import manifest
+    from estran.spec import dump
+
+    (folder / "experiment.yaml").write_text(dump(experiment.document), encoding="utf-8")
+    write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
+    write_json(folder / "manifest.json", manifest(Path(experiment.source), command=list(command)))
+
+
+def _conduct(program: Program, record: RunRecord, progress: Progress, threads: int) -> Status:
+    """Check, simulate, measure."""
+    from estran.platforms.simulated.flow.engine import Engine
+    from estran.platforms.simulated.flow.stability import check
+    from estran.run.flow_figures import Figures
+    from estran.run.flow_responses import measure, save_histograms
+
+    with record.phase("check"):
+        check(program)
+    with Engine(program, threads) as engine:
+        with record.phase("simulate"), _interruptible() as asked:
+            _simulate(engine, progress, asked)
+        with record.phase("measure"):
+            figures = Figures(program, engine)
+            responses = measure(figures)
+            responses.save(record.folder)
+            record.note(missing=responses.missing, simulated=engine.now)
+            save_histograms(figures, record.folder / "histograms.parquet")
+    status: Status = "done" if engine.now >= engine.end else "interrupted"
+    if status == "interrupted":
+        record.warnings.append(f"interrupted after {engine.now:g} of {engine.end:g} simulated seconds: figures are of these")
+    record.end(status)
+    return status
+
+
+def _simulate(engine: Engine, progress: Progress, asked: threading.Event) -> None:
+    for now in engine.run():
+        progress.live({"simulated": now, "of": engine.end})
+        if asked.is_set():
+            return
+
+
+@contextmanager
+def _interruptible() -> Iterator[threading.Event]:
+    """Note that Ctrl-C or SIGTERM has come, instead of ending where we are; only the main thread hears of signals."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
+    try:
+        yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
