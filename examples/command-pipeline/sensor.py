@@ -8,8 +8,8 @@ import time
 from urllib.parse import urlsplit
 
 GATEWAY = urlsplit(sys.argv[1])
-THINK = float(os.environ["THINK"])
-TYPICAL_READINGS = 600
+THINK = float(os.environ["THINK"].removesuffix("ms")) / 1000
+TYPICAL_READINGS = 450
 
 chance = random.Random(f"{os.environ['SEED']} {os.environ['ESTRAN_INDEX']}")
 

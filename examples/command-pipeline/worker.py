@@ -1,11 +1,18 @@
-"""Compresses what it is sent in three ways, which takes some milliseconds of a processor, and answers with the shortest result."""
+"""Compresses what it is sent in many ways, which takes some milliseconds of a processor, and answers with the shortest result."""
 
-import bz2
-import lzma
+import itertools
 import os
 import socket
 import zlib
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+STRATEGIES = (zlib.Z_DEFAULT_STRATEGY, zlib.Z_FILTERED, zlib.Z_HUFFMAN_ONLY, zlib.Z_RLE, zlib.Z_FIXED)
+
+
+def compress(body: bytes, level: int, strategy: int) -> bytes:
+    """One of the ways."""
+    way = zlib.compressobj(level, strategy=strategy)
+    return way.compress(body) + way.flush()
 
 
 class Handler(BaseHTTPRequestHandler):
@@ -20,7 +27,7 @@ class Handler(BaseHTTPRequestHandler):
 
     def do_POST(self) -> None:
         body = self.rfile.read(int(self.headers["Content-Length"]))
-        packed = min(zlib.compress(body, 9), bz2.compress(body), lzma.compress(body), key=len)
+        packed = min((compress(body, *way) for way in itertools.product(range(1, 10), STRATEGIES)), key=len)
         self.send_response(200)
         self.send_header("Content-Length", str(len(packed)))
         self.end_headers()

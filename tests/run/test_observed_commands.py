@@ -76,7 +76,7 @@ while True:
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of the example."""
     cwd = tmp_path_factory.mktemp("pipeline")
-    shorter = ("--set", "measure.warmup=0.5s", "--set", "measure.duration=6s", "--set", "think=0.06")
+    shorter = ("--set", "measure.warmup=0.5s", "--set", "measure.duration=6s", "--set", "think=60ms")
     done = estran("run", str(PIPELINE), *shorter, cwd=cwd)
     assert done.returncode == 0, done.stdout + done.stderr
     assert_nothing_left(record(cwd)["id"])
@@ -161,7 +161,13 @@ def test_processor_time_and_responses_of_commands_are_recorded(pipeline: Path) -
 
 
 def test_models_of_the_pipeline_say_what_the_programs_do(pipeline: Path) -> None:
-    found = observed_models(open_run(pipeline))
+    copy = pipeline.parent / "undeclared"
+    copy.mkdir()
+    for file in pipeline.iterdir():
+        if file.is_file() and file.name != "experiment.yaml":
+            (copy / file.name).write_bytes(file.read_bytes())
+    assert set(observed_models(open_run(pipeline))) == {"gateway", "worker"}  # that of sensor is declared
+    found = observed_models(open_run(copy))
     (report,) = found["sensor"].calls
     assert (report.to, report.waits) == ("gateway", True)
     assert report.pause.time == pytest.approx(0.06, rel=0.3)

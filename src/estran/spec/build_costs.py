@@ -62,13 +62,16 @@ class CostBuilder:
             self._complain((*path, "count"), "count belongs to calls within serves", "give a rate: instead", at="key")
         pause = 1 / entry.rate if entry.rate else entry.every or 0.0
         spread = _POISSON if entry.arrivals == "poisson" else FIXED
-        return Call(entry.to, Amount(entry.size), Cost(pause, spread=spread), entry.waits)
+        cost = self.cost((*path, "cost"), entry.cost)
+        return Call(entry.to, Amount(entry.size), Cost(pause, spread=spread), entry.waits, cost=cost)
 
     def _inner(self, path: Path, entry: CallEntry) -> Call:
         """A call made while serving: as many as are served."""
         for key in ("rate", "every"):
             if getattr(entry, key) is not None:
                 self._complain((*path, key), f"{key} has no meaning within serves", "write count: calls per request", at="key")
+        if entry.cost != CostEntry():
+            self._complain((*path, "cost"), "the cost of calls within serves is part of its own cost", "add it there", at="key")
         return Call(entry.to, Amount(entry.size), Cost(), entry.waits, 1.0 if entry.count is None else entry.count)
 
 

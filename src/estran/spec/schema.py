@@ -151,6 +151,9 @@ class CallEntry(Entry):
     arrivals: Literal["fixed", "poisson"] = Field(default="fixed", description="Whether these times vary.")
     waits: bool = Field(default=True, description="Whether the next request waits for the answer; every: then counts from there.")
     count: Positive | None = Field(default=None, description="Within serves: calls per request, such as 1 or 0.2.")
+    cost: ShortCost = Field(
+        default=CostEntry(), description="Processor time spent on each request before it leaves; not within serves."
+    )
 
 
 class ServingEntry(Entry):
