@@ -7,8 +7,8 @@ import typing
 import zlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from functools import cache
-from typing import Any, ClassVar, TypeVar
+from typing import Any, ClassVar, Final, TypeVar
+from weakref import WeakKeyDictionary
 
 import numpy as np
 
@@ -129,9 +129,18 @@ class Component:
     _surroundings: Surroundings
 
 
-@cache
+_SHAPES: Final[WeakKeyDictionary[type[Any], Shape]] = WeakKeyDictionary()
+
+
 def shape(component: type[Component]) -> Shape:
     """Read ports and settings from a component's annotations."""
+    found = _SHAPES.get(component)
+    if found is None:
+        found = _SHAPES[component] = _read(component)
+    return found
+
+
+def _read(component: type[Component]) -> Shape:
     hints = typing.get_type_hints(component)
     inputs: dict[str, type[Any]] = {}
     outputs: dict[str, type[Any]] = {}
