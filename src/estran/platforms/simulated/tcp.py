@@ -24,6 +24,8 @@ LEAST_TIMEOUT: Final = 0.2
 """Seconds that TCP waits at least for an acknowledgement beyond the round trip (RFC 6298 as Linux has it)."""
 REORDERING: Final = 3
 """Segments that must have come later before one is taken for lost."""
+ACKNOWLEDGED: Final = 2
+"""Segments that are acknowledged together."""
 LARGEST_WINDOW: Final = 4096
 BESIDES: Final = 1
 """Small segments of the transport's own that go with each message, and widen the window as any do."""
@@ -41,21 +43,19 @@ class Pair:
         self._luck = generator(seed, target, source)
         self._until_loss = self._gap()
         self._patience = queue_seconds(link)
-        self._frame = FULL_FRAME * 8 / link.rate if link.rate else 0.0
+        self.frame = FULL_FRAME * 8 / link.rate if link.rate else 0.0
 
-    def carry(self, now: float, payload: int, *, packed: bool = False) -> tuple[float, int]:
+    def carry(self, now: float, payload: int, *, repair: bool = False) -> tuple[float, int]:
         """Take bytes of a stream in; when the last of them is there, and how many of its segments were lost on the way.
 
-        Segments that would wait longer than the line's queue holds are dropped without taking its time. With others before or
-        behind them in the sender's buffer bytes are ``packed``: they share segments with those.
+        Segments that would wait longer than the line's queue holds are dropped without taking its time; those that ``repair`` a
+        loss come one by one as others leave, and find a place.
         """
         segments = max(1, -(-payload // MSS))
-        fitting = segments if not self._frame else self._fitting(now, segments)
+        fitting = segments if repair or not self.frame else self._fitting(now, segments)
         if not fitting:
             return max(self._line.free, now + self.link.delay), segments
         size, frames = stream_wire_size(payload if fitting == segments else fitting * MSS)
-        if packed:
-            size = min(size, round(payload * FULL_FRAME / MSS))
         there = self._line.depart(now, size, frames)
         assert there is not None  # the line itself loses nothing
         return there, segments - fitting + self._lost(fitting)
@@ -63,7 +63,7 @@ class Pair:
     def _fitting(self, now: float, segments: int) -> int:
         """How many of so many segments find a place in the queue."""
         room = self._patience - max(self._line.free - now - self.link.delay, 0.0)
-        return 0 if room < 0 else min(segments, int(room / self._frame) + 1)
+        return 0 if room < 0 else min(segments, int(room / self.frame) + 1)
 
     def _lost(self, segments: int) -> int:
         lost = 0
@@ -102,13 +102,12 @@ class Connection:
         self._threshold = math.inf
         self._queue: deque[_Waiting] = deque()
         self._flights: deque[tuple[float, int, float]] = deque()
-        self._out = self._most_out = 0
+        self._queued = self._out = self._most_out = self._lost = self._later = self._grown = 0
         self._limited = False
         self._trip = pair.link.delay + back
         self._variation = 0.0
         self._sent = self._last = -math.inf
         self._timer: asyncio.TimerHandle | None = None
-        self._lost = self._later = 0
         self._repair: asyncio.TimerHandle | None = None
         self._repair_at = math.inf
         self._parked: list[tuple[Landed, float]] = []
@@ -126,28 +125,35 @@ class Connection:
         if not self._out:
             self._wake(now)
         self._queue.append(_Waiting(payload, landed))
-        if len(self._queue) == 1:
-            self._pump(now, packed=False)
+        self._queued += payload
+        if self._timer is None:
+            self._pump(now)
 
-    def _pump(self, now: float, *, packed: bool = True) -> None:
-        """Send what the window lets through; acknowledgements let more. What had to wait for them is ``packed``."""
-        queue = self._queue
-        while queue:
-            room = int(self.window) - self._out
-            if room <= 0:
+    def _pump(self, now: float) -> None:
+        """Send what the window lets through, in full segments across messages; acknowledgements let more."""
+        while self._queued:
+            segments = min(int(self.window) - self._out, -(-self._queued // MSS))
+            if segments <= 0:
                 self._limited = True
-                if self._timer is None:
-                    self._timer = self._loop.call_at(self._flights[0][0], self._acknowledged)
+                # All that is out may be lost: then its repair goes on.
+                self._timer = self._loop.call_at(self._flights[0][0], self._acknowledged) if self._flights else None
                 return
+            size = min(segments * MSS, self._queued)
+            self._hand_over(self._transmit(now, size, segments), size)
+
+    def _hand_over(self, there: float, size: int) -> None:
+        """Tell of messages that end within bytes of which the last one will be there at a time."""
+        queue, left = self._queue, size
+        self._queued -= size
+        while left:
             message = queue[0]
-            size = min(message.left, room * MSS)
-            there = self._transmit(now, size, packed)
-            message.left -= size
+            part = min(message.left, left)
+            message.left -= part
+            left -= part
             if not message.left:
                 queue.popleft()
-                self._flights.append((there + self._back, BESIDES, now))
-                self._out += BESIDES
-                self._finish(message.landed, there)
+                self._grown += BESIDES
+                self._finish(message.landed, there - left / MSS * self._pair.frame)
 
     def _acknowledged(self) -> None:
         self._timer = None
@@ -155,11 +161,11 @@ class Connection:
         self._settle(now)
         self._pump(now)
 
-    def _transmit(self, now: float, size: int, packed: bool) -> float:
-        segments = max(1, -(-size // MSS))
-        there, lost = self._pair.carry(now, size, packed=packed)
+    def _transmit(self, now: float, size: int, segments: int) -> float:
+        there, lost = self._pair.carry(now, size)
         self._sent = now
-        self._flights.append((there + self._back, segments, now))
+        if segments > lost:
+            self._note(there + self._back, segments - lost, now)
         self._out += segments
         self._most_out = max(self._most_out, self._out)
         self._limited = self._limited or self._out >= int(self.window)
@@ -171,6 +177,15 @@ class Connection:
                 self._notice(there + self._back)
         return there
 
+    def _note(self, acknowledged: float, segments: int, now: float) -> None:
+        """Every second segment is acknowledged, as the line brings it (RFC 5681, 4.2)."""
+        frame, flights = self._pair.frame, self._flights
+        while frame and segments > ACKNOWLEDGED:
+            segments -= ACKNOWLEDGED
+            when = acknowledged - segments * frame
+            flights.append((max(when, flights[-1][0]) if flights else when, ACKNOWLEDGED, now))
+        flights.append((acknowledged, segments, now))
+
     def _settle(self, now: float) -> None:
         """Take in acknowledgements that have come."""
         flights = self._flights
@@ -180,9 +195,10 @@ class Connection:
             trip = when - sent
             self._variation += (abs(trip - self._trip) - self._variation) / 4
             self._trip += (trip - self._trip) / 8
+            grown, self._grown = segments + self._grown, 0
             if self.window < self._threshold:
                 if self._limited or self.window < 2 * self._most_out:
-                    self.window += segments
+                    self.window += grown
             elif self._limited:
                 self.window += segments / self.window
             self.window = min(self.window, LARGEST_WINDOW)
@@ -205,7 +221,7 @@ class Connection:
     # -- loss
 
     def _miss(self, now: float, lost: int, others: bool) -> None:
-        """Segments are lost: nothing behind them is handed up until they have been repaired."""
+        """Segments are lost: nothing behind them is handed up, and they count as under way, until they have been repaired."""
         if not self._lost:
             self._later = 0
             # A probe after two round trips finds out if others are under way; else only the timer does (RFC 8985, 7.2).
@@ -226,10 +242,12 @@ class Connection:
         self._repair, self._repair_at = None, math.inf
         self._threshold = self.window = max(self.window / 2, 2.0)
         missing, self._lost = self._lost, 0
-        there, lost = self._pair.carry(now, missing * MSS)
+        there, again = self._pair.carry(now, missing * MSS, repair=True)
+        if missing > again:
+            self._note(there + self._back, missing - again, now)
         self._last = max(self._last, there)
-        if lost:
-            self._miss(now, lost, False)
+        if again:
+            self._miss(now, again, False)
         else:
             parked, self._parked = self._parked, []
             for landed, before in parked:
