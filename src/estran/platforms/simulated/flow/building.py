@@ -125,7 +125,8 @@ class _Builder:
         of_hop: dict[int, Numbers] = {
             hop.number: np.unique(links.of_channel[self._span(hop)]).astype(np.int64) for hop in self._hops
         }
-        of_hop = {number: used[(used >= 0) & shared[used]] for number, used in of_hop.items()}
+        of_hop = {number: used[used >= 0] for number, used in of_hop.items()}
+        of_hop = {number: used[shared[used]] for number, used in of_hop.items()}
         groups: list[tuple[Numbers, list[Hop]]] = []
         for hop in self._hops:
             members, hops = of_hop[hop.number], [hop]
@@ -141,8 +142,7 @@ class _Builder:
         return {f"links of {', '.join(hop.name for hop in hops)}": (members, hops) for members, hops in groups}
 
     def _seed(self, name: str) -> np.uint64:
-        number = [*self._roles, *(hop.name for hop in self._hops)].index(name) if name in self._roles else len(name)
-        return np.uint64(np.random.SeedSequence([self._experiment.seed, number]).generate_state(1, np.uint64)[0])
+        return np.uint64(np.random.SeedSequence([self._experiment.seed, *name.encode()]).generate_state(1, np.uint64)[0])
 
     def _classes(self, name: str) -> tuple[Numbers, list[Any]]:
         """Device class of each replica, and the devices."""
