@@ -24,6 +24,10 @@ LEAST_TIMEOUT: Final = 0.2
 """Seconds that TCP waits at least for an acknowledgement beyond the round trip (RFC 6298 as Linux has it)."""
 REORDERING: Final = 3
 """Segments that must have come later before one is taken for lost."""
+BATCH: Final = 65535
+"""Bytes that zenoh writes at once at the most; the other side hands up nothing of a batch before it has all of it."""
+WRITING: Final = 0.2e-3
+"""Seconds that the transport is at writing; what comes meanwhile is written together."""
 ACKNOWLEDGED: Final = 2
 """Segments that are acknowledged together."""
 LARGEST_WINDOW: Final = 4096
@@ -78,11 +82,11 @@ class Pair:
 
 
 @dataclass(slots=True)
-class _Waiting:
-    """A message of which so many bytes have not been sent."""
+class _Batch:
+    """Messages that are written together and handed up together, and how many of their bytes have not been sent."""
 
     left: int
-    landed: Landed
+    landed: list[Landed]
 
 
 class Connection:
@@ -100,7 +104,10 @@ class Connection:
         self._back = back
         self.window = float(INITIAL_WINDOW)
         self._threshold = math.inf
-        self._queue: deque[_Waiting] = deque()
+        self._queue: deque[_Batch] = deque()
+        self._gathering: deque[_Batch] = deque()
+        self._writing = -math.inf
+        self._flush: asyncio.TimerHandle | None = None
         self._flights: deque[tuple[float, int, float]] = deque()
         self._queued = self._out = self._most_out = self._lost = self._later = self._grown = 0
         self._limited = False
@@ -124,8 +131,40 @@ class Connection:
             self._settle(now)
         if not self._out:
             self._wake(now)
-        self._queue.append(_Waiting(payload, landed))
-        self._queued += payload
+        if self._queued or now < self._writing or self._gathering:
+            self._gather(payload, landed)
+        else:
+            self._write(_Batch(payload, [landed]), now)
+
+    def _gather(self, payload: int, landed: Landed) -> None:
+        """Keep a message until the transport can write again; those that wait are written together."""
+        gathering = self._gathering
+        if gathering and gathering[-1].left + payload <= BATCH:
+            gathering[-1].left += payload
+            gathering[-1].landed.append(landed)
+        else:
+            gathering.append(_Batch(payload, [landed]))
+        if not self._queued:
+            self._write_next()
+
+    def _write_next(self) -> None:
+        """Write what has been gathered, once the last writing is over."""
+        now = self._loop.time()
+        if self._queued or not self._gathering:
+            return
+        if now >= self._writing:
+            self._write(self._gathering.popleft(), now)
+        elif self._flush is None:
+            self._flush = self._loop.call_at(self._writing, self._flushed)
+
+    def _flushed(self) -> None:
+        self._flush = None
+        self._write_next()
+
+    def _write(self, batch: _Batch, now: float) -> None:
+        self._writing = now + WRITING
+        self._queue.append(batch)
+        self._queued += batch.left
         if self._timer is None:
             self._pump(now)
 
@@ -140,6 +179,8 @@ class Connection:
                 return
             size = min(segments * MSS, self._queued)
             self._hand_over(self._transmit(now, size, segments), size)
+        if self._gathering:
+            self._write_next()
 
     def _hand_over(self, there: float, size: int) -> None:
         """Tell of messages that end within bytes of which the last one will be there at a time."""
@@ -153,7 +194,8 @@ class Connection:
             if not message.left:
                 queue.popleft()
                 self._grown += BESIDES
-                self._finish(message.landed, there - left / MSS * self._pair.frame)
+                for landed in message.landed:
+                    self._finish(landed, there - left / MSS * self._pair.frame)
 
     def _acknowledged(self) -> None:
         self._timer = None
