@@ -45,7 +45,13 @@ def sink(on: str) -> dict[str, Any]:
 
 
 def document(
-    services: Mapping[str, Any], streams: list[dict[str, Any]], *, duration: str, hosts: Mapping[str, int], seed: int = 1, **more: Any
+    services: Mapping[str, Any],
+    streams: list[dict[str, Any]],
+    *,
+    duration: str,
+    hosts: Mapping[str, int],
+    seed: int = 1,
+    **more: Any,
 ) -> dict[str, Any]:
     return {
         "experiment": "flow", "seed": seed, "devices": {"unit": UNIT},
