@@ -175,8 +175,8 @@ class Connection:
 
     @property
     def ending(self) -> bool:
-        """Whether it is closed, or about to be."""
-        return self.closed or self.to_server.ending or self.to_client.ending
+        """Whether it is about to be closed."""
+        return self.to_server.ending or self.to_client.ending
 
     def quiet(self, now: float) -> Exchange | None:
         """The exchange that has been answered and was followed by silence, if so."""
@@ -209,6 +209,7 @@ class Reassembler:
         self._listens = listens
         self._connections: dict[tuple[Endpoint, Endpoint], Connection] = {}
         self._earlier: dict[tuple[Endpoint, Endpoint], int] = {}
+        self._closed: dict[tuple[Endpoint, Endpoint], float] = {}  # when, oldest first
 
     def take(self, packets: Iterable[Packet]) -> tuple[list[Exchange], list[Connection]]:
         """Take packets in; return the exchanges that have ended and the connections that are new."""
@@ -219,18 +220,22 @@ class Reassembler:
             key = (source, target) if source < target else (target, source)
             connection = self._connections.get(key)
             if connection is None or _anew(connection, packet):
-                if not packet.size and not packet.flags & SYN:
+                if not packet.flags & SYN and (not packet.size or key in self._closed):
                     continue
                 if connection is not None and (left := connection.end()) is not None:
                     ended.append(left)
                 connection = self._connections[key] = self._open(key, source, target, packet)
                 opened.append(connection)
             ended += connection.take(packet)
+            if connection.closed:
+                del self._connections[key]
+                self._closed[key] = packet.time
         return ended, opened
 
     def _open(self, key: tuple[Endpoint, Endpoint], source: Endpoint, target: Endpoint, packet: Packet) -> Connection:
         index = self._earlier.get(key, 0)
         self._earlier[key] = index + 1
+        self._closed.pop(key, None)
         if packet.flags & SYN:
             asks = not packet.flags & ACK
         else:
@@ -241,9 +246,10 @@ class Reassembler:
     def expire(self, now: float) -> list[Exchange]:
         """Exchanges that silence has ended; connections that were closed long ago are forgotten."""
         ended = [exchange for each in self._connections.values() if (exchange := each.quiet(now)) is not None]
-        over = [key for key, each in self._connections.items() if each.ending and now - each.touched > FORGET]
-        for key in over:
+        for key in [key for key, each in self._connections.items() if each.ending and now - each.touched > FORGET]:
             del self._connections[key]
+        while self._closed and now - self._closed[oldest := next(iter(self._closed))] > FORGET:
+            del self._closed[oldest]
         return ended
 
     def finish(self) -> list[Exchange]:
@@ -254,7 +260,7 @@ class Reassembler:
 def _anew(connection: Connection, packet: Packet) -> bool:
     """Whether a packet opens another connection between the same endpoints; a SYN that is sent again does not."""
     begins = packet.flags & (SYN | ACK) == SYN
-    return bool(begins and (connection.closed or connection.count or connection.request.bytes or connection.answer.bytes))
+    return bool(begins and (connection.count or connection.request.bytes or connection.answer.bytes))
 
 
 def _distance(origin: int, sequence: int) -> int:
