@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
 from estran.cli.describe import JsonOption, OnOption, SetOption
-from estran.errors import EstranError
+from estran.errors import EstranError, RequestError
 
 
 def run(
@@ -49,18 +50,13 @@ def run(
     """
     from rich.console import Console
 
-    from estran.cli.progress import progress_on
     from estran.report.table import print_summary
-    from estran.run.prepare import Simulation, prepare
-    from estran.run.session import execute
 
-    console = Console(stderr=True)
-    simulation = Simulation(calibration, trace)
-    prepared = prepare(file, overrides=set_ or (), seed=seed, on=on, simulation=simulation)
-    with progress_on(console, prepared, quiet=json) as progress:
-        folder, status = execute(prepared, out=out, progress=progress)
-        progress.phase("report", None)
+    if detail == "flow":
+        folder, status = _by_costs(file, set_ or (), on=on, seed=seed, out=out, calibration=calibration, trace=trace, json=json)
         unreported = _report(folder)
+    else:
+        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, json)
     if json:
         from estran.cli.listing import print_run
 
@@ -70,6 +66,58 @@ def run(
     if unreported is not None:
         raise unreported
     return 0 if status == "done" else 1
+
+
+def _by_components(
+    file: str,
+    overrides: Sequence[str],
+    on: str,
+    seed: int | None,
+    out: Path,
+    calibration: str | None,
+    trace: bool,
+    quiet: bool,
+) -> tuple[Path, str, EstranError | None]:
+    """Run the real components, on real hosts or in virtual time."""
+    from rich.console import Console
+
+    from estran.cli.progress import progress_on
+    from estran.run.prepare import Simulation, prepare
+    from estran.run.session import execute
+
+    simulation = Simulation(calibration, trace)
+    prepared = prepare(file, overrides=overrides, seed=seed, on=on, simulation=simulation)
+    with progress_on(Console(stderr=True), prepared, quiet=quiet) as progress:
+        folder, status = execute(prepared, out=out, progress=progress)
+        progress.phase("report", None)
+        return folder, status, _report(folder)
+
+
+def _by_costs(
+    file: str,
+    overrides: Sequence[str],
+    *,
+    on: str,
+    seed: int | None,
+    out: Path,
+    calibration: str | None,
+    trace: bool,
+    json: bool,
+) -> tuple[Path, str]:
+    """Run cost models alone.
+
+    Raises
+    ------
+    RequestError
+        If that is asked of another platform, or together with what it cannot do.
+    """
+    from estran.cli.flow import run_flow
+
+    if on != "simulate":
+        raise RequestError(f"--detail flow has no meaning on {on}", where="--detail", remedy="add --on simulate")
+    if trace:
+        raise RequestError("cost models have no events to trace", where="--trace", remedy="leave out --detail flow")
+    return run_flow(file, overrides, seed=seed, out=out, calibration=calibration, quiet=json)
 
 
 def _report(folder: Path) -> EstranError | None:
