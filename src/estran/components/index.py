@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import importlib
 import inspect
-import sys
 from collections.abc import Iterable
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
@@ -14,6 +13,7 @@ from typing import Any, Final
 from estran.errors import RequestError
 from estran.learning.mistakes import check_known
 from estran.runtime.component import Component, shape
+from estran.runtime.life import look_first_in
 from estran.spec.index import ComponentFacts
 from estran.spec.settings import settings_schema, validate_settings
 
@@ -61,8 +61,7 @@ class Components:
         """
         path = self.path(name)
         module, _, attribute = path.partition(":")
-        if self._folder not in sys.path:
-            sys.path.insert(0, self._folder)
+        look_first_in(self._folder)
         try:
             found: Any = getattr(importlib.import_module(module), attribute)
         except ModuleNotFoundError as error:

@@ -183,7 +183,7 @@ def _spread_without(above: Floats, below: Floats) -> _Spread:
     if correlated and lag > _HOPELESS:
         return _Spread(None, 0, f"no interval: the series is not steady over the window ({note})")
     rho = lag + 1 / count if correlated else 0.0  # the estimate is low by about 1 / count
-    error = math.sqrt(count / (count - 1) * float(residuals @ residuals) * (1 + rho) / (1 - rho)) / float(below.sum())
+    error = math.sqrt(count / (count - 1) * _inner(residuals, residuals) * (1 + rho) / (1 - rho)) / float(below.sum())
     return _Spread(error, count - 1, note + (", widened for it" if correlated else ""))
 
 
@@ -191,7 +191,7 @@ def _spread_with_trend(above: Floats, below: Floats) -> _Spread:
     count = min(20, len(above))
     residuals = _residuals(above, below, count)
     near, far = np.diff(residuals), residuals[2:] - residuals[:-2]
-    variance = max(float(near @ near) / (2 * (count - 1)), float(far @ far) / (2 * (count - 2)))
+    variance = max(_inner(near, near) / (2 * (count - 1)), _inner(far, far) / (2 * (count - 2)))
     error = math.sqrt(count * variance) / float(below.sum())
     return _Spread(error, 2 * (count - 1) / 3, f"differences of {count} batch means, so that a slow trend is no error")
 
@@ -204,5 +204,10 @@ def _residuals(above: Floats, below: Floats, count: int) -> Floats:
 
 
 def _lag_one(residuals: Floats) -> float:
-    power = float(residuals @ residuals)
-    return float(residuals[1:] @ residuals[:-1]) / power if power > 0 else 0.0
+    power = _inner(residuals, residuals)
+    return _inner(residuals[1:], residuals[:-1]) / power if power > 0 else 0.0
+
+
+def _inner(first: Floats, second: Floats) -> float:
+    """Inner product, to the same bit on every machine: a library for linear algebra adds in an order that suits the processor."""
+    return math.fsum((first * second).tolist())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
+import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
@@ -21,6 +22,24 @@ from estran.runtime.transport import Sender, Transport
 DRAIN_TIMEOUT: Final = 1.5
 
 
+_BEFORE: Final[dict[str, frozenset[str]]] = {}
+"""Folders that modules were looked for in, and the modules that had been imported before."""
+
+
+def look_first_in(folder: str) -> None:
+    """Look for modules in an experiment's folder first; those of other experiments' folders are forgotten, names alike or not."""
+    for former in [other for other in _BEFORE if other != folder]:
+        before, inside = _BEFORE.pop(former), former + os.sep
+        if former in sys.path:
+            sys.path.remove(former)
+        for name in [name for name, module in sys.modules.items() if (getattr(module, "__file__", None) or "").startswith(inside)]:
+            if name not in before:
+                del sys.modules[name]
+    if folder not in _BEFORE:
+        _BEFORE[folder] = frozenset(sys.modules)
+        sys.path.insert(0, folder)
+
+
 def load_component(path: str, folder: str) -> type[Component]:
     """Import ``module:Class``, looking in the experiment's folder first.
 
@@ -30,8 +49,7 @@ def load_component(path: str, folder: str) -> type[Component]:
         If there is no such module or class, it is no component, or its import fails.
     """
     module_name, _, class_name = path.partition(":")
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
+    look_first_in(folder)
     try:
         found = getattr(importlib.import_module(module_name), class_name)
     except (ImportError, AttributeError, SyntaxError) as error:

@@ -48,8 +48,8 @@ class SimulatedHost:
 
     Parameters
     ----------
-    processors
-        Those of its replicas.
+    replicas, processors
+        Names of its replicas, in the order of the plan, and what they compute with.
     idle_cpu
         Processor seconds per second that its services use whatever comes.
     gauges
@@ -62,6 +62,7 @@ class SimulatedHost:
         self,
         name: str,
         make: Maker,
+        replicas: Sequence[str],
         processors: Sequence[Processor],
         idle_cpu: float,
         traffic: Traffic,
@@ -76,6 +77,7 @@ class SimulatedHost:
         self._gauges = gauges
         self._flush_period = flush_period
         self._clock = VirtualClock(asyncio.get_running_loop(), 0)
+        self._names = list(replicas)
         self._lives: dict[str, Life] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._news: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
@@ -106,6 +108,7 @@ class SimulatedHost:
         if read.replica in self._lives:
             raise ServiceError(f"{read.replica} is already running", where=self.name)
         life = self._lives[read.replica] = self._make(read, self)
+        self._lives = dict(sorted(self._lives.items(), key=lambda named: self._names.index(named[0])))  # whoever came first
         life.start(self._group)
 
     async def go(self, origin_ns: int) -> None:

@@ -24,6 +24,10 @@ STILL: Final = 200_000
 """Turns of the loop without time passing after which it never will."""
 
 
+LOOK: Final = 100
+"""The last of these turns, in which it is looked who is at it."""
+
+
 class TimeStoodStillError(EstranError):
     """Virtual time has stopped: things cause each other without any taking time, or nothing is left that could happen."""
 
@@ -75,6 +79,7 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._asked = 0
         self._gone = 0
         self._turns = 0
+        self._busy: set[int] = set()
         self._handlers: dict[int, Any] = {}
         self.on_still: Callable[[TimeStoodStillError], None] | None = None
 
@@ -155,8 +160,8 @@ class VirtualLoop(asyncio.BaseEventLoop):
         if not todo and not self._stopping:  # type: ignore[attr-defined] # the base class sets it
             self._jump()
         self._turns += 1
-        if self._turns > STILL:
-            self._tell(self._stood_still())
+        if self._turns > STILL - LOOK:
+            self._look()
         for _ in range(len(todo)):
             due = todo.popleft()
             if due._cancelled:
@@ -199,10 +204,17 @@ class VirtualLoop(asyncio.BaseEventLoop):
             remedy="look for what they wait for: nothing but time, streams and computations moves a simulated run",
         )
 
+    def _look(self) -> None:
+        """Note who goes on without time passing, and in the end say so."""
+        self._busy.update(due.context.get(RANK, -1) for due in self._todo)
+        if self._turns > STILL:
+            self._turns = 0
+            self._tell(self._stood_still())
+
     def _stood_still(self) -> TimeStoodStillError:
         """Who was at it when time stopped."""
-        self._turns = 0
-        busy = {self.names.get(due.context.get(RANK, -1), "") for due in self._todo} - {""}
+        busy = {self.names[rank] for rank in self._busy if rank in self.names}
+        self._busy.clear()
         who = _few(sorted(busy)) or "the simulator"
         return TimeStoodStillError(
             f"time stands still: {who} went on for {STILL} turns without any of it taking time",

@@ -92,12 +92,14 @@ class Gauge:
     def _busy(self, first: Reading, last: Reading) -> float:
         return (last.worked - first.worked) / (self.processor.share * (last.time - first.time))
 
-    def told(self, offered: float) -> str:
-        """Say it."""
-        replica, last = self.replica, self.readings[-1]
+    def told(self, offered: float | None) -> str:
+        """Say it; None if there was no time to find out how much is offered."""
+        replica = self.replica
+        what = "unstable: " if offered is None else f"unstable: utilisation {offered:.2g} "
+        age = f", the newest done was {self.readings[-1].age:.3g} s old, and it gets worse" if self.readings else ""
         return (
-            f"unstable: utilisation {offered:.2g} at {self.layer}/{replica.service.name} ({replica.name} on {replica.host} cannot "
-            f"keep up: {self.waiting()} messages wait for it, the newest done was {last.age:.3g} s old, and it gets worse)"
+            f"{what}at {self.layer}/{replica.service.name} ({replica.name} on {replica.host} cannot keep up: {self.waiting()} "
+            f"messages wait for it{age})"
         )
 
 
@@ -142,8 +144,7 @@ class Gauges:
         waiting = gauge.waiting()
         if waiting > MOST_WAITING:
             offered = gauge.offered(0.0, now)
-            what = gauge.told(offered) if offered is not None else f"unstable: {waiting} messages wait for {replica}"
-            self._alarm(what)
+            self._alarm(gauge.told(offered))
 
     def verdicts(self) -> list[str]:
         """What could not keep up over the measured window, one sentence per service: that of the worst replica."""
