@@ -75,9 +75,12 @@ while True:
 @pytest.fixture(scope="module")
 def pipeline(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A short run of the example."""
-    cwd = tmp_path_factory.mktemp("pipeline")
     shorter = ("--set", "measure.warmup=0.5s", "--set", "measure.duration=6s", "--set", "think=60ms")
-    done = estran("run", str(PIPELINE), *shorter, cwd=cwd)
+    for _ in range(3):  # what else runs on the machine may starve a device during verification, which is refused as it should be
+        cwd = tmp_path_factory.mktemp("pipeline")
+        done = estran("run", str(PIPELINE), *shorter, cwd=cwd)
+        if "starved by other load" not in done.stdout + done.stderr:
+            break
     assert done.returncode == 0, done.stdout + done.stderr
     assert_nothing_left(record(cwd)["id"])
     return run_folder(cwd)
