@@ -157,7 +157,8 @@ def _figures(bundle: Bundle) -> tuple[str, str]:
     asked = " · ".join(figure for figure in (bundle.link.asked("delay"), bundle.link.asked("rate")) if figure != "–")
     measured = [_short(bundle.link.measured(name)) for name in ("delay", "rate")]
     found = " · ".join(figure for figure in measured if figure != "–")
-    return (f"asked {asked}" if asked else "nothing asked", f"got {found}" if found else "not measured")
+    unknown = "not measured" if bundle.link.probed else ""  # where nothing is probed, nothing is missing
+    return (f"asked {asked}" if asked else "nothing asked", f"got {found}" if found else unknown)
 
 
 def _short(figure: str) -> str:
@@ -170,7 +171,7 @@ def _one_host(bundle: Bundle) -> bool:
 
 def _tip(bundle: Bundle) -> str:
     asked, measured = _figures(bundle)
-    return f"{bundle.stream} ({bundle.delivery}), {count(bundle.channels, 'channel')}: {asked}; {measured or 'not probed'}"
+    return f"{bundle.stream} ({bundle.delivery}), {count(bundle.channels, 'channel')}: {asked}{f'; {measured}' if measured else ''}"
 
 
 def _rect(style: str, x: float, y: float, width: float, height: float, radius: float) -> str:

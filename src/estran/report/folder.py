@@ -80,6 +80,16 @@ class RunFolder:
         return str(self.run.get("status", "unknown"))
 
     @property
+    def simulated(self) -> bool:
+        """Whether its time was simulated, so that nothing of it was measured on this machine."""
+        return self.run.get("platform") == "simulate"
+
+    @property
+    def by_costs(self) -> bool:
+        """Whether cost models alone ran: there are responses and histograms, but no single messages."""
+        return self.run.get("detail") == "flow"
+
+    @property
     def failure(self) -> Mapping[str, Any] | None:
         """What went wrong, if the run failed."""
         failure = self.run.get("failure")

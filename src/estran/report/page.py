@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Callable
 from datetime import datetime
 from functools import cache
 from importlib.resources import files
@@ -67,12 +68,18 @@ def write_report(folder: Path) -> Path:
 
 def page(report: Report) -> str:
     """The document of gathered data."""
-    body = "".join(build(report) for _, _, build in _PARTS)
+    body = "".join(build(report) for _, _, build in _parts(report))
     main = tag("main", _header(report), body, id="top")
     data = data_block("estran-data", {"charts": sections.chart_data(report)})
     scripts = "".join(f"<script>{_asset(name)}</script>" for name in ("vendor/uPlot.iife.min.js", "assets/charts.js"))
     whole = tag("body", _bar(report), main, _footer(report), data, scripts)
     return f'<!doctype html>\n<html lang="en">{_head(report)}{whole}</html>\n'
+
+
+def _parts(report: Report) -> tuple[tuple[str, str, Callable[[Report], str]], ...]:
+    """Cost models alone leave no messages, hosts or links to show."""
+    by_costs = report.run.by_costs
+    return tuple(part for part in _PARTS if not by_costs or part[0] in ("responses", "warnings", "reproducibility"))
 
 
 def _head(report: Report) -> str:
@@ -106,7 +113,7 @@ def _policy() -> str:
 
 
 def _bar(report: Report) -> str:
-    anchors = "".join(tag("a", text(short), href=f"#{identity}") for identity, short, _ in _PARTS)
+    anchors = "".join(tag("a", text(short), href=f"#{identity}") for identity, short, _ in _parts(report))
     toggle = '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button>'
     skip = tag("a", "Skip to the report", href="#top", class_="skip")
     brand = tag("a", text(report.run.name), href="#top", class_="brand")

@@ -10,7 +10,7 @@ from estran.report.usage import MOST_LINES, Energy
 from estran.report.wording import count, quantity
 
 CHART_TITLES = {
-    "cpu": "Processor in use (cores of this machine)",
+    "cpu": "Processor in use (cores of speed 1.0)",
     "received": "Bytes received per second",
     "sent": "Bytes sent per second",
     "memory": "Memory in use",

@@ -44,7 +44,7 @@ def print_summary(console: Console, folder: Path) -> None:
     if run.responses:
         console.print(_responses(run, notes=max(0, console.width - 78) if console.width >= WIDE else 0))
     groups = group(links(run), run.hosts)
-    if groups:
+    if groups and not run.simulated:
         console.print(_links(groups))
     for warning in fallbacks(run):
         console.print(_line("! ", "yellow", warning))
@@ -63,6 +63,7 @@ def _title(run: RunFolder) -> Text:
         str(run.run.get("id", "")),
         str(run.run.get("platform", "")),
         f"seed {run.run.get('seed', '?')}",
+        f"{quantity(run.warmup + float(run.run.get('duration') or 0.0), 's')} simulated" if run.simulated else "",
         quantity(seconds, "s") if seconds else "",
     ]
     return title.append("  " + _clean(" · ".join(part for part in about if part)), "dim")

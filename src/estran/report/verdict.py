@@ -120,8 +120,10 @@ def sentences(run: RunFolder, found: Outcome) -> list[str]:
 def _status(run: RunFolder) -> str:
     seconds = sum(float(phase.get("seconds") or 0.0) for phase in run.run.get("phases") or [])
     took = f" in {quantity(seconds, 's')}" if seconds else ""
-    measured_for = run.run.get("duration")
-    window = f", {quantity(float(measured_for), 's')} of it measured" if measured_for and run.status == "done" else ""
+    measured_for = float(run.run.get("duration") or 0.0)
+    window = f", {quantity(measured_for, 's')} of it measured" if measured_for and run.status == "done" else ""
+    if window and run.simulated:
+        took, window = f": {quantity(run.warmup + measured_for, 's')} simulated in {quantity(seconds, 's')}", ""
     words = {"done": f"Done{took}{window}.", "failed": f"Failed{' after' + took[3:] if took else ''}.", "running": "Still running."}
     return words.get(run.status, f"{run.status.capitalize()}{' after' + took[3:] if took else ''}.")
 
