@@ -88,7 +88,10 @@ def accuracy(report: Report) -> str:
 def latency(report: Report) -> str:
     """Where the time of messages went, and its distribution."""
     if not report.legs:
-        return section("latency", "Latency", nothing("No message was processed after the warm-up."))
+        why = "No message was processed after the warm-up."
+        if "exchange_latency" in report.run.responses:
+            why += " How long commands waited for each other's answers is among the responses, as exchange_latency."
+        return section("latency", "Latency", nothing(why))
     rows = [
         [
             text(leg.service),
