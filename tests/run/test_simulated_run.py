@@ -160,7 +160,8 @@ def test_every_message_is_accounted_for(learned: Path) -> None:
 def test_effects_follow_their_causes(learned: Path) -> None:
     ((wrong, every, fastest),) = rows(
         learned,
-        "SELECT count(*) FILTER (NOT (created <= sent AND sent <= received AND received <= started AND started <= done)), count(*), "
+        "SELECT count(*) FILTER (NOT (created <= sent AND sent <= received AND received <= started AND started <= done)), "
+        "count(*), "
         "min(received - sent) FILTER (stream = 'camera.samples' AND receiver = 'trainer-0') FROM messages",
     )
     assert wrong == 0
@@ -194,7 +195,10 @@ layers: {edge: {hosts: 1, device: cloud-vm-2}, cloud: {hosts: 1, device: cloud-v
 network: [{between: [edge, cloud], delay: "${delay}", rate: 100mbit}]
 services:
   source: {on: edge, component: source, with: {data: digits, rate: "${rate}", arrivals: poisson}}
-  server: {on: cloud, component: "parts:Server", costs: {serve: {time: 10ms, distribution: exponential}, take: 0s, wake: 0s, receive: 0s}}
+  server:
+    on: cloud
+    component: "parts:Server"
+    costs: {serve: {time: 10ms, distribution: exponential}, take: 0s, wake: 0s, receive: 0s}
 streams: [{from: source.samples, to: server.samples, capacity: "${capacity}"}]
 factors: {rate: [30/s, 60/s, 90/s, 130/s], delay: [1ms, 20ms, 80ms], capacity: [1000, 20]}
 measure: {warmup: 1s, duration: 30s}

@@ -191,8 +191,9 @@ async def latest_ends_with_the_newest(pair: Pair) -> None:
 async def arrivals_are_notified(pair: Pair) -> None:
     """``notify`` calls at once for frames that are there, later for each that comes, and no more once nobody is to be told."""
     async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
-        for delivery in ("acknowledged", "latest"):
-            sender, receiver = await ends(producer, consumer, delivery, key="notified")  # type: ignore[arg-type]
+        deliveries: tuple[Literal["acknowledged", "latest"], ...] = ("acknowledged", "latest")
+        for delivery in deliveries:
+            sender, receiver = await ends(producer, consumer, delivery, key="notified")
             got: list[int] = []
             told = asyncio.Event()
 

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
 import msgspec
 
 from estran.errors import RequestError
-from estran.spec.costs import FREE, Amount, CommandModel, Cost
+from estran.spec.costs import FREE, Amount, CommandModel, Cost, Spread
 
 SCHEMA: Final = 1
 TOGETHER: Final = 1e-3
@@ -132,7 +132,7 @@ def read_calibration(path: Path) -> Calibration:
     Raises
     ------
     RequestError
-        If it is not there, damaged, or of another version.
+        If it is not there, damaged, of another version, or says what cannot be: costs below 0, spreads without a mean.
     """
     try:
         found = msgspec.json.decode(path.read_bytes(), type=Calibration)
@@ -144,4 +144,34 @@ def read_calibration(path: Path) -> Calibration:
         raise RequestError(f"is no calibration file: {error}", where=str(path), remedy=remedy) from error
     if found.schema != SCHEMA:
         raise RequestError(f"has schema {found.schema}, and {SCHEMA} is understood", where=str(path), remedy="calibrate anew")
+    parts: dict[str, tuple[object, ...]] = {"operations": found.operations, "handling": found.handling, "streams": found.streams}
+    parts |= {f"commands.{service}": (model,) for service, model in found.commands.items()}
+    for wrong in (wrong for place, part in parts.items() for wrong in _impossible(place, part)):
+        raise RequestError(wrong, where=str(path), remedy="make it anew with `estran calibrate RUN…`")
     return found
+
+
+def _impossible(place: str, value: object) -> Iterator[str]:
+    """What cannot be within a part of a calibration, in words."""
+    if isinstance(value, Spread):
+        yield from _impossible_spread(place, value)
+    elif isinstance(value, tuple):
+        for index, one in enumerate(value):
+            yield from _impossible(f"{place}[{index}]", one)
+    elif is_dataclass(value):
+        for own in fields(value):
+            yield from _impossible(f"{place}.{own.name}", getattr(value, own.name))
+    elif isinstance(value, int | float) and value < 0:
+        yield f"{place} is {value:g}: it cannot be negative"
+
+
+def _impossible_spread(place: str, spread: Spread) -> Iterator[str]:
+    if spread.kind == "pareto" and spread.parameter <= 1:
+        yield f"{place} is a Pareto distribution of shape {spread.parameter:g}, which has no mean"
+    elif spread.kind == "observed" and len(spread.quantiles) < 2:
+        yield f"{place} has {len(spread.quantiles)} quantiles: at least 2 are needed"
+    elif list(spread.quantiles) != sorted(spread.quantiles):
+        yield f"{place} has quantiles that are not in order"
+    else:
+        yield from _impossible(f"{place}.quantiles", spread.quantiles)
+        yield from _impossible(f"{place}.parameter", spread.parameter)
