@@ -196,7 +196,10 @@ class _Builder:
         for row, hop, h, t in zip(table, self._hops, held, turns, strict=False):
             row["routing"], row["first"], row["fan"], row["latest"] = _ROUTINGS[hop.routing], hop.first, hop.fan, hop.latest
             row["size_law"] = self._size_law(hop)
-            row["extra_law"] = self._laws.add(hop.name, self._costs.transfer(str(hop.stream.source), hop.consumer))
+            extra = self._costs.transfer(str(hop.stream.source), hop.consumer)
+            fixed = extra.spread.kind == "fixed"
+            row["extra"], row["extra_law"] = (extra.mean(), -1) if fixed else (0.0, self._laws.add(hop.name, extra))
+            row["random"] = row["size_law"] > 0 or not fixed
             row["held_first"], row["turn_first"] = h, t
             row["rows"], row["models"] = hop.traffic.rows, hop.carries_models
             row["bits"], row["bytes"], row["packets"] = hop.bits, hop.bytes, hop.packets
@@ -273,14 +276,14 @@ class _Builder:
 
             for hop in node.outputs:
                 consumer = self._hops[hop].consumer
-                wires.hops["direct_part"][hop] = nodes[number[consumer]].part
+                wires.hops["direct_shift"][hop] = nodes[number[consumer]].shift
                 if node.kind == "links":
                     wires.hops["onward"][hop] = row(consumer)
                 else:
                     wires.hops["direct"][hop] = row(consumer)
                     if hop in group_of:
                         wires.hops["shared"][hop] = row(group_of[hop])
-                        wires.hops["shared_part"][hop] = nodes[number[group_of[hop]]].part
+                        wires.hops["shared_shift"][hop] = nodes[number[group_of[hop]]].shift
 
 
 def _numbers(hops: list[Hop], *, models: bool) -> Numbers:

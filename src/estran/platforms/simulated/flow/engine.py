@@ -22,8 +22,9 @@ from estran.platforms.simulated.flow.bins import BINS
 from estran.platforms.simulated.flow.program import Node, Program
 from estran.platforms.simulated.flow.tables import COLUMNS, COUNTS, MESSAGE, SLOTS, TRANSFER_SHAPES, Array, Out, Rules, Sums
 
-WINDOW_MESSAGES: Final = 600_000
-"""Messages that sources create in a window: few enough for the cache, enough to walk through the links in order."""
+FEWEST, MOST, EACH = 60_000, 600_000, 0.6
+"""Messages that sources create in a window: few enough for the cache, enough for a step, and, where there are many sources, a good
+part of one each, so that links are visited in order."""
 WINDOWS: Final = 50
 """Windows at the least, so that one can watch and interrupt."""
 ROOM: Final = 1 << 16
@@ -46,7 +47,7 @@ class Queue:
             larger = np.empty(max(end, 2 * self.n), MESSAGE)
             larger[: self.n] = self.inbox[: self.n]
             self.inbox = larger
-        self.inbox[self.n : end] = messages
+        _bytes(self.inbox[self.n : end])[:] = _bytes(messages)
         self.n = end
 
     def prepare(self) -> tuple[Array, Array, int]:
@@ -123,7 +124,8 @@ class Engine(AbstractContextManager["Engine"]):
     @property
     def window(self) -> float:
         """Length of a window, seconds."""
-        busy = WINDOW_MESSAGES / self.program.rate if self.program.rate > 0 else math.inf
+        sources = sum(node.places for node in self.program.nodes if node.source is not None)
+        busy = min(max(EACH * sources, FEWEST), MOST) / self.program.rate if self.program.rate > 0 else math.inf
         return min(busy, self.program.lookahead, self.end / WINDOWS)
 
     def run(self) -> Iterator[float]:
@@ -222,6 +224,11 @@ class Engine(AbstractContextManager["Engine"]):
                 name = self.program.where(node.name) if node.name in self.program.hosts else node.name
                 what = f"unstable: {waiting:,} messages wait at {name} after {self.now:g} s, and more come than leave"
                 raise EstranError(what, where=name, remedy="lower the rates, add replicas, or use faster devices or links")
+
+
+def _bytes(messages: Array) -> Array:
+    """The same memory as plain numbers, which numpy copies whole and not field by field."""
+    return messages.view(np.uint64)
 
 
 def _out(rows: int, size: int) -> Out:

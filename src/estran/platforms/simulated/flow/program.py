@@ -110,9 +110,14 @@ class Node:
         return [*self.answers.tolist(), *self.models.tolist()]
 
     @property
+    def shift(self) -> int:
+        """By how many bits a place is shifted to give its part."""
+        return max(0, (-(-self.places // PARTS) - 1).bit_length())
+
+    @property
     def part(self) -> int:
         """Places in each part but the last."""
-        return -(-self.places // min(PARTS, self.places))
+        return 1 << self.shift
 
     @property
     def parts(self) -> list[tuple[int, int]]:

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal, cast
+from typing import Any, Literal
 
 import msgspec
 
@@ -74,7 +74,7 @@ def _role(service: Service, index: Components) -> Role:
             "commands are not simulated by costs alone", where=service.name, remedy=f"{told}simulate it without --detail flow"
         )
     found = index.find(service.component)
-    form = shape(cast(Hashable, found))
+    form = shape(found)
     settings = msgspec.convert(dict(service.settings), form.settings)
     for kind, ready in _READY.items():
         if issubclass(found, ready) and found.run is ready.run:

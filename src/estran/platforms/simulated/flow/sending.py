@@ -76,42 +76,40 @@ def _transmit(wires: Wires, sums: Sums, hop: Any, channel: Any, link: Any, sent:
     later, and what follows on its channel waits for it; one of a latest stream is gone.
     """
     way, about = wires.links[link], wires.hops[hop]
-    key, number = stream(wires.seed[0], link), way.draws
-    bits = about.bits
-    if about.size_law > 0:
+    bits, delay, added = about.bits, way.delay + about.extra, 0.0
+    if about.random or way.jitter > 0 or way.loss > 0:
+        key, number = stream(wires.seed[0], link), way.draws
         bits *= factor(wires.laws, wires.quantiles, about.size_law, uniform(key, number))
+        delay += cost(wires.laws, wires.quantiles, about.extra_law, 1, key, number + 1)
+        if way.jitter > 0:
+            delay += max(way.jitter * max(LEAST_NORMAL, normal(uniform(key, number + 2))), -way.delay)
+        added, way.draws = _repeated(wires, hop, link, key, number + 3) if way.loss > 0 else (0.0, number + 3)
     begin = max(sent, way.free)
     clear = begin + bits * way.per_bit
     way.free = clear
     add_span(sums.window, sums.table, 1 + hop, LINK_BUSY, begin, clear)
     add_span(sums.window, sums.table, 1 + hop, LINK_WAITING, sent, begin)
-    delay = way.delay
-    if way.jitter > 0:
-        delay = max(0.0, delay + way.jitter * max(LEAST_NORMAL, normal(uniform(key, number + 1))))
-    there = max(clear + delay + cost(wires.laws, wires.quantiles, about.extra_law, 1, key, number + 2), way.last)
+    there = max(clear + delay, way.last)
     way.last = there
-    number += 3
-    if way.loss > 0:
-        added, number = _repeated(wires, hop, link, key, number)
-        there += added
+    there += added
     if len(wires.order) > 0 and not math.isnan(there):
         there = max(there, wires.order[channel])
         wires.order[channel] = there
-    way.draws = number
     return there
 
 
 @inlined
-def _arrived(wires: Wires, out: Out, sums: Sums, row: Any, hop: Any, channel: Any, sent: Any, created: Any, there: Any) -> None:
-    """Hand a message over to its consumer's part."""
-    slot = slot_of(sums.window, created)
+def _arrived(
+    wires: Wires, out: Out, sums: Sums, row: Any, hop: Any, channel: Any, slot: Any, sent: Any, created: Any, there: Any
+) -> None:
+    """Hand a message over to its consumer's part. ``slot`` is that of its creation."""
     if slot >= 0:
         sums.table[1 + hop, slot, ARRIVED] += 1
         sums.table[1 + hop, slot, TRANSFER] += there - sent
         sums.shapes[TRANSFER_SHAPES + hop, bin_of(there - sent)] += 1
     sums.counts[1 + hop, HOP_DELIVERED] += 1
     place = wires.channels[channel].target
-    put(out, row + place // wires.hops[hop].direct_part, there, created, place, channel)
+    put(out, row + (place >> wires.hops[hop].direct_shift), there, created, place, channel)
 
 
 @inlined
@@ -123,16 +121,17 @@ def _dropped(sums: Sums, hop: Any, count: Any, created: Any) -> None:
 
 
 @inlined
-def _over(wires: Wires, out: Out, sums: Sums, row: Any, hop: Any, channel: Any, sent: Any, begin: Any, created: Any) -> None:
+def _over(
+    wires: Wires, out: Out, sums: Sums, row: Any, hop: Any, channel: Any, slot: Any, sent: Any, begin: Any, created: Any
+) -> None:
     """Send over a link, and count what comes of it. A latest message has waited at the sender from ``sent`` to ``begin``."""
     there = _transmit(wires, sums, hop, channel, wires.channels[channel].link, begin)
-    slot = slot_of(sums.window, begin)
     if slot >= 0:
         sums.table[1 + hop, slot, BYTES] += wires.hops[hop].bytes
     if math.isnan(there):
         _dropped(sums, hop, HOP_LOST, created)
     else:
-        _arrived(wires, out, sums, row, hop, channel, sent, created, there)
+        _arrived(wires, out, sums, row, hop, channel, slot, sent, created, there)
 
 
 @compiled
@@ -140,7 +139,8 @@ def _release(wires: Wires, out: Out, sums: Sums, hop: Any, channel: Any, place: 
     """Send what has waited at the sender of a latest stream, as soon as the link was free."""
     waiting = wires.held[place]
     begin = wires.links[wires.channels[channel].link].free
-    _over(wires, out, sums, wires.hops[hop].direct, hop, channel, waiting.sent, begin, waiting.created)
+    slot = slot_of(sums.window, waiting.created)
+    _over(wires, out, sums, wires.hops[hop].direct, hop, channel, slot, waiting.sent, begin, waiting.created)
     waiting.sent = math.nan
 
 
@@ -162,22 +162,23 @@ def _must_wait(wires: Wires, out: Out, sums: Sums, hop: Any, channel: Any, link:
 
 
 @inlined
-def _send(wires: Wires, out: Out, sums: Sums, hop: Any, channel: Any, sent: Any, created: Any) -> None:
+def _send(wires: Wires, out: Out, sums: Sums, hop: Any, channel: Any, slot: Any, sent: Any, created: Any) -> None:
     """Send one message on one channel."""
     sums.counts[1 + hop, HOP_SENT] += 1
-    slot = slot_of(sums.window, created)
     if slot >= 0:
         sums.table[1 + hop, slot, SENT] += 1
     link, about = wires.channels[channel].link, wires.hops[hop]
     if link < 0:
-        key, number = stream(wires.seed[0], ~channel), sums.counts[1 + hop, HOP_SENT]
-        extra = cost(wires.laws, wires.quantiles, about.extra_law, 1, key, number)
-        _arrived(wires, out, sums, about.direct, hop, channel, sent, created, sent + extra)
+        there = sent + about.extra
+        if about.extra_law >= 0:
+            key, number = stream(wires.seed[0], ~channel), sums.counts[1 + hop, HOP_SENT]
+            there += cost(wires.laws, wires.quantiles, about.extra_law, 1, key, number)
+        _arrived(wires, out, sums, about.direct, hop, channel, slot, sent, created, there)
     elif wires.links[link].share >= 0:
         place = wires.links[link].share
-        put(out, about.shared + place // about.shared_part, sent, created, place, channel)
+        put(out, about.shared + (place >> about.shared_shift), sent, created, place, channel)
     elif not about.latest or not _must_wait(wires, out, sums, hop, channel, link, sent, created):
-        _over(wires, out, sums, about.direct, hop, channel, sent, sent, created)
+        _over(wires, out, sums, about.direct, hop, channel, slot, sent, sent, created)
 
 
 @compiled
@@ -185,6 +186,7 @@ def dispatch(departures: Any, n: Any, wires: Wires, out: Out, sums: Sums, answer
     """Send messages to wherever the hops of a station lead: ``answers``, or ``models`` for those that are models."""
     for d in range(n):
         sent, created, replica = departures[d].time, departures[d].created, departures[d].place
+        slot = slot_of(sums.window, created)
         for hop in models if departures[d].channel else answers:
             about = wires.hops[hop]
             first = about.first + replica * about.fan
@@ -195,7 +197,7 @@ def dispatch(departures: Any, n: Any, wires: Wires, out: Out, sums: Sums, answer
                 wires.turns[place] = (wires.turns[place] + 1) % about.fan
                 count = 1
             for channel in range(first, first + count):
-                _send(wires, out, sums, hop, channel, sent, created)
+                _send(wires, out, sums, hop, channel, slot, sent, created)
 
 
 @compiled
@@ -224,4 +226,5 @@ def _share(inbox: Any, order: Any, wires: Wires, out: Out, sums: Sums) -> None:
     for i in order:
         channel, sent = inbox[i].channel, inbox[i].time
         hop = hop_of(wires.hops, channel)
-        _over(wires, out, sums, wires.hops[hop].onward, hop, channel, sent, sent, inbox[i].created)
+        slot = slot_of(sums.window, inbox[i].created)
+        _over(wires, out, sums, wires.hops[hop].onward, hop, channel, slot, sent, sent, inbox[i].created)

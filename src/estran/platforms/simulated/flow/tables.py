@@ -36,13 +36,14 @@ model that is published, else 0."""
 HOP: Final = np.dtype(
     [(name, "i8") for name in (
         "routing", "first", "fan", "latest", "size_law", "extra_law", "held_first", "turn_first", "rows", "models",
-        "direct", "direct_part", "shared", "shared_part", "onward",
+        "direct", "direct_shift", "shared", "shared_shift", "onward", "random",
     )]
-    + [(name, "f8") for name in ("bits", "bytes", "packets")]
+    + [(name, "f8") for name in ("bits", "bytes", "packets", "extra")]
 )  # fmt: skip
 """A hop: ``direct``, ``shared`` and ``onward`` are the rows of the sender's outbox for messages straight to the consumer, to the
-shared link, and from there to the consumer; ``…_part`` the places in each part of the receiving station; ``held_first`` is -1 for
-acknowledged streams; ``rows`` are per message; ``models`` is 1 if they are models for a predictor."""
+shared link, and from there to the consumer; ``…_shift`` turns a place into its part; ``held_first`` is -1 for acknowledged streams;
+``rows`` are per message; ``models`` is 1 if they are models for a predictor; ``extra`` are fixed seconds, and ``extra_law`` -1,
+unless they vary; ``random`` is 1 if sizes or these do."""
 
 LINK: Final = np.dtype(
     [(name, "f8") for name in ("delay", "jitter", "per_bit", "loss", "free", "last")] + [("draws", "i8"), ("share", "i8")]
