@@ -185,9 +185,14 @@ def _hosts(result: Responses, figures: Figures) -> None:
     for hop in program.hops:
         out, into = program.layers_of(hop.producer).split("+")[0], program.layers_of(hop.consumer).split("+")[0]
         traffic["message_bytes"][out] += float(figures.hop(hop, t.SENT).sum()) * hop.traffic.bytes
-        traffic["bytes_sent"][out] += float(figures.hop(hop, t.BYTES).sum())
-        traffic["bytes_received"][into] += float(figures.hop(hop, t.BYTES).sum())
-    told = {"message_bytes": "before transport headers", "bytes_sent": "with headers; acknowledgements are not modelled"}
+        apart = float((program.link_of(hop) >= 0).mean())
+        carried = float((figures.hop(hop, t.SENT) - figures.hop(hop, t.DROPPED)).sum()) * hop.bytes * apart
+        traffic["bytes_sent"][out] += carried
+        traffic["bytes_received"][into] += carried
+    told = {
+        "message_bytes": "before transport headers",
+        "bytes_sent": "with headers; without acknowledgements and what is sent again",
+    }
     for name, layers in traffic.items():
         _totals(result, name, layers, "B", told.get(name, told["bytes_sent"]))
     _totals(result, "cpu_seconds", cpu, "s", "of the simulated devices' processors")

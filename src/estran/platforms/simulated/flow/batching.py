@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estran.platforms.simulated.flow.bins import bin_of
-from estran.platforms.simulated.flow.chance import cost, stream
+from estran.platforms.simulated.flow.chance import factor, stream, uniform
 from estran.platforms.simulated.flow.compiling import allocating, compiled, inlined
 from estran.platforms.simulated.flow.ordering import arrange, keep
 from estran.platforms.simulated.flow.sending import hop_of
@@ -34,6 +34,7 @@ from estran.platforms.simulated.flow.tables import (
     BATCHES,
     BUSY,
     ENTERED,
+    FIXED,
     LOADS,
     PUBLISHED,
     STALE,
@@ -51,8 +52,15 @@ from estran.platforms.simulated.flow.tables import (
 def _operation(station: Station, rules: Rules, replica: Any, operation: Any, items: Any, key: Any) -> Any:
     """Seconds of one operation of a replica, with its next random number."""
     own = station.replicas[replica]
-    own.draws += 1
-    return cost(rules.laws, rules.quantiles, station.laws[own.device, operation], items, key, own.draws)
+    row = station.laws[own.device, operation]
+    if row < 0:
+        return 0.0
+    law = rules.laws[row]
+    mean = law.time + law.each * items
+    if law.kind != FIXED:
+        own.draws += 1
+        mean *= factor(rules.laws, rules.quantiles, row, uniform(key, own.draws))
+    return mean
 
 
 @inlined

@@ -202,7 +202,7 @@ class _Builder:
             row["random"] = row["size_law"] > 0 or not fixed
             row["held_first"], row["turn_first"] = h, t
             row["rows"], row["models"] = hop.traffic.rows, hop.carries_models
-            row["bits"], row["bytes"], row["packets"] = hop.bits, hop.bytes, hop.packets
+            row["bits"], row["packets"] = hop.bits, hop.packets
         channels = np.zeros(len(links.of_channel), CHANNEL)
         channels["link"] = links.of_channel
         if targets:

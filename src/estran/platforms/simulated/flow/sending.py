@@ -12,7 +12,6 @@ from estran.platforms.simulated.flow.ordering import arrange, keep
 from estran.platforms.simulated.flow.sums import add_span, slot_of
 from estran.platforms.simulated.flow.tables import (
     ARRIVED,
-    BYTES,
     DROPPED,
     HOP_DELIVERED,
     HOP_LOST,
@@ -126,8 +125,6 @@ def _over(
 ) -> None:
     """Send over a link, and count what comes of it. A latest message has waited at the sender from ``sent`` to ``begin``."""
     there = _transmit(wires, sums, hop, channel, wires.channels[channel].link, begin)
-    if slot >= 0:
-        sums.table[1 + hop, slot, BYTES] += wires.hops[hop].bytes
     if math.isnan(there):
         _dropped(sums, hop, HOP_LOST, created)
     else:

@@ -38,7 +38,7 @@ HOP: Final = np.dtype(
         "routing", "first", "fan", "latest", "size_law", "extra_law", "held_first", "turn_first", "rows", "models",
         "direct", "direct_shift", "shared", "shared_shift", "onward", "random",
     )]
-    + [(name, "f8") for name in ("bits", "bytes", "packets", "extra")]
+    + [(name, "f8") for name in ("bits", "packets", "extra")]
 )  # fmt: skip
 """A hop: ``direct``, ``shared`` and ``onward`` are the rows of the sender's outbox for messages straight to the consumer, to the
 shared link, and from there to the consumer; ``…_shift`` turns a place into its part; ``held_first`` is -1 for acknowledged streams;
@@ -72,7 +72,7 @@ or NaN; ``device``: row of its laws."""
 # Columns of a station's sums, by slot: of messages *created* then (up to STALE), and of what happened then.
 MESSAGES, QUEUEING, COMPUTE, LATENCY, STALE_MESSAGES, STALE, DONE, BUSY, WAITING, PUBLISHED = range(10)
 # Columns of a hop's sums: of messages created then (up to DROPPED), and of what happened then.
-SENT, ARRIVED, TRANSFER, DROPPED, LINK_BUSY, LINK_WAITING, BYTES = range(7)
+SENT, ARRIVED, TRANSFER, DROPPED, LINK_BUSY, LINK_WAITING = range(6)
 COLUMNS: Final = 10
 # A station's counts over the whole run.
 ENTERED, LEFT, SUPERSEDED, BATCHES, LOADS = range(5)
