@@ -14,8 +14,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estran.errors import EstranError
-from estran.platforms.simulated.compute import turn
 from estran.platforms.simulated.loop import RANK, STILL, TimeStoodStillError, VirtualLoop
+from estran.platforms.simulated.moment import turn
 from tests.platforms.simulated.lines import play
 
 ASKED = st.lists(st.tuples(st.integers(-1, 4), st.sampled_from([0.0, 0.5, 1.0, 2.0])), min_size=1, max_size=40)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 
+from estran.platforms.simulated.moment import until
+
 Lateness = Callable[[], float]
 """Draws how late a timer fires, in seconds."""
 
@@ -40,4 +42,4 @@ class VirtualClock:
 
     async def sleep(self, seconds: float) -> None:
         if seconds > 0:
-            await asyncio.sleep(seconds if self._late is None else seconds + self._late())
+            await until(self._loop, self._loop.time() + (seconds if self._late is None else seconds + self._late()))

@@ -13,8 +13,8 @@ from estran.errors import EstranError
 from estran.platforms.emulated.links.relay_core import MSS
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.commands import Peers, replay
-from estran.platforms.simulated.compute import turn, until
 from estran.platforms.simulated.loop import VirtualLoop
+from estran.platforms.simulated.moment import turn, until
 from estran.platforms.simulated.network import HEADERS, Network
 from estran.platforms.simulated.processor import Processor
 from estran.platforms.simulated.replica import Say

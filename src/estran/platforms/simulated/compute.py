@@ -7,34 +7,13 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from estran.platforms.simulated.costs import Costs, Uniform
+from estran.platforms.simulated.moment import until
 from estran.platforms.simulated.processor import Processor
 from estran.runtime.recorder import Recorder
 from estran.spec.costs import Cost
 from estran.spec.model import Device, Service
 
 R = TypeVar("R")
-
-
-async def until(loop: asyncio.AbstractEventLoop, when: float) -> None:
-    """Return at a time of the loop."""
-    if when > loop.time():
-        await turn(loop, when)
-
-
-async def turn(loop: asyncio.AbstractEventLoop, when: float) -> None:
-    """Return at a time of the loop, also if that is now: in the order of the ranks of those who wait for the same instant."""
-    reached: asyncio.Future[None] = loop.create_future()
-    timer = loop.call_at(when, _reach, reached)
-    try:
-        await reached
-    except asyncio.CancelledError:
-        timer.cancel()
-        raise
-
-
-def _reach(future: asyncio.Future[None]) -> None:
-    if not future.done():
-        future.set_result(None)
 
 
 class SimulatedCompute:

@@ -14,7 +14,7 @@ from typing import Any, Final
 
 from estran.errors import EstranError
 from estran.platforms.simulated.clock import VirtualClock
-from estran.platforms.simulated.compute import turn
+from estran.platforms.simulated.moment import turn
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import Compute
 from estran.runtime.launch import Launch

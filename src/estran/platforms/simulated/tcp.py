@@ -127,14 +127,38 @@ class Connection:
     def send(self, payload: int, landed: Landed) -> None:
         """Send a message; ``landed`` is called with the time when it, and all that was sent before, will be there."""
         now = self._loop.time()
-        if self._flights:
+        flights = self._flights
+        if flights and flights[0][0] <= now:
             self._settle(now)
         if not self._out:
             self._wake(now)
         if self._queued or now < self._writing or self._gathering:
             self._gather(payload, landed)
+        elif payload <= MSS and self._out + 1 < self.window and not self._lost:
+            self._send_small(now, payload, landed)
         else:
             self._write(_Batch(payload, [landed]), now)
+
+    def _send_small(self, now: float, payload: int, landed: Landed) -> None:
+        """What `_write` comes to for one segment that nothing hinders: most messages are such."""
+        there, lost = self._pair.carry(now, payload)
+        if lost:
+            self._queue.append(_Batch(payload, [landed]))
+            self._queued += payload
+            self._account(now, there, 1, lost)
+            self._hand_over(there, payload)
+            return
+        self._writing = now + WRITING
+        self._sent = now
+        self._grown += BESIDES
+        self._out += 1
+        if self._out > self._most_out:
+            self._most_out = self._out
+        self._flights.append((there + self._back, 1, now))
+        if there < self._last:
+            there = self._last
+        self._last = there
+        landed(there)
 
     def _gather(self, payload: int, landed: Landed) -> None:
         """Keep a message until the transport can write again; those that wait are written together."""
@@ -205,6 +229,11 @@ class Connection:
 
     def _transmit(self, now: float, size: int, segments: int) -> float:
         there, lost = self._pair.carry(now, size)
+        self._account(now, there, segments, lost)
+        return there
+
+    def _account(self, now: float, there: float, segments: int, lost: int) -> None:
+        """Segments have been sent, of which some were lost."""
         self._sent = now
         if segments > lost:
             self._note(there + self._back, segments - lost, now)
@@ -217,7 +246,6 @@ class Connection:
             self._later += segments
             if self._later >= REORDERING:
                 self._notice(there + self._back)
-        return there
 
     def _note(self, acknowledged: float, segments: int, now: float) -> None:
         """Every second segment is acknowledged, as the line brings it (RFC 5681, 4.2)."""

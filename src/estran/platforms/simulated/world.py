@@ -17,9 +17,10 @@ from estran.platforms.simulated.channel import Channel, Trace
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.command import CommandSurroundings, SimulatedCommand
 from estran.platforms.simulated.commands import Peers
-from estran.platforms.simulated.compute import SimulatedCompute, until
+from estran.platforms.simulated.compute import SimulatedCompute
 from estran.platforms.simulated.costs import Costs, Uniform
 from estran.platforms.simulated.loop import RANK, VirtualLoop
+from estran.platforms.simulated.moment import until
 from estran.platforms.simulated.network import Network, UniformDraws
 from estran.platforms.simulated.processor import Cores, Processor, QuotaProcessor, SlowProcessor
 from estran.platforms.simulated.replica import Say, SimulatedReplica
