@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Coroutine, Mapping
+from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -200,9 +200,7 @@ class Conductor:
         """Stop producers before consumers, so that what is under way arrives; then let the agents go."""
         with self.record.phase("finalise"):
             collector.closing()
-            sources = _sources(self.plan)
-            for producing in (True, False):
-                names = [name for name in self.plan.replicas if (name in sources) is producing]
+            for names in _stopping(self.plan):
                 running = [name for name in names if collector.states[name] not in ("ended", "failed")]
                 await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
             await _together(host.close() for host in hosts.values())
@@ -235,6 +233,22 @@ def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
 def _sources(plan: Plan) -> set[str]:
     """Replicas that send, and to which nobody sends."""
     return {channel.producer for channel in plan.channels} - {channel.consumer for channel in plan.channels}
+
+
+def _stopping(plan: Plan) -> Iterator[list[str]]:
+    """Replicas in groups to stop one after the other: each time those to which nobody sends any more.
+
+    Last come those that send in circles, and those without streams.
+    """
+    into: dict[str, set[str]] = {name: set() for channel in plan.channels for name in (channel.producer, channel.consumer)}
+    for channel in plan.channels:
+        into[channel.consumer].add(channel.producer)
+    left = set(plan.replicas)
+    while group := [name for name in plan.replicas if name in left and name in into and not into[name] & left - {name}]:
+        yield group
+        left.difference_update(group)
+    if left:
+        yield [name for name in plan.replicas if name in left]
 
 
 def _place(measure: LinkMeasure | CpuMeasure) -> str:
