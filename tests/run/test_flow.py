@@ -78,6 +78,36 @@ def test_what_is_unstable_fails_in_its_folder(tmp_path: Path) -> None:
     assert not (folder / "responses.json").exists()
 
 
+def test_samples_that_wait_for_a_model_that_never_comes_are_named(tmp_path: Path) -> None:
+    costs = {"predict": "1ms", "load": "1ms", "learn": "1ms", "snapshot": "1ms", **FREE}
+    trainer = {"learner": {"mlp": {"hidden": [1000]}}}
+    services = {
+        "camera": source(100),
+        "detector": {"on": "fog", "component": "predictor", "costs": costs},
+        "trainer": {"on": "cloud", "component": "trainer", "costs": costs, "with": trainer},
+    }
+    streams = [
+        {"from": "camera.samples", "to": ["detector.samples", "trainer.samples"]},
+        {"from": "trainer.models", "to": "detector.models", "delivery": "latest"},
+    ]
+    network = [{"from": "cloud", "to": "fog", "rate": "1kbit"}]
+    described = document(services, streams, duration="60s", hosts={"edge": 1, "fog": 1, "cloud": 1}, network=network)
+    _, status, record = run(write(tmp_path, described), tmp_path)
+    assert status == "failed"
+    assert record["failure"]["what"].startswith("unstable: ")
+    assert "fog/detector" in record["failure"]["what"]
+    assert "no model yet" in record["failure"]["remedy"]
+
+
+def test_windows_that_were_full_at_times_are_warned_of(tmp_path: Path) -> None:
+    described = simple(rate=35)
+    described["services"]["relay"]["costs"]["forward"] = {"time": "10ms", "distribution": "lognormal", "cv": 4}
+    described["streams"][0]["capacity"] = 3
+    _, status, record = run(write(tmp_path, described), tmp_path)
+    assert status == "done"
+    assert any("more than its window of 3" in warning for warning in record["warnings"])
+
+
 def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path) -> None:
     described = simple()
     described["services"]["relay"]["costs"] = dict(FREE)

@@ -21,6 +21,7 @@ from estran.spec.model import Experiment
 if TYPE_CHECKING:
     from estran.platforms.simulated.flow.engine import Engine
     from estran.platforms.simulated.flow.program import Program
+    from estran.run.flow_figures import Figures
 
 
 def execute_flow(
@@ -106,6 +107,7 @@ def _conduct(program: Program, record: RunRecord, progress: Progress, threads: i
         with record.phase("measure"):
             figures = Figures(program, engine)
             responses = measure(figures)
+            record.warnings.extend(_full_windows(figures))
             responses.save(record.folder)
             record.note(missing=responses.missing, simulated=engine.now)
             save_histograms(figures, record.folder / "histograms.parquet")
@@ -114,6 +116,16 @@ def _conduct(program: Program, record: RunRecord, progress: Progress, threads: i
         record.warnings.append(f"interrupted after {engine.now:g} of {engine.end:g} simulated seconds: figures are of these")
     record.end(status)
     return status
+
+
+def _full_windows(figures: Figures) -> Iterator[str]:
+    """Say where more was under way at times than a window holds: a real sender would have been held back."""
+    for hop, most in figures.under_way():
+        if not hop.latest and most > hop.stream.capacity:
+            yield (
+                f"{hop.name}: up to about {most:.0f} messages of a channel were under way at once, more than its window of "
+                f"{hop.stream.capacity}; a sender that waits for room is not modelled"
+            )
 
 
 def _simulate(engine: Engine, progress: Progress, asked: threading.Event) -> None:

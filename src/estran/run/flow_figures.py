@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from typing import Any, TypeAlias
 
@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.platforms.simulated.flow import tables as t
+from estran.platforms.simulated.flow.bins import edges
 from estran.platforms.simulated.flow.engine import Engine
 from estran.platforms.simulated.flow.program import Hop, Program
 
@@ -96,6 +97,14 @@ class Figures:
                 channels = part.queue.inbox["channel"][: part.queue.n]
                 found += int((kinds[np.searchsorted(first, channels, side="right") - 1] == latest).sum()) if len(channels) else 0
         return found
+
+    def under_way(self) -> Iterator[tuple[Hop, float]]:
+        """By hop: messages of a channel under way or at work at once, at the most, by Little's law and the longest time seen."""
+        for hop in self.program.hops:
+            shapes = [self.transfer(hop), self.shape(hop.consumer, t.QUEUEING_SHAPE), self.shape(hop.consumer, t.COMPUTE_SHAPE)]
+            longest = sum(float(edges()[1:][shape > 0].max(initial=0.0)) for shape in shapes)
+            sent = float(self.hop_counts[hop.number][t.HOP_SENT]) / len(self.program.link_of(hop))
+            yield hop, sent / max(self._engine.now, 1e-9) * longest
 
     @cached_property
     def stations(self) -> list[str]:

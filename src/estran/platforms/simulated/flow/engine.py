@@ -29,7 +29,9 @@ WINDOWS: Final = 50
 """Windows at the least, so that one can watch and interrupt."""
 ROOM: Final = 1 << 16
 MOST_WAITING: Final = 20_000_000
-SMALL: Final = 2_000
+PILE: Final = 1_000
+"""Messages below which a queue is none to speak of."""
+SMALL = 2_000
 """Messages below which a second thread is not worth waking."""
 
 
@@ -111,6 +113,7 @@ class Engine(AbstractContextManager["Engine"]):
         ]
         self._rules = Rules(program.wires.hops, program.wires.laws, program.wires.quantiles)
         self._held = [_held(program, node) for node in program.nodes]
+        self._seen = [{0.25: 0, 0.5: 0} for _ in program.nodes]
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="flow") if threads > 1 else None
         for parts in self.parts:
             for part in parts:
@@ -142,7 +145,7 @@ class Engine(AbstractContextManager["Engine"]):
             for place in range(len(self.program.nodes)):
                 self._step(place, until)
             self.now = until
-            self._check()
+            self._check(number / count)
             yield until
 
     def waiting(self, place: int) -> int:
@@ -217,13 +220,25 @@ class Engine(AbstractContextManager["Engine"]):
                 if n:
                     self.parts[node][number].queue.add(part.out.messages[row, :n])
 
-    def _check(self) -> None:
+    def _check(self, share: float) -> None:
+        """Give up on queues that cannot be kept or, at the end, that have grown all the time."""
         for place, node in enumerate(self.program.nodes):
             waiting = self.waiting(place)
-            if waiting > MOST_WAITING:
-                name = self.program.where(node.name) if node.name in self.program.hosts else node.name
-                what = f"unstable: {waiting:,} messages wait at {name} after {self.now:g} s, and more come than leave"
-                raise EstranError(what, where=name, remedy="lower the rates, add replicas, or use faster devices or links")
+            for mark in self._seen[place]:
+                if share <= mark:
+                    self._seen[place][mark] = waiting
+            quarter, half = self._seen[place].values()
+            grew = share == 1 and waiting > PILE and waiting > 1.5 * half and half > 1.5 * quarter
+            if waiting > MOST_WAITING or grew:
+                where = self.program.where(node.name) if node.name in self.program.hosts else node.name
+                what = f"unstable: {waiting:,} messages wait at {where} after {self.now:g} s, and more come than leave"
+                raise EstranError(what, remedy=self._remedy(node))
+
+    def _remedy(self, node: Node) -> str:
+        station = node.station
+        if station is not None and station.flags[serving.WAITS] and np.isnan(station.replicas["model"]).any():
+            return "some replicas have no model yet: let the trainer publish sooner, or write before_model: answer_prior"
+        return "lower the rates, add replicas, or use faster devices or links"
 
 
 def _bytes(messages: Array) -> Array:

@@ -116,7 +116,12 @@ def _services(program: Program, channels: dict[int, Rates]) -> Iterator[Load]:
         items = _entering(program, node, channels, lambda hop: not hop.carries_models and not hop.latest, rows=True)
         once = time[:, work].sum(1) + time[:, serving.TAKE]
         load = data * (once / size + each[:, serving.TAKE]) + items * each[:, work].sum(1)
-        load = load / station.numbers[serving.SERVERS]
+        swaps = _entering(program, node, channels, lambda hop: hop.carries_models)
+        if len(node.models):
+            every, updates = station.numbers[serving.EVERY], station.numbers[serving.UPDATES]
+            swaps = (1 / every if every > 0 else 0.0) + (items / updates if updates > 0 else 0.0 * items)
+            swaps = np.minimum(swaps, data)
+        load = (load + swaps * time[:, serving.LOAD]) / station.numbers[serving.SERVERS]
         remedy = "lower the rate, add replicas, take larger batches, or choose a faster device"
         yield Load(program.where(node.name), float(load.max(initial=0.0)), remedy)
 
