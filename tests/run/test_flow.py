@@ -14,6 +14,8 @@ from estran.cli.progress import QuietProgress
 from estran.errors import RequestError
 from estran.run.flow import execute_flow
 from estran.run.prepare import read_experiment
+from estran.spec.calibration import Calibration, OperationFit, StreamFit
+from estran.spec.costs import Amount, Cost, Spread
 from tests.platforms.simulated.flow.experiments import FREE, document, relay, sink, source, write
 
 EXAMPLES = Path(__file__).parents[2] / "examples"
@@ -68,6 +70,26 @@ def test_histograms_hold_every_message(tmp_path: Path) -> None:
     assert rows[0] == responses["latency"]["n"]
     assert rows[1] == pytest.approx(responses["latency"]["value"], rel=0.01)
     assert rows[2] <= 1.01
+
+
+def test_calibrated_costs_sizes_and_transfers_are_used(tmp_path: Path) -> None:
+    cost = Cost(4e-3, spread=Spread("observed", quantiles=(0.5, 1.0, 1.5)))
+    known = Calibration(
+        operations=(OperationFit("relay", "relay:Relay", "forward", "unit", 9, cost),),
+        streams=(StreamFit("camera.samples", "relay", "acknowledged", 9, Cost(7e-3), Amount(90_000.0)),),
+    )
+    described = simple()
+    described["network"] = [{"between": ["edge", "fog"], "rate": "100mbit"}]
+    described["services"]["relay"]["costs"]["forward"] = "1ms"
+    folder, _, _ = run(write(tmp_path, described), tmp_path, calibration=known)
+    declared = json.loads((folder / "responses.json").read_text())
+    assert declared["latency_compute@relay"]["value"] == pytest.approx(1e-3)  # what the file says comes first
+    assert declared["message_bytes@edge"]["value"] == pytest.approx(90_000 * 40 * 60, rel=0.05)
+    assert 0.014 < declared["latency_transfer@relay"]["value"] < 0.020  # 7 ms, and 90 kB at 100 Mbit/s
+    del described["services"]["relay"]["costs"]["forward"]
+    folder, _, _ = run(write(tmp_path, described), tmp_path, calibration=known)
+    fitted = json.loads((folder / "responses.json").read_text())
+    assert fitted["latency_compute@relay"]["value"] == pytest.approx(4e-3, rel=0.03)
 
 
 def test_what_is_unstable_fails_in_its_folder(tmp_path: Path) -> None:

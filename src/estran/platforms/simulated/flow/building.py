@@ -45,7 +45,7 @@ class _Builder:
         self._costs = Costs(calibration)
         self._laws = LawTable()
         self._ground = Ground(experiment.layers)
-        self._roles = roles(experiment, index)
+        self._roles = roles(experiment, index, calibration)
         self._hosts = {name: places.place(role.service, self._ground) for name, role in self._roles.items()}
         self._hops = self._make_hops()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -19,6 +19,7 @@ from estran.platforms.simulated.costs import HANDLING
 from estran.platforms.simulated.flow import traffic
 from estran.platforms.simulated.flow.traffic import Traffic
 from estran.runtime.component import Component, shape
+from estran.spec.calibration import Calibration, OperationFit
 from estran.spec.model import Experiment, Service
 
 Kind = Literal["source", "predictor", "trainer", "sink", "pass"]
@@ -47,7 +48,7 @@ class Role:
     sends: dict[str, Traffic] = field(default_factory=dict)
 
 
-def roles(experiment: Experiment, index: Components) -> dict[str, Role]:
+def roles(experiment: Experiment, index: Components, calibration: Calibration | None = None) -> dict[str, Role]:
     """Find out what every service does and sends.
 
     Raises
@@ -55,7 +56,8 @@ def roles(experiment: Experiment, index: Components) -> dict[str, Role]:
     RequestError
         If one does something that costs alone do not describe, or nothing can reach it.
     """
-    found = {service.name: _role(service, index) for service in experiment.services.values()}
+    fits = () if calibration is None else calibration.operations
+    found = {service.name: _role(service, index, fits) for service in experiment.services.values()}
     waiting = dict(found)
     while waiting:
         known = [name for name, role in waiting.items() if _describe(role, experiment, found)]
@@ -67,7 +69,7 @@ def roles(experiment: Experiment, index: Components) -> dict[str, Role]:
     return found
 
 
-def _role(service: Service, index: Components) -> Role:
+def _role(service: Service, index: Components, fits: Sequence[OperationFit]) -> Role:
     if service.component is None:
         told = "with its model:, " if service.model is not None else "give it a model: and "
         raise RequestError(
@@ -80,7 +82,8 @@ def _role(service: Service, index: Components) -> Role:
         if issubclass(found, ready) and found.run is ready.run:
             _check_rate(service, kind, settings)
             return Role(service, kind, settings)
-    operations = [name for name in service.costs if name not in HANDLING]
+    declared = [name for name in service.costs if name not in HANDLING]
+    operations = declared or sorted({fit.operation for fit in fits if fit.service == service.name})
     if not form.inputs or len(operations) != 1:
         what = f"what {service.component} does with messages is not known" if form.inputs else "when it sends is not known"
         remedy = (
