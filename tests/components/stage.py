@@ -19,18 +19,23 @@ from estran.runtime.transport import Delivered, Frame
 from estran.runtime.wire import encode
 
 
-class _Running:
-    """The loop that runs, for a clock that is made before it does."""
+class StageClock(VirtualClock):
+    """That of whichever loop runs: a stage is made before its loop."""
 
-    def time(self) -> float:
-        return asyncio.get_running_loop().time()
+    def __init__(self) -> None:
+        self._late = None
+        self.origin_ns = 0
+
+    @property
+    def _loop(self) -> asyncio.AbstractEventLoop:  # type: ignore[override]
+        return asyncio.get_running_loop()
 
 
 @dataclass
 class Cost:
     """Compute at a modelled cost: seconds per call of each operation."""
 
-    clock: VirtualClock
+    clock: StageClock
     seconds: Mapping[str, float] = field(default_factory=dict)
     calls: list[tuple[str, int]] = field(default_factory=list)
 
@@ -44,7 +49,7 @@ class Cost:
 class Channel:
     """Both ends of a channel: frames arrive after a delay, in order; ``capacity`` may be unprocessed."""
 
-    def __init__(self, clock: VirtualClock, delay: float, capacity: int) -> None:
+    def __init__(self, clock: StageClock, delay: float, capacity: int) -> None:
         self.clock, self.delay, self.capacity = clock, delay, capacity
         self.flying: list[tuple[float, int, bytes]] = []
         self.there: deque[Delivered] = deque()
@@ -104,7 +109,7 @@ class Stage:
     """
 
     def __init__(self, *, seed: int = 1, cost: Mapping[str, float] | None = None) -> None:
-        self.clock = VirtualClock(_Running(), 0)  # type: ignore[arg-type]
+        self.clock = StageClock()
         self.seed, self.cost = seed, Cost(self.clock, cost or {})
         self.rows: dict[str, list[Any]] = defaultdict(list)
         self.parts: list[Component] = []

@@ -13,6 +13,7 @@ import pytest
 
 from estran.errors import DataError
 from estran.learning.arrivals import Arrivals, arrival_process, gaps
+from estran.learning import datasets
 from estran.learning.datasets import Data, Dataset, load
 from estran.learning.mistakes import SettingsError
 
@@ -54,6 +55,24 @@ def test_digits_are_pixels_from_0_to_1_and_others_are_standardised() -> None:
     assert load(Data(name="iris", scale="columns")).x.max(axis=0).tolist() == [1.0] * 4
 
 
+@pytest.fixture(autouse=True)
+def _nothing_loaded() -> None:
+    """Datasets that earlier tests have loaded are forgotten."""
+    datasets._bundled.cache_clear()
+
+
+def test_who_loads_the_same_shares_it_and_cannot_change_it(folder: Path) -> None:
+    wanted = Data(file="rows.csv", label="kind")
+    first = load(wanted, folder)
+    assert load(wanted, folder).x is first.x
+    with pytest.raises(ValueError, match="read-only"):
+        first.x[0, 0] = 7.0
+    with pytest.raises(ValueError, match="read-only"):
+        first.y[0] = 1
+    (folder / "rows.csv").write_text(CSV + "9,9,cat\n", encoding="utf-8")
+    assert len(load(wanted, folder)) == len(first) + 1
+
+
 def test_without_scikit_learn_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     def absent(name: str) -> str:
         raise PackageNotFoundError(name)
@@ -69,6 +88,7 @@ def test_a_bundled_dataset_is_kept_and_scikit_learn_not_asked_again(tmp_path: Pa
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
     first = load("iris")
     monkeypatch.setitem(sys.modules, "sklearn", None)
+    datasets._bundled.cache_clear()
     again = load("iris")
     assert np.array_equal(first.x, again.x)
     assert first.labels == again.labels
@@ -76,6 +96,7 @@ def test_a_bundled_dataset_is_kept_and_scikit_learn_not_asked_again(tmp_path: Pa
     kept.write_bytes(b"damaged")
     monkeypatch.undo()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    datasets._bundled.cache_clear()
     assert np.array_equal(load("iris").y, first.y)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -120,6 +121,11 @@ def load(choice: str | Data, folder: str | Path = ".") -> Dataset:
     folder
         Where a file's relative path starts.
 
+    Returns
+    -------
+    Dataset
+        Its arrays are read-only: who loads the same again gets the same ones.
+
     Raises
     ------
     DataError
@@ -129,19 +135,38 @@ def load(choice: str | Data, folder: str | Path = ".") -> Dataset:
     """
     wanted = data_choice(choice)
     if wanted.file is not None:
-        return _from_file(wanted, Path(folder) / wanted.file)
+        path = Path(folder) / wanted.file
+        return _from_file(wanted, path, _stamp(path))
     assert wanted.name is not None
     return _bundled(wanted.name, wanted.scale)
 
 
+def _stamp(path: Path) -> tuple[int, int]:
+    """When a file was changed last, and its size; zeros for one that is not there, which its reader tells of."""
+    try:
+        facts = path.stat()
+    except OSError:
+        return 0, 0
+    return facts.st_mtime_ns, facts.st_size
+
+
+def _shared(data: Dataset) -> Dataset:
+    """Many sources of one process may hold it, so nobody may change it."""
+    data.x.setflags(write=False)
+    data.y.setflags(write=False)
+    return data
+
+
+@lru_cache(maxsize=4)
 def _bundled(name: str, scale: Scale | None) -> Dataset:
     loader, usual = BUNDLED[name]
     bunch = fetch(name, loader)
     x = _SCALES[scale or usual](bunch.data)
-    return Dataset(name, x, bunch.target, tuple(map(str, bunch.target_names)), tuple(map(str, bunch.feature_names)))
+    return _shared(Dataset(name, x, bunch.target, tuple(map(str, bunch.target_names)), tuple(map(str, bunch.feature_names))))
 
 
-def _from_file(wanted: Data, path: Path) -> Dataset:
+@lru_cache(maxsize=4)
+def _from_file(wanted: Data, path: Path, stamp: tuple[int, int]) -> Dataset:
     found = read_columns(path)
     archive = path.suffix == ".npz"
     label = wanted.label or ("y" if archive else "label")
@@ -159,9 +184,8 @@ def _from_file(wanted: Data, path: Path) -> Dataset:
     if classes.dtype.kind == "f" and np.isnan(classes).any():
         raise DataError(f"column {label!r} has rows without a class", where=str(path), remedy="drop such rows first")
     names = features if len(features) == x.shape[1] else tuple(f"x{i}" for i in range(x.shape[1]))
-    return Dataset(
-        path.stem, _SCALES[wanted.scale or "none"](x), y.astype(np.int64).reshape(-1), tuple(map(str, classes.tolist())), names
-    )
+    scaled = _SCALES[wanted.scale or "none"](x)
+    return _shared(Dataset(path.stem, scaled, y.astype(np.int64).reshape(-1), tuple(map(str, classes.tolist())), names))
 
 
 def _check_column(name: str, found: Columns, path: Path) -> None:

@@ -37,6 +37,7 @@ class Collector:
 
     def __init__(self, replicas: Mapping[str, str], sources: Iterable[str], store: Store, live: Live, progress: Progress) -> None:
         self.states = dict.fromkeys(replicas, "starting")
+        self._starting = set(replicas)
         self.failure: asyncio.Future[EstranError] = asyncio.get_running_loop().create_future()
         self.all_ready = asyncio.Event()
         self.sources_ended = asyncio.Event()
@@ -131,5 +132,6 @@ class Collector:
     def _become(self, replica: str, state: str) -> None:
         self.states[replica] = state
         self._progress.service(replica, state)
-        if all(now != "starting" for now in self.states.values()):
+        self._starting.discard(replica)
+        if not self._starting:
             self.all_ready.set()
