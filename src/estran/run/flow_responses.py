@@ -195,11 +195,11 @@ def _hosts(result: Responses, figures: Figures) -> None:
     }
     for name, layers in traffic.items():
         _totals(result, name, layers, "B", told.get(name, told["bytes_sent"]))
-    _totals(result, "cpu_seconds", cpu, "s", "of the simulated devices' processors")
+    _totals(result, "cpu_seconds", cpu, "s", "of a core of speed 1.0")
     joules: dict[str, float] = {}
     for number, layer in enumerate(program.ground.names):
         device, hosts = program.ground.device_of(number), program.experiment.layers[layer].hosts
-        share_used = min(1.0, cpu[layer] / (hosts * device.cores * figures.seconds))
+        share_used = min(1.0, cpu[layer] / device.speed / (hosts * device.cores * figures.seconds))
         joules[layer] = hosts * figures.seconds * (device.idle_power + (device.busy_power - device.idle_power) * share_used)
     _totals(result, "energy", joules, "J", "model: idle power, plus what full load adds times utilisation")
 
@@ -211,7 +211,7 @@ def _totals(result: Responses, name: str, layers: dict[str, float], unit: str, n
 
 
 def _processor(figures: Figures, service: str) -> dict[str, float]:
-    """Processor seconds in the window by layer: work, receiving and sending."""
+    """Processor seconds of a core of speed 1.0 in the window, by layer: work, receiving and sending."""
     program = figures.program
     replicas = len(program.hosts[service])
     received = sum(float(figures.hop(hop, t.ARRIVED).sum()) for hop in program.hops if hop.consumer == service)
@@ -221,9 +221,9 @@ def _processor(figures: Figures, service: str) -> dict[str, float]:
     speed = np.array([program.ground.device_of(int(layer)).speed for layer in np.unique(layers)])[program.classes[service]]
     around = [received * one.receive_cpu.mean() + sent * one.send_cpu.mean() for one in handling]
     idle = [one.idle_cpu * figures.seconds for one in handling]
-    seconds = (np.array(around)[program.classes[service]] / replicas + np.array(idle)[program.classes[service]]) / speed
+    seconds = np.array(around)[program.classes[service]] / replicas + np.array(idle)[program.classes[service]]
     if program.roles[service].kind != "source":
-        seconds = seconds + figures.busy(service)
+        seconds = seconds + figures.busy(service) * speed
     return by_layer(figures, service, seconds)
 
 

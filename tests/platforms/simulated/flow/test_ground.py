@@ -76,6 +76,7 @@ def test_channels_and_links_are_those_of_the_plan(tmp_path: Path, described: dic
     ],
     ids=lambda spread: spread.kind,
 )  # fmt: skip
+@CHECKED
 @given(u=st.floats(1e-12, 1 - 1e-12))
 def test_compiled_spreads_are_those_of_the_description(spread: Spread, u: float) -> None:
     laws = LawTable()

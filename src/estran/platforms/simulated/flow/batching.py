@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from estran.platforms.simulated.flow.bins import bin_of
-from estran.platforms.simulated.flow.chance import factor, stream, uniform
+from estran.platforms.simulated.flow.chance import cost, factor, stream, uniform
 from estran.platforms.simulated.flow.compiling import allocating, compiled, inlined
 from estran.platforms.simulated.flow.ordering import arrange, keep
 from estran.platforms.simulated.flow.sending import hop_of
@@ -47,6 +47,9 @@ from estran.platforms.simulated.flow.tables import (
     Sums,
 )
 
+_APART = 1 << 40
+"""Numbers of the draws that must not depend on how often they are asked for."""
+
 
 @inlined
 def _operation(station: Station, rules: Rules, replica: Any, operation: Any, items: Any, key: Any) -> Any:
@@ -61,6 +64,13 @@ def _operation(station: Station, rules: Rules, replica: Any, operation: Any, ite
         own.draws += 1
         mean *= factor(rules.laws, rules.quantiles, row, uniform(key, own.draws))
     return mean
+
+
+@inlined
+def _wake(station: Station, rules: Rules, replica: Any, key: Any) -> Any:
+    """Seconds until a message is noticed. Asked again of a batch that was put off, it says the same."""
+    own = station.replicas[replica]
+    return cost(rules.laws, rules.quantiles, station.laws[own.device, WAKE], 1, key, _APART + own.draws)
 
 
 @inlined
@@ -194,18 +204,17 @@ def _replica(
     while True:
         free, ready = station.free[replica, 0], math.inf
         if at < len(data) and not (station.flags[WAITS] and math.isnan(own.model)):
-            ready = max(free, inbox[data[at]].time)
+            ready = max(free, inbox[data[at]].time + _wake(station, rules, replica, key))
         if model < len(models) and max(free, inbox[models[model]].time) <= min(ready, high):
             begin = max(free, inbox[models[model]].time)
             model = _load(station, rules, sums, inbox, models, model, begin, replica, key)
             continue
         if ready > high:
             break
-        if ready > free:
-            ready += _operation(station, rules, replica, WAKE, 1, key)
         begin = _start(station, inbox, data, at, ready)
         if begin > high:
             break
+        own.draws += 1
         count, at = _take(sums, inbox, data, bench.until, at, begin, taken)
         _serve(station, rules, bench, sums, inbox, replica, key, taken[:count], begin)
     for j in range(at, len(data)):

@@ -113,8 +113,18 @@ class _Builder:
             np.maximum.at(high, link[used], sender[used])
             if self._servers(hop.producer) > 1:
                 several[link[used]] = True
-        shared: np.ndarray[Any, np.dtype[np.bool_]] = (low != high) | several
+        shared: np.ndarray[Any, np.dtype[np.bool_]] = ((low != high) | several) & self._queues(links)
         return shared
+
+    def _queues(self, links: Links) -> np.ndarray[Any, np.dtype[np.bool_]]:
+        """Links on which messages can wait for each other: those with a rate, or where something varies."""
+        figures = places.figures(self._experiment.network)[links.rule]
+        queues: np.ndarray[Any, np.dtype[np.bool_]] = np.asarray((figures[:, 1:] > 0).any(axis=1))
+        for hop in self._hops:
+            if self._size_law(hop) > 0 or self._costs.transfer(str(hop.stream.source), hop.consumer).spread.kind != "fixed":
+                link = links.of_channel[self._span(hop)]
+                queues[link[link >= 0]] = True
+        return queues
 
     def _servers(self, name: str) -> int:
         role = self._roles[name]

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
 import numba
@@ -32,8 +34,8 @@ def allocating(function: F) -> F:
 def _cached(function: F, options: dict[str, Any]) -> F:
     """Keep the machine code on disk wherever numba finds a writable place.
 
-    numba takes code from its cache as long as the file of the function itself is unchanged: after a change to what a kernel calls
-    in *another* file, delete the ``__pycache__`` of this folder.
+    numba takes code from its cache as long as the file of the function itself is unchanged, whatever became of what it calls: see
+    `_forget_stale`.
     """
     kernel: Any
     try:
@@ -44,3 +46,16 @@ def _cached(function: F, options: dict[str, Any]) -> F:
         warnings.warn(f"{error}; the engine is compiled anew in every process", RuntimeWarning, stacklevel=3)
         kernel = numba.njit(**options)(function)
     return cast(F, kernel)
+
+
+def _forget_stale() -> None:
+    """Delete machine code beside this file that is older than any of our sources: it may hold pieces of what they were."""
+    folder = Path(__file__).parent
+    changed = max(source.stat().st_mtime for source in folder.glob("*.py"))
+    for index in folder.glob("__pycache__/*.nbi"):
+        with suppress(FileNotFoundError, PermissionError):
+            if index.stat().st_mtime < changed:
+                index.unlink()
+
+
+_forget_stale()

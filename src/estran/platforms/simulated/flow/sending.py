@@ -83,6 +83,8 @@ def _transmit(wires: Wires, sums: Sums, hop: Any, channel: Any, link: Any, sent:
         if way.jitter > 0:
             delay += max(way.jitter * max(LEAST_NORMAL, normal(uniform(key, number + 2))), -way.delay)
         added, way.draws = _repeated(wires, hop, link, key, number + 3) if way.loss > 0 else (0.0, number + 3)
+    elif way.per_bit == 0:
+        return sent + delay  # nothing waits here; several may send at once and must not touch the link's state
     begin = max(sent, way.free)
     clear = begin + bits * way.per_bit
     way.free = clear

@@ -101,9 +101,8 @@ def _serve(
             for s in range(1, servers):
                 if station.free[replica, s] < station.free[replica, best]:
                     best = s
-            begin = station.free[replica, best]
-            if begin <= message.time:
-                begin = message.time + cost(rules.laws, rules.quantiles, wake, 1, key, draw + 2)
+            noticed = message.time + cost(rules.laws, rules.quantiles, wake, 1, key, draw + 2)
+            begin = max(station.free[replica, best], noticed)
             rows = rules.hops[hop_of(rules.hops, message.channel)].rows
             end = (
                 begin

@@ -94,5 +94,5 @@ def _laws(role: Role, device: Device, parameters: int, costs: Costs, laws: LawTa
         cost = None if one is None else costs.operation(service, device, one, parameters)
         named.append(-1 if cost is None else laws.add(f"{service.name}: {one}", cost, device.speed))
     handling = costs.handling(role.service, device)
-    around = [(f"{role.service.name}: {what}", cost) for what, cost in (("take", handling.take), ("wake", handling.wake))]
-    return named + [laws.add(what, cost, device.speed) for what, cost in around]
+    named.append(laws.add(f"{service.name}: take", handling.take, device.speed))
+    return [*named, laws.add(f"{service.name}: wake", handling.wake)]
