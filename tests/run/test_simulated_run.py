@@ -251,6 +251,11 @@ def test_a_service_that_cannot_keep_up_is_named(tmp_path: Path, capacity: str) -
     (warning,) = [text for text in record(folder)["warnings"] if text.startswith("unstable")]
     assert "at cloud/server (server-0 on cloud-0 cannot keep up" in warning
     assert float(warning.split()[2]) == pytest.approx(1.3, rel=0.12)
+    ((detail,),) = rows(folder, "SELECT detail FROM events WHERE event = 'channel' AND replica = 'source-0'")
+    ((processed,),) = rows(folder, "SELECT count(*) FROM messages")
+    left = json.loads(detail)["frames"] - processed
+    assert value(folder, "unprocessed") == left > 0  # sent = processed + unprocessed
+    assert left <= int(capacity)
 
 
 def test_a_service_that_keeps_up_is_not(tmp_path: Path) -> None:
