@@ -254,8 +254,8 @@ def test_a_service_that_cannot_keep_up_is_named(tmp_path: Path, capacity: str) -
     ((detail,),) = rows(folder, "SELECT detail FROM events WHERE event = 'channel' AND replica = 'source-0'")
     ((processed,),) = rows(folder, "SELECT count(*) FROM messages")
     left = json.loads(detail)["frames"] - processed
-    assert value(folder, "unprocessed") == left > 0  # sent = processed + unprocessed
-    assert left <= int(capacity)
+    assert value(folder, "unprocessed") == left  # sent = processed + unprocessed
+    assert (left > 500) is (capacity == "1000")  # the drain at the end takes 1.5 s at the most, and is enough for 20
 
 
 def test_a_service_that_keeps_up_is_not(tmp_path: Path) -> None:
