@@ -70,12 +70,10 @@ def test_a_line_without_rate_takes_its_delay(delay: float, size: int) -> None:
 
 
 @given(st.lists(st.integers(1, MSS), min_size=2, max_size=5))
-def test_what_is_sent_at_once_goes_one_after_the_other(sizes: list[int]) -> None:
-    link, free, expected = LinkSpec(delay=0.02, rate=2e6), 0.02, []
-    for size in sizes:
-        free += 8 * stream_wire_size(size)[0] / 2e6
-        expected.append(free)
-    assert landings(link, [(0.0, size) for size in sizes]) == pytest.approx(expected)
+def test_what_is_sent_at_once_waits_for_the_first_and_then_goes_together(sizes: list[int]) -> None:
+    first, rest = stream_wire_size(sizes[0])[0], stream_wire_size(sum(sizes[1:]))[0]
+    expected = [0.02 + 8 * first / 2e6, *[0.02 + 8 * (first + rest) / 2e6] * (len(sizes) - 1)]
+    assert landings(LinkSpec(delay=0.02, rate=2e6), [(0.0, size) for size in sizes]) == pytest.approx(expected)
 
 
 @settings(max_examples=60)
