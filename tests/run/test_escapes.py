@@ -122,6 +122,25 @@ def test_a_helper_module_beside_the_experiment_is_the_users_too(tmp_path: Path) 
     assert "helper.py:4" in found["what"]
 
 
+SWALLOWED = """
+import contextlib
+import time
+from estran.runtime.component import Component
+
+class Rogue(Component):
+    async def run(self) -> None:
+        with contextlib.suppress(Exception):
+            time.time()
+"""
+
+
+def test_an_escape_that_is_swallowed_fails_the_run_in_the_end(tmp_path: Path) -> None:
+    found = failure(tmp_path, SWALLOWED)
+    assert "calls time.time" in found["what"]
+    assert "rogue-0 at" in found["what"]
+    assert "rogue.py:9" in found["what"]
+
+
 def test_a_hidden_draw_is_found_out_in_the_end(tmp_path: Path) -> None:
     """Through a name in a container, which no guard has seen."""
     source = module("import random\nDRAWS = [random._inst.random]", "DRAWS[0]()", computed=False)

@@ -109,10 +109,10 @@ def test_what_is_lost_comes_a_recovery_later_and_holds_up_what_follows() -> None
     assert sum(one > 0.06 for one in late) > 60  # two in a hundred are lost; others wait behind them
 
 
-def test_a_full_line_carries_its_rate() -> None:
-    found = landings(LinkSpec(delay=0.001, rate=100e6), [(0.0, 1 << 20)] * 20)
-    wire = stream_wire_size(20 << 20)[0]
-    assert found[-1] == pytest.approx(0.001 + 8 * wire / 100e6, rel=0.03)
+@pytest.mark.parametrize("link", [LinkSpec(delay=0.001, rate=100e6), LinkSpec(delay=0.01, rate=10e6)], ids=str)
+def test_a_full_line_carries_its_rate(link: LinkSpec) -> None:
+    found = landings(link, [(0.0, 1 << 20)] * 20)
+    assert found[-1] == pytest.approx(link.delay + 8 * stream_wire_size(20 << 20)[0] / (link.rate or 1), rel=0.03)
 
 
 def test_a_long_line_without_loss_opens_its_window() -> None:

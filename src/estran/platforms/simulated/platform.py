@@ -209,8 +209,11 @@ class SimulatedProvision:
         Raises
         ------
         EscapeError
-            If a component escaped simulated time in a way that only shows in the end.
+            If a component escaped simulated time and swallowed the error, or in a way that only shows in the end.
         """
+        for escape in self._seams.escapes:
+            if not escape.reported:
+                raise escape
         if not self._seams.untouched():
             raise EscapeError(
                 "a component drew from global random state, through a name that no guard has seen",

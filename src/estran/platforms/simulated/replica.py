@@ -15,6 +15,7 @@ from typing import Any, Final
 from estran.errors import EstranError
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.moment import turn
+from estran.platforms.simulated.seams import EscapeError
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import Compute
 from estran.runtime.launch import Launch
@@ -138,6 +139,8 @@ class SimulatedReplica:
         return build(kind, launch.settings, surroundings)
 
     def _ended(self, failure: BaseException | None) -> None:
+        if isinstance(failure, EscapeError):
+            failure.reported = True
         status = 0 if failure is None else 1
         self.recorder.event("ended", f"status {status}")
         self.recorder.flush()

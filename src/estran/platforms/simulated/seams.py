@@ -63,7 +63,15 @@ FORBIDDEN: Final[tuple[tuple[str, tuple[str, ...], str], ...]] = (
 
 
 class EscapeError(ServiceError):
-    """A component did something that simulated time cannot see."""
+    """A component did something that simulated time cannot see.
+
+    Attributes
+    ----------
+    reported
+        Whether it has ended the component that did it; code that catches every exception swallows it.
+    """
+
+    reported = False
 
 
 class Seams:
@@ -82,6 +90,7 @@ class Seams:
         self._folder = str(Path(folder).resolve()) + os.sep
         self._own: set[str] = set()
         self._seen: set[str] = set()
+        self.escapes: list[EscapeError] = []
         self._guards: dict[int, tuple[Any, Any]] = {}
         self._undo = ExitStack()
         self._state: object = None
@@ -180,7 +189,7 @@ class Seams:
             root = _root(str(frame.f_globals.get("__name__", "")))
             if root in self._own or (remedy is _GLOBAL and root not in sys.stdlib_module_names):
                 where = f"{self._names.get(RANK.get(), 'a component')} at {frame.f_code.co_filename}:{frame.f_lineno}"
-                raise EscapeError(f"calls {told}, which simulated time cannot see", where=where, remedy=remedy)
+                raise self._escape(f"calls {told}, which simulated time cannot see", where, remedy)
             if root not in sys.stdlib_module_names or remedy is _CLOCK:
                 return
             frame = frame.f_back
@@ -205,11 +214,16 @@ class Seams:
             place = place.f_back
         if place.f_back is None:
             place = library
-        raise EscapeError(
+        raise self._escape(
             f"draws from NumPy's global random state, in {library.f_globals.get('__name__')}.{library.f_code.co_name}",
-            where=f"{self._names.get(RANK.get(), 'a component')} at {place.f_code.co_filename}:{place.f_lineno}",
-            remedy=_GLOBAL,
+            f"{self._names.get(RANK.get(), 'a component')} at {place.f_code.co_filename}:{place.f_lineno}",
+            _GLOBAL,
         )
+
+    def _escape(self, what: str, where: str, remedy: str) -> EscapeError:
+        error = EscapeError(what, where=where, remedy=remedy)
+        self.escapes.append(error)
+        return error
 
     def _guarded_datetime(self) -> type:
         original = datetime.datetime
