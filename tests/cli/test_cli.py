@@ -44,9 +44,9 @@ def test_a_wrong_request_exits_2_with_a_remedy(tmp_path: Path, argv: list[str]) 
 
 def test_a_platform_that_is_not_built_is_said_so(tmp_path: Path) -> None:
     write(tmp_path)
-    shown = estran("run", "experiment.yaml", "--on", "simulate", cwd=tmp_path)
+    shown = estran("run", "experiment.yaml", "--on", "slurm", cwd=tmp_path)
     assert shown.returncode == 2
-    assert "there is no platform 'simulate' in this version" in shown.stderr
+    assert "there is no platform 'slurm' in this version" in shown.stderr
 
 
 def test_check_finds_all_errors_at_their_places(tmp_path: Path) -> None:
