@@ -109,6 +109,32 @@ def test_the_order_of_hashing_and_the_processors_kernels_do_not_matter(learned: 
     assert digests(tmp_path / folder) == digests(learned)
 
 
+COMMANDS = """
+experiment: commands
+seed: 11
+layers: {edge: {hosts: 4, device: raspberry-pi-4}, cloud: {hosts: 1, device: cloud-vm-2}}
+network: [{between: [edge, cloud], delay: 8ms, jitter: 1ms, rate: 20mbit, loss: 0.2%}]
+services:
+  probe: {on: edge, command: ./probe, model: {calls: [{to: store, size: 5kB, rate: 20/s, arrivals: poisson}]}}
+  asker: {on: edge, command: ./asker, model: {calls: [{to: store, size: 50B, rate: 10/s}]}}
+  store: {on: cloud, command: ./store, ports: [9000], model: {serves: {cost: {time: 5ms, distribution: exponential}, answer: 2kB}}}
+measure: {warmup: 0.5s, duration: 5s}
+"""
+
+
+def test_commands_that_meet_at_one_instant_do_so_in_a_defined_order(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Four askers ask at the same instants; in which order they were started does not matter."""
+    first = simulate(tmp_path / "first", COMMANDS, trace=True)
+    assert record(first)["status"] == "done", record(first)["failure"]
+    whole = conductor.wire
+    monkeypatch.setattr(conductor, "wire", lambda *args: list(reversed(whole(*args))))
+    again = simulate(tmp_path / "again", COMMANDS, trace=True)
+    exchanges = [(folder / "exchanges.parquet").read_bytes() for folder in (first, again)]
+    assert exchanges[0] == exchanges[1]
+    assert digests(again) == digests(first)
+    assert len((first / "trace.txt").read_text().splitlines()) > 500
+
+
 def _in_worker(folder: str, seed: int) -> dict[str, str]:
     return digests(simulate(Path(folder), LEARNING, LEARN_PARTS, seed=seed))
 
