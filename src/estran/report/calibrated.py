@@ -17,7 +17,8 @@ def print_calibration(console: Console, calibration: Calibration) -> None:
     """Print what was fitted: operations, streams, handling, commands; then the warnings."""
     from rich.text import Text
 
-    for table in (_operations(calibration), _streams(calibration), _handling(calibration), _commands(calibration)):
+    for make in (_operations, _streams, _handling, _processor, _commands):
+        table = make(calibration)
         if table.row_count:
             console.print(table)
     for warning in calibration.warnings:
@@ -42,12 +43,20 @@ def _streams(calibration: Calibration) -> Table:
 
 
 def _handling(calibration: Calibration) -> Table:
-    table = _table("handling", "wake", "take", "receive", "each", "send", "each", "idle", "late")
+    table = _table("handling", "wake", "take", "late", "first")
+    for one in calibration.handling:
+        cells = [one.wake.mean(), one.take.mean(), one.late.mean(), one.begin.mean()]
+        table.add_row(f"{one.service} on {one.device}", *map(_seconds, cells))
+    return table
+
+
+def _processor(calibration: Calibration) -> Table:
+    table = _table("processor", "receive", "each", "send", "each", "idle")
     for one in calibration.handling:
         receive, send = one.receive_cpu, one.send_cpu
-        cells = [one.wake.mean(), one.take.mean(), receive.mean(0), receive.each, send.mean(0), send.each]
+        cells = [receive.mean(0), receive.each, send.mean(0), send.each]
         idle = quantity(one.idle_cpu, "fraction") if one.idle_cpu else NONE
-        table.add_row(f"{one.service} on {one.device}", *map(_seconds, cells), idle, _seconds(one.late.mean()))
+        table.add_row(f"{one.service} on {one.device}", *map(_seconds, cells), idle)
     return table
 
 

@@ -28,6 +28,8 @@ P = TypeVar("P")
 
 MAGIC = b"est\x01"
 ALIGNMENT = 8
+SMALL = 4096
+"""Bytes up to which an array is copied into its frame."""
 _PREFIX = struct.Struct("<4sI")
 _ARRAY = 1
 _KINDS = frozenset("biufc")
@@ -83,7 +85,9 @@ class _Writer(threading.local):
                 raise TypeError(f"an array of dtype {dtype} cannot travel in a message")
             size = value.nbytes
             if size:
-                self._buffers.append(np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
+                # A small copy is cheaper than a view of views.
+                small = size <= SMALL
+                self._buffers.append(value.tobytes() if small else np.ascontiguousarray(value).reshape(-1).view(np.uint8).data)
                 padding = -size % ALIGNMENT
                 if padding:
                     self._buffers.append(_PADDING[padding])
@@ -172,7 +176,9 @@ def _array(arrays: memoryview, dtype_name: str, place: int, shape: list[int]) ->
     if not count:
         return np.empty(shape, dtype)
     flat = np.frombuffer(arrays, dtype, count, place)
-    return (flat if flat.flags.aligned else flat.copy()).reshape(shape)
+    if not flat.flags.aligned:
+        flat = flat.copy()
+    return flat if len(shape) == 1 else flat.reshape(shape)
 
 
 def _only_arrays(kind: type[Any], value: object) -> object:

@@ -26,6 +26,8 @@ class OperationFit:
     ----------
     cost
         Fitted processor time, on a core of speed 1.0.
+    first
+        That of a replica's first call, when caches are cold and code is loaded.
     observed
         What the fit rests on, per batch size: ``{size: {n, cpu_mean, wall_mean, cpu: [quantiles], wall: [quantiles]}}``, seconds as
         measured on the device, quantiles at 0, 5, …, 100 %.
@@ -38,6 +40,7 @@ class OperationFit:
     n: int
     cost: Cost
     observed: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    first: Cost = FREE
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Handling:
         Processor seconds at speed 1.0 per second, whatever comes.
     late
         How late a timer of this service fires.
+    begin
+        How much later than it is due the first message of a source leaves.
     """
 
     service: str
@@ -67,6 +72,7 @@ class Handling:
     send_cpu: Cost = FREE
     idle_cpu: float = 0.0
     late: Cost = FREE
+    begin: Cost = FREE
 
 
 @dataclass(frozen=True, slots=True)

@@ -66,6 +66,11 @@ class Cost:
         """Mean for so many items."""
         return self.time + self.each * items
 
+    @property
+    def varies(self) -> bool:
+        """Whether it is not always its mean."""
+        return self.spread.kind != "fixed"
+
     def draw(self, items: float, u: float) -> float:
         """The quantile at level ``u`` for so many items."""
         return self.mean(items) * self.spread.factor(u)

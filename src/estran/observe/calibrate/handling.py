@@ -48,7 +48,7 @@ def _fit(service: str, device: str, places: Sequence[Place], *, native: bool, wa
     speed = places[0][1].speed if native else 1.0
     wake = Cost(float(woken.mean()), 0.0, spread(woken)) if len(woken) else FREE
     receiving, sending = (Cost(one.time * speed, one.each * speed) for one in (receive, send))
-    return Handling(service, device, wake, take, receiving, sending, idle * speed, _late(places))
+    return Handling(service, device, wake, take, receiving, sending, idle * speed, _late(places), _begin(places))
 
 
 def _take(taken: Sequence[tuple[Reading, Seat, Batches]], name: str, *, native: bool, warnings: list[str]) -> Cost:
@@ -154,3 +154,9 @@ def _late(places: Sequence[Place]) -> Cost:
         return FREE
     mean = sum(one.mean * one.n for one in timers) / sum(one.n for one in timers)
     return Cost(mean, 0.0, spread(mixture([(one.n, one.quantiles) for one in timers])))
+
+
+def _begin(places: Sequence[Place]) -> Cost:
+    """How late sources begin, when all that they touch is touched for the first time."""
+    begun = [reading.begun[seat.name] for reading, seat in places if seat.name in reading.begun]
+    return Cost(float(np.mean(begun)), 0.0, spread(begun)) if any(begun) else FREE

@@ -8,10 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
-from estran.observe.calibrate.fitting import cost
+from estran.observe.calibrate.fitting import cost, spread
 from estran.observe.calibrate.readings import Reading
 from estran.observe.stories import Floats
 from estran.spec.calibration import OperationFit
+from estran.spec.costs import Cost
 
 FEW: Final = 30
 """Observations below which a fit is warned of."""
@@ -33,10 +34,15 @@ def operation_fits(readings: Sequence[Reading], *, native: bool, warnings: list[
         Gets what a user should know of the fits.
     """
     parts: defaultdict[Key, list[tuple[Floats, Floats, Floats, float]]] = defaultdict(list)
+    firsts: defaultdict[Key, list[float]] = defaultdict(list)
     for reading in readings:
         for key, rows, speed in _observed(reading):
             parts[key].append((*rows, speed if native else 1.0))
-    return tuple(_fit(key, parts[key], warnings) for key in sorted(parts))
+        for (replica, operation), seconds in reading.firsts.items():
+            if (seat := reading.seats.get(replica)) is not None:
+                key = seat.service, seat.component, operation, seat.device
+                firsts[key].append(seconds * (seat.speed if native else 1.0))
+    return tuple(_fit(key, parts[key], firsts[key], warnings) for key in sorted(parts))
 
 
 def _observed(reading: Reading) -> Iterator[tuple[Key, tuple[Floats, Floats, Floats], float]]:
@@ -49,13 +55,15 @@ def _observed(reading: Reading) -> Iterator[tuple[Key, tuple[Floats, Floats, Flo
             yield (seat.service, seat.component, operation, seat.device), rows, seat.speed
 
 
-def _fit(key: Key, parts: Sequence[tuple[Floats, Floats, Floats, float]], warnings: list[str]) -> OperationFit:
+def _fit(
+    key: Key, parts: Sequence[tuple[Floats, Floats, Floats, float]], firsts: Sequence[float], warnings: list[str]
+) -> OperationFit:
     size, cpu, wall = (np.concatenate([part[column] for part in parts]) for column in range(3))
     speed = np.concatenate([np.full(len(part[0]), part[3]) for part in parts])
     fitted = cost(size, cpu * speed)
     _judge(key, size, cpu * speed, fitted.time + fitted.each * size, warnings)
     observed = {f"{one:g}": _quantiles(cpu[size == one], wall[size == one]) for one in np.unique(size)}
-    return OperationFit(*key, len(size), fitted, observed)
+    return OperationFit(*key, len(size), fitted, observed, Cost(float(np.mean(firsts)), 0.0, spread(firsts)))
 
 
 def _judge(key: Key, size: Floats, seconds: Floats, fitted: Floats, warnings: list[str]) -> None:

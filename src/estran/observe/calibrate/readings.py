@@ -80,6 +80,10 @@ class Reading:
         Replica → times and cumulative processor seconds of its process.
     links
         Source and target host → asked delay, jitter, rate and loss.
+    firsts
+        Replica and operation → processor seconds of its first call, before the warm-up ended or not.
+    begun
+        Replica → by how much its first message of its own left later than it was due.
     """
 
     run: Run
@@ -90,6 +94,8 @@ class Reading:
     operations: Operations
     processor: Mapping[str, tuple[Floats, Floats]]
     timers: Mapping[str, Timers]
+    firsts: Mapping[tuple[str, str], float]
+    begun: Mapping[str, float]
 
 
 _AGAIN: Final = "run the experiment again, on a platform with real processes (`--on emulate`)"
@@ -116,7 +122,7 @@ def read(run: Run) -> Reading:
     with run.database() as connection:
         reading = Reading(
             run, seats, _channels(run), _links(run), _messages(connection, window), _operations(connection, window),
-            _processor(connection, window), _timers(connection),
+            _processor(connection, window), _timers(connection), _firsts(connection), _begun(connection),
         )  # fmt: skip
     components = [seat.name for seat in seats.values() if seat.component]
     if components and not len(reading.messages.sent) and not len(reading.operations.end):
@@ -181,3 +187,14 @@ def _timers(connection: duckdb.DuckDBPyConnection) -> dict[str, Timers]:
         "SELECT replica, last(detail ORDER BY time) FROM events WHERE event = 'timer-lateness' GROUP BY replica ORDER BY replica"
     )
     return {replica: msgspec.json.decode(detail, type=Timers) for replica, detail in connection.execute(query).fetchall()}
+
+
+def _firsts(connection: duckdb.DuckDBPyConnection) -> dict[tuple[str, str], float]:
+    query = "SELECT replica, operation, arg_min(cpu, time) FROM operations GROUP BY replica, operation ORDER BY replica, operation"
+    return {(replica, operation): cpu for replica, operation, cpu in connection.execute(query).fetchall()}
+
+
+def _begun(connection: duckdb.DuckDBPyConnection) -> dict[str, float]:
+    query = """SELECT origin, arg_min(sent - created, sent) FROM messages
+               WHERE starts_with(trace, origin || ':') AND created >= 0 GROUP BY origin ORDER BY origin"""
+    return dict(connection.execute(query).fetchall())

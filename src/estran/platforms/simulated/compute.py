@@ -46,9 +46,14 @@ class SimulatedCompute:
         self._draw = draw
         self._trace = trace
         self._known: dict[tuple[str, int], Cost] = {}
+        self._called: set[str] = set()
 
     async def __call__(self, operation: str, size: int, fn: Callable[..., R], *args: Any, parameters: int = 0) -> R:
-        cost = self._cost(operation, parameters).draw(size, self._draw())
+        if operation not in self._called:
+            cost = self._first(operation, parameters, size)
+        else:
+            model = self._cost(operation, parameters)
+            cost = model.draw(size, self._draw()) if model.varies else model.time + model.each * size
         loop = self._loop
         asked = loop.time()
         await until(loop, self._processor.charge(asked, cost))
@@ -58,6 +63,11 @@ class SimulatedCompute:
         if self._trace is not None:
             self._trace("computed", f"{operation} of {size} in {1e3 * (loop.time() - asked):.6f} ms")
         return result
+
+    def _first(self, operation: str, parameters: int, size: int) -> float:
+        self._called.add(operation)
+        first = self._costs.first(self._service, self._device, operation)
+        return (first or self._cost(operation, parameters)).draw(size, self._draw())
 
     def _cost(self, operation: str, parameters: int) -> Cost:
         found = self._known.get((operation, parameters))

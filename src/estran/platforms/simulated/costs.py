@@ -56,6 +56,11 @@ class Costs:
         self.estimated.add(f"{service.name}: {operation}")
         return known
 
+    def first(self, service: Service, device: Device, operation: str) -> Cost | None:
+        """Cost of a replica's first call of an operation, where one was observed and none is declared."""
+        fitted = None if operation in service.costs else self._fitted(service, device, operation)
+        return None if fitted is None or not fitted.first.mean() else fitted.first
+
     def _fitted(self, service: Service, device: Device, operation: str) -> OperationFit | None:
         """The fit for this service here, else elsewhere (costs are those of a core of speed 1.0)."""
         fits = [] if self.calibration is None else self.calibration.operations
@@ -84,6 +89,7 @@ class Costs:
             send_cpu=declared.get("send", found.send_cpu),
             idle_cpu=found.idle_cpu,
             late=found.late,
+            begin=found.begin,
         )
 
     def _handled(self, service: Service, device: Device) -> Handling | None:

@@ -163,7 +163,7 @@ class LatestSender:
         data = b"".join(frame)
         seq = self._next
         self._next += 1
-        self._channel.stats["dropped"] += self._waiting is not None
+        self._channel.dropped += self._waiting is not None
         self._waiting = seq, data
         self._channel.taken(seq, len(data))
         self._pump.go()
@@ -291,7 +291,7 @@ class LatestReceiver:
 
     def arrive(self, frame: Delivered) -> None:
         """Take a frame that is there."""
-        self._channel.stats["dropped"] += self._newest is not None
+        self._channel.dropped += self._newest is not None
         self._newest = frame
         if isinstance(self._ends.sender, LatestSender):
             self._ends.sender.received(frame.seq)

@@ -56,13 +56,13 @@ class Flock:
     def __init__(self, loop: VirtualLoop, processor: Processor, cost: Cost) -> None:
         self._loop = loop
         self._processor = processor
-        self._cost = cost
+        self._alone, self._each = cost.time + cost.each, cost.each
         self._last = -math.inf
 
     def charge(self) -> None:
         """Charge for one, now."""
         now = self._loop.time()
-        cost = self._cost.each if now - self._last <= TOGETHER else self._cost.time + self._cost.each
+        cost = self._each if now - self._last <= TOGETHER else self._alone
         self._last = now
         self._processor.charge_aside(now, cost)
 
@@ -74,16 +74,18 @@ class Hands:
         self._extra = extra
         self._wake = wake
         self._draw = draw
+        self._extra_varies, self._extra_mean = extra.varies, extra.mean()
+        self._wake_varies, self._wake_mean = wake.varies, wake.mean()
         self.sending = producer.charge
         self.receiving = consumer.charge
 
     def extra(self) -> float:
         """Draw what a message takes beside the line."""
-        return self._extra.draw(1, self._draw())
+        return self._extra.draw(1, self._draw()) if self._extra_varies else self._extra_mean
 
     def wake(self) -> float:
         """Draw how long an idle consumer takes to notice a message."""
-        return self._wake.draw(1, self._draw())
+        return self._wake.draw(1, self._draw()) if self._wake_varies else self._wake_mean
 
 
 class Toll:
@@ -93,11 +95,18 @@ class Toll:
         self._loop = loop
         self._seat = seat
         self._take = seat.handling.take
+        self._varies = self._take.varies
         self._until = 0.0
 
     def charge(self, messages: int) -> None:
         """Charge for so many."""
-        self._until = self._seat.processor.charge(self._loop.time(), self._take.draw(messages, self._seat.draw()))
+        take = self._take
+        cost = take.draw(messages, self._seat.draw()) if self._varies else take.time + take.each * messages
+        self._until = self._seat.processor.charge(self._loop.time(), cost)
+
+    def hold(self, until: float) -> None:
+        """Let nothing leave before a time of the loop."""
+        self._until = max(self._until, until)
 
     def owed(self) -> bool:
         """Whether the time that it takes has not passed yet."""
@@ -133,6 +142,7 @@ class World:
         self._ends: dict[str, Ends] = {}
         self._inbound: dict[str, list[Ends]] = {}
         self._connections: dict[tuple[str, str], Connection] = {}
+        self._begins: list[tuple[Toll, float]] = []
 
     def generator(self, *names: str) -> np.random.Generator:
         """A random stream of the model itself, apart from those of the components."""
@@ -174,7 +184,10 @@ class World:
         compute = SimulatedCompute(
             seat.processor, self.costs, seat.replica.service, device, recorder, seat.draw, self.tracer(launch.replica)
         )
-        toll = None if seat.handling.take == FREE else Toll(self.loop, seat)
+        begin = seat.handling.begin
+        toll = None if seat.handling.take == FREE and begin == FREE else Toll(self.loop, seat)
+        if toll is not None and begin != FREE:
+            self._begins.append((toll, begin.draw(1, seat.draw())))
         made = SimulatedReplica(
             launch, seat.context, clock, recorder, compute, SimulatedTransport(self.channel), toll, say,
             self._seams.watch,
@@ -243,3 +256,5 @@ class World:
             self.trace.origin = origin_ns * 1e-9
         for ends in self._ends.values():
             ends.channel.clock.origin_ns = origin_ns
+        for toll, seconds in self._begins:
+            toll.hold(origin_ns * 1e-9 + seconds)
