@@ -55,7 +55,7 @@ class Handling:
         Between being taken up and being done, beside operations: per batch (``time``) and per message (``each``).
     receive_cpu, send_cpu
         Processor seconds at speed 1.0, all threads of the replica together, beside operations and ``take``: once for messages that
-        come together (`TOGETHER`), which wake it up once, and for each of them.
+        come together (`TOGETHER`), which wake it up once, and for each of them; acknowledgements of what was sent wake it up, too.
     idle_cpu
         Processor seconds at speed 1.0 per second, whatever comes.
     late

@@ -64,6 +64,11 @@ def test_the_links_own_jitter_is_no_spread_of_handling(tmp_path: Path) -> None:
     assert np.std(values) == pytest.approx(TRUTH.extra / 2, rel=0.25)  # with the jitter it would be 0.56 ms
 
 
+def sending(found: Handling) -> float:
+    """Processor time of a message that is sent alone to one consumer, and of its acknowledgement."""
+    return 2 * found.send_cpu.time + found.send_cpu.each
+
+
 def test_waking_taking_and_processor_time_are_told_apart(found: Calibration) -> None:
     detector, camera = handling(found, "detector"), handling(found, "camera")
     assert detector.wake.time == pytest.approx(TRUTH.wake, rel=0.06)
@@ -71,7 +76,7 @@ def test_waking_taking_and_processor_time_are_told_apart(found: Calibration) -> 
     assert detector.take.each == pytest.approx(TRUTH.take[1], rel=0.06)
     assert detector.receive_cpu.mean() == pytest.approx(TRUTH.receive_cpu, rel=0.05)
     assert detector.idle_cpu == pytest.approx(TRUTH.idle_cpu, rel=0.25)
-    assert camera.send_cpu.mean() == pytest.approx(TRUTH.send_cpu, rel=0.02)
+    assert sending(camera) == pytest.approx(TRUTH.send_cpu, rel=0.02)
     assert camera.idle_cpu == pytest.approx(TRUTH.idle_cpu, rel=0.1)
     assert camera.late.time == pytest.approx(TRUTH.late)
     assert camera.late.draw(1, 0.9) == pytest.approx(1.8 * TRUTH.late, rel=0.01)
@@ -82,14 +87,14 @@ def test_a_single_constant_rate_is_put_down_to_messages_and_said(tmp_path: Path)
     found = calibrate([plant(tmp_path / "constant", truth)])
     camera = handling(found, "camera")
     assert camera.idle_cpu == 0
-    assert camera.send_cpu.mean() == pytest.approx(truth.send_cpu + truth.idle_cpu / truth.rate, rel=0.02)
+    assert sending(camera) == pytest.approx(truth.send_cpu + truth.idle_cpu / truth.rate, rel=0.02)
     assert any("camera" in warning and "one rate" in warning for warning in found.warnings)
 
 
 def test_two_constant_rates_together_tell_messages_from_time(tmp_path: Path) -> None:
     folders = [plant(tmp_path / f"r{rate}", replace(TRUTH, poisson=False, rate=rate)) for rate in (20.0, 100.0)]
     camera = handling(calibrate(folders), "camera")
-    assert camera.send_cpu.mean() == pytest.approx(TRUTH.send_cpu, rel=0.03)
+    assert sending(camera) == pytest.approx(TRUTH.send_cpu, rel=0.03)
     assert camera.idle_cpu == pytest.approx(TRUTH.idle_cpu, rel=0.05)
 
 
@@ -152,7 +157,7 @@ def test_pauses_of_a_held_back_device_are_no_part_of_taking(tmp_path: Path) -> N
 
 def test_a_restart_does_no_harm(tmp_path: Path) -> None:
     camera = handling(calibrate([plant(tmp_path / "restarted", replace(TRUTH, restarted=True))]), "camera")
-    assert camera.send_cpu.mean() == pytest.approx(TRUTH.send_cpu, rel=0.03)
+    assert sending(camera) == pytest.approx(TRUTH.send_cpu, rel=0.03)
 
 
 def test_round_trips_of_a_cold_connection_are_no_handling(tmp_path: Path) -> None:

@@ -38,6 +38,9 @@ class Hands:
     def wake(self) -> float:
         return self.notice
 
+    def answered(self) -> None:
+        """Costs nothing."""
+
     def receiving(self) -> None:
         self.received += 1
 

@@ -78,7 +78,8 @@ def _take(taken: Sequence[tuple[Reading, Seat, Batches]], name: str, *, native: 
 def _intervals(reading: Reading, seat: Seat, own: Batches | None, take: Cost) -> Floats:
     """Between two readings of its process's time, as columns: flocks and messages received, both sent, seconds, processor seconds.
 
-    A flock is what comes together; of the processor seconds, those that are left to explain.
+    A flock is what comes together, with what was sent also what comes back for it; of the processor seconds, those that are left
+    to explain.
     """
     if seat.name not in reading.processor:
         return np.zeros((0, 6))
@@ -89,8 +90,13 @@ def _intervals(reading: Reading, seat: Seat, own: Batches | None, take: Cost) ->
     if own is not None:
         left -= np.histogram(own.done, times, weights=take.time + take.each * own.size)[0]
     received = messages.received[messages.receiver == seat.name]
-    sent = messages.sent[messages.origin == seat.name]
+    own_messages = messages.origin == seat.name
+    sent = messages.sent[own_messages]
     counts = [np.histogram(when, times)[0] for when in (flocks(received), received, flocks(sent), sent)]
+    # What it sent comes back as acknowledgements, which wake it up, too: once for messages that a consumer has done together.
+    for consumer in sorted(set(messages.receiver[own_messages].tolist())):
+        done = messages.done[own_messages & (messages.receiver == consumer)]
+        counts[2] = counts[2] + np.histogram(flocks(done), times)[0]
     lived = np.diff(used) >= 0  # a process that was restarted counts from 0 again
     return np.column_stack([*counts, np.diff(times), left])[lived]
 

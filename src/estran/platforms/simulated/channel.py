@@ -43,6 +43,10 @@ class Hands(Protocol):
         """Charge the consumer for one message."""
         ...
 
+    def answered(self) -> None:
+        """Charge the producer for an acknowledgement."""
+        ...
+
 
 class Inlet(Protocol):
     """A consumer's end."""

@@ -20,8 +20,8 @@ _COPIED: Final = {"snapshot": 0.5e-9, "load": 5e-9}
 
 RECEIVE: Final = Cost(400e-6, 100e-6)
 """Processor time of receiving messages that come together, and each of them, all threads together."""
-SEND: Final = Cost(400e-6, 100e-6)
-"""Processor time of sending so."""
+SEND: Final = Cost(200e-6, 100e-6)
+"""Processor time of sending so; acknowledgements that come back cost the first part again."""
 TAKE: Final = Cost(80e-6, 50e-6)
 """Time on the way of each message between being taken up and being done, beside operations: per batch, and per message."""
 WAKE: Final = Cost(100e-6)

@@ -87,6 +87,7 @@ class AcknowledgedSender:
     def processed(self, count: int) -> None:
         """The consumer has processed that many frames; word of it is on the way."""
         channel = self._channel
+        channel.hands.answered()
         self._known.append((channel.loop.time() + channel.back, count))
         if self._senders or self._drainers:
             channel.loop.call_later(channel.back, self._wake)
@@ -189,6 +190,7 @@ class LatestSender:
 
     def received(self, seq: int) -> None:
         """The consumer has a frame; word of it is on the way."""
+        self._channel.hands.answered()
         self._channel.loop.call_later(self._channel.back, self._acknowledged, seq)
 
     def _acknowledged(self, seq: int) -> None:

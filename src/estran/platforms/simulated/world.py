@@ -70,7 +70,7 @@ class Flock:
 class Hands:
     """What the two replicas of a channel spend on a message (see `estran.platforms.simulated.channel.Hands`)."""
 
-    def __init__(self, producer: Flock, consumer: Flock, extra: Cost, wake: Cost, draw: Uniform) -> None:
+    def __init__(self, producer: Flock, consumer: Flock, answers: Flock, extra: Cost, wake: Cost, draw: Uniform) -> None:
         self._extra = extra
         self._wake = wake
         self._draw = draw
@@ -78,6 +78,7 @@ class Hands:
         self._wake_varies, self._wake_mean = wake.varies, wake.mean()
         self.sending = producer.charge
         self.receiving = consumer.charge
+        self.answered = answers.charge
 
     def extra(self) -> float:
         """Draw what a message takes beside the line."""
@@ -227,7 +228,8 @@ class World:
             hosts = producer.replica.host, consumer.replica.host
             extra = self.costs.transfer(planned.stream, consumer.replica.service.name)
             draws = UniformDraws(self.generator(spec.key))
-            hands = Hands(producer.sends, consumer.receives, extra, consumer.handling.wake, draws)
+            answers = Flock(self.loop, producer.processor, Cost(producer.handling.send_cpu.time))
+            hands = Hands(producer.sends, consumer.receives, answers, extra, consumer.handling.wake, draws)
             clock = VirtualClock(self.loop, 0)
             made = Channel(
                 spec, self.network, clock, hosts, self._connection(planned.producer, planned.consumer, hosts), hands,
