@@ -38,7 +38,7 @@ def _streams(calibration: Calibration) -> Table:
     table = _table("stream", "n", "size", "beside the link", "p99")
     for fit in calibration.streams:
         size = quantity(fit.size.bytes, "B")
-        table.add_row(f"{fit.stream} → {fit.consumer}", f"{fit.n:,}", size, _seconds(fit.extra.time), _p99(fit.extra))
+        table.add_row(f"{fit.stream} → {fit.consumer} ({fit.way})", f"{fit.n:,}", size, _seconds(fit.extra.time), _p99(fit.extra))
     return table
 
 

@@ -77,7 +77,13 @@ class Handling:
 
 @dataclass(frozen=True, slots=True)
 class StreamFit:
-    """What a stream's messages take beside the link's own delay and rate, and how large they are."""
+    """What a stream's messages take beside the link's own delay and rate, and how large they are.
+
+    Attributes
+    ----------
+    way
+        Devices at both ends (``raspberry-pi-4 → cloud-vm-2``), or the one within which they stay (``raspberry-pi-4``).
+    """
 
     stream: str
     consumer: str
@@ -85,6 +91,7 @@ class StreamFit:
     n: int
     extra: Cost
     size: Amount
+    way: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,6 +137,11 @@ class Calibration:
         part = path.with_name(path.name + ".part")
         part.write_bytes(msgspec.json.format(msgspec.json.encode(self), indent=1) + b"\n")
         part.replace(path)
+
+
+def way(source: str, target: str, *, within: bool) -> str:
+    """How the way of a stream's messages is called, by the devices at its ends."""
+    return target if within else f"{source} → {target}"
 
 
 def read_calibration(path: Path) -> Calibration:

@@ -14,7 +14,7 @@ from estran.observe.calibrate.operations import FEW
 from estran.observe.calibrate.readings import Reading
 from estran.observe.stories import Floats, Integers, Mask
 from estran.runtime.lane import FORWARD_SIZE
-from estran.spec.calibration import LinkFit, StreamFit
+from estran.spec.calibration import LinkFit, StreamFit, way
 from estran.spec.costs import FREE, Amount, Cost
 from estran.spec.model import Delivery
 
@@ -31,8 +31,8 @@ _TRIP: Final = 0.8
 _SHORT_TRIP: Final = 5e-3
 FIGURES: Final = ("delay", "jitter", "rate", "loss")
 
-Key = tuple[str, str, Delivery]
-"""Stream, consumer service, delivery."""
+Key = tuple[str, str, Delivery, str]
+"""Stream, consumer service, delivery, way."""
 
 
 def line_bytes(frame: Integers) -> Floats:
@@ -65,7 +65,7 @@ def stream_fits(readings: Sequence[Reading], *, warnings: list[str]) -> tuple[St
 
 def _fit(key: Key, seen: _Seen, warnings: list[str]) -> StreamFit:
     sizes, extras = np.concatenate(seen.sizes).astype(np.float64), np.concatenate(seen.extras)
-    stream, consumer, _ = key
+    stream, consumer = key[0], f"{key[1]} ({key[3]})"
     if seen.cold:
         warnings.append(
             f"{stream} → {consumer}: {seen.cold} of {len(sizes)} messages took a round trip more, as TCP does with more than "
@@ -79,7 +79,7 @@ def _fit(key: Key, seen: _Seen, warnings: list[str]) -> StreamFit:
     elif len(extras) < FEW:
         warnings.append(f"{stream} → {consumer}: {len(extras)} messages only found the link idle")
     extra = Cost(float(extras.mean()), 0.0, spread(extras)) if len(extras) else FREE
-    return StreamFit(*key, len(sizes), extra, Amount(float(sizes.mean()), spread(sizes)))
+    return StreamFit(*key[:3], len(sizes), extra, Amount(float(sizes.mean()), spread(sizes)), key[3])
 
 
 def _by_link(reading: Reading) -> Iterator[tuple[Mapping[str, Any], Integers]]:
@@ -112,7 +112,9 @@ def _extras(reading: Reading, link: Mapping[str, Any], rows: Integers) -> Iterat
         if delivery == "acknowledged":
             free = free & _unhindered(messages.sent[rows[mine]], messages.done[rows[mine]], int(channel.get("capacity", 1024)))
         extras = _without_link(excess[mine][free & ~cold[mine]], link)
-        yield (ends[0], reading.seats[ends[2]].service, delivery), rows[mine], extras, int((free & cold[mine]).sum())
+        here, there = reading.seats[ends[1]], reading.seats[ends[2]]
+        name = way(here.device, there.device, within=here.host == there.host)
+        yield (ends[0], there.service, delivery, name), rows[mine], extras, int((free & cold[mine]).sum())
 
 
 def _found_idle(sent: Floats, left: Floats, serial: Floats) -> Mask:

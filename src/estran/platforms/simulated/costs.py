@@ -8,7 +8,7 @@ from typing import Final
 
 from estran.errors import ServiceError
 from estran.platforms.simulated import estimates
-from estran.spec.calibration import Calibration, Handling, OperationFit
+from estran.spec.calibration import Calibration, Handling, OperationFit, StreamFit
 from estran.spec.costs import Amount, CommandModel, Cost
 from estran.spec.model import Device, Service
 
@@ -97,11 +97,22 @@ class Costs:
         mine = [one for one in known if one.service == service.name]
         return max(mine, key=lambda one: one.device == device.name, default=None)
 
-    def transfer(self, stream: str, consumer: str) -> Cost:
-        """Seconds that a stream's messages take beside the link's own delay and rate."""
+    def transfer(self, stream: str, consumer: str, name: str = " → ") -> Cost:
+        """Seconds that a stream's messages take beside the link's own delay and rate.
+
+        Parameters
+        ----------
+        name
+            The way that they take (`estran.spec.calibration.way`): what was observed on the same one counts most, then what was
+            observed on one that also leaves its host, or does not. Some way from one host to another, if not given.
+        """
         known = [] if self.calibration is None else self.calibration.streams
         mine = [one for one in known if one.stream == stream]
-        best = max(mine, key=lambda one: (one.consumer == consumer, one.n), default=None)
+
+        def likeness(one: StreamFit) -> tuple[bool, bool, bool, int]:
+            return one.way == name, ("→" in one.way) == ("→" in name), one.consumer == consumer, one.n
+
+        best = max(mine, key=likeness, default=None)
         if best is None:
             self.estimated.add(f"{stream}: transfer")
             return estimates.EXTRA

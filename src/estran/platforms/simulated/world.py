@@ -31,7 +31,7 @@ from estran.platforms.simulated.transport import AcknowledgedSender, Ends, Simul
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
 from estran.runtime.transport import ChannelSpec
-from estran.spec.calibration import TOGETHER, Handling
+from estran.spec.calibration import TOGETHER, Handling, way
 from estran.spec.costs import FREE, Cost
 from estran.spec.plan import Plan, Replica
 
@@ -226,7 +226,9 @@ class World:
                 raise PlatformError("there is no such channel in the plan", where=spec.key)
             producer, consumer = self.seats[planned.producer], self.seats[planned.consumer]
             hosts = producer.replica.host, consumer.replica.host
-            extra = self.costs.transfer(planned.stream, consumer.replica.service.name)
+            here, there = (self.plan.hosts[host].device.name for host in hosts)
+            name = way(here, there, within=hosts[0] == hosts[1])
+            extra = self.costs.transfer(planned.stream, consumer.replica.service.name, name)
             draws = UniformDraws(self.generator(spec.key))
             answers = Flock(self.loop, producer.processor, Cost(producer.handling.send_cpu.time))
             hands = Hands(producer.sends, consumer.receives, answers, extra, consumer.handling.wake, draws)
