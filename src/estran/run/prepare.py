@@ -19,6 +19,8 @@ from estran.spec.plan import Plan
 from estran.spec.resolve import plan as make_plan
 
 PLATFORM_GROUP = "estran.platforms"
+MOST_HOSTS = 20_000
+"""Hosts that are planned one by one at the most, with a link between every two that a rule covers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,12 +118,30 @@ def prepare(
     """
     platform = open_platform(on, experiment_path(file).parent, simulation)
     experiment, index = read_experiment(file, overrides=overrides, seed=seed)
-    plan = make_plan(experiment)
+    plan = planned(experiment)
     components = {
         service.name: index.path(service.component) for service in experiment.services.values() if service.component is not None
     }
     problems = asyncio.run(platform.check(plan))
     return Prepared(experiment, plan, platform, components, tuple(problems))
+
+
+def planned(experiment: Experiment) -> Plan:
+    """Plan every host, replica and link of an experiment.
+
+    Raises
+    ------
+    RequestError
+        If there are more hosts than can be treated one by one.
+    """
+    hosts = sum(layer.hosts for layer in experiment.layers.values())
+    if hosts > MOST_HOSTS:
+        raise RequestError(
+            f"{hosts:,} hosts are too many to plan one by one; {MOST_HOSTS:,} are the most",
+            where=experiment.source,
+            remedy="simulate them by cost models alone: --on simulate --detail flow",
+        )
+    return make_plan(experiment)
 
 
 def read_experiment(file: str, *, overrides: Sequence[str] = (), seed: int | None = None) -> tuple[Experiment, Components]:
