@@ -37,6 +37,7 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
     _suggest(shapes["LinkEntry"]["properties"]["like"], list(link_entries()))
     _listed(shapes["ServiceEntry"]["properties"], "on", "ports")
     _listed(shapes["StreamEntry"]["properties"], "to")
+    _timed(shapes)
     if components is not None:
         _components(shapes, components)
     for shape in (schema, *list(shapes.values())):
@@ -67,6 +68,17 @@ def _listed(properties: dict[str, Any], *keys: str) -> None:
         shape = properties[key]
         described = {name: shape.pop(name) for name in ("description", "default", "title") if name in shape}
         properties[key] = {**described, "anyOf": [shape["items"], shape]}
+
+
+def _timed(shapes: dict[str, Any]) -> None:
+    """Admit a mere duration where a cost is meant."""
+    duration = {key: value for key, value in shapes["CostEntry"]["properties"]["time"].items() if key in ("anyOf", "type")}
+    cost = {"anyOf": [{"$ref": "#/$defs/CostEntry"}, duration]}
+    shapes["ServiceEntry"]["properties"]["costs"]["additionalProperties"] = cost
+    for name in ("ServingEntry", "CallEntry"):
+        held = shapes[name]["properties"].get("cost")
+        if held is not None:
+            shapes[name]["properties"]["cost"] = {"description": held.get("description", ""), "default": {}, **cost}
 
 
 def _components(shapes: dict[str, Any], components: ComponentIndex) -> None:
