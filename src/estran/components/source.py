@@ -134,7 +134,7 @@ class Source(Component):
             return
         await self.clock.sleep(due - self.clock.now())
         now = self.clock.now()
-        self._lag = max(self._lag, now - due)
+        self._lag = max(self._lag, round(now - due, 9))  # a clock tells no less than nanoseconds
         if self._pace.due(now):
             self.metrics.record("lag", self._lag)
             self._lag = 0.0
