@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from struct import pack
 
@@ -13,6 +13,7 @@ from estran.runtime.clock import Clock
 from estran.runtime.flight import Flight
 from estran.runtime.inbound import ALIGNMENT, Inbound
 from estran.runtime.lane import FORWARD_SIZE, Lane
+from estran.runtime.mailbox import FrameQueue
 from estran.runtime.outbound import Outbound, Segment, chunk
 from estran.runtime.transport import Buffer, ChannelSpec, Delivered, Frame
 from estran.runtime.waiting import Waiters, closed
@@ -234,41 +235,17 @@ class _Incarnation:
     taken: int
 
 
-class AcknowledgedReceiver:
+class AcknowledgedReceiver(FrameQueue):
     """Hands out frames in order and tells the producer when they have been processed."""
 
     def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
-        self._spec = spec
-        self._loop = asyncio.get_running_loop()
-        self._frames: deque[Delivered] = deque()
-        self._waiters = Waiters()
+        super().__init__(spec.key)
         self._lives = deque([_Incarnation(0, 0)])
         self._told = 0
         self._share = max(spec.capacity // 8, 1)
-        self._closed = False
-        self._arrived: Callable[[], None] | None = None
         self._inbound = Inbound(
             lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=lambda: self._lives[-1].done
         )
-
-    async def receive(self) -> Delivered:
-        """The next frame; waits for one."""
-        frames = self._frames
-        while not frames:
-            if self._closed:
-                raise closed(self._spec.key)
-            await self._waiters.wait()
-        return frames.popleft()
-
-    def receive_nowait(self) -> Delivered | None:
-        """The next frame if one is there."""
-        return self._frames.popleft() if self._frames else None
-
-    def notify(self, arrived: Callable[[], None] | None) -> None:
-        """Have this called whenever frames have come."""
-        self._arrived = arrived
-        if arrived is not None and self._frames:
-            arrived()
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -279,7 +256,7 @@ class AcknowledgedReceiver:
             return
         if seq >= life.taken:
             remedy = "release frames that were received, by their seq"
-            raise TransportError(f"frame {seq} is released but has not come", where=self._spec.key, remedy=remedy)
+            raise TransportError(f"frame {seq} is released but has not come", where=self._key, remedy=remedy)
         life.done = seq + 1
         if seq - self._told >= self._share:
             self._told = seq + 1
@@ -302,9 +279,8 @@ class AcknowledgedReceiver:
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
-        self._closed = True
         self._inbound.close()
-        self._waiters.wake()
+        super().close()
 
     def counters(self) -> Mapping[str, int]:
         """What this end has counted."""
@@ -312,10 +288,7 @@ class AcknowledgedReceiver:
 
     def _deliver(self, frames: list[Delivered]) -> None:
         self._lives[-1].taken = frames[-1].seq + 1
-        self._frames.extend(frames)
-        self._waiters.wake()
-        if self._arrived is not None:
-            self._arrived()
+        self.put(frames)
 
     def _renewed(self, first: int) -> None:
         lives = self._lives

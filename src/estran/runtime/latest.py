@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 from estran.runtime.clock import Clock
 from estran.runtime.flight import Flight
 from estran.runtime.inbound import Inbound
 from estran.runtime.lane import VOID, Lane
+from estran.runtime.mailbox import NewestFrame
 from estran.runtime.outbound import Outbound, Segment, chunk
 from estran.runtime.transport import ChannelSpec, Delivered, Frame
 from estran.runtime.waiting import Waiters, closed
@@ -112,59 +113,26 @@ class LatestSender:
             raise closed(self._spec.key)
 
 
-class LatestReceiver:
+class LatestReceiver(NewestFrame):
     """Hands out the newest frame that is there."""
 
     def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
-        self._spec = spec
-        self._newest: Delivered | None = None
+        super().__init__(spec.key)
         self._complete = 0
-        self._dropped = 0
-        self._waiters = Waiters()
-        self._closed = False
-        self._arrived: Callable[[], None] | None = None
         self._inbound = Inbound(lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=lambda: self._complete)
-
-    async def receive(self) -> Delivered:
-        """The newest frame; waits for one."""
-        while self._newest is None:
-            if self._closed:
-                raise closed(self._spec.key)
-            await self._waiters.wait()
-        newest, self._newest = self._newest, None
-        return newest
-
-    def receive_nowait(self) -> Delivered | None:
-        """The newest frame if one is there."""
-        newest, self._newest = self._newest, None
-        return newest
-
-    def notify(self, arrived: Callable[[], None] | None) -> None:
-        """Have this called whenever frames have come."""
-        self._arrived = arrived
-        if arrived is not None and self._newest is not None:
-            arrived()
-
-    def done(self, seq: int) -> None:
-        """Nothing to do: a frame of this class is acknowledged when it has come."""
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
-        self._closed = True
         self._inbound.close()
-        self._waiters.wake()
+        super().close()
 
     def counters(self) -> Mapping[str, int]:
         """What this end has counted."""
-        return {"dropped": self._dropped, **self._inbound.stats}
+        return {"dropped": self.superseded, **self._inbound.stats}
 
     def _deliver(self, frames: list[Delivered]) -> None:
-        self._dropped += len(frames) - 1 + (self._newest is not None)
-        self._newest = frames[-1]
-        self._complete = self._newest.seq + 1
-        self._waiters.wake()
-        if self._arrived is not None:
-            self._arrived()
+        self._complete = frames[-1].seq + 1
+        self.put(frames)
 
     def _renewed(self, first: int) -> None:
         self._complete = first

@@ -15,6 +15,7 @@ from typing import Final
 from estran.errors import TransportError
 from estran.platforms.simulated.channel import Channel, Pump
 from estran.runtime.acknowledged import CAPACITY_BYTES, MAX_UNSENT
+from estran.runtime.mailbox import FrameQueue, NewestFrame
 from estran.runtime.transport import ChannelSpec, Delivered, Frame, Receiver, Sender
 from estran.runtime.waiting import Waiters, closed
 
@@ -202,35 +203,13 @@ class LatestSender:
         return None if self._closed else frame
 
 
-class AcknowledgedReceiver:
+class AcknowledgedReceiver(FrameQueue):
     """Hands out frames in order and tells the producer when they have been processed."""
 
-    def __init__(self, channel: Channel, end: Ends) -> None:
-        self._channel = channel
-        self._ends = end
-        self._frames: deque[Delivered] = deque()
-        self._waiters = Waiters()
+    def __init__(self, channel: Channel, ends: Ends) -> None:
+        super().__init__(channel.spec.key)
+        self._ends = ends
         self._taken = self._done = 0
-        self._closed = False
-        self._arrived: Callable[[], None] | None = None
-
-    async def receive(self) -> Delivered:
-        """The next frame; waits for one."""
-        while not self._frames:
-            if self._closed:
-                raise closed(self._channel.spec.key)
-            await self._waiters.wait()
-        return self._frames.popleft()
-
-    def receive_nowait(self) -> Delivered | None:
-        """The next frame if one is there."""
-        return self._frames.popleft() if self._frames else None
-
-    def notify(self, arrived: Callable[[], None] | None) -> None:
-        """Have this called whenever frames have come."""
-        self._arrived = arrived
-        if arrived is not None and self._frames:
-            arrived()
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -238,7 +217,7 @@ class AcknowledgedReceiver:
             return
         if seq >= self._taken:
             remedy = "release frames that were received, by their seq"
-            raise TransportError(f"frame {seq} is released but has not come", where=self._channel.spec.key, remedy=remedy)
+            raise TransportError(f"frame {seq} is released but has not come", where=self._key, remedy=remedy)
         self._done = seq + 1
         if isinstance(self._ends.sender, AcknowledgedSender):
             self._ends.sender.processed(self._done)
@@ -246,65 +225,24 @@ class AcknowledgedReceiver:
     def arrive(self, frame: Delivered) -> None:
         """Take a frame that is there."""
         self._taken = frame.seq + 1
-        self._frames.append(frame)
-        self._waiters.wake()
-        if self._arrived is not None:
-            self._arrived()
-
-    def close(self) -> None:
-        """Stop at once; whoever waits gets a `TransportError`."""
-        self._closed = True
-        self._waiters.wake()
+        self.put((frame,))
 
 
-class LatestReceiver:
+class LatestReceiver(NewestFrame):
     """Hands out the newest frame that is there."""
 
     def __init__(self, channel: Channel, ends: Ends) -> None:
+        super().__init__(channel.spec.key)
         self._channel = channel
         self._ends = ends
-        self._newest: Delivered | None = None
-        self._waiters = Waiters()
-        self._closed = False
-        self._arrived: Callable[[], None] | None = None
-
-    async def receive(self) -> Delivered:
-        """The newest frame; waits for one."""
-        while self._newest is None:
-            if self._closed:
-                raise closed(self._channel.spec.key)
-            await self._waiters.wait()
-        newest, self._newest = self._newest, None
-        return newest
-
-    def receive_nowait(self) -> Delivered | None:
-        """The newest frame if one is there."""
-        newest, self._newest = self._newest, None
-        return newest
-
-    def notify(self, arrived: Callable[[], None] | None) -> None:
-        """Have this called whenever frames have come."""
-        self._arrived = arrived
-        if arrived is not None and self._newest is not None:
-            arrived()
-
-    def done(self, seq: int) -> None:
-        """Nothing to do: a frame of this class is acknowledged when it has come."""
 
     def arrive(self, frame: Delivered) -> None:
         """Take a frame that is there."""
-        self._channel.dropped += self._newest is not None
-        self._newest = frame
         if isinstance(self._ends.sender, LatestSender):
             self._ends.sender.received(frame.seq)
-        self._waiters.wake()
-        if self._arrived is not None:
-            self._arrived()
-
-    def close(self) -> None:
-        """Stop at once; whoever waits gets a `TransportError`."""
-        self._closed = True
-        self._waiters.wake()
+        before = self.superseded
+        self.put((frame,))
+        self._channel.dropped += self.superseded - before
 
 
 class Ends:
