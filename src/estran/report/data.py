@@ -9,6 +9,7 @@ from estran.observe.queries import open_run
 from estran.observe.usage import energy_sources
 from estran.report.answers import Accuracy, Publications, Staleness, accuracy, publications, staleness
 from estran.report.folder import RunFolder, read_folder
+from estran.report.histograms import latencies
 from estran.report.services import ServiceRow, services
 from estran.report.stages import Distribution, Leg, distributions, legs
 from estran.report.usage import Energy, Usage, energy, usage
@@ -46,7 +47,7 @@ def gather(folder: Path) -> Report:
     with open_run(folder).database() as connection:
         connection.execute(_HOLD)
         judged, aged = accuracy(connection, run.window), staleness(connection, run.window)
-        spread = distributions(connection, run.window)
+        spread = latencies(connection, folder) if run.by_costs else distributions(connection, run.window)
         answering = next(iter(spread), None)
         return Report(
             run=run,

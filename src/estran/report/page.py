@@ -77,9 +77,11 @@ def page(report: Report) -> str:
 
 
 def _parts(report: Report) -> tuple[tuple[str, str, Callable[[Report], str]], ...]:
-    """Cost models alone leave no messages, hosts or links to show."""
-    by_costs = report.run.by_costs
-    return tuple(part for part in _PARTS if not by_costs or part[0] in ("responses", "warnings", "reproducibility"))
+    """Cost models alone leave no messages, hosts or links to show, but histograms."""
+    if not report.run.by_costs:
+        return _PARTS
+    kept = tuple(part for part in _PARTS if part[0] in ("responses", "warnings", "reproducibility"))
+    return (("latency", "Latency", sections.latency_by_costs), *kept)
 
 
 def _head(report: Report) -> str:

@@ -112,14 +112,24 @@ def latency(report: Report) -> str:
         tag("figcaption", text("Percentiles do not add up, so the lower bar is the mean of the slowest 1 % of messages.")),
         details,
     )
+    return section("latency", "Latency", split, _distributions(report))
+
+
+def latency_by_costs(report: Report) -> str:
+    """The distribution of latency at each service, where there are histograms instead of messages."""
+    if not report.distributions:
+        return section("latency", "Latency", nothing("No message was processed after the warm-up."))
+    return section("latency", "Latency", _distributions(report))
+
+
+def _distributions(report: Report) -> str:
     first = report.distributions[0]
     caption = (
         f"{first.service} ← {first.stream}: half within {quantity(first.at(0.5), 's')}, "
         f"90 % within {quantity(first.at(0.9), 's')}, 99 % within {quantity(first.at(0.99), 's')}, "
         f"all within {quantity(first.at(1.0), 's')}."
     )
-    ecdf = chart_figure("ecdf", "End to end: share of messages processed within a time from their creation", caption, tall=True)
-    return section("latency", "Latency", split, ecdf)
+    return chart_figure("ecdf", "End to end: share of messages processed within a time from their creation", caption, tall=True)
 
 
 def hosts(report: Report) -> str:
@@ -213,7 +223,7 @@ def chart_data(report: Report) -> list[charts.Chart]:
     found: list[charts.Chart] = []
     if report.accuracy is not None:
         found.append(charts.accuracy_chart(report.accuracy, report.publications, warmup))
-    if report.legs:
+    if report.distributions:
         found.append(charts.ecdf_chart(report.distributions))
     if report.usage is not None:
         found.extend(charts.usage_charts(report.usage, layers, warmup))
