@@ -14,6 +14,7 @@ from estran.learning import baselines, evaluation, registry
 from estran.learning.evaluation import Answers, prequential
 from estran.learning.learner import Features, Labels, LearnerError
 from estran.learning.mistakes import SettingsError
+from estran.learning.mlp import Mlp
 from estran.learning.streams.classic import Sea
 
 PAIRS = st.lists(st.tuples(st.integers(0, 3), st.integers(0, 3)), min_size=1, max_size=50)
@@ -167,6 +168,30 @@ def test_however_the_stream_is_cut_answers_are_the_same(delay: int) -> None:
     assert 0 < first.sum() < 400
     assert np.array_equal(first, run(37))
     assert np.array_equal(first, run(400))
+
+
+class OneCall(Mlp):
+    """Answers and learns in one call."""
+
+    calls = 0
+
+    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
+        self.calls += 1
+        answers = np.empty(len(y), dtype=np.int64)
+        for i in range(len(y)):
+            answers[i] = self.predict(x[i : i + 1])[0]
+            self.learn_many(x[i : i + 1], y[i : i + 1])
+        return answers
+
+
+@pytest.mark.parametrize("delay", [0, 3])
+def test_who_answers_and_learns_in_one_call_is_asked_to_unless_labels_are_late(delay: int) -> None:
+    one, other = (kind(3, 2, np.random.default_rng(0), hidden=[8]) for kind in (OneCall, Mlp))
+    found, expected = (
+        prequential(learner, Sea().chunks(np.random.default_rng(1), 50, 300), 2, delay=delay) for learner in (one, other)
+    )
+    assert np.array_equal(found.answer, expected.answer)
+    assert one.calls == (0 if delay else 6)
 
 
 def test_delay_costs_accuracy_at_a_drift() -> None:

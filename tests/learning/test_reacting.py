@@ -83,6 +83,17 @@ def test_reacting_recovers_sooner_than_going_on() -> None:
     assert accuracy(reacting) > accuracy(base) - 0.05
 
 
+def test_answers_are_those_before_learning() -> None:
+    one, other = (DriftReacting(3, 2, rng(), detector="ddm", memory=10) for _ in range(2))
+    x, y = flipped(400, 200)
+    answers = []
+    for i in range(400):
+        answers.append(int(other.predict(x[i : i + 1])[0]))
+        other.learn_many(x[i : i + 1], y[i : i + 1])
+    assert one.predict_then_learn(x, y).tolist() == answers
+    assert one.restarts == other.restarts > 0
+
+
 def test_a_warm_restart_knows_the_latest_rows() -> None:
     warm = DriftReacting(3, 2, rng(), detector="ddm", memory=10)
     x, y = flipped(1200, 1000)

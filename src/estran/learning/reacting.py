@@ -121,7 +121,11 @@ class DriftReacting:
         self.base, self.detector = self._fresh(0), create_detector(detector)
 
     def learn_many(self, x: Features, y: Labels) -> None:
-        """Learn from a chunk, one row at a time.
+        """Learn from a chunk, one row at a time; raises as `predict_then_learn` does."""
+        self.predict_then_learn(x, y)
+
+    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
+        """Learn from a chunk, one row at a time, and return the answer to each before it was learned from, shape (n,).
 
         Raises
         ------
@@ -131,13 +135,15 @@ class DriftReacting:
         """
         rows, labels = checked_chunk(x, y, self.features, self.classes, self.name)
         before = self._before()
+        answers = np.empty(len(rows), dtype=np.int64)
         try:
-            for row, label in zip(rows, labels.tolist(), strict=True):
-                self._learn_one(row, label)
+            for i, (row, label) in enumerate(zip(rows, labels.tolist(), strict=True)):
+                answers[i] = self._learn_one(row, label)
         except LearnerError:
             if before is not None:
                 self.load(before)
             raise
+        return answers
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
         """Class probabilities, shape (n, classes)."""
@@ -183,6 +189,11 @@ class DriftReacting:
         self.detector, self._seed, self.restarts = detector, seed, restarts
         self._rows = deque(zip(rows, labels.tolist(), strict=True), maxlen=self._rows.maxlen)
 
+    @classmethod
+    def warm(cls) -> None:
+        """Let the default learner compile what it needs; which one will be watched is not known here."""
+        registry.warm("softmax")
+
     def _own(self, state: State) -> tuple[Features, Labels, tuple[int, int]]:
         """What is neither the learner's nor the detector's."""
         if missing := [part for part in _OWN if part not in state]:
@@ -195,10 +206,10 @@ class DriftReacting:
             raise _misfit("it keeps rows that are not finite, or of other classes")
         return rows, labels, (int(restarts[0]), int(restarts[1]))
 
-    def _learn_one(self, row: NDArray[np.float64], label: int) -> None:
+    def _learn_one(self, row: NDArray[np.float64], label: int) -> int:
         x, y = row[None], np.array([label])
-        wrong = int(self.base.predict(x)[0]) != label
-        if self.detector.update(float(wrong)):
+        answer = int(self.base.predict(x)[0])
+        if self.detector.update(float(answer != label)):
             self.restarts += 1
             self.base = self._fresh(self.restarts)
             if self._rows:
@@ -207,6 +218,7 @@ class DriftReacting:
         self.base.learn_many(x, y)
         if self._rows.maxlen:
             self._rows.append((row.copy(), label))
+        return answer
 
     def _fresh(self, number: int) -> Learner:
         # Each has a generator of its own number, so that a snapshot needs no generator's state.
