@@ -154,6 +154,15 @@ def test_broken_snapshots_change_nothing() -> None:
     assert all(np.array_equal(good[part], array) for part, array in model.state().items())
 
 
+@pytest.mark.parametrize(
+    "settings", [{"detector": {"ddm": {"alarmm": 3}}}, {"learner": {"mlp": {"hiden": [3]}}}, {"learner": "nonsuch"}, {"memry": 3}]
+)
+def test_what_is_inside_is_checked_without_making_one(settings: Any) -> None:
+    registry.check({"drift-reacting": {"learner": "mlp", "detector": "ddm", "memory": 3}})
+    with pytest.raises(SettingsError):
+        registry.check({"drift-reacting": settings})
+
+
 @pytest.mark.parametrize("settings", [{"memory": -1}, {"detector": "nonsuch"}, {"learner": "nonsuch"}])
 def test_wrong_settings_are_refused(settings: Any) -> None:
     with pytest.raises(SettingsError):

@@ -190,6 +190,18 @@ class DriftReacting:
         self._rows = deque(zip(rows, labels.tolist(), strict=True), maxlen=self._rows.maxlen)
 
     @classmethod
+    def check_choices(cls, learner: registry.Choice = "softmax", detector: registry.Choice = "adwin", memory: int = 0) -> None:
+        """Make sure that learner and detector exist and take their settings.
+
+        Raises
+        ------
+        SettingsError
+            Naming which, and what it does not have.
+        """
+        registry.check(learner)
+        create_detector(detector)
+
+    @classmethod
     def warm(cls) -> None:
         """Let the default learner compile what it needs; which one will be watched is not known here."""
         registry.warm("softmax")

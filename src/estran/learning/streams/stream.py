@@ -89,22 +89,25 @@ class Stream(ABC):
 
 def _recut(blocks: Iterator[Chunk], size: int, rows: int | None) -> Iterator[Chunk]:
     left = math.inf if rows is None else rows
-    held: list[Chunk] = []
-    waiting = 0
-    while left > 0:
-        wanted = int(min(size, left))
-        while waiting < wanted:
-            block = next(blocks, None)
-            if block is None:
-                break
-            held.append(block)
-            waiting += len(block[1])
-        if not waiting:
-            return
-        x, y = (np.concatenate(parts) for parts in zip(*held, strict=True))
-        yield x[:wanted].copy(), y[:wanted].copy()
-        held, waiting = [(x[wanted:], y[wanted:])], len(y[wanted:])
-        left -= min(wanted, len(y))
+    parts: list[Chunk] = []
+    held = 0
+    while left > 0 and (block := next(blocks, None)) is not None:
+        x, y = block
+        start = 0
+        while start < len(y) and left > 0:
+            taken = int(min(size - held, len(y) - start, left))
+            parts.append((x[start : start + taken], y[start : start + taken]))
+            start, held, left = start + taken, held + taken, left - taken
+            if held == size:
+                yield _joined(parts)
+                parts, held = [], 0
+    if parts:
+        yield _joined(parts)
+
+
+def _joined(parts: list[Chunk]) -> Chunk:
+    """Copies, which may be written to."""
+    return np.concatenate([x for x, _ in parts]), np.concatenate([y for _, y in parts])
 
 
 def flipped(y: NDArray[np.int64], noise: float, rng: np.random.Generator) -> NDArray[np.int64]:
