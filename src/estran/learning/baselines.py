@@ -6,13 +6,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 
-def no_change(truths: ArrayLike) -> NDArray[np.bool_]:
+def no_change(truths: ArrayLike, delay: int = 0) -> NDArray[np.bool_]:
     """Whether "the same class as the last one" was right, sample by sample; the first answer is class 0.
 
     Parameters
     ----------
     truths
         Class indices in the order in which they were asked for, shape (n,).
+    delay
+        After how many further samples a class becomes known: the last one is then so much older.
 
     References
     ----------
@@ -22,18 +24,22 @@ def no_change(truths: ArrayLike) -> NDArray[np.bool_]:
     --------
     >>> no_change([0, 0, 1, 1]).mean()
     np.float64(0.75)
+    >>> no_change([0, 0, 1, 1], delay=1).mean()
+    np.float64(0.5)
     """
     truth = np.asarray(truths, dtype=np.int64)
-    return np.asarray(truth == np.concatenate([[0], truth[:-1]])[: truth.size])
+    return np.asarray(truth == np.concatenate([np.zeros(delay + 1, dtype=np.int64), truth])[: truth.size])
 
 
-def majority(truths: ArrayLike) -> NDArray[np.bool_]:
+def majority(truths: ArrayLike, delay: int = 0) -> NDArray[np.bool_]:
     """Whether "the class seen most often so far" was right, sample by sample; ties go to the lower class.
 
     Parameters
     ----------
     truths
         Class indices in the order in which they were asked for, shape (n,).
+    delay
+        After how many further samples a class becomes known.
 
     Examples
     --------
@@ -42,11 +48,11 @@ def majority(truths: ArrayLike) -> NDArray[np.bool_]:
     """
     truth = np.asarray(truths, dtype=np.int64)
     counts = np.zeros(int(truth.max(initial=0)) + 1, dtype=np.int64)
-    right = np.zeros(truth.size, dtype=np.bool_)
+    leaders = np.zeros(truth.size + delay + 1, dtype=np.int64)
     leader = 0
     for i, label in enumerate(truth.tolist()):
-        right[i] = label == leader
         counts[label] += 1
         if (counts[label], -label) > (counts[leader], -leader):
             leader = label
-    return right
+        leaders[i + delay + 1] = leader
+    return np.asarray(truth == leaders[: truth.size])

@@ -19,7 +19,11 @@ Choice: TypeAlias = str | Mapping[str, Mapping[str, Any] | None]
 GROUP: Final = "estran.learners"
 """Entry points of this group are learners of third parties, by name."""
 
-_BUILT_IN: Final = {"mlp": "estran.learning.mlp:Mlp", "softmax": "estran.learning.softmax:Softmax"}
+_BUILT_IN: Final = {
+    "drift-reacting": "estran.learning.reacting:DriftReacting",
+    "mlp": "estran.learning.mlp:Mlp",
+    "softmax": "estran.learning.softmax:Softmax",
+}
 _GIVEN: Final = ("features", "classes", "rng")
 
 
@@ -59,7 +63,12 @@ def check(choice: Choice) -> None:
         Naming the learner, and the argument that it does not have.
     """
     name, settings = read(choice)
-    _check_arguments(name, _factory(name), settings)
+    factory = _factory(name)
+    _check_arguments(name, factory, settings)
+    # A learner made of others looks into what it is made of.
+    inside = getattr(factory, "check_choices", None)
+    if inside is not None:
+        inside(**settings)
 
 
 def create(choice: Choice, features: int, classes: int, rng: np.random.Generator) -> Learner:

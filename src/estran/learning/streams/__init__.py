@@ -1,0 +1,1 @@
+"""Streams of labelled rows: generators from the literature, and recorded rows split into tasks."""
