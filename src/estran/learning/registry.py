@@ -19,7 +19,11 @@ Choice: TypeAlias = str | Mapping[str, Mapping[str, Any] | None]
 GROUP: Final = "estran.learners"
 """Entry points of this group are learners of third parties, by name."""
 
-_BUILT_IN: Final = {"mlp": "estran.learning.mlp:Mlp", "softmax": "estran.learning.softmax:Softmax"}
+_BUILT_IN: Final = {
+    "hbp": "estran.learning.deep.hbp:HedgeBackprop",
+    "mlp": "estran.learning.mlp:Mlp",
+    "softmax": "estran.learning.softmax:Softmax",
+}
 _GIVEN: Final = ("features", "classes", "rng")
 
 
