@@ -17,9 +17,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.learning.lanes import dot
 from estran.learning.mlp_kernel import BLOCK as BLOCK
 from estran.learning.mlp_kernel import _compiled as compiled
-from estran.learning.mlp_kernel import add, dot
+from estran.learning.mlp_kernel import add
 
 Array = NDArray[Any]
 
@@ -237,10 +238,11 @@ def learn(
         combine(alphas, odds, answers[row])
         descend(params, shape, rate, alphas, odds, y[row], acts[0], blames)
         hedge(alphas, losses, beta, floor, scaled)
+    bad = 0
     for i in range(params.size):
-        if not math.isfinite(params[i]):
-            return int(x.shape[0])
-    return -1
+        # Counted, not returned from, so that many are looked at side by side.
+        bad += 0 if math.isfinite(params[i]) else 1
+    return int(x.shape[0]) if bad else -1
 
 
 @compiled
