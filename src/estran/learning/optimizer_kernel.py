@@ -87,7 +87,7 @@ def learn_momentum(
             inputs, outputs = sizes[layer], sizes[layer + 1]
             delta = deltas[here + inputs : here + inputs + outputs]
             for i in range(inputs + 1):
-                value = acts[here + i] if i < inputs else rate * 0 + 1
+                value = acts[here + i] if i < inputs else params.dtype.type(1)
                 stop = start + outputs
                 momentum_step(value, delta, rate, momentum, params[start:stop], velocity[start:stop])
                 start = stop
@@ -100,12 +100,13 @@ def adam_step(
     value: Any, delta: Array, rate: Any, decay1: Any, decay2: Any, guard: Any, weights: Array, first: Array, second: Array
 ) -> None:
     """``m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; w ← w − rate · m / (√v + guard)``, for the weights of one input."""
-    one = decay1 * 0 + 1
+    one = weights.dtype.type(1)
     for j in range(delta.size):
         gradient = value * delta[j]
         first[j] = decay1 * first[j] + (one - decay1) * gradient
         second[j] = decay2 * second[j] + (one - decay2) * gradient * gradient
-        weights[j] -= rate * first[j] / (math.sqrt(second[j]) + guard)
+        # Not by the operator, which looks for a zero at every element and so keeps them from being done side by side.
+        weights[j] -= np.true_divide(rate * first[j], math.sqrt(second[j]) + guard)
 
 
 @compiled
@@ -155,7 +156,7 @@ def learn_adam(
             inputs, outputs = sizes[layer], sizes[layer + 1]
             delta = deltas[here + inputs : here + inputs + outputs]
             for i in range(inputs + 1):
-                value = acts[here + i] if i < inputs else scalars[0] * 0 + 1
+                value = acts[here + i] if i < inputs else params.dtype.type(1)
                 stop = start + outputs
                 moved, m, v = params[start:stop], first[start:stop], second[start:stop]
                 adam_step(value, delta, scalars[0], decays[0], decays[1], scalars[1], moved, m, v)
