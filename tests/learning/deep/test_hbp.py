@@ -196,6 +196,15 @@ def test_divergence_is_refused_and_leaves_what_was_known() -> None:
     assert all(np.array_equal(before[name], array) for name, array in learner.state().items())
 
 
+@pytest.mark.parametrize(("dtype", "huge"), [("float32", 3e38), ("float32", 1e300), ("float64", 1e308)])
+def test_rows_that_overflow_are_refused_not_answered_with_nan(dtype: str, huge: float) -> None:
+    learner = make(dtype=dtype, width=30)
+    x = np.random.default_rng(0).normal(size=(40, 4))
+    x[23] = huge * np.array([1, -1, 1, 1])
+    with pytest.raises(NotFiniteError, match="row 23 of 40 overflows"):
+        learner.predict_proba(x)
+
+
 def test_bad_chunks_name_the_learner_and_change_nothing() -> None:
     learner = make()
     before = learner.state()

@@ -122,15 +122,27 @@ class HedgeBackprop:
         return np.asarray(self._learn(x, y).argmax(axis=1), dtype=np.int64)
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, classes)."""
+        """Class probabilities, shape (n, classes).
+
+        Raises
+        ------
+        LearnerError
+            If rows do not fit.
+        NotFiniteError
+            If a value is not finite, or so large that what it gives is not.
+        """
         from estran.learning.deep import hbp_kernel
 
         rows = shaped_rows(x, self.features, self.name)
         if self._rows is None:
             self._rows = np.zeros((hbp_kernel.BLOCK, self._acts.shape[1]), self._dtype), np.zeros_like(self._odds)
         answers = np.empty((len(rows), self.classes))
-        if hbp_kernel.predict(self._params, self._shares, self._shape, rows, *self._rows, answers) >= 0:
+        bad = hbp_kernel.predict(self._params, self._shares, self._shape, rows, *self._rows, answers)
+        if bad >= 0:
             checked_rows(rows, self.features, self.name)
+            raise NotFiniteError(
+                f"row {bad} of {len(rows)} overflows {self._dtype}", where=self.name, remedy="scale the inputs to about 1"
+            )
         return answers
 
     def predict(self, x: Features) -> Labels:

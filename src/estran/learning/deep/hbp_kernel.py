@@ -257,7 +257,7 @@ def predict(params: Array, alphas: Array, shape: Array, x: Array, acts: Array, o
     Returns
     -------
     int
-        -1, or the row at which a value is not finite.
+        -1, or the row at which a value is not finite, or a score.
     """
     scores, classes = shape[FEATURES] + shape[DEPTH] * shape[WIDTH], shape[CLASSES]
     for start in range(0, x.shape[0], BLOCK):
@@ -269,6 +269,7 @@ def predict(params: Array, alphas: Array, shape: Array, x: Array, acts: Array, o
         for r in range(rows):
             for level in range(alphas.size):
                 place = scores + level * classes
-                judge(acts[r, place : place + classes], odds[level])
+                if not math.isfinite(judge(acts[r, place : place + classes], odds[level])):
+                    return start + r
             combine(alphas, odds, answers[start + r])
     return -1
