@@ -15,6 +15,10 @@ from estran.learning.mlp import Mlp
 CHOICES: dict[str, Any] = {
     "mlp": "mlp",
     "mlp-deep-float64": {"mlp": {"hidden": [16, 8], "dtype": "float64"}},
+    "mlp-momentum": {"mlp": {"optimizer": "momentum", "learning_rate": 0.01}},
+    "mlp-adam": {"mlp": {"optimizer": "adam", "learning_rate": 0.01}},
+    "hbp": {"hbp": {"depth": 3, "width": 16, "learning_rate": 0.05}},
+    "hbp-as-programmed": {"hbp": {"depth": 2, "width": 9, "learning_rate": 0.05, "scale_losses": True, "dtype": "float64"}},
     "softmax": "softmax",
     "sgd-averaged": {"sklearn.linear_model:SGDClassifier": {"loss": "log_loss", "average": True}},
     "perceptron": {"sklearn.linear_model:Perceptron": {}},
@@ -48,7 +52,7 @@ class _AveragesChunks(_Broken):
 
 class _SharesMemory(_Broken):
     def state(self) -> Any:
-        return self._layers
+        return self._parts
 
     def learn_many(self, x: Features, y: Labels) -> None:
         # Twice, so that the buffers have changed places and back.

@@ -50,7 +50,7 @@ class TrainerSettings:
     Attributes
     ----------
     learner
-        A learner's name (mlp, softmax), or one name with its settings; ``module:Class`` for one of your own, of scikit-learn
+        A learner's name (mlp, softmax, hbp), or one name with its settings; ``module:Class`` for one of your own, of scikit-learn
         or of River.
     batch
         How waiting messages are taken together.

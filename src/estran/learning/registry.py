@@ -21,6 +21,7 @@ GROUP: Final = "estran.learners"
 
 _BUILT_IN: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
+    "hbp": "estran.learning.deep.hbp:HedgeBackprop",
     "mlp": "estran.learning.mlp:Mlp",
     "softmax": "estran.learning.softmax:Softmax",
 }
