@@ -19,7 +19,29 @@ Choice: TypeAlias = str | Mapping[str, Mapping[str, Any] | None]
 GROUP: Final = "estran.learners"
 """Entry points of this group are learners of third parties, by name."""
 
-_BUILT_IN: Final = {"mlp": "estran.learning.mlp:Mlp", "softmax": "estran.learning.softmax:Softmax"}
+_BUILT_IN: Final = {
+    "mlp": "estran.learning.mlp:Mlp",
+    "softmax": "estran.learning.softmax:Softmax",
+    "perceptron": "estran.learning.linear.first_order:Perceptron",
+    "pa": "estran.learning.linear.first_order:PA",
+    "pa1": "estran.learning.linear.first_order:PA1",
+    "pa2": "estran.learning.linear.first_order:PA2",
+    "ogd": "estran.learning.linear.first_order:OGD",
+    "romma": "estran.learning.linear.first_order:ROMMA",
+    "aromma": "estran.learning.linear.first_order:AggressiveROMMA",
+    "alma": "estran.learning.linear.first_order:ALMA",
+    "adagrad": "estran.learning.linear.first_order:AdaGrad",
+    "ftrl": "estran.learning.linear.first_order:FTRL",
+    "sop": "estran.learning.linear.second_order:SOP",
+    "cw": "estran.learning.linear.second_order:CW",
+    "eccw": "estran.learning.linear.second_order:ECCW",
+    "arow": "estran.learning.linear.second_order:AROW",
+    "narow": "estran.learning.linear.second_order:NAROW",
+    "scw1": "estran.learning.linear.second_order:SCW1",
+    "scw2": "estran.learning.linear.second_order:SCW2",
+    "nherd": "estran.learning.linear.second_order:NHERD",
+    "iellip": "estran.learning.linear.second_order:IELLIP",
+}
 _GIVEN: Final = ("features", "classes", "rng")
 
 
