@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from estran.learning.about import About
 from estran.learning.learner import Learner, StateError
 from estran.learning.mistakes import SettingsError, check_known
 
@@ -82,6 +83,29 @@ def check(choice: Choice) -> None:
     """
     name, settings = read(choice)
     _check_arguments(name, _factory(name), settings)
+
+
+def settings(name: str) -> list[str]:
+    """Names of the settings that a learner takes.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner.
+    """
+    return [parameter for parameter in inspect.signature(_factory(name)).parameters if parameter not in _GIVEN]
+
+
+def about(name: str) -> About | None:
+    """What a learner says of itself for the catalogue, if anything.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner.
+    """
+    found = getattr(_factory(name), "about", None)
+    return found if isinstance(found, About) else None
 
 
 def create(choice: Choice, features: int, classes: int, rng: np.random.Generator) -> Learner:
