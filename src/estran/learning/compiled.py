@@ -11,8 +11,10 @@ import numba
 F = TypeVar("F", bound=Callable[..., Any])
 
 
-def compiled(function: F) -> F:
+def compiled(function: F, *, inlined: bool = False) -> F:
     """Compile at the first call of each type; keep the machine code on disk wherever numba finds a writable place.
+
+    ``inlined`` puts it into its callers. Dividing by zero gives an infinity or NaN, as in NumPy.
 
     Nothing may be reordered or fused: every sum is made in the order that is written here, whatever the processor's vectors, so
     that learning from the same rows gives the same bits on every machine.
@@ -22,7 +24,7 @@ def compiled(function: F) -> F:
     """
     kernel: Any
     try:
-        kernel = numba.njit(cache=True, nogil=True)(function)
+        kernel = numba.njit(cache=True, nogil=True, forceinline=inlined, error_model="numpy")(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
@@ -31,5 +33,5 @@ def compiled(function: F) -> F:
             RuntimeWarning,
             stacklevel=2,
         )
-        kernel = numba.njit(nogil=True)(function)
+        kernel = numba.njit(nogil=True, forceinline=inlined, error_model="numpy")(function)
     return cast(F, kernel)

@@ -42,7 +42,7 @@ def _blur(memory: int, width: int, rest: Array, k: int, index: Index, value: Arr
     return inner(index, value, sx)
 
 
-blur: Callable[[int, int, Array, int, Index, Array, Array], Any] = compiled(_blur)
+blur: Callable[[int, int, Array, int, Index, Array, Array], Any] = compiled(_blur, inlined=True)
 
 
 def _score(rule: int, memory: int, weights: Array, rest: Array, k: int, index: Index, value: Array, sx: Array) -> Any:
@@ -55,7 +55,7 @@ def _score(rule: int, memory: int, weights: Array, rest: Array, k: int, index: I
     return blurred / (1.0 + v)
 
 
-score: Callable[[int, int, Array, Array, int, Index, Array, Array], Any] = compiled(_score)
+score: Callable[[int, int, Array, Array, int, Index, Array, Array], Any] = compiled(_score, inlined=True)
 
 
 def _shrink(
@@ -149,7 +149,7 @@ def _columnwise(rule: int, p: Array, weights: Array, rest: Array, k: int, push: 
             follow(mine, squares, linear, index[0][i], push * value[i], p)
 
 
-first_order: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_first_order)
+first_order: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_first_order, inlined=True)
 large_margin: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_large_margin)
 columnwise: Callable[[int, Array, Array, Array, int, Any, Index, Array], None] = compiled(_columnwise)
 
@@ -251,7 +251,7 @@ def _visit(
     return answer
 
 
-visit: Callable[[Array, Array, Array, Array, Index, Array, int, Array, Array], int] = compiled(_visit)
+visit: Callable[[Array, Array, Array, Array, Index, Array, int, Array, Array], int] = compiled(_visit, inlined=True)
 
 
 def _finite(numbers: Array) -> bool:
@@ -262,7 +262,7 @@ def _finite(numbers: Array) -> bool:
     return nothing == 0.0
 
 
-finite: Callable[[Array], bool] = compiled(_finite)
+finite: Callable[[Array], bool] = compiled(_finite, inlined=True)
 
 
 def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: Array) -> int:

@@ -75,7 +75,7 @@ class Linear:
         """
         from estran.learning.linear import kernel
 
-        if hasattr(x, "tocsr"):
+        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
             data, columns, starts = self._sparse(x)
             labels = _labels(y, len(starts) - 1, self.name)
             answers = np.empty(len(labels), dtype=np.int64)
@@ -186,7 +186,7 @@ class Linear:
     def _scores(self, x: Features) -> NDArray[np.float64]:
         from estran.learning.linear import kernel
 
-        if hasattr(x, "tocsr"):
+        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
             data, columns, starts = self._sparse(x)
             found = np.empty((len(starts) - 1, self._plan.prototypes))
             bad = kernel.decide_sparse(self._vector, self._live, data, columns, starts, self.bias, found)
@@ -225,7 +225,7 @@ class Linear:
     def _refuse(self, x: Any, y: Any, bad: int) -> None:
         """Say what was wrong at the row where the kernel stopped."""
         n = x.shape[0]
-        if hasattr(x, "tocsr"):
+        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
             x = np.asarray(x.tocsr()[[min(bad, n - 1)]].toarray())
             y = None if y is None else np.asarray(y)[[min(bad, n - 1)]]
         if y is None:

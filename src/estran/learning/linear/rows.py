@@ -26,7 +26,7 @@ def _total(lanes: Array) -> Any:
     return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
 
 
-total: Callable[[Array], Any] = compiled(_total)
+total: Callable[[Array], Any] = compiled(_total, inlined=True)
 
 
 def _inner(index: Index, a: Array, b: Array) -> Any:
@@ -113,9 +113,9 @@ def _spread(covariance: Array, width: int, index: Index, value: Array, target: A
                 add_dense(value[i], covariance[j * width : (j + 1) * width], target)
 
 
-inner: Callable[[Index, Array, Array], Any] = compiled(_inner)
-dot: Callable[[Array, Index, Array], Any] = compiled(_dot)
-add: Callable[[Array, Index, Any, Array], None] = compiled(_add)
-times: Callable[[Array, Index, Array, Array], None] = compiled(_times)
-narrow: Callable[[Array, Index, Array, Any], None] = compiled(_narrow)
+inner: Callable[[Index, Array, Array], Any] = compiled(_inner, inlined=True)
+dot: Callable[[Array, Index, Array], Any] = compiled(_dot, inlined=True)
+add: Callable[[Array, Index, Any, Array], None] = compiled(_add, inlined=True)
+times: Callable[[Array, Index, Array, Array], None] = compiled(_times, inlined=True)
+narrow: Callable[[Array, Index, Array, Any], None] = compiled(_narrow, inlined=True)
 spread: Callable[[Array, int, Index, Array, Array], None] = compiled(_spread)

@@ -128,7 +128,8 @@ def _confident(rule: int, p: Array, m: Any, v: Any) -> tuple[Any, Any]:
         step = max(0.0, (root - m * (1.0 + 0.5 * phi * phi)) / (v * xi))
         if rule == SCW1:
             step = min(p[1], step)
-    spread = 0.5 * (math.sqrt(step * step * v * v * phi * phi + 4.0 * v) - step * v * phi)
+    # (√(a² + 4v) − a) / 2 with a = α·v·φ, written so that nothing cancels.
+    spread = 2.0 * v / (math.sqrt(step * step * v * v * phi * phi + 4.0 * v) + step * v * phi)
     return step, step * phi / spread
 
 
