@@ -44,7 +44,7 @@ class Perceptron(Linear):
     --------
     >>> learner = Perceptron(2, 2, np.random.default_rng(0))
     >>> learner.predict_then_learn(np.array([[1.0, 0.0], [0.0, 1.0], [1.0, 0.1]]), np.array([1, 0, 1])).tolist()
-    [0, 1, 0]
+    [0, 1, 1]
     """
 
     name = "perceptron"
@@ -138,7 +138,7 @@ class OGD(Linear):
     """
 
     name = "ogd"
-    about = _about("Zinkevich 2003, sec. 2: greedy projection")
+    about = _about("Zinkevich 2003: greedy projection")
 
     def __init__(
         self,

@@ -29,6 +29,8 @@ ROMMA: Final = int(Rule.ROMMA)
 AROMMA: Final = int(Rule.AROMMA)
 IELLIP: Final = int(Rule.IELLIP)
 CONFIDENT: Final = (int(Rule.CW), int(Rule.ECCW), int(Rule.SCW1), int(Rule.SCW2))
+TRACE: Final = 1e-30
+"""No variance of a diagonal falls below this much of what it began with: confident rules on noise would take it to zero."""
 FLOOR: Final = 1e-10
 """No update narrows a full covariance along a row below this much of what it began with: rounding would make it indefinite."""
 
@@ -63,7 +65,7 @@ def _shrink(
 ) -> None:
     """``1/S += gain·x·xᵀ`` for one prototype, whose ``sx`` is S·x and v is x·S·x (Sherman, Morrison); not below ``least``."""
     if memory != FULL:
-        narrow(rest[k * width : (k + 1) * width], index, value, gain)
+        narrow(rest[k * width : (k + 1) * width], index, value, gain, least)
         return
     if v <= least:
         return
@@ -177,7 +179,7 @@ def _second_order(
     v = mine + theirs
     if not v > 0.0:
         return bool(v == 0.0)
-    if rule == SOP:  # Cesa-Bianchi, Conconi, Gentile, SIAM J. Comput. 34:640, 2005, figure 3
+    if rule == SOP:  # Cesa-Bianchi, Conconi, Gentile, SIAM J. Comput. 34:640, 2005
         step, gain, grow = 1.0, 1.0, 1.0
         add(weights[yes], index, sign, value)
         if no >= 0:
@@ -195,7 +197,7 @@ def _second_order(
             if no >= 0:
                 add(weights[no], index, -step, there)
     if gain > 0.0:
-        least = FLOOR * plan[PRIOR] * inner(index, value, value) if memory == FULL else 0.0
+        least = FLOOR * plan[PRIOR] * inner(index, value, value) if memory == FULL else TRACE * plan[PRIOR]
         shrink(memory, width, rest, yes, index, value, here, mine, gain, least)
         if no >= 0:
             shrink(memory, width, rest, no, index, value, there, theirs, gain, least)

@@ -86,16 +86,16 @@ def _times(variances: Array, index: Index, value: Array, target: Array) -> None:
             target[i] = variances[columns[i]] * value[i]
 
 
-def _narrow(variances: Array, index: Index, value: Array, gain: Any) -> None:
-    """``1 / variances += gain * row²``, column by column: nothing that was positive ceases to be so."""
+def _narrow(variances: Array, index: Index, value: Array, gain: Any, least: Any) -> None:
+    """``1 / variances += gain * row²``, column by column, but not below ``least``."""
     if index is None:
         for j in range(value.size):
-            variances[j] = max(variances[j] / (1.0 + gain * variances[j] * value[j] * value[j]), 1e-300)
+            variances[j] = max(variances[j] / (1.0 + gain * variances[j] * value[j] * value[j]), least)
     else:
         columns = index[0]
         for i in range(columns.size):
             j = columns[i]
-            variances[j] = max(variances[j] / (1.0 + gain * variances[j] * value[i] * value[i]), 1e-300)
+            variances[j] = max(variances[j] / (1.0 + gain * variances[j] * value[i] * value[i]), least)
 
 
 def _spread(covariance: Array, width: int, index: Index, value: Array, target: Array) -> None:
@@ -117,5 +117,5 @@ inner: Callable[[Index, Array, Array], Any] = compiled(_inner, inlined=True)
 dot: Callable[[Array, Index, Array], Any] = compiled(_dot, inlined=True)
 add: Callable[[Array, Index, Any, Array], None] = compiled(_add, inlined=True)
 times: Callable[[Array, Index, Array, Array], None] = compiled(_times, inlined=True)
-narrow: Callable[[Array, Index, Array, Any], None] = compiled(_narrow, inlined=True)
+narrow: Callable[[Array, Index, Array, Any, Any], None] = compiled(_narrow, inlined=True)
 spread: Callable[[Array, int, Index, Array, Array], None] = compiled(_spread)

@@ -57,7 +57,7 @@ slope: Callable[[Any, Any], Any] = compiled(_slope)
 
 
 def _aggressive(rule: int, p: Array, m: Any, square: Any) -> Any:
-    """Step of PA, PA-I, PA-II (Crammer et al., JMLR 7:551, 2006, equation 7); p = (C)."""
+    """Step of PA, PA-I, PA-II (Crammer et al., JMLR 7:551, 2006, figure 1); p = (C)."""
     loss = 1.0 - m
     if rule == PA:
         return loss / square
@@ -67,7 +67,7 @@ def _aggressive(rule: int, p: Array, m: Any, square: Any) -> Any:
 
 
 def _relaxed(rule: int, m: Any, square: Any, norm: Any) -> tuple[Any, Any]:
-    """ROMMA and aggressive ROMMA (Li, Long, Machine Learning 46:361, 2002, equation 6); norm is |w|²."""
+    """ROMMA and aggressive ROMMA (Li, Long, Machine Learning 46:361, 2002); norm is |w|²."""
     if norm == 0.0 or (rule == AROMMA and m >= square * norm):
         return 0.0, 1.0 / square
     rest = square * norm - m * m
@@ -110,8 +110,8 @@ first: Callable[[int, Array, Array, Any, Any, Any], tuple[Any, Any]] = compiled(
 def _confident(rule: int, p: Array, m: Any, v: Any) -> tuple[Any, Any]:
     """``(step, gain)`` of the confidence-weighted rules; p = (φ, C) with φ the normal quantile of the confidence η.
 
-    CW keeps m ≥ φ·v (Dredze, Crammer, Pereira, ICML 2008, equation 9); ECCW keeps m ≥ φ·√v (Crammer, Dredze, Pereira, NIPS 2008,
-    equation 22), SCW-I and SCW-II soften that by C (Wang, Zhao, Hoi, ICML 2012, propositions 1 and 2).
+    CW keeps m ≥ φ·v (Dredze, Crammer, Pereira, ICML 2008); ECCW keeps m ≥ φ·√v (Crammer, Dredze, Pereira, NIPS
+    2008), SCW-I and SCW-II soften that by C (Wang, Zhao, Hoi, ICML 2012, propositions 1 and 2).
     """
     phi = p[0]
     if rule == CW:
@@ -143,16 +143,16 @@ def _second(rule: int, p: Array, clock: Array, m: Any, v: Any) -> tuple[Any, Any
             return 0.0, 0.0, 1.0
         step, gain = confident(rule, p, m, v)
         return step, gain, 1.0
-    if rule == AROW:  # Crammer, Kulesza, Dredze, NIPS 2009, equations 7 and 9; p = (r)
+    if rule == AROW:  # Crammer, Kulesza, Dredze, NIPS 2009, figure 1; p = (r)
         return (1.0 - m) / (v + p[0]), 1.0 / p[0], 1.0
-    if rule == NAROW:  # Orabona, Crammer, NIPS 2010, section 4.2: r = v / (b·v − 1) where v > 1/b, else infinite; p = (b)
+    if rule == NAROW:  # Orabona, Crammer, NIPS 2010: r = v / (b·v − 1) where v > 1/b, else infinite; p = (b)
         if p[0] * v <= 1.0:
             return 0.0, 0.0, 1.0
         gain = p[0] - 1.0 / v
         return (1.0 - m) * gain / (1.0 + v * gain), gain, 1.0
-    if rule == NHERD:  # Crammer, Lee, NIPS 2010, equations 14 and 17; p = (C)
+    if rule == NHERD:  # Crammer, Lee, NIPS 2010; p = (C)
         return (1.0 - m) / (v + 1.0 / p[0]), p[0] * (2.0 + p[0] * v), 1.0
-    # IELLIP: Yang, Jin, Ye, ICML 2009, algorithm 2; the clock holds cₜ = c·bᵗ
+    # IELLIP: Yang, Jin, Ye, ICML 2009; the clock holds cₜ = c·bᵗ
     fade = clock[2]
     return (1.0 - m) / v, fade / (v * (1.0 - fade)), 1.0 / (1.0 - fade)
 
