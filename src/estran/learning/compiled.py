@@ -14,7 +14,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 def compiled(function: F, *, inlined: bool = False) -> F:
     """Compile at the first call of each type; keep the machine code on disk wherever numba finds a writable place.
 
-    ``inlined`` puts it into its callers. Dividing by zero gives an infinity or NaN, as in NumPy.
+    ``inlined`` puts it into its callers, and counts no references to the arrays that it is lent: for small functions counting
+    takes longer than they do. Such a function may allocate nothing. Dividing by zero gives an infinity or NaN, as in NumPy.
 
     Nothing may be reordered or fused: every sum is made in the order that is written here, whatever the processor's vectors, so
     that learning from the same rows gives the same bits on every machine.
@@ -23,8 +24,10 @@ def compiled(function: F, *, inlined: bool = False) -> F:
     written it refuses to decorate at all, which is no reason not to learn.
     """
     kernel: Any
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"} | ({"forceinline": True, "_nrt": False} if inlined else {})
+    compile_with: Any = numba.njit  # whose stubs do not know all of its options
     try:
-        kernel = numba.njit(cache=True, nogil=True, forceinline=inlined, error_model="numpy")(function)
+        kernel = compile_with(cache=True, **options)(function)
     except RuntimeError as error:
         if "cannot cache" not in str(error):
             raise
@@ -33,5 +36,5 @@ def compiled(function: F, *, inlined: bool = False) -> F:
             RuntimeWarning,
             stacklevel=2,
         )
-        kernel = numba.njit(nogil=True, forceinline=inlined, error_model="numpy")(function)
+        kernel = compile_with(**options)(function)
     return cast(F, kernel)

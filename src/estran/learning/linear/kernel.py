@@ -78,7 +78,7 @@ def _shrink(
             add_dense(-beta * sx[i], sx, rest[at : at + width])
 
 
-shrink: Callable[[int, int, Array, int, Index, Array, Array, Any, Any, Any], None] = compiled(_shrink)
+shrink: Callable[[int, int, Array, int, Index, Array, Array, Any, Any, Any], None] = compiled(_shrink, inlined=True)
 
 
 def _first_order(
@@ -152,8 +152,8 @@ def _columnwise(rule: int, p: Array, weights: Array, rest: Array, k: int, push: 
 
 
 first_order: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_first_order, inlined=True)
-large_margin: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_large_margin)
-columnwise: Callable[[int, Array, Array, Array, int, Any, Index, Array], None] = compiled(_columnwise)
+large_margin: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_large_margin, inlined=True)
+columnwise: Callable[[int, Array, Array, Array, int, Any, Index, Array], None] = compiled(_columnwise, inlined=True)
 
 
 def _second_order(
@@ -210,7 +210,9 @@ def _second_order(
     return True
 
 
-second_order: Callable[[Array, Array, Array, Array, int, int, Any, Any, Index, Array, Array], bool] = compiled(_second_order)
+second_order: Callable[[Array, Array, Array, Array, int, int, Any, Any, Index, Array, Array], bool] = compiled(
+    _second_order, inlined=True
+)
 
 
 def _visit(
@@ -336,7 +338,7 @@ def _gather(data: Array, columns: Array, starts: Array, i: int, bias: bool, widt
     return count
 
 
-gather: Callable[[Array, Array, Array, int, bool, int, Array, Array], int] = compiled(_gather)
+gather: Callable[[Array, Array, Array, int, bool, int, Array, Array], int] = compiled(_gather, inlined=True)
 
 
 def _decide(plan: Array, live: Array, x: Array, found: Array) -> int:

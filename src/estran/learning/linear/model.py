@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import math
 from collections.abc import Mapping
 from typing import Any, ClassVar, TypeAlias, cast
@@ -73,9 +74,11 @@ class Linear:
         NotFiniteError
             If a value is not finite, or the weights diverge. Nothing of the chunk is then learned.
         """
-        from estran.learning.linear import kernel
-
-        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+        kernel = _kernel()
+        if _ready(x, y, self.features):
+            answers = np.empty(len(y), dtype=np.int64)
+            bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
+        elif not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
             data, columns, starts = self._sparse(x)
             labels = _labels(y, len(starts) - 1, self.name)
             answers = np.empty(len(labels), dtype=np.int64)
@@ -184,8 +187,7 @@ class Linear:
         learner.predict(np.zeros((1, 1)))
 
     def _scores(self, x: Features) -> NDArray[np.float64]:
-        from estran.learning.linear import kernel
-
+        kernel = _kernel()
         if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
             data, columns, starts = self._sparse(x)
             found = np.empty((len(starts) - 1, self._plan.prototypes))
@@ -237,6 +239,27 @@ class Linear:
             where=self.name,
             remedy="scale the inputs to about 1, or take smaller steps; nothing of this chunk was learned",
         )
+
+
+@functools.cache
+def _kernel() -> Any:
+    """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
+    from estran.learning.linear import kernel
+
+    return kernel
+
+
+_FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
+
+
+def _ready(x: Any, y: Any, features: int) -> bool:
+    """Whether the kernel can take a chunk as it is: for most, the checks would otherwise cost more than a row."""
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not _INT:
+        return False
+    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
+        return False
+    a, b = x.flags, y.flags
+    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:

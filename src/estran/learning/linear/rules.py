@@ -53,7 +53,7 @@ def _slope(loss: Any, m: Any) -> Any:
     return 2.0 * (1.0 - m) if m < 1.0 else 0.0
 
 
-slope: Callable[[Any, Any], Any] = compiled(_slope)
+slope: Callable[[Any, Any], Any] = compiled(_slope, inlined=True)
 
 
 def _aggressive(rule: int, p: Array, m: Any, square: Any) -> Any:
@@ -77,8 +77,8 @@ def _relaxed(rule: int, m: Any, square: Any, norm: Any) -> tuple[Any, Any]:
     return (square * norm - m) / rest, norm * (1.0 - m) / rest
 
 
-aggressive: Callable[[int, Array, Any, Any], Any] = compiled(_aggressive)
-relaxed: Callable[[int, Any, Any, Any], tuple[Any, Any]] = compiled(_relaxed)
+aggressive: Callable[[int, Array, Any, Any], Any] = compiled(_aggressive, inlined=True)
+relaxed: Callable[[int, Any, Any, Any], tuple[Any, Any]] = compiled(_relaxed, inlined=True)
 
 
 def _threshold(rule: int, p: Array) -> Any:
@@ -103,8 +103,8 @@ def _first(rule: int, p: Array, clock: Array, m: Any, square: Any, norm: Any) ->
     return relaxed(rule, m, square, norm)
 
 
-threshold: Callable[[int, Array], Any] = compiled(_threshold)
-first: Callable[[int, Array, Array, Any, Any, Any], tuple[Any, Any]] = compiled(_first)
+threshold: Callable[[int, Array], Any] = compiled(_threshold, inlined=True)
+first: Callable[[int, Array, Array, Any, Any, Any], tuple[Any, Any]] = compiled(_first, inlined=True)
 
 
 def _confident(rule: int, p: Array, m: Any, v: Any) -> tuple[Any, Any]:
@@ -133,7 +133,7 @@ def _confident(rule: int, p: Array, m: Any, v: Any) -> tuple[Any, Any]:
     return step, step * phi / spread
 
 
-confident: Callable[[int, Array, Any, Any], tuple[Any, Any]] = compiled(_confident)
+confident: Callable[[int, Array, Any, Any], tuple[Any, Any]] = compiled(_confident, inlined=True)
 
 
 def _second(rule: int, p: Array, clock: Array, m: Any, v: Any) -> tuple[Any, Any, Any]:
@@ -157,7 +157,7 @@ def _second(rule: int, p: Array, clock: Array, m: Any, v: Any) -> tuple[Any, Any
     return (1.0 - m) / v, fade / (v * (1.0 - fade)), 1.0 / (1.0 - fade)
 
 
-second: Callable[[int, Array, Array, Any, Any], tuple[Any, Any, Any]] = compiled(_second)
+second: Callable[[int, Array, Array, Any, Any], tuple[Any, Any, Any]] = compiled(_second, inlined=True)
 
 
 def _adapt(weights: Array, squares: Array, j: int, slope: Any, p: Array) -> None:
@@ -178,5 +178,5 @@ def _follow(weights: Array, squares: Array, linear: Array, j: int, slope: Any, p
         weights[j] = -(z - math.copysign(p[3], z)) / ((p[2] + math.sqrt(grown)) / p[0] + p[4])
 
 
-adapt: Callable[[Array, Array, int, Any, Array], None] = compiled(_adapt)
-follow: Callable[[Array, Array, Array, int, Any, Array], None] = compiled(_follow)
+adapt: Callable[[Array, Array, int, Any, Array], None] = compiled(_adapt, inlined=True)
+follow: Callable[[Array, Array, Array, int, Any, Array], None] = compiled(_follow, inlined=True)
