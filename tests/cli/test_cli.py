@@ -19,7 +19,21 @@ EXAMPLE = Path(__file__).parents[2] / "examples" / "visual-inspection" / "experi
 def test_help_names_every_verb(tmp_path: Path) -> None:
     shown = estran("--help", cwd=tmp_path)
     assert shown.returncode == 0
-    for verb in ("init", "examples", "check", "plan", "run", "ls", "show", "logs", "report", "doctor", "clean", "schema"):
+    for verb in (
+        "init",
+        "examples",
+        "learners",
+        "check",
+        "plan",
+        "run",
+        "ls",
+        "show",
+        "logs",
+        "report",
+        "doctor",
+        "clean",
+        "schema",
+    ):
         assert f" {verb} " in shown.stdout
 
 

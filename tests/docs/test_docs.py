@@ -19,6 +19,7 @@ PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglo
 VERBS = {
     "init",
     "examples",
+    "learners",
     "check",
     "plan",
     "run",

@@ -1,4 +1,4 @@
-"""Verbs that describe: init, examples, check, plan, schema."""
+"""Verbs that describe: init, examples, learners, check, plan, schema."""
 
 from __future__ import annotations
 
@@ -36,6 +36,21 @@ def examples() -> None:
 
     for name, summary in all_examples().items():
         print(f"{name}\t{summary}")
+
+
+def learners(*, json: JsonOption = False) -> None:
+    """List learners: family, order, cost, source, settings.
+
+    Costs are per sample, with d features (nonzero ones, in sparse rows) and K classes (1 where there are two).
+
+    Parameters
+    ----------
+    json
+        Print one JSON object instead of a table.
+    """
+    from estran.cli.learners import print_learners
+
+    print_learners(json=json)
 
 
 def check(file: str, /, *, set_: SetOption = None) -> None:

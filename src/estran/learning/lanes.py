@@ -15,7 +15,7 @@ from numba.core import cgutils as untyped
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from estran.learning.mlp_kernel import _compiled as compiled
+from estran.learning.compiled import compiled
 
 LANES: Final = 16
 cgutils: Any = untyped

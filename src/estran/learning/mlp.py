@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import RequestError
+from estran.learning.about import About
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
 from estran.learning.snapshots import check_fits
@@ -65,6 +66,7 @@ class Mlp:
     """
 
     name = "mlp"
+    about = About("deep", 1, "O(weights)", "Rumelhart, Hinton, Williams 1986")
 
     def __init__(
         self,

@@ -8,42 +8,17 @@ forwards and backwards, and every inner loop runs over contiguous memory.
 from __future__ import annotations
 
 import math
-import warnings
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any
 
-import numba
 from numpy.typing import NDArray
 
+from estran.learning.compiled import compiled as _compiled
+
 Array = NDArray[Any]
-F = TypeVar("F", bound=Callable[..., Any])
 
 BLOCK = 16
 """Rows that are answered side by side, so that a row of weights is fetched once for all of them."""
-
-
-def _compiled(function: F) -> F:
-    """Compile at the first call of each type; keep the machine code on disk wherever numba finds a writable place.
-
-    Nothing may be reordered or fused: every sum is made in the order that is written here, whatever the processor's vectors, so
-    that learning from the same rows gives the same bits on every machine.
-
-    numba looks in ``NUMBA_CACHE_DIR`` if set, then beside this file, then in the user's cache folder; where none of them can be
-    written it refuses to decorate at all, which is no reason not to learn.
-    """
-    kernel: Any
-    try:
-        kernel = numba.njit(cache=True, nogil=True)(function)
-    except RuntimeError as error:
-        if "cannot cache" not in str(error):
-            raise
-        warnings.warn(
-            f"{error}; the learner is compiled anew in every process (set NUMBA_CACHE_DIR to a writable folder)",
-            RuntimeWarning,
-            stacklevel=2,
-        )
-        kernel = numba.njit(nogil=True)(function)
-    return cast(F, kernel)
 
 
 def _add(scale: Any, source: Array, target: Array) -> None:

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.learning.compiled import compiled
 from estran.learning.lanes import dot
-from estran.learning.mlp_kernel import _compiled as compiled
 from estran.learning.mlp_kernel import answer, blame
 
 Array = NDArray[Any]

@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from estran.learning.about import About
 from estran.learning.learner import Learner, StateError
 from estran.learning.mistakes import SettingsError, check_known
 
@@ -24,6 +25,25 @@ _BUILT_IN: Final = {
     "hbp": "estran.learning.deep.hbp:HedgeBackprop",
     "mlp": "estran.learning.mlp:Mlp",
     "softmax": "estran.learning.softmax:Softmax",
+    "perceptron": "estran.learning.linear.first_order:Perceptron",
+    "pa": "estran.learning.linear.first_order:PA",
+    "pa1": "estran.learning.linear.first_order:PA1",
+    "pa2": "estran.learning.linear.first_order:PA2",
+    "ogd": "estran.learning.linear.first_order:OGD",
+    "romma": "estran.learning.linear.first_order:ROMMA",
+    "aromma": "estran.learning.linear.first_order:AggressiveROMMA",
+    "alma": "estran.learning.linear.first_order:ALMA",
+    "adagrad": "estran.learning.linear.first_order:AdaGrad",
+    "ftrl": "estran.learning.linear.first_order:FTRL",
+    "sop": "estran.learning.linear.second_order:SOP",
+    "cw": "estran.learning.linear.second_order:CW",
+    "eccw": "estran.learning.linear.second_order:ECCW",
+    "arow": "estran.learning.linear.second_order:AROW",
+    "narow": "estran.learning.linear.second_order:NAROW",
+    "scw1": "estran.learning.linear.second_order:SCW1",
+    "scw2": "estran.learning.linear.second_order:SCW2",
+    "nherd": "estran.learning.linear.second_order:NHERD",
+    "iellip": "estran.learning.linear.second_order:IELLIP",
 }
 _GIVEN: Final = ("features", "classes", "rng")
 
@@ -70,6 +90,29 @@ def check(choice: Choice) -> None:
     inside = getattr(factory, "check_choices", None)
     if inside is not None:
         inside(**settings)
+
+
+def settings(name: str) -> list[str]:
+    """Names of the settings that a learner takes.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner.
+    """
+    return [parameter for parameter in inspect.signature(_factory(name)).parameters if parameter not in _GIVEN]
+
+
+def about(name: str) -> About | None:
+    """What a learner says of itself for the catalogue, if anything.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner.
+    """
+    found = getattr(_factory(name), "about", None)
+    return found if isinstance(found, About) else None
 
 
 def create(choice: Choice, features: int, classes: int, rng: np.random.Generator) -> Learner:

@@ -6,6 +6,7 @@ from typing import Literal
 
 import numpy as np
 
+from estran.learning.about import About
 from estran.learning.mlp import Mlp
 
 
@@ -34,6 +35,7 @@ class Softmax(Mlp):
     """
 
     name = "softmax"
+    about = About("linear", 1, "O(K·d)", "multinomial logistic regression by SGD, step fixed")
 
     def __init__(
         self,

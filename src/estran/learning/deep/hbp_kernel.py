@@ -17,9 +17,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.learning.compiled import compiled
 from estran.learning.lanes import dot
 from estran.learning.mlp_kernel import BLOCK as BLOCK
-from estran.learning.mlp_kernel import _compiled as compiled
 from estran.learning.mlp_kernel import add
 
 Array = NDArray[Any]

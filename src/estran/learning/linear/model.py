@@ -1,0 +1,298 @@
+"""What all linear online learners have in common: the arrays, the checks, and two habits of calling them."""
+
+from __future__ import annotations
+
+import functools
+import math
+from collections.abc import Mapping
+from typing import Any, ClassVar, TypeAlias, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estran.errors import RequestError
+from estran.learning.about import About
+from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
+from estran.learning.linear.plan import Memory, Plan, Rule
+from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, softmax
+
+Row: TypeAlias = NDArray[Any] | Mapping[int, float]
+"""One sample: an array of all features, or the values of those that are not zero by their numbers."""
+
+
+class Linear:
+    """A linear classifier that learns from a stream, row by row, by one rule.
+
+    Two classes share one weight vector; more have one each, and learn from the *max-score violation*: a row pulls the prototype
+    of its label, and pushes the one with the highest score among the others. Rows are NumPy arrays or SciPy's sparse matrices;
+    both teach the same, bit for bit. Learning and predicting are compiled by numba at the first use.
+
+    Subclasses are the rules; their settings are keywords.
+    """
+
+    name: ClassVar[str]
+    about: ClassVar[About]
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        rule: Rule,
+        *settings: float,
+        bias: bool,
+        memory: Memory = Memory.NONE,
+        prior: float = 1.0,
+        fade: float = 0.0,
+    ) -> None:
+        if classes < 2:
+            raise RequestError(f"{classes} class cannot be told apart", where=self.name, remedy="give data of two classes or more")
+        self.features, self.classes = features, classes
+        self.bias = bool(bias)
+        self._plan = Plan(rule, memory, 1 if classes == 2 else classes, features + self.bias, settings, prior, fade)
+        self._vector = self._plan.vector()
+        self._live, self._spare = self._plan.fresh(), self._plan.fresh()
+
+    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
+        """Answer each row of a chunk before learning from it.
+
+        Parameters
+        ----------
+        x
+            Shape (n, features), dense or sparse.
+        y
+            Class indices, shape (n,).
+
+        Returns
+        -------
+        Labels
+            What `predict` would have said of each row had all before it, and no others, been learned; shape (n,).
+
+        Raises
+        ------
+        LearnerError
+            If the chunk does not fit. Nothing of it is then learned.
+        NotFiniteError
+            If a value is not finite, or the weights diverge. Nothing of the chunk is then learned.
+        """
+        kernel = _kernel()
+        if _ready(x, y, self.features):
+            answers = np.empty(len(y), dtype=np.int64)
+            bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
+        elif not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+            data, columns, starts = self._sparse(x)
+            labels = _labels(y, len(starts) - 1, self.name)
+            answers = np.empty(len(labels), dtype=np.int64)
+            bad = kernel.learn_sparse(self._vector, self._live, self._spare, data, columns, starts, labels, answers, self.bias)
+        else:
+            rows, labels = shaped_chunk(x, y, self.features, self.name)
+            rows, labels = _writable(rows), _writable(labels)
+            answers = np.empty(len(labels), dtype=np.int64)
+            bad = kernel.learn(self._vector, self._live, self._spare, rows, labels, answers)
+        if bad >= 0:
+            self._refuse(x, y, bad)
+        self._live, self._spare = self._spare, self._live
+        return answers
+
+    def learn_many(self, x: Features, y: Labels) -> None:
+        """Learn from a chunk, exactly as if its rows came one at a time in order.
+
+        Raises
+        ------
+        LearnerError
+            If the chunk does not fit.
+        NotFiniteError
+            If a value is not finite, or the weights diverge; nothing of the chunk is then learned.
+        """
+        self.predict_then_learn(x, y)
+
+    def decision_function(self, x: Features) -> NDArray[np.float64]:
+        """Scores: shape (n,) for two classes, positive for class 1; else shape (n, classes)."""
+        scores = self._scores(x)
+        return scores[:, 0] if self.classes == 2 else scores
+
+    def predict_proba(self, x: Features) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, classes): the softmax of the scores (the logistic function for two classes).
+
+        The order of classes is what was learned; the numbers are calibrated only where the loss is logistic.
+        """
+        scores = self._scores(x)
+        if self.classes == 2:
+            scores = np.column_stack([np.zeros(len(scores)), scores])
+        odds = softmax(scores)
+        # Scores that differ by less than a probability can show must not change who is first.
+        best, every = scores.argmax(axis=1), np.arange(len(odds))
+        tied = odds.argmax(axis=1) != best
+        odds[every[tied], best[tied]] = np.nextafter(odds.max(axis=1)[tied], 2.0)
+        return odds
+
+    def predict(self, x: Features) -> Labels:
+        """Class of the highest score of each row, shape (n,)."""
+        scores = self._scores(x)
+        best = scores[:, 0] > 0 if self.classes == 2 else scores.argmax(axis=1)
+        return np.asarray(best, dtype=np.int64)
+
+    def partial_fit(self, x: Features, y: Labels, classes: NDArray[Any] | None = None) -> Linear:
+        """`learn_many`, in scikit-learn's habit; ``classes``, if given, must be 0 to classes − 1."""
+        if classes is not None and not np.array_equal(classes, np.arange(self.classes)):
+            raise LearnerError(
+                f"classes are {np.asarray(classes).tolist()}, not 0 to {self.classes - 1}",
+                where=self.name,
+                remedy="hand in class indices",
+            )
+        self.learn_many(x, y)
+        return self
+
+    def learn_one(self, x: Row, y: int) -> None:
+        """Learn one sample, in River's habit."""
+        self.learn_many(self._row(x), np.array([y]))
+
+    def predict_one(self, x: Row) -> int:
+        """Class of one sample."""
+        return int(self.predict(self._row(x))[0])
+
+    def state(self) -> State:
+        """Copies of all that is remembered, by name: ``weights``, shape (prototypes, features + 1), the bias last; ``clock``."""
+        return {name: view.copy() for name, view in self._plan.views(self._live).items()}
+
+    def load(self, state: State) -> None:
+        """Replace all that is remembered.
+
+        Raises
+        ------
+        StateError
+            If a part is missing, unknown, of another shape, not finite, or a variance not positive.
+        """
+        parts = self._plan.views(self._spare)
+        remedy = "load snapshots of learners with the same settings"
+        if parts.keys() != state.keys():
+            what = f"a snapshot of {', '.join(sorted(state)) or 'nothing'} does not fit a learner of {', '.join(sorted(parts))}"
+            raise StateError(what, where=self.name, remedy=remedy)
+        for name, part in parts.items():
+            found = state[name]
+            if found.shape != part.shape or found.dtype.kind != "f" or not np.isfinite(found).all():
+                what = f"{name} of the snapshot is {found.dtype} of shape {found.shape}, wanted finite floats of shape {part.shape}"
+                raise StateError(what, where=self.name, remedy=remedy)
+            spreads = np.diagonal(found, axis1=1, axis2=2) if name == "covariance" else found
+            if name in ("variance", "covariance") and not (spreads > 0).all():
+                raise StateError(f"{name} of the snapshot is not positive", where=self.name, remedy=remedy)
+        for name, part in parts.items():
+            part[...] = state[name]
+        self._live, self._spare = self._spare, self._live
+
+    @classmethod
+    def warm(cls) -> None:
+        """Compile what learning needs, or load it from numba's cache, so that a run does not wait for it."""
+        learner = cast("Any", cls)(1, 2, np.random.default_rng(0))
+        learner.learn_many(np.zeros((1, 1)), np.zeros(1, dtype=np.int64))
+        learner.predict(np.zeros((1, 1)))
+
+    def _scores(self, x: Features) -> NDArray[np.float64]:
+        kernel = _kernel()
+        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+            data, columns, starts = self._sparse(x)
+            found = np.empty((len(starts) - 1, self._plan.prototypes))
+            bad = kernel.decide_sparse(self._vector, self._live, data, columns, starts, self.bias, found)
+        else:
+            rows = _writable(shaped_rows(x, self.features, self.name))
+            found = np.empty((len(rows), self._plan.prototypes))
+            bad = kernel.decide(self._vector, self._live, rows, found)
+        if bad >= 0:
+            self._refuse(x, None, bad)
+        return found
+
+    def _row(self, x: Row) -> Features:
+        if not isinstance(x, Mapping):
+            return np.asarray(x, dtype=np.float64).reshape(1, -1)
+        row = np.zeros((1, self.features))
+        for column, value in x.items():
+            if not (isinstance(column, int) and 0 <= column < self.features):
+                what = f"there is no feature {column!r}"
+                raise LearnerError(what, where=self.name, remedy=f"number features from 0 to {self.features - 1}")
+            row[0, column] = value
+        return row
+
+    def _sparse(self, x: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+        """The three arrays of a matrix in compressed sparse rows, each column once and in ascending order."""
+        if x.ndim != 2 or x.shape[1] != self.features:
+            what = f"rows of shape {x.shape} do not fit a learner of {self.features} features"
+            raise LearnerError(what, where=self.name, remedy=f"hand in a matrix of shape (n, {self.features})")
+        rows = x.tocsr()
+        if not rows.has_canonical_format:
+            rows = rows.copy()
+            rows.sum_duplicates()
+        places = (_writable(np.ascontiguousarray(part, dtype=np.int64)) for part in (rows.indices, rows.indptr))
+        columns, starts = places
+        return _writable(np.ascontiguousarray(rows.data, dtype=np.float64)), columns, starts
+
+    def _refuse(self, x: Any, y: Any, bad: int) -> None:
+        """Say what was wrong at the row where the kernel stopped."""
+        n = x.shape[0]
+        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+            x = np.asarray(x.tocsr()[[min(bad, n - 1)]].toarray())
+            y = None if y is None else np.asarray(y)[[min(bad, n - 1)]]
+        if y is None:
+            checked_rows(x, self.features, self.name)
+        else:
+            checked_chunk(x, y, self.features, self.classes, self.name)
+        raise NotFiniteError(
+            f"scores or weights overflow at row {min(bad, n - 1)} of a chunk of {n}",
+            where=self.name,
+            remedy="scale the inputs to about 1, or take smaller steps; nothing of this chunk was learned",
+        )
+
+
+@functools.cache
+def _kernel() -> Any:
+    """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
+    from estran.learning.linear import kernel
+
+    return kernel
+
+
+_FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
+
+
+def _ready(x: Any, y: Any, features: int) -> bool:
+    """Whether the kernel can take a chunk as it is: for most, the checks would otherwise cost more than a row."""
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not _INT:
+        return False
+    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
+        return False
+    a, b = x.flags, y.flags
+    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
+
+
+def _writable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, copied if it is read-only: numba would compile everything anew for such."""
+    return array if array.flags.writeable else array.copy()
+
+
+def _labels(y: Labels, n: int, learner: str) -> Labels:
+    return _writable(shaped_chunk(np.zeros((n, 0)), y, 0, learner)[1])
+
+
+def positive(learner: str, name: str, value: float) -> float:
+    """Make sure that a setting is a positive number.
+
+    Raises
+    ------
+    RequestError
+        If it is not.
+    """
+    return within(learner, name, value, 0.0, math.inf)
+
+
+def within(learner: str, name: str, value: float, low: float, high: float, *, closed: bool = False) -> float:
+    """Make sure that a setting lies between two bounds; ``closed`` lets it be the lower one.
+
+    Raises
+    ------
+    RequestError
+        If it does not.
+    """
+    number = isinstance(value, (int, float)) and not isinstance(value, bool)
+    if not number or not (low < value < high or (closed and value == low)):
+        first = f"from {low:g}" if closed else f"above {low:g}"
+        limit = "" if high == math.inf else f" and below {high:g}"
+        raise RequestError(f"{name} is {value!r}", where=learner, remedy=f"give a number {first}{limit}")
+    return float(value)

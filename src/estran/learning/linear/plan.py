@@ -1,0 +1,122 @@
+"""Which rule a linear learner follows, and where its numbers lie. Plain NumPy: nothing here compiles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import IntEnum
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+class Rule(IntEnum):
+    """Codes by which the kernel knows the rules."""
+
+    PERCEPTRON = 0
+    PA = 1
+    PA1 = 2
+    PA2 = 3
+    OGD = 4
+    ROMMA = 5
+    AROMMA = 6
+    ALMA = 7
+    ADAGRAD = 8
+    FTRL = 9
+    SOP = 10
+    CW = 11
+    ECCW = 12
+    AROW = 13
+    NAROW = 14
+    SCW1 = 15
+    SCW2 = 16
+    NHERD = 17
+    IELLIP = 18
+
+
+class Memory(IntEnum):
+    """What is remembered beside the weights."""
+
+    NONE = 0
+    DIAGONAL = 1
+    FULL = 2
+
+
+CLOCK: Final = 3
+"""Numbers before the weights: rows seen, updates made, fading factor."""
+RULE, MEMORY, PROTOTYPES, WIDTH, SIZE, PRIOR, SETTINGS = range(7)
+"""Places in a plan's vector; a rule's own settings begin at the last."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rule, sizes and settings of a learner.
+
+    Parameters
+    ----------
+    rule, memory
+        What it does, and what it keeps beside its weights.
+    prototypes
+        Weight vectors: 1 for two classes, else one a class.
+    width
+        Weights of a vector, the bias included (it is the last one).
+    settings
+        The rule's own, as `estran.learning.linear.rules` describes them.
+    prior
+        The covariance that learning begins with is this much of the identity.
+    fade
+        Fading factor to begin with.
+    """
+
+    rule: Rule
+    memory: Memory
+    prototypes: int
+    width: int
+    settings: Sequence[float] = ()
+    prior: float = 1.0
+    fade: float = 0.0
+
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """Shapes of all that is remembered, by name, in the order in which they lie."""
+        shape = (self.prototypes, self.width)
+        found: dict[str, tuple[int, ...]] = {"clock": (CLOCK,), "weights": shape}
+        if self.rule in (Rule.ADAGRAD, Rule.FTRL):
+            found["squares"] = shape
+        if self.rule is Rule.FTRL:
+            found["linear"] = shape
+        if self.memory is Memory.DIAGONAL:
+            found["variance"] = shape
+        if self.memory is Memory.FULL:
+            found["covariance"] = (*shape, self.width)
+        return found
+
+    @property
+    def size(self) -> int:
+        """How many numbers are remembered."""
+        return sum(int(np.prod(shape)) for shape in self.parts().values())
+
+    def vector(self) -> NDArray[np.float64]:
+        """The plan as the kernel reads it."""
+        sizes = (self.rule, self.memory, self.prototypes, self.width, self.size, self.prior)
+        return np.array([*sizes, *self.settings], dtype=np.float64)
+
+    def fresh(self) -> NDArray[np.float64]:
+        """All numbers before the first row, and after them the kernel's room to work in."""
+        numbers = np.zeros(self.size + 3 * self.width + self.prototypes)
+        views = self.views(numbers)
+        views["clock"][2] = self.fade
+        if "variance" in views:
+            views["variance"][...] = self.prior
+        if "covariance" in views:
+            views["covariance"][...] = self.prior * np.eye(self.width)
+        return numbers
+
+    def views(self, numbers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
+        """Every part of the numbers, by name, sharing their memory."""
+        views, at = {}, 0
+        for name, shape in self.parts().items():
+            size = int(np.prod(shape))
+            views[name] = numbers[at : at + size].reshape(shape)
+            at += size
+        return views
