@@ -14,7 +14,7 @@ class About:
     family
         Learners that are described on one page.
     order
-        1 for rules that use gradients, 2 for those that also learn how sure they are of each weight.
+        1 for rules that use gradients, 2 for those that also learn how sure they are of each weight; 0 for what is made of others.
     cost
         What a sample costs, with d features (nonzero ones, in sparse rows) and K classes (1 where there are two).
     source

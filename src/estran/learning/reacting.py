@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning import registry
+from estran.learning.about import About
 from estran.learning.detectors import Detector, RiverDetector
 from estran.learning.learner import Features, Labels, Learner, LearnerError, State, StateError
 from estran.learning.mistakes import SettingsError, check_known
@@ -100,6 +101,7 @@ class DriftReacting:
     """
 
     name = "drift-reacting"
+    about = About("composed", 0, "the inner learner's, and a snapshot per chunk", "Gama, Medas, Castillo, Rodrigues 2004")
 
     def __init__(
         self,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import RequestError
+from estran.learning.about import About
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
 from estran.learning.snapshots import check_fits
@@ -65,6 +66,7 @@ class HedgeBackprop:
     """
 
     name = "hbp"
+    about = About("deep", 1, "O(weights)", "Sahoo, Pham, Lu, Hoi 2018, alg. 1")
 
     def __init__(
         self,
