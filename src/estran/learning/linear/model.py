@@ -15,6 +15,7 @@ from estran.learning.about import About
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
 from estran.learning.linear.plan import Memory, Plan, Rule
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, softmax
+from estran.learning.snapshots import check_fits
 
 Row: TypeAlias = NDArray[Any] | Mapping[int, float]
 """One sample: an array of all features, or the values of those that are not zero by their numbers."""
@@ -78,7 +79,7 @@ class Linear:
         if _ready(x, y, self.features):
             answers = np.empty(len(y), dtype=np.int64)
             bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
-        elif not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+        elif _is_sparse(x):
             data, columns, starts = self._sparse(x)
             labels = _labels(y, len(starts) - 1, self.name)
             answers = np.empty(len(labels), dtype=np.int64)
@@ -163,17 +164,11 @@ class Linear:
             If a part is missing, unknown, of another shape, not finite, or a variance not positive.
         """
         parts = self._plan.views(self._spare)
-        remedy = "load snapshots of learners with the same settings"
-        if parts.keys() != state.keys():
-            what = f"a snapshot of {', '.join(sorted(state)) or 'nothing'} does not fit a learner of {', '.join(sorted(parts))}"
-            raise StateError(what, where=self.name, remedy=remedy)
-        for name, part in parts.items():
-            found = state[name]
-            if found.shape != part.shape or found.dtype.kind != "f" or not np.isfinite(found).all():
-                what = f"{name} of the snapshot is {found.dtype} of shape {found.shape}, wanted finite floats of shape {part.shape}"
-                raise StateError(what, where=self.name, remedy=remedy)
-            spreads = np.diagonal(found, axis1=1, axis2=2) if name == "covariance" else found
-            if name in ("variance", "covariance") and not (spreads > 0).all():
+        check_fits(self.name, parts, state)
+        for name in parts.keys() & {"variance", "covariance"}:
+            spreads = np.diagonal(state[name], axis1=1, axis2=2) if name == "covariance" else state[name]
+            if not (spreads > 0).all():
+                remedy = "load snapshots of learners with the same settings"
                 raise StateError(f"{name} of the snapshot is not positive", where=self.name, remedy=remedy)
         for name, part in parts.items():
             part[...] = state[name]
@@ -188,7 +183,7 @@ class Linear:
 
     def _scores(self, x: Features) -> NDArray[np.float64]:
         kernel = _kernel()
-        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+        if _is_sparse(x):
             data, columns, starts = self._sparse(x)
             found = np.empty((len(starts) - 1, self._plan.prototypes))
             bad = kernel.decide_sparse(self._vector, self._live, data, columns, starts, self.bias, found)
@@ -227,7 +222,7 @@ class Linear:
     def _refuse(self, x: Any, y: Any, bad: int) -> None:
         """Say what was wrong at the row where the kernel stopped."""
         n = x.shape[0]
-        if not isinstance(x, np.ndarray) and hasattr(x, "tocsr"):
+        if _is_sparse(x):
             x = np.asarray(x.tocsr()[[min(bad, n - 1)]].toarray())
             y = None if y is None else np.asarray(y)[[min(bad, n - 1)]]
         if y is None:
@@ -260,6 +255,11 @@ def _ready(x: Any, y: Any, features: int) -> bool:
         return False
     a, b = x.flags, y.flags
     return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
+
+
+def _is_sparse(x: Any) -> bool:
+    """Whether rows are one of SciPy's matrices, told without importing SciPy."""
+    return not isinstance(x, np.ndarray) and hasattr(x, "tocsr")
 
 
 def _writable(array: NDArray[Any]) -> NDArray[Any]:
