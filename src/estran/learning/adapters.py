@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -133,12 +133,41 @@ class SklearnLearner:
             del curve[:-1]
 
 
-class RiverLearner:
+class OfRiver:
+    """What wraps an object of River: it cannot be put into arrays."""
+
+    model: Any
+    name: str
+    instead: ClassVar[str]
+    """What to do where arrays are needed."""
+
+    def state(self) -> State:
+        """Refused: River's objects, of Python or Rust, have no form as arrays.
+
+        Raises
+        ------
+        StateError
+            Always; it says what is possible instead.
+        """
+        raise self._no_arrays()
+
+    def load(self, state: State) -> None:
+        """Refused, see `state`."""
+        raise self._no_arrays()
+
+    def _no_arrays(self) -> StateError:
+        kind = type(self.model).__name__
+        return StateError(f"River's {kind} cannot be expressed as arrays", where=self.name, remedy=self.instead)
+
+
+class RiverLearner(OfRiver):
     """A classifier with ``learn_one`` and ``predict_one``; with ``predict_proba_one`` where it has one.
 
     Features go in by their numbers, ``{0: …, 1: …}``, and classes as integers. A model for two classes only refuses more: wrap it
     in River's ``OneVsRestClassifier``.
     """
+
+    instead = _SAME_COMPONENT
 
     def __init__(self, model: Any, features: int, classes: int, *, name: str = "river") -> None:
         if classes > 2 and getattr(model, "_multiclass", True) is False:
@@ -174,24 +203,6 @@ class RiverLearner:
     def predict(self, x: Features) -> Labels:
         """Most probable class of each row, shape (n,)."""
         return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
-
-    def state(self) -> State:
-        """Refused: River's models are Python objects without a form as arrays.
-
-        Raises
-        ------
-        StateError
-            Always; it says what is possible instead.
-        """
-        raise self._no_arrays()
-
-    def load(self, state: State) -> None:
-        """Refused, see `state`."""
-        raise self._no_arrays()
-
-    def _no_arrays(self) -> StateError:
-        kind = type(self.model).__name__
-        return StateError(f"River's {kind} cannot be expressed as arrays", where=self.name, remedy=_SAME_COMPONENT)
 
     def _odds(self, row: dict[int, float]) -> dict[Any, float]:
         try:

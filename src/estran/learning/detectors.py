@@ -13,6 +13,7 @@ from typing import Any, ClassVar, Literal, Protocol, TypeAlias
 
 import numpy as np
 
+from estran.learning.adapters import OfRiver
 from estran.learning.learner import State, StateError
 from estran.learning.mistakes import SettingsError
 
@@ -264,8 +265,11 @@ class PageHinkley(_Counts):
         return seen["n"] >= self._warm and (risen or fallen)
 
 
-class RiverDetector:
+class RiverDetector(OfRiver):
     """A drift detector of River: anything with ``update`` and ``drift_detected``. It has no form as arrays."""
+
+    name = "detector"
+    instead = "choose adwin, ddm, eddm, kswin or page-hinkley, or train and serve in the same component"
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -274,22 +278,3 @@ class RiverDetector:
         """Take one number in; whether drift is found at it."""
         self.model.update(value)
         return bool(self.model.drift_detected)
-
-    def state(self) -> State:
-        """Refused, since River's detectors are objects of Python or Rust.
-
-        Raises
-        ------
-        StateError
-            Always; it says what is possible instead.
-        """
-        raise self._no_arrays()
-
-    def load(self, state: State) -> None:
-        """Refused, see `state`."""
-        raise self._no_arrays()
-
-    def _no_arrays(self) -> StateError:
-        kind = type(self.model).__name__
-        remedy = "choose adwin, ddm, eddm, kswin or page-hinkley, or train and serve in the same component"
-        return StateError(f"River's {kind} cannot be expressed as arrays", where="detector", remedy=remedy)
