@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from estran.report.table import bare_table
 from estran.report.wording import NONE, quantity
 from estran.spec.calibration import Calibration
 from estran.spec.costs import Cost
@@ -79,10 +80,7 @@ def _seconds(value: float) -> str:
 
 
 def _table(first: str, *others: str) -> Table:
-    from rich import box
-    from rich.table import Table
-
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
+    table = bare_table()
     table.add_column(first, overflow="fold")
     for name in others:
         table.add_column(name, justify="left" if name == "calls" else "right", no_wrap=True)

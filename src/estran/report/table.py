@@ -88,7 +88,7 @@ def _failure(failure: Mapping[str, Any]) -> RenderableType:
 
 def _responses(run: RunFolder, *, notes: int) -> Table:
     shown = _main(list(run.responses.values()))
-    table = _table()
+    table = bare_table()
     table.add_column("response", overflow="fold")
     table.add_column("value", justify="right", style="bold", no_wrap=True)
     table.add_column("95 % CI", justify="right", no_wrap=True)
@@ -121,7 +121,7 @@ def _told(note: str) -> str:
 
 
 def _links(groups: list[LinkGroup]) -> Table:
-    table = _table()
+    table = bare_table()
     table.add_column("link", overflow="fold")
     kept = [name for name in worth_telling(groups) if name != "jitter"]
     for name in kept:
@@ -144,7 +144,8 @@ def _verdict(like: LinkGroup) -> Text:
     return Text("✓", "green") if like.ok else Text(f"✗ {len(like.failed)} bad", "bold red")
 
 
-def _table() -> Table:
+def bare_table() -> Table:
+    """A table without a frame, for a terminal."""
     from rich import box
     from rich.table import Table
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from estran.report.wording import NONE, plain, quantity
+from estran.report.table import bare_table
+from estran.report.wording import NONE, count, plain, quantity
 from estran.study.validation import Judged, Validation
 
 if TYPE_CHECKING:
@@ -31,11 +32,9 @@ def print_validation(console: Console, validation: Validation) -> None:
 
 
 def _responses(validation: Validation) -> Table:
-    from rich import box
-    from rich.table import Table
     from rich.text import Text
 
-    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim")
+    table = bare_table()
     table.add_column("response", overflow="fold", min_width=14)
     for column in ("simulated", "emulated", "error (95 % CI)"):
         table.add_column(column, justify="right", no_wrap=True)
@@ -78,5 +77,5 @@ def _basis(validation: Validation) -> Text:
     if validation.calibration is None:
         return Text(f"setting: {setting}. Not calibrated: costs are estimates.", "yellow")
     kind = "held out from" if validation.held_out else "one of those used for"
-    runs = len(validation.calibrated_at)
-    return Text(f"setting: {setting}; {kind} calibration ({validation.calibration}, {runs} run{'s' if runs != 1 else ''}).", "dim")
+    runs = count(len(validation.calibrated_at), "run")
+    return Text(f"setting: {setting}; {kind} calibration ({validation.calibration}, {runs}).", "dim")
