@@ -18,8 +18,8 @@ def print_learners(*, json: bool) -> None:
     from rich.console import Console
     from rich.table import Table
 
-    table = Table("name", "family", "order", "cost per sample", "source", "settings", box=None, pad_edge=False)
+    table = Table("name", "family", "learns", "order", "cost per sample", "source", "settings", box=None, pad_edge=False)
     for name, about in found.items():
-        said = (about.family, str(about.order), about.cost, about.source) if about else ("–",) * 4
+        said = (about.family, about.task, str(about.order), about.cost, about.source) if about else ("–",) * 5
         table.add_row(name, *said, ", ".join(settings[name]))
     Console().print(table)

@@ -11,15 +11,17 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.learning.about import About
+from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
+from estran.learning.settings import one_of, positive, within
 from estran.learning.snapshots import check_fits
 
 _BETA2, _EPSILON = 0.999, 1e-8
 """Of Adam, as its paper has them."""
 
 
-class Mlp:
+class Mlp(Habits):
     """Multi-layer perceptron: ReLU layers, softmax output, stochastic gradient descent on the cross-entropy, row by row.
 
     Learning is compiled by numba, which is imported at the first chunk; predicting is plain NumPy, so that a process that only
@@ -80,16 +82,17 @@ class Mlp:
         optimizer: Literal["sgd", "momentum", "adam"] = "sgd",
         momentum: float = 0.9,
     ) -> None:
-        _check_hyperparameters(self.name, hidden, learning_rate, dtype)
-        _check_optimizer(self.name, optimizer, momentum)
+        _check_widths(self.name, hidden)
+        one_of(self.name, "dtype", dtype, ("float32", "float64"))
+        one_of(self.name, "optimizer", optimizer, ("sgd", "momentum", "adam"))
         self.features, self.classes = features, classes
-        self.hidden, self.learning_rate = tuple(hidden), float(learning_rate)
+        self.hidden, self.learning_rate = tuple(hidden), positive(self.name, "learning_rate", learning_rate)
         self._dtype = np.dtype(dtype)
         self._sizes = np.array([features, *hidden, classes], dtype=np.int64)
         self._rate = self._dtype.type(learning_rate)
         self._params = self._initial(rng)
         self._candidate = np.empty_like(self._params)
-        self.optimizer, self.momentum = optimizer, float(momentum)
+        self.optimizer, self.momentum = optimizer, within(self.name, "momentum", momentum, 0.0, 1.0, closed=True)
         self._memory, self._candidate_memory = self._remembering(), self._remembering()
         self._parts = self._named(self._params, self._memory)
         self._candidate_parts = self._named(self._candidate, self._candidate_memory)
@@ -133,10 +136,6 @@ class Mlp:
         if mlp_kernel.predict(self._params, self._sizes, rows, self._rows, odds) >= 0:
             checked_rows(rows, self.features, self.name)
         return odds
-
-    def predict(self, x: Features) -> Labels:
-        """Most probable class of each row, shape (n,)."""
-        return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
 
     def state(self) -> State:
         """Copies of every layer's weights ``w0``, shape (inputs, outputs), and biases ``b0``, and so on.
@@ -230,20 +229,9 @@ class Mlp:
         return params
 
 
-def _check_hyperparameters(name: str, hidden: Sequence[int], learning_rate: float, dtype: str) -> None:
+def _check_widths(name: str, hidden: Sequence[int]) -> None:
     if isinstance(hidden, (str, bytes)) or not all(isinstance(width, int) and width > 0 for width in hidden):
         raise RequestError(f"hidden is {hidden!r}", where=name, remedy="give a list of positive widths, like [64] or [128, 32]")
-    if not (isinstance(learning_rate, (int, float)) and 0 < learning_rate < math.inf):
-        raise RequestError(f"learning_rate is {learning_rate!r}", where=name, remedy="give a positive number, like 0.05")
-    if dtype not in ("float32", "float64"):
-        raise RequestError(f"dtype is {dtype!r}", where=name, remedy="give float32 or float64")
-
-
-def _check_optimizer(name: str, optimizer: str, momentum: float) -> None:
-    if optimizer not in ("sgd", "momentum", "adam"):
-        raise RequestError(f"optimizer is {optimizer!r}", where=name, remedy="give sgd, momentum or adam")
-    if isinstance(momentum, bool) or not (isinstance(momentum, (int, float)) and 0 <= momentum < 1):
-        raise RequestError(f"momentum is {momentum!r}", where=name, remedy="give a number from 0 to below 1, like 0.9")
 
 
 def _check_memory(name: str, state: State) -> None:

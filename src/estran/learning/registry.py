@@ -10,7 +10,8 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from estran.learning.about import About
+from estran.learning.about import GIVEN, About, Task
+from estran.learning.catalogue import BUILT_IN
 from estran.learning.learner import Learner, StateError
 from estran.learning.mistakes import SettingsError, check_known
 
@@ -20,37 +21,10 @@ Choice: TypeAlias = str | Mapping[str, Mapping[str, Any] | None]
 GROUP: Final = "estran.learners"
 """Entry points of this group are learners of third parties, by name."""
 
-_BUILT_IN: Final = {
-    "drift-reacting": "estran.learning.reacting:DriftReacting",
-    "hbp": "estran.learning.deep.hbp:HedgeBackprop",
-    "mlp": "estran.learning.mlp:Mlp",
-    "softmax": "estran.learning.softmax:Softmax",
-    "perceptron": "estran.learning.linear.first_order:Perceptron",
-    "pa": "estran.learning.linear.first_order:PA",
-    "pa1": "estran.learning.linear.first_order:PA1",
-    "pa2": "estran.learning.linear.first_order:PA2",
-    "ogd": "estran.learning.linear.first_order:OGD",
-    "romma": "estran.learning.linear.first_order:ROMMA",
-    "aromma": "estran.learning.linear.first_order:AggressiveROMMA",
-    "alma": "estran.learning.linear.first_order:ALMA",
-    "adagrad": "estran.learning.linear.first_order:AdaGrad",
-    "ftrl": "estran.learning.linear.first_order:FTRL",
-    "sop": "estran.learning.linear.second_order:SOP",
-    "cw": "estran.learning.linear.second_order:CW",
-    "eccw": "estran.learning.linear.second_order:ECCW",
-    "arow": "estran.learning.linear.second_order:AROW",
-    "narow": "estran.learning.linear.second_order:NAROW",
-    "scw1": "estran.learning.linear.second_order:SCW1",
-    "scw2": "estran.learning.linear.second_order:SCW2",
-    "nherd": "estran.learning.linear.second_order:NHERD",
-    "iellip": "estran.learning.linear.second_order:IELLIP",
-}
-_GIVEN: Final = ("features", "classes", "rng")
-
 
 def names() -> list[str]:
     """Names of all learners that are installed."""
-    return sorted({*_BUILT_IN, *_installed()})
+    return sorted({*BUILT_IN, *_installed()})
 
 
 def read(choice: Choice) -> tuple[str, dict[str, Any]]:
@@ -75,8 +49,8 @@ def read(choice: Choice) -> tuple[str, dict[str, Any]]:
     return name, dict(settings or {})
 
 
-def check(choice: Choice) -> None:
-    """Make sure that the learner exists and takes the settings that are given, without making one.
+def check(choice: Choice, task: Task = "classes") -> None:
+    """Make sure that the learner exists, is for the task, and takes the settings that are given, without making one.
 
     Raises
     ------
@@ -85,6 +59,7 @@ def check(choice: Choice) -> None:
     """
     name, settings = read(choice)
     factory = _factory(name)
+    _check_task(name, factory, task)
     _check_arguments(name, factory, settings)
     # A learner made of others looks into what it is made of.
     inside = getattr(factory, "check_choices", None)
@@ -100,7 +75,9 @@ def settings(name: str) -> list[str]:
     SettingsError
         If there is no such learner.
     """
-    return [parameter for parameter in inspect.signature(_factory(name)).parameters if parameter not in _GIVEN]
+    factory = _factory(name)
+    given = GIVEN[_task(factory) or "classes"]
+    return [parameter for parameter in inspect.signature(factory).parameters if parameter not in given]
 
 
 def about(name: str) -> About | None:
@@ -138,14 +115,42 @@ def create(choice: Choice, features: int, classes: int, rng: np.random.Generator
     """
     name, settings = read(choice)
     factory = _factory(name)
-    _check_arguments(name, factory, settings)
-    if _is_ours(factory):
-        learner: Learner = factory(features, classes, rng, **settings)
+    if _task(factory):
+        learner: Learner = build(choice, "classes", features, classes, rng)
         return learner
+    check(choice)
     from estran.learning.adapters import adapt
 
     chunked = bool(settings.pop("chunked", False))
     return adapt(_foreign(name, factory, settings, rng), features, classes, name=name, chunked=chunked)
+
+
+def build(choice: Choice, task: Task, *given: Any) -> Any:
+    """Make what learns one task: what `create` does for classes, for others of the house and installed ones.
+
+    Parameters
+    ----------
+    choice
+        Name, or name and settings; ``module:Class`` of one that takes what `estran.learning.about.GIVEN` lists first.
+    task
+        What is to be learned.
+    given
+        What comes before the settings.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such learner, it is for another task, or it does not take a setting.
+    RequestError
+        If a setting's value is out of range.
+    """
+    check(choice, task)
+    name, settings = read(choice)
+    factory = _factory(name)
+    if not _task(factory):
+        what = f"it does not take {', '.join(GIVEN[task])} first"
+        raise SettingsError(what, where=f"learner {name}", remedy="write a class or function that does")
+    return factory(*given, **settings)
 
 
 def parameters(learner: Learner) -> int:
@@ -172,9 +177,9 @@ def warm(choice: Choice) -> None:
 def _factory(name: str) -> Callable[..., Any]:
     if ":" in name:
         return _imported(name)
-    if name not in _BUILT_IN:
-        check_known(name, {*_BUILT_IN, *_installed()}, kind="learner", where="learner")
-    return _imported(_BUILT_IN.get(name) or _installed()[name])
+    if name not in BUILT_IN:
+        check_known(name, {*BUILT_IN, *_installed()}, kind="learner", where="learner")
+    return _imported(BUILT_IN.get(name) or _installed()[name])
 
 
 def _installed() -> dict[str, str]:
@@ -199,15 +204,25 @@ def _imported(path: str) -> Callable[..., Any]:
     return factory
 
 
-def _is_ours(factory: Callable[..., Any]) -> bool:
-    return tuple(inspect.signature(factory).parameters)[: len(_GIVEN)] == _GIVEN
+def _task(factory: Callable[..., Any]) -> Task | None:
+    """What one of our factories is for, told by its first arguments; None of a model of another library."""
+    parameters = tuple(inspect.signature(factory).parameters)
+    return next((task for task, given in GIVEN.items() if parameters[: len(given)] == given), None)
+
+
+def _check_task(name: str, factory: Callable[..., Any], task: Task) -> None:
+    found = _task(factory)
+    if found not in (None, task):
+        same = sorted(known for known in BUILT_IN if _task(_factory(known)) == task)
+        raise SettingsError(f"it learns {found}, not {task}", where=f"learner {name}", remedy=f"choose one of {', '.join(same)}")
 
 
 def _check_arguments(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:
     parameters = inspect.signature(factory).parameters
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
-    options = [parameter for parameter in parameters if parameter not in _GIVEN] + ([] if _is_ours(factory) else ["chunked"])
+    task = _task(factory)
+    options = [parameter for parameter in parameters if parameter not in GIVEN[task or "classes"]] + ([] if task else ["chunked"])
     for argument in settings:
         check_known(argument, options, kind="setting", where=f"learner {name}")
 

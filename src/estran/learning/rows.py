@@ -72,15 +72,15 @@ def checked_chunk(x: NDArray[Any], y: NDArray[Any], features: int, classes: int,
     return rows, labels
 
 
-def shaped_rows(x: NDArray[Any], features: int, learner: str) -> Features:
-    """Rows as contiguous float64, after making sure of their shape; values are not looked at.
+def shaped_rows(x: Any, features: int, learner: str) -> Features:
+    """Rows as contiguous float64, after making sure of their shape; values are not looked at. Sparse rows are filled up.
 
     Raises
     ------
     LearnerError
         If the shape is not (n, features).
     """
-    rows = np.ascontiguousarray(x, dtype=np.float64)
+    rows = np.ascontiguousarray(x.toarray() if is_sparse(x) else x, dtype=np.float64)
     if rows.ndim != 2 or rows.shape[1] != features:
         raise LearnerError(
             f"rows of shape {np.shape(x)} do not fit a learner of {features} features",
@@ -88,6 +88,35 @@ def shaped_rows(x: NDArray[Any], features: int, learner: str) -> Features:
             remedy=f"hand in an array of shape (n, {features})",
         )
     return rows
+
+
+def is_sparse(x: Any) -> bool:
+    """Whether rows are one of SciPy's matrices, told without importing SciPy."""
+    return not isinstance(x, np.ndarray) and hasattr(x, "tocsr")
+
+
+def compressed(x: Any, features: int, learner: str) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
+    """The three arrays of a matrix in compressed sparse rows (values, columns, starts), each column once, in ascending order.
+
+    Raises
+    ------
+    LearnerError
+        If the shape is not (n, features).
+    """
+    if x.ndim != 2 or x.shape[1] != features:
+        what = f"rows of shape {x.shape} do not fit a learner of {features} features"
+        raise LearnerError(what, where=learner, remedy=f"hand in a matrix of shape (n, {features})")
+    rows = x.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    columns, starts = (writable(np.ascontiguousarray(part, dtype=np.int64)) for part in (rows.indices, rows.indptr))
+    return writable(np.ascontiguousarray(rows.data, dtype=np.float64)), columns, starts
+
+
+def writable(array: NDArray[Any]) -> NDArray[Any]:
+    """The array, copied if it is read-only: numba would compile everything anew for such."""
+    return array if array.flags.writeable else array.copy()
 
 
 def softmax(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:

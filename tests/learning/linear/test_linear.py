@@ -286,7 +286,7 @@ def test_what_does_not_fit_is_told_and_changes_nothing() -> None:
         ({"pa1": {"c": 0}}, "c is 0"),
         ({"arow": {"r": "big"}}, "r is 'big'"),
         ({"scw1": {"eta": 0.5}}, "eta is 0.5\n  → give a number above 0.5 and below 1"),
-        ({"ogd": {"loss": "hinged"}}, "give hinge, logistic, squared_hinge"),
+        ({"ogd": {"loss": "hinged"}}, "give hinge, logistic or squared_hinge"),
         ({"arow": {"covariance": "fulll"}}, "give diagonal or full"),
         ({"ftrl": {"l1": -1}}, "give a number from 0"),
     ],

@@ -8,14 +8,15 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.errors import RequestError
 from estran.learning.about import About
+from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
+from estran.learning.settings import flag, one_of, positive, whole, within
 from estran.learning.snapshots import check_fits
 
 
-class HedgeBackprop:
+class HedgeBackprop(Habits):
     """Hedge Backpropagation: a classifier on every layer of a ReLU network, and shares of them that follow their losses.
 
     The answer is Σ α⁽ˡ⁾ f⁽ˡ⁾(x), with f⁽ˡ⁾ = softmax(h⁽ˡ⁾ Θ⁽ˡ⁾ + c⁽ˡ⁾) on the inputs (l = 0) and on each of L hidden layers. Each
@@ -82,9 +83,15 @@ class HedgeBackprop:
         scale_losses: bool = False,
         dtype: Literal["float32", "float64"] = "float32",
     ) -> None:
-        _check_hyperparameters(self.name, depth, width, learning_rate, beta, s, scale_losses, dtype)
-        self.features, self.classes, self.depth, self.width = features, classes, depth, width
-        self.learning_rate, self.beta, self.s, self.scale_losses = float(learning_rate), float(beta), float(s), scale_losses
+        one_of(self.name, "dtype", dtype, ("float32", "float64"))
+        self.features, self.classes = features, classes
+        self.depth, self.width = whole(self.name, "depth", depth), whole(self.name, "width", width)
+        self.learning_rate, self.beta = (
+            positive(self.name, "learning_rate", learning_rate),
+            within(self.name, "beta", beta, 0.0, 1.0),
+        )
+        self.s = within(self.name, "s", s, 0.0, 1.0, closed=True)
+        self.scale_losses = flag(self.name, "scale_losses", scale_losses)
         self._dtype = np.dtype(dtype)
         self._shape = np.array([features, width, depth, classes], dtype=np.int64)
         self._params, self._shares = self._initial(rng), np.full(depth + 1, 1 / (depth + 1))
@@ -146,10 +153,6 @@ class HedgeBackprop:
                 f"row {bad} of {len(rows)} overflows {self._dtype}", where=self.name, remedy="scale the inputs to about 1"
             )
         return answers
-
-    def predict(self, x: Features) -> Labels:
-        """Most probable class of each row, shape (n,)."""
-        return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
 
     def state(self) -> State:
         """Copies of everything learned.
@@ -250,30 +253,3 @@ class HedgeBackprop:
                 bound = math.sqrt(6 / len(view))
                 view[...] = rng.uniform(-bound, bound, view.shape)
         return params
-
-
-def _check_hyperparameters(
-    name: str, depth: int, width: int, learning_rate: float, beta: float, s: float, scale_losses: bool, dtype: str
-) -> None:
-    def number(value: object) -> bool:
-        return isinstance(value, (int, float)) and not isinstance(value, bool)
-
-    def count(value: object) -> bool:
-        return isinstance(value, int) and not isinstance(value, bool) and value > 0
-
-    for setting, value, fits, remedy in (
-        ("depth", depth, count(depth), "give a positive number of layers, like 20"),
-        ("width", width, count(width), "give a positive width, like 100"),
-        (
-            "learning_rate",
-            learning_rate,
-            number(learning_rate) and 0 < learning_rate < math.inf,
-            "give a positive number, like 0.01",
-        ),
-        ("beta", beta, number(beta) and 0 < beta < 1, "give a number above 0 and below 1, like 0.99"),
-        ("s", s, number(s) and 0 <= s < 1, "give a number from 0 to below 1, like 0.2"),
-        ("scale_losses", scale_losses, isinstance(scale_losses, bool), "give true or false"),
-        ("dtype", dtype, dtype in ("float32", "float64"), "give float32 or float64"),
-    ):
-        if not fits:
-            raise RequestError(f"{setting} is {value!r}", where=name, remedy=remedy)

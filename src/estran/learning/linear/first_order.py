@@ -6,10 +6,10 @@ from typing import Final, Literal
 
 import numpy as np
 
-from estran.errors import RequestError
 from estran.learning.about import About
-from estran.learning.linear.model import Linear, positive, within
+from estran.learning.linear.model import Linear
 from estran.learning.linear.plan import Rule
+from estran.learning.settings import one_of, positive, within
 
 Loss = Literal["hinge", "logistic", "squared_hinge"]
 _LOSSES: Final = ("hinge", "logistic", "squared_hinge")
@@ -17,12 +17,6 @@ _LOSSES: Final = ("hinge", "logistic", "squared_hinge")
 
 def _about(source: str, cost: str = "O(K·d)") -> About:
     return About("linear", 1, cost, source)
-
-
-def _loss(learner: str, loss: str) -> float:
-    if loss not in _LOSSES:
-        raise RequestError(f"loss is {loss!r}", where=learner, remedy=f"give {', '.join(_LOSSES)}")
-    return float(_LOSSES.index(loss))
 
 
 class Perceptron(Linear):
@@ -151,7 +145,7 @@ class OGD(Linear):
         bias: bool = True,
     ) -> None:
         rate = positive(self.name, "learning_rate", learning_rate)
-        super().__init__(features, classes, Rule.OGD, rate, _loss(self.name, loss), bias=bias)
+        super().__init__(features, classes, Rule.OGD, rate, one_of(self.name, "loss", loss, _LOSSES), bias=bias)
 
 
 class ROMMA(Linear):
@@ -253,7 +247,7 @@ class AdaGrad(Linear):
         bias: bool = True,
     ) -> None:
         rate, least = positive(self.name, "learning_rate", learning_rate), positive(self.name, "epsilon", epsilon)
-        super().__init__(features, classes, Rule.ADAGRAD, rate, _loss(self.name, loss), least, bias=bias)
+        super().__init__(features, classes, Rule.ADAGRAD, rate, one_of(self.name, "loss", loss, _LOSSES), least, bias=bias)
 
 
 class FTRL(Linear):
@@ -291,6 +285,6 @@ class FTRL(Linear):
         loss: Loss = "logistic",
         bias: bool = True,
     ) -> None:
-        steps = positive(self.name, "alpha", alpha), _loss(self.name, loss), positive(self.name, "beta", beta)
+        steps = positive(self.name, "alpha", alpha), one_of(self.name, "loss", loss, _LOSSES), positive(self.name, "beta", beta)
         penalties = [within(self.name, key, value, 0.0, np.inf, closed=True) for key, value in (("l1", l1), ("l2", l2))]
         super().__init__(features, classes, Rule.FTRL, *steps, *penalties, bias=bias)

@@ -3,25 +3,31 @@
 from __future__ import annotations
 
 import functools
-import math
-from collections.abc import Mapping
-from typing import Any, ClassVar, TypeAlias, cast
+import importlib
+from typing import Any, ClassVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.learning.about import About
-from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
+from estran.learning.habits import Habits
+from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.linear.plan import Memory, Plan, Rule
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, softmax
+from estran.learning.rows import (
+    checked_chunk,
+    checked_rows,
+    compressed,
+    is_sparse,
+    shaped_chunk,
+    shaped_rows,
+    softmax,
+    writable,
+)
 from estran.learning.snapshots import check_fits
 
-Row: TypeAlias = NDArray[Any] | Mapping[int, float]
-"""One sample: an array of all features, or the values of those that are not zero by their numbers."""
 
-
-class Linear:
+class Linear(Habits):
     """A linear classifier that learns from a stream, row by row, by one rule.
 
     Two classes share one weight vector; more have one each, and learn from the *max-score violation*: a row pulls the prototype
@@ -31,8 +37,9 @@ class Linear:
     Subclasses are the rules; their settings are keywords.
     """
 
-    name: ClassVar[str]
     about: ClassVar[About]
+    compiled: ClassVar[str] = "estran.learning.linear.kernel"
+    """Module of ``learn``, ``learn_sparse``, ``decide`` and ``decide_sparse``, as that module has them."""
 
     def __init__(
         self,
@@ -75,18 +82,18 @@ class Linear:
         NotFiniteError
             If a value is not finite, or the weights diverge. Nothing of the chunk is then learned.
         """
-        kernel = _kernel()
+        kernel = _kernel(self.compiled)
         if _ready(x, y, self.features):
             answers = np.empty(len(y), dtype=np.int64)
             bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
-        elif _is_sparse(x):
-            data, columns, starts = self._sparse(x)
+        elif is_sparse(x):
+            data, columns, starts = compressed(x, self.features, self.name)
             labels = _labels(y, len(starts) - 1, self.name)
             answers = np.empty(len(labels), dtype=np.int64)
             bad = kernel.learn_sparse(self._vector, self._live, self._spare, data, columns, starts, labels, answers, self.bias)
         else:
             rows, labels = shaped_chunk(x, y, self.features, self.name)
-            rows, labels = _writable(rows), _writable(labels)
+            rows, labels = writable(rows), writable(labels)
             answers = np.empty(len(labels), dtype=np.int64)
             bad = kernel.learn(self._vector, self._live, self._spare, rows, labels, answers)
         if bad >= 0:
@@ -132,25 +139,6 @@ class Linear:
         best = scores[:, 0] > 0 if self.classes == 2 else scores.argmax(axis=1)
         return np.asarray(best, dtype=np.int64)
 
-    def partial_fit(self, x: Features, y: Labels, classes: NDArray[Any] | None = None) -> Linear:
-        """`learn_many`, in scikit-learn's habit; ``classes``, if given, must be 0 to classes − 1."""
-        if classes is not None and not np.array_equal(classes, np.arange(self.classes)):
-            raise LearnerError(
-                f"classes are {np.asarray(classes).tolist()}, not 0 to {self.classes - 1}",
-                where=self.name,
-                remedy="hand in class indices",
-            )
-        self.learn_many(x, y)
-        return self
-
-    def learn_one(self, x: Row, y: int) -> None:
-        """Learn one sample, in River's habit."""
-        self.learn_many(self._row(x), np.array([y]))
-
-    def predict_one(self, x: Row) -> int:
-        """Class of one sample."""
-        return int(self.predict(self._row(x))[0])
-
     def state(self) -> State:
         """Copies of all that is remembered, by name: ``weights``, shape (prototypes, features + 1), the bias last; ``clock``."""
         return {name: view.copy() for name, view in self._plan.views(self._live).items()}
@@ -182,47 +170,23 @@ class Linear:
         learner.predict(np.zeros((1, 1)))
 
     def _scores(self, x: Features) -> NDArray[np.float64]:
-        kernel = _kernel()
-        if _is_sparse(x):
-            data, columns, starts = self._sparse(x)
+        kernel = _kernel(self.compiled)
+        if is_sparse(x):
+            data, columns, starts = compressed(x, self.features, self.name)
             found = np.empty((len(starts) - 1, self._plan.prototypes))
             bad = kernel.decide_sparse(self._vector, self._live, data, columns, starts, self.bias, found)
         else:
-            rows = _writable(shaped_rows(x, self.features, self.name))
+            rows = writable(shaped_rows(x, self.features, self.name))
             found = np.empty((len(rows), self._plan.prototypes))
             bad = kernel.decide(self._vector, self._live, rows, found)
         if bad >= 0:
             self._refuse(x, None, bad)
         return found
 
-    def _row(self, x: Row) -> Features:
-        if not isinstance(x, Mapping):
-            return np.asarray(x, dtype=np.float64).reshape(1, -1)
-        row = np.zeros((1, self.features))
-        for column, value in x.items():
-            if not (isinstance(column, int) and 0 <= column < self.features):
-                what = f"there is no feature {column!r}"
-                raise LearnerError(what, where=self.name, remedy=f"number features from 0 to {self.features - 1}")
-            row[0, column] = value
-        return row
-
-    def _sparse(self, x: Any) -> tuple[NDArray[np.float64], NDArray[np.int64], NDArray[np.int64]]:
-        """The three arrays of a matrix in compressed sparse rows, each column once and in ascending order."""
-        if x.ndim != 2 or x.shape[1] != self.features:
-            what = f"rows of shape {x.shape} do not fit a learner of {self.features} features"
-            raise LearnerError(what, where=self.name, remedy=f"hand in a matrix of shape (n, {self.features})")
-        rows = x.tocsr()
-        if not rows.has_canonical_format:
-            rows = rows.copy()
-            rows.sum_duplicates()
-        places = (_writable(np.ascontiguousarray(part, dtype=np.int64)) for part in (rows.indices, rows.indptr))
-        columns, starts = places
-        return _writable(np.ascontiguousarray(rows.data, dtype=np.float64)), columns, starts
-
     def _refuse(self, x: Any, y: Any, bad: int) -> None:
         """Say what was wrong at the row where the kernel stopped."""
         n = x.shape[0]
-        if _is_sparse(x):
+        if is_sparse(x):
             x = np.asarray(x.tocsr()[[min(bad, n - 1)]].toarray())
             y = None if y is None else np.asarray(y)[[min(bad, n - 1)]]
         if y is None:
@@ -237,11 +201,9 @@ class Linear:
 
 
 @functools.cache
-def _kernel() -> Any:
+def _kernel(module: str) -> Any:
     """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
-    from estran.learning.linear import kernel
-
-    return kernel
+    return importlib.import_module(module)
 
 
 _FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
@@ -257,42 +219,5 @@ def _ready(x: Any, y: Any, features: int) -> bool:
     return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
 
 
-def _is_sparse(x: Any) -> bool:
-    """Whether rows are one of SciPy's matrices, told without importing SciPy."""
-    return not isinstance(x, np.ndarray) and hasattr(x, "tocsr")
-
-
-def _writable(array: NDArray[Any]) -> NDArray[Any]:
-    """The array, copied if it is read-only: numba would compile everything anew for such."""
-    return array if array.flags.writeable else array.copy()
-
-
 def _labels(y: Labels, n: int, learner: str) -> Labels:
-    return _writable(shaped_chunk(np.zeros((n, 0)), y, 0, learner)[1])
-
-
-def positive(learner: str, name: str, value: float) -> float:
-    """Make sure that a setting is a positive number.
-
-    Raises
-    ------
-    RequestError
-        If it is not.
-    """
-    return within(learner, name, value, 0.0, math.inf)
-
-
-def within(learner: str, name: str, value: float, low: float, high: float, *, closed: bool = False) -> float:
-    """Make sure that a setting lies between two bounds; ``closed`` lets it be the lower one.
-
-    Raises
-    ------
-    RequestError
-        If it does not.
-    """
-    number = isinstance(value, (int, float)) and not isinstance(value, bool)
-    if not number or not (low < value < high or (closed and value == low)):
-        first = f"from {low:g}" if closed else f"above {low:g}"
-        limit = "" if high == math.inf else f" and below {high:g}"
-        raise RequestError(f"{name} is {value!r}", where=learner, remedy=f"give a number {first}{limit}")
-    return float(value)
+    return writable(shaped_chunk(np.zeros((n, 0)), y, 0, learner)[1])

@@ -11,10 +11,10 @@ from typing import Literal
 
 import numpy as np
 
-from estran.errors import RequestError
 from estran.learning.about import About
-from estran.learning.linear.model import Linear, positive, within
+from estran.learning.linear.model import Linear
 from estran.learning.linear.plan import Memory, Rule
+from estran.learning.settings import one_of, positive, within
 
 Covariance = Literal["diagonal", "full"]
 
@@ -47,9 +47,7 @@ class SecondOrder(Linear):
         bias: bool,
         fade: float = 0.0,
     ) -> None:
-        if covariance not in ("diagonal", "full"):
-            raise RequestError(f"covariance is {covariance!r}", where=self.name, remedy="give diagonal or full")
-        memory = Memory.FULL if covariance == "full" else Memory.DIAGONAL
+        memory = (Memory.DIAGONAL, Memory.FULL)[one_of(self.name, "covariance", covariance, ("diagonal", "full"))]
         prior = positive(self.name, "prior", prior)
         super().__init__(features, classes, rule, *settings, bias=bias, memory=memory, prior=prior, fade=fade)
 
