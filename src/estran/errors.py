@@ -85,3 +85,16 @@ class TransportError(EstranError):
 
 class DataError(EstranError):
     """A dataset is missing, malformed or unsuitable."""
+
+
+def cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
+    """The first of our own errors in a group; anything else is a defect of Estran and is raised as it is."""
+    if isinstance(error, EstranError):
+        return error
+    ours, others = error.split(EstranError)
+    if others is not None or ours is None:
+        raise error
+    first: EstranError | ExceptionGroup[EstranError] = ours
+    while isinstance(first, ExceptionGroup):
+        first = first.exceptions[0]
+    return first

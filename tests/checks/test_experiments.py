@@ -7,9 +7,9 @@ from pathlib import Path
 import pytest
 
 from estran.checks.experiments import EXPERIMENTS, Message, SmallExperiment, effects_follow_causes, processed
-from estran.cli.progress import QuietProgress
 from estran.observe.queries import Run, open_run
 from estran.run.prepare import Simulation, prepare
+from estran.run.record import QuietProgress
 from estran.run.session import execute
 
 

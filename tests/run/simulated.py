@@ -11,8 +11,8 @@ from typing import Any
 
 import duckdb
 
-from estran.cli.progress import QuietProgress
 from estran.run.prepare import Simulation, prepare
+from estran.run.record import QuietProgress
 from estran.run.session import execute
 from tests.run.experiments import command, environment
 

@@ -10,10 +10,10 @@ from typing import Any
 
 import pytest
 
-from estran.cli.progress import QuietProgress
 from estran.errors import RequestError
 from estran.run.flow import execute_flow
 from estran.run.prepare import read_experiment
+from estran.run.record import QuietProgress
 from estran.spec.calibration import Calibration, OperationFit, StreamFit
 from estran.spec.costs import Amount, Cost, Spread
 from tests.platforms.simulated.flow.experiments import FREE, document, relay, sink, source, write

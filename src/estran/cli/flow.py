@@ -9,8 +9,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from estran.cli.progress import PlainProgress, QuietProgress
-from estran.run.record import Status
+from estran.cli.progress import PlainProgress
+from estran.run.record import QuietProgress, Status
 
 
 class BarProgress(QuietProgress):

@@ -29,6 +29,8 @@ app.command("estran.cli.describe:plan", group=_DESCRIBE, help="Show hosts, links
 app.command("estran.cli.describe:schema", group=_DESCRIBE, help="Print the JSON Schema of experiment files, for editors.")
 app.command("estran.cli.describe:learners", group=_DESCRIBE, help="List learners: family, order, cost, source, settings.")
 app.command("estran.cli.execute:run", group=_REPRODUCE, help="Run an experiment: build, verify, measure, report, give back.")
+app.command("estran.cli.study:study", group=_REPRODUCE, help="Run an experiment at many levels of its factors.")
+app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study that was interrupted or killed.")
 app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from finished runs what work costs, for `--on simulate`.")
 app.command(
     "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."

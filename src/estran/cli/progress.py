@@ -14,7 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from estran.run.prepare import Prepared
-from estran.run.record import Progress
+from estran.run.record import Progress, QuietProgress
 
 OVERHEAD = 6.0
 """Seconds that everything but the measurement is expected to take, until this run has shown better."""
@@ -26,18 +26,6 @@ _COLOURS: Mapping[str, str] = {
     "starting": "yellow", "ready": "cyan", "running": "green", "restarting": "magenta", "ended": "dim", "failed": "bold red",
 }  # fmt: skip
 _SHOWN = ("accuracy", "latency_p50", "latency_p99", "throughput", "staleness", "samples")
-
-
-class QuietProgress:
-    """Tells nobody."""
-
-    def phase(self, name: str, expected: float | None) -> None: ...
-
-    def service(self, replica: str, state: str) -> None: ...
-
-    def live(self, figures: dict[str, float]) -> None: ...
-
-    def moment(self, seconds: float) -> None: ...
 
 
 class PlainProgress(QuietProgress):

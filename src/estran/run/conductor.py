@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from estran.errors import EstranError, PlatformError, VerifyError
+from estran.errors import EstranError, PlatformError, VerifyError, cause
 from estran.observe.live import LiveResponses
 from estran.observe.memory_store import MemoryStore
 from estran.observe.queries import open_run
@@ -74,13 +74,13 @@ class Conductor:
                 try:
                     await self._provided(store)
                 except (EstranError, ExceptionGroup) as error:
-                    self.record.fail(_cause(error))  # before collecting, which may fail for the same reason
+                    self.record.fail(cause(error))  # before collecting, which may fail for the same reason
                     raise
                 finally:
                     self._finish(store)
             status = "done"
         except (EstranError, ExceptionGroup) as error:
-            self.record.fail(_cause(error))
+            self.record.fail(cause(error))
         except asyncio.CancelledError:
             status = "interrupted"
             raise
@@ -215,19 +215,6 @@ class Conductor:
             found = measure_responses(open_run(self.folder)) if measured else None
             write_json(self.folder / "responses.json", found.plain() if found else {})
             self.record.note(missing=dict(found.missing) if found else {"all responses": "the run failed before it was measured"})
-
-
-def _cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
-    """The first of our own errors in a group; anything else is a defect of Estran and is raised as it is."""
-    if isinstance(error, EstranError):
-        return error
-    ours, others = error.split(EstranError)
-    if others is not None or ours is None:
-        raise error
-    first: EstranError | ExceptionGroup[EstranError] = ours
-    while isinstance(first, ExceptionGroup):
-        first = first.exceptions[0]
-    return first
 
 
 def _sources(plan: Plan) -> set[str]:

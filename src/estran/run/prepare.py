@@ -103,11 +103,19 @@ def prepare(
     file: str,
     *,
     overrides: Sequence[str] = (),
+    assignment: Mapping[str, Any] | None = None,
     seed: int | None = None,
     on: str = "emulate",
     simulation: Simulation | None = None,
 ) -> Prepared:
     """Load an experiment, plan it, and ask the platform what it cannot do of it.
+
+    Parameters
+    ----------
+    overrides
+        Options ``path=value``.
+    assignment
+        Levels of some factors; the others have their first.
 
     Raises
     ------
@@ -117,7 +125,7 @@ def prepare(
         If the file or the platform does not exist.
     """
     platform = open_platform(on, experiment_path(file).parent, simulation)
-    experiment, index = read_experiment(file, overrides=overrides, seed=seed)
+    experiment, index = read_experiment(file, overrides=overrides, assignment=assignment, seed=seed)
     plan = planned(experiment)
     components = {
         service.name: index.path(service.component) for service in experiment.services.values() if service.component is not None
@@ -144,14 +152,16 @@ def planned(experiment: Experiment) -> Plan:
     return make_plan(experiment)
 
 
-def read_experiment(file: str, *, overrides: Sequence[str] = (), seed: int | None = None) -> tuple[Experiment, Components]:
+def read_experiment(
+    file: str, *, overrides: Sequence[str] = (), assignment: Mapping[str, Any] | None = None, seed: int | None = None
+) -> tuple[Experiment, Components]:
     """Load an experiment file with everything that is known of components."""
     path = experiment_path(file)
     if not path.exists():
         raise RequestError("no such file", where=file, remedy="`estran init` writes a ready-to-run experiment")
     index = Components(path.resolve().parent)
     chosen = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
-    experiment = load(path, overrides=chosen, components=index)
+    experiment = load(path, assignment=assignment, overrides=chosen, components=index)
     unconnected = list(_unconnected(experiment, index))
     if unconnected:
         raise SpecErrors(unconnected)

@@ -72,6 +72,18 @@ class Progress(Protocol):
         ...
 
 
+class QuietProgress:
+    """Tells nobody."""
+
+    def phase(self, name: str, expected: float | None) -> None: ...
+
+    def service(self, replica: str, state: str) -> None: ...
+
+    def live(self, figures: dict[str, float]) -> None: ...
+
+    def moment(self, seconds: float) -> None: ...
+
+
 class RunRecord:
     """Keeps ``run.json`` true while the run goes on.
 
@@ -93,7 +105,7 @@ class RunRecord:
         self._facts = {"schema": SCHEMA, **facts, "started": _utc_now(), "ended": None}
         self.write()
         self._reserve = folder / "run.json.reserve"
-        _write(self._reserve, "\0" * RESERVE)
+        write_text(self._reserve, "\0" * RESERVE)
 
     @property
     def current_phase(self) -> str:
@@ -170,10 +182,17 @@ def write_json(path: Path, data: Any) -> None:
     EstranError
         If the file cannot be written, for want of space or permission.
     """
-    _write(path, json.dumps(data, indent=2, default=str) + "\n")
+    write_text(path, json.dumps(data, indent=2, default=str) + "\n")
 
 
-def _write(path: Path, text: str) -> None:
+def write_text(path: Path, text: str) -> None:
+    """Write a file so that a reader sees the old one or the new one, never half of it.
+
+    Raises
+    ------
+    EstranError
+        If it cannot be written, for want of space or permission.
+    """
     part = path.with_name(path.name + ".part")
     try:
         part.write_text(text, encoding="utf-8")

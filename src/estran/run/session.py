@@ -17,8 +17,15 @@ from estran.run.prepare import Prepared, plain_plan
 from estran.run.record import Progress, RunRecord, Status, write_json
 
 
-def execute(prepared: Prepared, *, out: Path, progress: Progress, command: Sequence[str] = ()) -> tuple[Path, Status]:
+def execute(
+    prepared: Prepared, *, out: Path, progress: Progress, command: Sequence[str] = (), named: str | None = None
+) -> tuple[Path, Status]:
     """Run what was prepared; return the run folder and how it ended.
+
+    Parameters
+    ----------
+    out
+        Where the run's folder is made: below the experiment's name and by its own id, or, in a study, by the name that is given.
 
     Raises
     ------
@@ -32,7 +39,7 @@ def execute(prepared: Prepared, *, out: Path, progress: Progress, command: Seque
         raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
     experiment = prepared.experiment
     run_id = new_run_id()
-    folder = make_folder(out / experiment.name / run_id)
+    folder = make_folder(out / experiment.name / run_id if named is None else out / named)
     record = RunRecord(
         folder,
         {
@@ -46,10 +53,15 @@ def execute(prepared: Prepared, *, out: Path, progress: Progress, command: Seque
         progress,
     )
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
-    _describe(prepared, folder, command or sys.argv)
-    conductor = Conductor(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
-    with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
-        return folder, runner.run(_interruptible(conductor))
+    try:
+        _describe(prepared, folder, command or sys.argv)
+        conductor = Conductor(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
+        with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
+            return folder, runner.run(_interruptible(conductor))
+    except KeyboardInterrupt:  # before the conductor began, or after it ended
+        if record.status == "running":
+            record.end("interrupted")
+        raise
 
 
 async def _interruptible(conductor: Conductor) -> Status:

@@ -1,0 +1,113 @@
+"""Verbs about studies: study and resume."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from estran.cli.describe import JsonOption, OnOption, SetOption
+
+if TYPE_CHECKING:
+    from estran.study.folder import Folder
+
+
+def study(
+    file: str,
+    /,
+    *,
+    design: str = "full",
+    replicates: int = 3,
+    samples: int | None = None,
+    on: OnOption = "emulate",
+    jobs: int | None = None,
+    set_: SetOption = None,
+    seed: int | None = None,
+    ordered: Annotated[bool, Parameter(negative=())] = False,
+    retries: int = 1,
+    calibration: str | None = None,
+    out: Path = Path("studies"),
+    json: JsonOption = False,
+) -> int:
+    """Run an experiment at many levels of its factors, and gather the responses in one table.
+
+    Parameters
+    ----------
+    file
+        The experiment file, or its folder.
+    design
+        `full`: all combinations; `fraction`: a part of them; `plackett-burman`: first and last levels only; `one-at-a-time`;
+        `latin`, `sobol`, `morris`: between the least and the greatest level; or a CSV file with a column for each factor.
+    replicates
+        How often each point is run, each time with the next seed and in an order of its own.
+    samples
+        Points of `latin`, base points of `sobol`, trajectories of `morris`.
+    on
+        The platform, as for `run`.
+    jobs
+        Runs side by side: as many as there are processors when simulated, else one.
+    set_
+        `path=value`: fix a factor, or change a place in the document. Repeatable.
+    seed
+        The first seed, instead of the file's.
+    ordered
+        Keep the order of the design instead of drawing one.
+    retries
+        How often a failed run is made again.
+    calibration
+        On simulate: the calibration file, as for `run`.
+    out
+        Folder for studies.
+    json
+        Print one JSON object at the end, and no progress.
+    """
+    from estran.study.study import Request, begin
+
+    request = Request(file, design, samples, replicates, on, tuple(set_ or ()), seed, calibration, ordered, retries)
+    return _conduct(begin(request, out=out), jobs, json=json)
+
+
+def resume(folder: Path, /, *, jobs: int | None = None, json: JsonOption = False) -> int:
+    """Go on with a study that was interrupted or killed; finished runs are kept.
+
+    Parameters
+    ----------
+    folder
+        The study's folder.
+    jobs
+        Runs side by side, as for `study`.
+    json
+        Print one JSON object at the end, and no progress.
+    """
+    from estran.study.study import reopen
+
+    return _conduct(reopen(folder), jobs, json=json)
+
+
+def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
+    import msgspec
+    from rich.console import Console
+
+    from estran.cli.studying import print_study, watching
+    from estran.study.study import conduct
+
+    console = Console(stderr=True)
+    if not json:
+        console.print(f"study in {folder.path}", highlight=False)
+    try:
+        with watching(console, folder, quiet=json) as watcher:
+            outcomes = conduct(folder, jobs=jobs, watcher=watcher, command=sys.argv)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; to go on: estran resume {folder.path}", style="yellow", highlight=False, soft_wrap=True)
+        return 1
+    failed = [row for row in folder.rows if outcomes[row.run].status != "done"]
+    if json:
+        counts = {"runs": len(folder.rows), "done": len(folder.rows) - len(failed), "failed": len(failed)}
+        failures = [{"run": row.run, "levels": row.levels, "what": outcomes[row.run].failure} for row in failed]
+        data = {"study": str(folder.path), "experiment": folder.asked.experiment, **counts, "failures": failures}
+        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+    else:
+        print_study(Console(), folder, outcomes)
+    return 1 if failed else 0

@@ -1,0 +1,166 @@
+"""How a study goes, on a terminal: runs done, failed and going on, time left; and its table at the end."""
+
+from __future__ import annotations
+
+import time
+from collections import defaultdict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from statistics import mean, stdev
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from estran.study.execution import Watcher
+from estran.study.folder import Folder, Outcome
+from estran.study.rows import Row, cell
+
+SHOWN = ("accuracy", "latency", "latency_p99", "staleness", "throughput", "exchange_latency", "exchanges")
+"""Responses that a terminal shows, the first four of those that were measured; the table has all."""
+MOST_LINES = 40
+"""Points that a terminal shows at the most."""
+
+
+class _Watching:
+    """Counts, for whoever shows it."""
+
+    def __init__(self, folder: Folder) -> None:
+        found = folder.outcomes()
+        self.folder = folder
+        self.finished = {run: outcome for run, outcome in found.items() if outcome.status in ("done", "failed")}
+        self.going: dict[int, tuple[Row, float]] = {}
+        self.begun, self.before, self.latest = time.monotonic(), len(self.finished), Outcome("todo")
+
+    def began(self, row: Row) -> None:
+        self.going[row.run] = (row, time.monotonic())
+
+    def ended(self, row: Row, outcome: Outcome) -> None:
+        self.going.pop(row.run, None)
+        if outcome.status in ("done", "failed"):
+            self.finished[row.run] = outcome
+        self.latest = outcome
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest will take, judged by those made in this session."""
+        made = len(self.finished) - self.before
+        todo = len(self.folder.rows) - len(self.finished)
+        return (time.monotonic() - self.begun) / made * todo if made else None
+
+    def head(self) -> str:
+        """How far it is."""
+        failed = sum(outcome.status == "failed" for outcome in self.finished.values())
+        lost = f", {failed} failed" if failed else ""
+        left = "" if self.left is None else f", about {_span(self.left)} left"
+        return f"{len(self.finished)} of {len(self.folder.rows)} runs{lost}   {_span(time.monotonic() - self.begun)} elapsed{left}"
+
+
+class _Lines(_Watching):
+    """A line for each run that ends."""
+
+    def __init__(self, console: Console, folder: Folder) -> None:
+        super().__init__(folder)
+        self._console = console
+
+    def ended(self, row: Row, outcome: Outcome) -> None:
+        super().ended(row, outcome)
+        why = f": {outcome.failure}" if outcome.failure else ""
+        again = " (again later)" if outcome.status == "todo" else ""
+        told = "failed" if outcome.status == "todo" else outcome.status
+        line = f"run {row.run} {_levels(row)} seed {row.seed}: {told}{again}{why} — {self.head()}"
+        self._console.print(line, highlight=False, soft_wrap=True)
+
+
+class _Panel(_Watching):
+    """A panel that is redrawn in place."""
+
+    def __rich__(self) -> RenderableType:
+        asked = self.folder.asked
+        title = Text.assemble((f"{asked.experiment}: {asked.design} on {asked.on}", "bold"), f"   {self.head()}")
+        title.no_wrap, title.overflow = True, "ellipsis"
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=len(self.folder.rows), completed=len(self.finished), width=60))
+        going = Table.grid(padding=(0, 2))
+        for row, since in self.going.values():
+            going.add_row(
+                Text(f"run {row.run}", style="cyan"), Text(_levels(row)), Text(f"{time.monotonic() - since:.0f}s", style="dim")
+            )
+        figures = self.latest.responses or {}
+        shown = [f"{name} {figures[name]['value']:.4g}" for name in SHOWN if name in figures]
+        latest = Text(f"latest: {'   '.join(shown)}" if shown else (self.latest.failure or ""), style="dim")
+        latest.no_wrap, latest.overflow = True, "ellipsis"
+        return Group(title, bar, going, latest)
+
+
+class _Quiet(_Watching):
+    """Tells nobody."""
+
+
+@contextmanager
+def watching(console: Console, folder: Folder, *, quiet: bool) -> Iterator[Watcher]:
+    """Show a study as well as the console can."""
+    if quiet:
+        yield _Quiet(folder)
+    elif console.is_terminal:
+        panel = _Panel(folder)
+        with Live(panel, console=console, refresh_per_second=4, transient=True):
+            yield panel
+    else:
+        yield _Lines(console, folder)
+
+
+def print_study(console: Console, folder: Folder, outcomes: Mapping[int, Outcome]) -> None:
+    """The means of the best-known responses at each point, with their standard deviation over replicates; and what failed."""
+    names = list(folder.asked.factors)
+    points: dict[tuple[str, ...], list[Outcome]] = defaultdict(list)
+    for row in sorted(folder.rows, key=lambda row: _place(row, folder)):
+        points[tuple(cell(row.levels[name]) for name in names)].append(outcomes[row.run])
+    measured = {name for outcome in outcomes.values() for name in outcome.responses or ()}
+    shown = [name for name in SHOWN if name in measured][:4]
+    milli = {name for outcome in outcomes.values() for name, one in (outcome.responses or {}).items() if one["unit"] == "s"}
+    table = Table(*names, "runs", box=None, pad_edge=False)
+    for name in shown:
+        table.add_column(f"{name} (ms)" if name in milli else name, justify="right", no_wrap=True)
+    for point, found in list(points.items())[:MOST_LINES]:
+        done = [outcome for outcome in found if outcome.status == "done"]
+        table.add_row(*point, f"{len(done)}/{len(found)}", *(_spread(name, done, name in milli) for name in shown))
+    console.print(table)
+    if len(points) > MOST_LINES:
+        console.print(f"… and {len(points) - MOST_LINES} points more", style="dim")
+    for row in folder.rows:
+        if outcomes[row.run].status != "done":
+            why = outcomes[row.run].failure or outcomes[row.run].status
+            console.print(
+                f"run {row.run} ({_levels(row)}, seed {row.seed}) failed: {why}", style="red", highlight=False, soft_wrap=True
+            )
+    console.print(f"→ {folder.path / 'responses.csv'}", highlight=False, soft_wrap=True)
+
+
+def _place(row: Row, folder: Folder) -> list[tuple[int, str]]:
+    """Where a row belongs in a table: levels in the order of the file; others, of designs that draw, as they are."""
+    return [
+        (levels.index(row.levels[name]) if row.levels[name] in levels else len(levels), cell(row.levels[name]))
+        for name, levels in folder.asked.factors.items()
+    ]
+
+
+def _spread(name: str, outcomes: list[Outcome], milli: bool) -> str:
+    values = [float(one.responses[name]["value"]) for one in outcomes if one.responses and name in one.responses]
+    if not values:
+        return "–"
+    scale = 1e3 if milli else 1.0
+    spread = f" ± {stdev(values) * scale:.2g}" if len(values) > 1 else ""
+    return f"{mean(values) * scale:.4g}{spread}"
+
+
+def _levels(row: Row) -> str:
+    return " ".join(f"{name}={cell(value)}" for name, value in row.levels.items())
+
+
+def _span(seconds: float) -> str:
+    if seconds < 100:
+        return f"{seconds:.0f}s"
+    return f"{seconds / 60:.0f}min" if seconds < 6000 else f"{seconds / 3600:.1f}h"

@@ -1,0 +1,145 @@
+"""Designs: which levels the runs of a study have. Points are chosen here; seeds and order come with `estran.study.rows`."""
+
+from __future__ import annotations
+
+import string
+from collections.abc import Callable, Mapping, Sequence
+from itertools import product
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estran.errors import RequestError
+from estran.study.factors import Factor
+
+Point: TypeAlias = dict[str, Any]
+"""A level for each factor."""
+MOST: Final = 100_000
+"""Points of a design at the most: beyond, the order of a power was surely not meant."""
+
+
+def points(kind: str, factors: Sequence[Factor], samples: int | None, rng: np.random.Generator) -> list[Point]:
+    """The points of a design.
+
+    Parameters
+    ----------
+    kind
+        One of `KINDS`.
+    samples
+        Of designs that draw: how many points (``latin``), base points (``sobol``) or trajectories (``morris``); None for the usual.
+    rng
+        Source of what is drawn.
+
+    Raises
+    ------
+    RequestError
+        If there is no such design, it cannot be made of these factors, takes no ``samples``, or would be too large.
+    """
+    if kind not in KINDS:
+        raise RequestError(f"there is no design {kind!r}", where="--design", remedy=f"choose {', '.join(KINDS)}, or a CSV file")
+    if kind in _DRAWN:
+        if samples is not None and samples < 1:
+            raise RequestError(f"{samples} samples make no design", where="--samples", remedy="give 1 or more")
+        return _filled(factors, _DRAWN[kind](len(factors), samples, rng))
+    if samples is not None:
+        raise RequestError(f"the design {kind} has as many points as it has", where="--samples", remedy="leave it out")
+    return _LISTED[kind](factors)
+
+
+def _full(factors: Sequence[Factor]) -> list[Point]:
+    size = int(np.prod([float(len(factor.levels)) for factor in factors]))
+    if size > MOST:
+        raise RequestError(f"a full design has {size:,} points", where="--design", remedy="choose fraction, latin or morris")
+    return [_point(factors, levels) for levels in product(*(factor.levels for factor in factors))]
+
+
+def _fraction(factors: Sequence[Factor]) -> list[Point]:
+    """Half of the combinations of up to five factors with two levels each, fewer of more; every third or so of mixed levels."""
+    doe, n = _doe(), len(factors)
+    if n < 3:
+        raise RequestError(f"{n} factors have no fraction worth its aliases", where="--design", remedy="choose full")
+    if all(len(factor.levels) == 2 for factor in factors):
+        letters = string.ascii_lowercase[: n - 1]
+        signs = doe.fracfact(" ".join([*letters, letters])) if n <= 5 else doe.fracfact_by_res(n, 4)
+        return _two_levels(factors, signs)
+    sizes = [len(factor.levels) for factor in factors]
+    chosen = doe.gsd(sizes, max(2, min(sizes)))
+    return [_point(factors, [factor.levels[i] for factor, i in zip(factors, row, strict=True)]) for row in chosen.tolist()]
+
+
+def _plackett_burman(factors: Sequence[Factor]) -> list[Point]:
+    """First and last level of each factor."""
+    return _two_levels(factors, _doe().pbdesign(len(factors)))
+
+
+def _one_at_a_time(factors: Sequence[Factor]) -> list[Point]:
+    """The first levels, and every other level of one factor with the first of all others."""
+    base = _point(factors, [factor.levels[0] for factor in factors])
+    return [base, *({**base, factor.name: level} for factor in factors for level in factor.levels[1:])]
+
+
+def _latin(dimensions: int, samples: int | None, rng: np.random.Generator) -> NDArray[np.float64]:
+    from scipy.stats import qmc
+
+    drawn = qmc.LatinHypercube(dimensions, rng=rng, optimization="random-cd").random(samples or 10 * dimensions)
+    return np.asarray(drawn)
+
+
+def _sobol(dimensions: int, samples: int | None, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Saltelli's sample for Sobol's indices: for each base point, it, its partner, and it with one coordinate of the partner's."""
+    from scipy.stats import qmc
+
+    count = samples or 64
+    if count & (count - 1):
+        raise RequestError(f"{count} is no power of 2", where="--samples", remedy=f"give {2 ** count.bit_length()}")
+    pairs = qmc.Sobol(2 * dimensions, rng=rng).random(count)
+    first, second = pairs[:, :dimensions], pairs[:, dimensions:]
+    mixed = np.repeat(first[:, None, :], dimensions, axis=1)
+    each = np.arange(dimensions)
+    mixed[:, each, each] = second
+    return np.concatenate([first[:, None], mixed, second[:, None]], axis=1).reshape(-1, dimensions)
+
+
+def _morris(dimensions: int, samples: int | None, rng: np.random.Generator) -> NDArray[np.float64]:
+    """Morris's trajectories on four levels: each step moves one coordinate by two thirds."""
+    drawn = _doe().morris_sampling(dimensions, samples or 10, num_levels=4, seed=int(rng.integers(2**31)))
+    return np.asarray(drawn, dtype=np.float64)
+
+
+_LISTED: Final[Mapping[str, Callable[[Sequence[Factor]], list[Point]]]] = {
+    "full": _full,
+    "fraction": _fraction,
+    "plackett-burman": _plackett_burman,
+    "one-at-a-time": _one_at_a_time,
+}
+_DRAWN: Final[Mapping[str, Callable[[int, int | None, np.random.Generator], NDArray[np.float64]]]] = {
+    "latin": _latin,
+    "sobol": _sobol,
+    "morris": _morris,
+}
+KINDS: Final = (*_LISTED, *_DRAWN)
+"""Designs by name."""
+
+
+def _point(factors: Sequence[Factor], levels: Sequence[Any]) -> Point:
+    return {factor.name: level for factor, level in zip(factors, levels, strict=True)}
+
+
+def _two_levels(factors: Sequence[Factor], signs: NDArray[np.float64]) -> list[Point]:
+    return [_point(factors, [f.levels[0 if sign < 0 else -1] for f, sign in zip(factors, row, strict=True)]) for row in signs]
+
+
+def _filled(factors: Sequence[Factor], places: NDArray[np.float64]) -> list[Point]:
+    if len(places) > MOST:
+        raise RequestError(f"the design has {len(places):,} points", where="--samples", remedy="give fewer")
+    return [_point(factors, [f.at(float(place)) for f, place in zip(factors, row, strict=True)]) for row in places]
+
+
+def _doe() -> Any:
+    """The library of designs, which is an extra."""
+    try:
+        import pyDOE3
+    except ImportError as error:
+        raise RequestError("this design needs pyDOE3", where="--design", remedy="pip install 'estran[study]'") from error
+    return pyDOE3

@@ -1,0 +1,215 @@
+"""A study from its request to its table: what `estran study` and `estran resume` do."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+
+from estran.errors import RequestError, SpecErrors, cause
+from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
+from estran.run.session import new_run_id
+from estran.spec.plan import Plan
+from estran.study.design import KINDS, Point, points
+from estran.study.execution import Watcher, carry_out
+from estran.study.factors import Factor, factors_of
+from estran.study.folder import Asked, Folder, Outcome, digest
+from estran.study.rows import arranged, read_points
+
+CHECKED: Final = 200
+"""Points of a design that are all checked before the first run; of larger designs every level is, once."""
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """What to study.
+
+    Attributes
+    ----------
+    file
+        The experiment file or its folder.
+    design
+        Name of a design, or a CSV file of points.
+    samples
+        Of designs that draw.
+    replicates
+        Blocks: how often every point is run, each time with the next seed.
+    seed
+        The first seed, instead of the file's; the order of runs and what a design draws follow from it too.
+    ordered
+        Keep the order of the design instead of drawing one.
+    retries
+        How often a failed run is made again.
+    """
+
+    file: str
+    design: str = "full"
+    samples: int | None = None
+    replicates: int = 3
+    on: str = "emulate"
+    overrides: tuple[str, ...] = ()
+    seed: int | None = None
+    calibration: str | None = None
+    ordered: bool = False
+    retries: int = 1
+
+
+def begin(request: Request, *, out: Path) -> Folder:
+    """Check what is asked, choose the design, and make the study's folder.
+
+    Raises
+    ------
+    RequestError
+        If it cannot be done so; nothing has been started or written.
+    """
+    if request.replicates < 1:
+        raise RequestError(f"{request.replicates} replicates are none", where="--replicates", remedy="give 1 or more")
+    if request.retries < 0:
+        raise RequestError(f"{request.retries} retries are fewer than none", where="--retries", remedy="give 0 or more")
+    if request.calibration is not None and request.on != "simulate":
+        raise RequestError(f"--calibration has no meaning on {request.on}", where="--calibration", remedy="add --on simulate")
+    experiment, _ = read_experiment(request.file, overrides=request.overrides, seed=request.seed)
+    fixed = {name for name, _, _ in (override.partition("=") for override in request.overrides)}
+    factors = factors_of(experiment.factors, {name: None for name in experiment.factors if name in fixed})
+    rng = np.random.default_rng(experiment.seed)
+    chosen = _points(request, factors, rng)
+    _check(request, chosen, factors)
+    rows = arranged(chosen, request.replicates, experiment.seed, None if request.ordered else rng)
+    file = experiment_path(request.file)
+    asked = Asked(
+        experiment=experiment.name,
+        file=str(file.resolve()),
+        digest=digest(file),
+        on=request.on,
+        calibration=_absolute(request.calibration),
+        overrides=request.overrides,
+        design=request.design,
+        samples=request.samples,
+        replicates=request.replicates,
+        seed=experiment.seed,
+        retries=request.retries,
+        factors={factor.name: factor.levels for factor in factors},
+    )
+    return Folder.make(out / experiment.name / new_run_id(), asked, rows)
+
+
+def reopen(path: Path) -> Folder:
+    """Open a study to go on with it.
+
+    Raises
+    ------
+    RequestError
+        If this is no study, or the experiment file is no longer the one that it was begun with.
+    """
+    folder = Folder.open(path)
+    file = Path(folder.asked.file)
+    if not file.exists() or digest(file) != folder.asked.digest:
+        what = "has changed since the study began" if file.exists() else "is gone"
+        raise RequestError(f"the experiment file {what}", where=str(file), remedy="restore it, or begin a new study")
+    return folder
+
+
+def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequence[str]) -> dict[int, Outcome]:
+    """Make all runs of a study that are still to be made.
+
+    Parameters
+    ----------
+    jobs
+        Runs side by side; None for as many as the platform bears: simulated runs one a processor, others one at all.
+
+    Raises
+    ------
+    RequestError
+        If so many side by side would disturb each other.
+    KeyboardInterrupt
+        If it was interrupted; runs that went on have ended in good order, and `estran resume` goes on.
+    """
+    chosen = _jobs(folder, jobs)
+    with asyncio.Runner() as runner:
+        try:
+            return runner.run(carry_out(folder, jobs=chosen, watcher=watcher, command=command))
+        except ExceptionGroup as error:
+            raise cause(error) from error
+
+
+def _points(request: Request, factors: Sequence[Factor], rng: np.random.Generator) -> list[Point]:
+    if request.design in KINDS or not request.design.endswith(".csv"):
+        return points(request.design, factors, request.samples, rng)
+    if request.samples is not None:
+        raise RequestError("a file has the points that it has", where="--samples", remedy="leave it out")
+    return read_points(Path(request.design), factors)
+
+
+def _check(request: Request, chosen: Sequence[Point], factors: Sequence[Factor]) -> None:
+    """Make sure that every run could begin: of large designs, that every level is possible beside the first point's others.
+
+    Raises
+    ------
+    RequestError
+        Naming the first point that cannot be, with all that is wrong there.
+    """
+    simulation = Simulation(request.calibration) if request.on == "simulate" else None
+    prepared = prepare(request.file, overrides=request.overrides, assignment=chosen[0], on=request.on, simulation=simulation)
+    fatal = [problem for problem in prepared.problems if problem.fatal]
+    if fatal:
+        raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
+    if len(chosen) <= CHECKED:
+        tried: list[Point] = list(chosen)
+    else:
+        tried = [chosen[0] | {f.name: level} for f in factors for level in _distinct(point[f.name] for point in chosen)[:CHECKED]]
+    for point in _distinct(tried):
+        try:
+            read_experiment(request.file, overrides=request.overrides, assignment=point)
+        except SpecErrors as errors:
+            where = ", ".join(f"{name}={value}" for name, value in point.items())
+            raise RequestError(
+                f"a point of the design cannot be: {errors}", where=where, remedy="change or remove that level"
+            ) from errors
+
+
+def _distinct(values: Any) -> list[Any]:
+    found: list[Any] = []
+    seen: set[str] = set()
+    for value in values:
+        if (key := repr(value)) not in seen:
+            seen.add(key)
+            found.append(value)
+    return found
+
+
+def _jobs(folder: Folder, asked: int | None) -> int:
+    cores = len(os.sched_getaffinity(0))
+    if asked is not None and asked < 1:
+        raise RequestError(f"{asked} jobs do nothing", where="--jobs", remedy="give 1 or more")
+    if folder.asked.on.partition(":")[0] == "simulate":
+        return asked or cores
+    if asked is None or asked == 1:
+        return 1
+    needed = max(_processors(plan) for plan in _plans(folder))
+    if needed * asked > cores:
+        raise RequestError(
+            f"{asked} runs side by side may use {needed * asked:.1f} processors of {cores}, and would disturb each other",
+            where="--jobs",
+            remedy=f"give {max(1, int(cores / needed))}",
+        )
+    return asked
+
+
+def _plans(folder: Folder) -> list[Plan]:
+    asked = folder.asked
+    levels = _distinct(dict(row.levels) for row in folder.rows)[:CHECKED]
+    return [prepare(asked.file, overrides=asked.overrides, assignment=point, on=asked.on).plan for point in levels]
+
+
+def _processors(plan: Plan) -> float:
+    """Processors of this machine that all hosts of a plan may use together."""
+    return sum(host.device.cores * host.device.speed for host in plan.hosts.values())
+
+
+def _absolute(calibration: str | None) -> str | None:
+    return calibration if calibration in (None, "none") else str(Path(calibration).resolve())

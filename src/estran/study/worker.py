@@ -1,0 +1,100 @@
+"""A process that makes runs of a study, one after another: tasks come in as lines of JSON, and how each ended goes out.
+
+A process of its own, because a run has an event loop and signal handlers of its own, and because several can then go on side by
+side. It is kept from run to run, so that Python and the models are imported once. When the study's process dies, so does it: a
+run that goes on then ends in good order, as after Ctrl-C.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+from typing import Any, Final, TextIO, TypedDict
+
+_PR_SET_PDEATHSIG: Final = 1
+
+
+class Task(TypedDict):
+    """One run: `estran.run.prepare.prepare`'s arguments, and the folder ``out``/``named`` to leave it in."""
+
+    file: str
+    overrides: list[str]
+    levels: dict[str, Any]
+    seed: int
+    on: str
+    calibration: str | None
+    out: str
+    named: str
+    command: list[str]
+
+
+def main() -> None:
+    """Serve until there is no more input."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
+    # What a component prints while it is simulated must not be taken for an answer.
+    answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
+    with contextlib.suppress(KeyboardInterrupt):
+        _serve(answers)
+
+
+def _serve(answers: TextIO) -> None:
+    for line in sys.stdin:
+        # While a run goes on, it has handlers of its own; before and after, and so anew each time, this one is in force.
+        signal.signal(signal.SIGTERM, _interrupt)
+        status = make(json.loads(line))
+        signal.signal(signal.SIGTERM, _interrupt)
+        answers.write(json.dumps({"status": status}) + "\n")
+        answers.flush()
+        if status == "interrupted":
+            break
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def make(task: Task) -> str:
+    """Make one run; what it was and how it ended stands in its folder, also where it could not begin.
+
+    Returns
+    -------
+    str
+        ``done``, ``failed`` or ``interrupted``.
+    """
+    from estran.errors import EstranError
+    from estran.run.prepare import Simulation, prepare
+    from estran.run.record import QuietProgress, RunRecord
+    from estran.run.session import execute, make_folder, new_run_id
+
+    simulation = Simulation(task["calibration"]) if task["on"] == "simulate" else None
+    out, named = Path(task["out"]), task["named"]
+    try:
+        prepared = prepare(
+            task["file"],
+            overrides=task["overrides"],
+            assignment=task["levels"],
+            seed=task["seed"],
+            on=task["on"],
+            simulation=simulation,
+        )
+        return execute(prepared, out=out, progress=QuietProgress(), command=task["command"], named=named)[1]
+    except EstranError as error:
+        if (out / named / "run.json").exists():
+            raise
+        facts = {"id": new_run_id(), "experiment": Path(task["file"]).stem, "platform": task["on"], "seed": task["seed"]}
+        record = RunRecord(make_folder(out / named), facts, QuietProgress())
+        record.fail(error)
+        record.end("failed")
+        return "failed"
+    except KeyboardInterrupt:
+        return "interrupted"
+
+
+if __name__ == "__main__":
+    main()
