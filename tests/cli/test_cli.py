@@ -26,6 +26,8 @@ def test_help_names_every_verb(tmp_path: Path) -> None:
         "check",
         "plan",
         "run",
+        "study",
+        "resume",
         "ls",
         "show",
         "logs",
