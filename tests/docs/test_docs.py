@@ -23,6 +23,8 @@ VERBS = {
     "check",
     "plan",
     "run",
+    "study",
+    "resume",
     "calibrate",
     "validate",
     "ls",
