@@ -19,8 +19,9 @@ app = App(
 
 _DESCRIBE = Group("Describe", sort_key=1)
 _REPRODUCE = Group("Reproduce", sort_key=2)
-_LOOK = Group("Look", sort_key=3)
-_MACHINE = Group("This machine", sort_key=4)
+_UNDERSTAND = Group("Understand", sort_key=3)
+_LOOK = Group("Look", sort_key=4)
+_MACHINE = Group("This machine", sort_key=5)
 
 app.command("estran.cli.describe:init", group=_DESCRIBE, help="Write a ready-to-run experiment into a folder.")
 app.command("estran.cli.describe:examples", group=_DESCRIBE, help="List the examples that `init` can write.")
@@ -35,6 +36,7 @@ app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from f
 app.command(
     "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."
 )
+app.command("estran.cli.explain:explain", group=_UNDERSTAND, help="Say which factors drive the responses of a study.")
 app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
 app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
 app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")

@@ -12,6 +12,7 @@ from typing import Any, Final
 from estran.errors import EstranError, RequestError
 from estran.observe.queries import open_run
 from estran.run.record import write_json, write_text
+from estran.study.factors import Factor
 from estran.study.rows import OWN, Row, cell, csv_text, design_text, read_design
 
 SCHEMA: Final = 1
@@ -124,6 +125,10 @@ class Folder:
                 f"it cannot be read: {error}", where=str(file), remedy="restore the file as it was written"
             ) from error
         return cls(path, asked, read_design(path / "design.csv"))
+
+    def factors(self) -> tuple[Factor, ...]:
+        """The factors that vary."""
+        return tuple(Factor(name, levels) for name, levels in self.asked.factors.items())
 
     def attempt(self, row: Row, number: int) -> Path:
         """Folder of an attempt at a row."""

@@ -1,0 +1,113 @@
+"""An explanation in words: what drives a response, by how much, and what the study cannot say."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from estran.explain.effects import Effect, Explanation, Level
+
+NEGLIGIBLE = 0.01
+"""An effect that is found, but explains less than this, is told in one line with the others of its kind."""
+
+
+def answer(explanation: Explanation) -> Iterator[str]:
+    """What drives the response, most important first: a sentence an effect."""
+    found = [effect for effect in explanation.effects if effect.found]
+    large = [effect for effect in found if effect.share >= NEGLIGIBLE]
+    if not found:
+        yield f"No effect on {explanation.response} can be told from chance in {explanation.runs} runs."
+    for effect in large:
+        yield _sentence(effect, explanation)
+    small = [effect.term for effect in found if effect.share < NEGLIGIBLE]
+    if small:
+        yield f"{_listed(small)} {_verb(small, 'has', 'have')} an effect that is certain but explains less than {NEGLIGIBLE:.0%}."
+    yield from _nothing_found(explanation)
+    if explanation.blocks >= NEGLIGIBLE:
+        yield f"Differences between seeds (blocks) explain {explanation.blocks:.0%}."
+    yield f"{_percent(explanation.residual)} is not explained: chance, and interactions of three factors or more."
+
+
+def validity(explanation: Explanation) -> Iterator[str]:
+    """What the study cannot say, and what had to be allowed for."""
+    yield f"{explanation.runs} runs, {explanation.freedom} degrees of freedom to judge by."
+    if explanation.missing:
+        yield f"{explanation.missing} runs of the design do not count: they failed, or did not measure {explanation.response}."
+    if explanation.freedom < 10:
+        yield "With so few, intervals are wide and assumptions cannot be checked: make more replicates."
+    diagnosis = explanation.diagnosis
+    if diagnosis.unequal is not None:
+        what = f"Spread differs between the levels of {diagnosis.unequal}"
+        yield f"{what}: intervals allow for it (HC3), and p-values are from permutations."
+    elif explanation.permuted:
+        yield "Residuals are not normal: p-values are from permutations."
+    for term, twins in explanation.aliased.items():
+        yield f"The effect of {term} cannot be told from that of {_listed(list(twins))} in this design."
+    if explanation.unfitted:
+        yield f"Too few runs to tell interactions: {_listed(list(explanation.unfitted))}."
+    if diagnosis.outliers:
+        yield f"Outliers, which count all the same: run {_listed([str(run) for run in diagnosis.outliers])}."
+    if diagnosis.drift is not None:
+        run, jump = diagnosis.drift
+        shown = quantity(jump, explanation.unit, signed=True)
+        yield f"The response drifted while the study ran: after run {run} it was {shown} off. Order was drawn, so effects suffer little."
+
+
+def quantity(value: float, unit: str, *, signed: bool = False) -> str:
+    """A value in its unit, with three digits: seconds below one as milliseconds, shares as percent."""
+    sign = "+" if signed and value >= 0 else ""
+    if unit == "s" and abs(value) < 1:
+        return f"{sign}{value * 1e3:.3g} ms"
+    if unit == "fraction":
+        return f"{sign}{value * 100:.3g} points" if signed else f"{value:.1%}"
+    return f"{sign}{value:.4g}{' ' + unit if unit not in ('', 'count') else ''}"
+
+
+def difference(value: float, unit: str) -> str:
+    """A difference without its sign: shares in points."""
+    return f"{abs(value) * 100:.3g} points" if unit == "fraction" else quantity(abs(value), unit)
+
+
+def _sentence(effect: Effect, explanation: Explanation) -> str:
+    head = f"{effect.term} explains {_percent(effect.share)} of how {explanation.response} varies"
+    widest = effect.widest
+    if widest is None:
+        one, other = effect.term.split(" × ")
+        return f"{head}: what {one} does depends on {other}."
+    low, high = widest
+    first = effect.levels[0]
+    if first is low:
+        return f"{head}: {high.name} has {_apart(high, explanation.unit, f'more than {low.name}')}."
+    if first is high:
+        return f"{head}: {low.name} has {_apart(low, explanation.unit, f'less than {high.name}')}."
+    return (
+        f"{head}: {high.name} has {_apart(high, explanation.unit, f'more than {first.name}')}, "
+        f"{low.name} {_apart(low, explanation.unit, 'less')}."
+    )
+
+
+def _apart(level: Level, unit: str, how: str) -> str:
+    low, high = level.difference_ci95 if level.difference >= 0 else (-level.difference_ci95[1], -level.difference_ci95[0])
+    return f"{difference(level.difference, unit)} {how} (95 % CI {_bound(low, unit)} to {_bound(high, unit)})"
+
+
+def _bound(value: float, unit: str) -> str:
+    return ("−" if value < 0 else "") + difference(value, unit)
+
+
+def _nothing_found(explanation: Explanation) -> Iterator[str]:
+    for effect in explanation.effects:
+        if not effect.found and effect.levels:
+            enough = difference(explanation.detectable[effect.term], explanation.unit)
+            yield f"{effect.term}: no effect found; a difference of {enough} would have been, four times of five."
+
+
+def _listed(words: list[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _verb(words: list[str], one: str, many: str) -> str:
+    return one if len(words) == 1 else many
+
+
+def _percent(share: float) -> str:
+    return "less than 1 %" if share < 0.01 else "more than 99 %" if share > 0.99 else f"{share * 100:.0f} %"

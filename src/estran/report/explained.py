@@ -1,0 +1,55 @@
+"""An explanation on a terminal: the answer in words, the table of effects, the levels, and what to mind."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from estran.explain.effects import Effect, Explanation
+from estran.explain.words import answer, difference, quantity, validity
+
+BAR = 20
+
+
+def print_explanation(console: Console, explanation: Explanation) -> None:
+    """Words first, then evidence."""
+    console.print(Text(f"{explanation.response}  (mean {quantity(explanation.mean, explanation.unit)})", style="bold"))
+    for sentence in answer(explanation):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+    console.print()
+    console.print(_effects(explanation))
+    console.print()
+    for effect in explanation.effects:
+        if effect.levels and effect.found:
+            console.print(_levels(effect, explanation.unit))
+            console.print()
+    console.print(Text("What to mind", style="bold"))
+    for sentence in validity(explanation):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+
+
+def _effects(explanation: Explanation) -> Table:
+    table = Table("term", "share", "", "ω²", "df", "F", "p (Holm)", box=None, pad_edge=False)
+    for effect in explanation.effects:
+        bar = "█" * round(effect.share * BAR)
+        style = "" if effect.found else "dim"
+        p = "<0.001" if effect.p_holm < 0.001 else f"{effect.p_holm:.3f}"
+        table.add_row(
+            effect.term, f"{effect.share:.1%}", bar, f"{effect.omega:.3f}", str(effect.df), f"{effect.f:.4g}", p, style=style
+        )
+    table.add_row("blocks (seeds)", f"{explanation.blocks:.1%}", "", "", "", "", "", style="dim")
+    table.add_row("not explained", f"{explanation.residual:.1%}", "", "", str(explanation.freedom), "", "", style="dim")
+    return table
+
+
+def _levels(effect: Effect, unit: str) -> Table:
+    table = Table(effect.term, "mean", "95 % CI", f"beside {effect.levels[0].name}", "95 % CI", box=None, pad_edge=False)
+    for level in effect.levels:
+        low, high = level.mean_ci95
+        near, far = level.difference_ci95
+        first = level is effect.levels[0]
+        apart = "" if first else ("+" if level.difference >= 0 else "−") + difference(level.difference, unit)
+        interval = "" if first else f"{quantity(near, unit, signed=True)} … {quantity(far, unit, signed=True)}"
+        table.add_row(level.name, quantity(level.mean, unit), f"{quantity(low, unit)} … {quantity(high, unit)}", apart, interval)
+    return table
