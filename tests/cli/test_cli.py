@@ -28,6 +28,7 @@ def test_help_names_every_verb(tmp_path: Path) -> None:
         "run",
         "study",
         "resume",
+        "explain",
         "ls",
         "show",
         "logs",

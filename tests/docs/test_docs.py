@@ -25,6 +25,7 @@ VERBS = {
     "run",
     "study",
     "resume",
+    "explain",
     "calibrate",
     "validate",
     "ls",

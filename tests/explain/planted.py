@@ -32,8 +32,8 @@ def table(
 class Planted:
     """A full factorial study of 2 to 4 factors: some have effects, well apart in size, others none; one interaction perhaps.
 
-    Noise is normal, heavy-tailed (Student, 4 degrees of freedom), or larger at one level of a factor; blocks and hosts (a factor that
-    nobody varies: each run lands on one of three) add their own.
+    Noise is normal, heavy-tailed (Student, 4 degrees of freedom), or larger at one level of a factor; blocks and hosts (a factor
+    that nobody varies: each run lands on one of three) add their own.
     """
 
     def __init__(self, rng: np.random.Generator) -> None:

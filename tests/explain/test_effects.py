@@ -19,7 +19,7 @@ STUDIES = 200
 
 
 def test_planted_effects_are_found_with_their_size_and_order() -> None:
-    """Over 200 studies: intervals hold the truth in 93 % at least, the order is right in 98 %, false discoveries are 5 % at most."""
+    """Over 200 studies: intervals hold the truth in 93 % at least, order is right in 98 %, false discoveries are 5 % at most."""
     rng = np.random.default_rng(2026)
     held = intervals = ordered = false = discoveries = 0
     for _ in range(STUDIES):

@@ -50,6 +50,13 @@ def test_a_study_runs_every_row_and_gathers_the_responses(tmp_path: Path) -> Non
     assert json.loads((found["path"] / "units.json").read_text())["latency"] == "s"
     design = (found["path"] / "design.csv").read_text()
     assert design.splitlines()[0] == "run,block,seed,delay,rate"
+    said = estran("explain", str(found["path"]), cwd=tmp_path)
+    assert "delay explains" in said.stdout, said.stderr
+    assert "30ms has" in said.stdout
+    asked = json.loads(estran("explain", str(found["path"]), "--response", "latency", "--json", cwd=tmp_path).stdout)
+    assert asked["explanations"][0]["effects"][0]["term"] == "delay"
+    absent = estran("explain", str(found["path"]), "--response", "beauty", cwd=tmp_path)
+    assert (absent.returncode, "no run measured 'beauty'" in absent.stderr) == (2, True)
     again = study(tmp_path, "--replicates", "2", "--jobs", "1", "--out", "again")
     assert (again["path"] / "design.csv").read_text() == design
     assert _without_folders(table(again["path"])) == _without_folders(rows)
@@ -169,7 +176,9 @@ def test_wrong_requests_start_nothing(tmp_path: Path, text: str, argv: tuple[str
 
 def test_only_studies_are_resumed_and_only_with_the_same_experiment(tmp_path: Path) -> None:
     file = write(tmp_path, VARIED)
-    assert "no folder of a study" in estran("resume", ".", cwd=tmp_path).stderr
+    for verb in ("resume", "explain"):
+        done = estran(verb, ".", cwd=tmp_path)
+        assert (done.returncode, "no folder of a study" in done.stderr) == (2, True)
     found = study(tmp_path, "--replicates", "1", "--design", "one-at-a-time")
     file.write_text(VARIED + "\n# changed\n")
     done = estran("resume", str(found["path"]), cwd=tmp_path)

@@ -212,8 +212,8 @@ def _orders(blocks: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.i
 def _tested(model: Model, term: Term, y: Matrix, fitted: Fit, orders: NDArray[np.int64] | None) -> tuple[float, float, float]:
     """Sum of squares of a term, F, and p: from the F distribution, or by permuting what the other terms leave over.
 
-    Freedman and Lane, *A nonstochastic interpretation of reported significance levels*, Journal of Business and Economic Statistics 1,
-    1983; permuted within blocks.
+    Freedman and Lane, *A nonstochastic interpretation of reported significance levels*, Journal of Business and Economic
+    Statistics 1, 1983; permuted within blocks.
     """
     from scipy.stats import f as f_distribution
 

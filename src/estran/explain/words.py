@@ -49,7 +49,7 @@ def validity(explanation: Explanation) -> Iterator[str]:
     if diagnosis.drift is not None:
         run, jump = diagnosis.drift
         shown = quantity(jump, explanation.unit, signed=True)
-        yield f"The response drifted while the study ran: after run {run} it was {shown} off. Order was drawn, so effects suffer little."
+        yield f"The response drifted while the study ran: after run {run} it was {shown} off."
 
 
 def quantity(value: float, unit: str, *, signed: bool = False) -> str:
