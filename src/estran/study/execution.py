@@ -130,6 +130,8 @@ async def carry_out(folder: Folder, *, jobs: int, watcher: Watcher, command: Seq
             for _ in range(min(jobs, len(todo))):
                 group.create_task(_work(folder, todo, outcomes, watcher, list(command)))
     finally:
+        # A run may have ended just when the study was interrupted, and nobody was told.
+        outcomes.update({row.run: folder.outcome(row) for row in folder.rows if outcomes[row.run].status == "todo"})
         folder.write_table(outcomes)
     return outcomes
 
