@@ -44,6 +44,8 @@ def _winnow(plan: Array, weights: Array, right: bool, yes: int, no: int, sign: A
     """One row of Winnow (Littlestone, Machine Learning 2:285, 1988); p = (balanced, log α, bound). False if a row has no place."""
     p = plan[SETTINGS:]
     plain = p[0] == PLAIN
+    if right and not plain:
+        return True
     reach = 1.0
     for i in range(value.size):
         if plain and value[i] < 0.0:
