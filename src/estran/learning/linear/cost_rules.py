@@ -86,10 +86,8 @@ def _costed(
         counts[label] += 1.0
         cost = worth(p, counts, label)
         rate = p[0] / math.sqrt(clock[0]) if p[2] == 1.0 else p[0]
-        if p[1] == GRADIENT:
-            step = rate * cost if m < 1.0 else 0.0
-        else:
-            step = rate if m < cost else 0.0
+        wanted, weight = (1.0, cost) if p[1] == GRADIENT else (cost, 1.0)
+        step = rate * weight if m < wanted else 0.0
     if step == 0.0:
         return
     if prototypes == 1:

@@ -56,7 +56,7 @@ class PAUM(Linear):
     def __init__(
         self, features: int, classes: int, rng: np.random.Generator, *, margins: PerClass = 1.0, bias: bool = True
     ) -> None:
-        each = _each(self.name, "margins", margins, classes, 0.0)
+        each = _each(self.name, "margins", margins, classes)
         super().__init__(features, classes, Rule.PAUM, *each, bias=bias)
 
 
@@ -78,9 +78,9 @@ class CPA(Linear):
 
     Notes
     -----
-    Crammer, Dekel, Keshet, Shalev-Shwartz, Singer, *Online passive-aggressive algorithms*, JMLR 7:551, 2006, section 8: with rival r,
-    loss ℓ = w_r·x − w_y·x + √ρ(y, r) and τ = ℓ / (2|x|²), w_y ← w_y + τ·x and w_r ← w_r − τ·x. With costs of 1 ``max_loss`` is `PA`.
-    The sum of squared losses bounds the cost of all answers.
+    Crammer, Dekel, Keshet, Shalev-Shwartz, Singer, *Online passive-aggressive algorithms*, JMLR 7:551, 2006, section 8: with
+    rival r, ℓ = w_r·x − w_y·x + √ρ(y, r) and τ = ℓ / (2|x|²), w_y ← w_y + τ·x and w_r ← w_r − τ·x. With costs of 1 ``max_loss``
+    is `PA`, to the bit. The squares of ℓ together are no less than the cost of all answers.
 
     Examples
     --------
@@ -134,8 +134,8 @@ class CSOGD(Linear):
     -----
     Wang, Zhao, Hoi, *Cost-sensitive online classification*, IEEE TKDE 26:2425, 2014. The paper knows the frequencies of classes
     beforehand; here they are counted, each class as if it had come once before the first row. Who knows them gives
-    ``objective: cost`` and ρ. For two classes of which 1 is the rare one ρ is the paper's: η₁·T₀/(η₀·T₁) and 1. With equal costs of 1
-    it is `OGD` with the hinge loss, to the bit. The paper has two classes; with more, m is the max-score violation.
+    ``objective: cost`` and ρ. For two classes of which 1 is the rare one ρ is the paper's: η₁·T₀/(η₀·T₁) and 1. With
+    costs of 1 it is `OGD` with the hinge loss, to the bit. The paper has two classes; with more, m is the max-score violation.
 
     Examples
     --------
@@ -164,33 +164,32 @@ class CSOGD(Linear):
         rate = positive(self.name, "learning_rate", learning_rate)
         kind = one_of(self.name, "form", form, ("margin", "gradient"))
         goal = one_of(self.name, "objective", objective, ("cost", "sum"))
-        each = _each(self.name, "costs", costs, classes, 0.0, above=True)
+        each = _each(self.name, "costs", costs, classes, above=True)
         shrinking = flag(self.name, "decay", decay)
         super().__init__(features, classes, Rule.CSOGD, rate, kind, shrinking, goal, *each, bias=bias)
 
 
-def _each(learner: str, name: str, value: Any, classes: int, low: float, *, above: bool = False) -> list[float]:
-    """A number for every class, each at least (or ``above``) a bound."""
+def _each(learner: str, name: str, value: Any, classes: int, *, above: bool = False) -> list[float]:
+    """A number for every class, from 0, or ``above`` it."""
     numbers = _listed(value)
     if not isinstance(numbers, list):
         numbers = [numbers] * classes
     if len(numbers) != classes:
-        raise RequestError(
-            f"{name} has {len(numbers)} numbers", where=learner, remedy=f"give one number, or a list of {classes}, one for each class"
-        )
-    return [within(learner, f"{name}[{k}]", number, low, math.inf, closed=not above) for k, number in enumerate(numbers)]
+        remedy = f"give one number, or a list of {classes}, one for each class"
+        raise RequestError(f"{name} has {len(numbers)} numbers", where=learner, remedy=remedy)
+    return [within(learner, f"{name}[{k}]", number, 0.0, math.inf, closed=not above) for k, number in enumerate(numbers)]
 
 
 def _matrix(learner: str, name: str, value: Any, classes: int) -> np.ndarray[Any, np.dtype[np.float64]]:
     """Cost of answering each column's class where each row's is right, from a matrix, or what `_each` takes."""
     rows = _listed(value)
     if not (isinstance(rows, list) and any(isinstance(row, list) for row in rows)):
-        return np.outer(_each(learner, name, rows, classes, 0.0), np.ones(classes)) * (1.0 - np.eye(classes))
+        return np.outer(_each(learner, name, rows, classes), np.ones(classes)) * (1.0 - np.eye(classes))
     if len(rows) != classes or not all(isinstance(row, list) for row in rows):
         raise RequestError(
             f"{name} has {len(rows)} rows", where=learner, remedy=f"give a list of {classes} lists of {classes} numbers"
         )
-    found = np.array([_each(learner, f"{name}[{i}]", row, classes, 0.0) for i, row in enumerate(rows)])
+    found = np.array([_each(learner, f"{name}[{i}]", row, classes) for i, row in enumerate(rows)])
     if found.diagonal().any():
         raise RequestError(f"{name} charges right answers", where=learner, remedy="give a matrix with zeros on its diagonal")
     return found

@@ -23,9 +23,7 @@ ROUNDS: Final = 50
 """Newton's method needs about five to find the multiplier of a projection."""
 
 
-def _along(
-    covariance: Array, weights: Array, push: Any, gain: Any, least: Any, index: Index, value: Array, sx: Array
-) -> bool:
+def _along(covariance: Array, weights: Array, push: Any, gain: Any, least: Any, index: Index, value: Array, sx: Array) -> bool:
     """``S⁻¹ += gain·x·xᵀ``, then ``w += push·S·x``, with all of S. False if not finite."""
     width = weights.size
     spread(covariance, width, index, value, sx)

@@ -40,10 +40,10 @@ class Winnow(Linear):
 
     Notes
     -----
-    Littlestone, *Learning quickly when irrelevant attributes abound: a new linear-threshold algorithm*, Machine Learning 2:285, 1988,
-    Winnow2: its mistakes on a disjunction of k of d attributes grow by k·log d. Balanced: Littlestone's thesis (UC Santa Cruz, 1989), and
-    Dagan, Karov, Roth, *Mistake-driven learning in text categorization*, EMNLP 1997. Since u⁺·u⁻ stays 1, the snapshot holds
-    only their difference. Winnow is for values up to 1: exponents of a row that has larger ones are divided by its largest.
+    Littlestone, *Learning quickly when irrelevant attributes abound: a new linear-threshold algorithm*, Machine Learning 2:285,
+    1988, Winnow2: its mistakes on a disjunction of k of d attributes grow by k·log d. Balanced: Littlestone's thesis (UC Santa
+    Cruz, 1989), and Dagan, Karov, Roth, *Mistake-driven learning in text categorization*, EMNLP 1997. Since u⁺·u⁻ stays 1, the
+    snapshot holds only their difference. Winnow is for values up to 1: exponents of a row that has larger ones are divided by its largest.
     Several classes: the label's prototype is promoted, its highest rival's demoted.
 
     Examples
@@ -74,8 +74,8 @@ class Winnow(Linear):
         bound = within(self.name, "bound", bound, 1.0, 1e150)
         self._balanced = flag(self.name, "balanced", balanced)
         if threshold is not None and (self._balanced or classes > 2):
-            remedy = "leave it out, or set balanced: false" if self._balanced else "leave it out: scores are compared with each other"
-            raise RequestError("there is no threshold", where=self.name, remedy=remedy)
+            instead = "or set balanced: false" if self._balanced else "as scores are compared with each other"
+            raise RequestError("there is no threshold", where=self.name, remedy=f"leave it out, {instead}")
         # The plain Winnow's last column is not learned: it holds minus the threshold.
         super().__init__(features, classes, Rule.WINNOW, self._balanced, rate, bound, bias=bias or not self._balanced)
         if not self._balanced:
