@@ -125,8 +125,8 @@ class OGD(Linear):
         η.
     loss
         Of the margin m: ``hinge`` max(0, 1 − m), ``logistic`` log(1 + e⁻ᵐ), ``squared_hinge`` max(0, 1 − m)², or ``squared``
-        (1 − m)², which also pulls margins above 1 back to it. The last two grow with the square of what is missing: they diverge
-        if η is not well below 1 / (4·|x|²), where |x|² counts the bias, too.
+        (1 − m)²: least squares on labels of ±1, so that margins above 1 are pulled back to it. With the last two a step overshoots
+        where its rate is above 1/|x|², the bias counted in (half that with several classes), and then may diverge.
 
     Notes
     -----

@@ -36,8 +36,9 @@ class ONS(SecondOrder):
     -----
     Hazan, Agarwal, Kale, *Logarithmic regret algorithms for online convex optimization*, Machine Learning 69:169, 2007. Its
     regret of O(d·log T) holds within a ball, with γ no larger than ½·min(1/(4GD), α), where α is the loss's exp-concavity there.
-    That is so small that steps are too long to be of use: search γ. The projection is for ``diagonal`` only, where it is a search for one multiplier, O(K·d). With
-    ``full`` it takes an eigendecomposition, O(d³), at each row that leaves the ball, so it is refused.
+    That is so small that steps are too long to be of use: search γ. The projection is for ``diagonal`` only, where it is a
+    search for one multiplier, O(K·d). With ``full`` it takes an eigendecomposition, O(d³), at each row that leaves the ball, so
+    it is refused.
 
     Several classes: the loss is that of the max-score violation, as of `OGD`; each prototype has an A of its own.
 

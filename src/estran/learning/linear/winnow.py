@@ -43,7 +43,8 @@ class Winnow(Linear):
     Littlestone, *Learning quickly when irrelevant attributes abound: a new linear-threshold algorithm*, Machine Learning 2:285,
     1988, Winnow2: its mistakes on a disjunction of k of d attributes grow by k·log d. Balanced: Littlestone's thesis (UC Santa
     Cruz, 1989), and Dagan, Karov, Roth, *Mistake-driven learning in text categorization*, EMNLP 1997. Since u⁺·u⁻ stays 1, the
-    snapshot holds only their difference. Winnow is for values up to 1: exponents of a row that has larger ones are divided by its largest.
+    snapshot holds only their difference. Winnow is for values up to 1: exponents of a row that has larger ones are divided by
+    its largest.
     Several classes: the label's prototype is promoted, its highest rival's demoted.
 
     Examples
