@@ -40,7 +40,7 @@ def _owed(p: Array, prototypes: int, label: int, answer: int, no: int, m: Any, s
     return no, most
 
 
-def _worth(p: Array, counts: Array, label: int) -> Any:
+def _worth(p: Array, classes: int, counts: Array, label: int) -> Any:
     """What CSOGD takes a row of a class to cost: p[4 + class], or where p[3] is set that share by the class's frequency so far.
 
     Every class is taken to have come once before the first row. The class that weighs least then weighs 1.
@@ -49,13 +49,13 @@ def _worth(p: Array, counts: Array, label: int) -> Any:
     if p[3] == 0.0:
         return costs[label]
     least = math.inf
-    for k in range(counts.size):
+    for k in range(classes):
         least = min(least, costs[k] / (counts[k] + 1.0))
     return costs[label] / (counts[label] + 1.0) / least
 
 
 owed: Callable[[Array, int, int, int, int, Any, Array], tuple[int, Any]] = compiled(_owed, inlined=True)
-worth: Callable[[Array, Array, int], Any] = compiled(_worth, inlined=True)
+worth: Callable[[Array, int, Array, int], Any] = compiled(_worth, inlined=True)
 
 
 def _costed(
@@ -84,7 +84,7 @@ def _costed(
             step = min(p[1], loss / square) if square > 0.0 else 0.0
     else:  # Wang, Zhao, Hoi, TKDE 26:2425, 2014; p = (η, form, whether steps shrink, objective, costs)
         counts[label] += 1.0
-        cost = worth(p, counts, label)
+        cost = worth(p, max(2, prototypes), counts, label)
         rate = p[0] / math.sqrt(clock[0]) if p[2] == 1.0 else p[0]
         wanted, weight = (1.0, cost) if p[1] == GRADIENT else (cost, 1.0)
         step = rate * weight if m < wanted else 0.0

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, Final
 
 from estran.learning.compiled import compiled
-from estran.learning.linear.plan import SETTINGS
+from estran.learning.linear.plan import SETTINGS, WIDTH
 from estran.learning.linear.rows import Array, Index
 
 PLAIN: Final = 0
@@ -29,15 +29,15 @@ def _turned(weight: Any, power: Any, plain: bool, bound: Any) -> Any:
 turned: Callable[[Any, Any, bool, Any], Any] = compiled(_turned, inlined=True)
 
 
-def _turn(weights: Array, rate: Any, plain: bool, bound: Any, index: Index, value: Array) -> None:
-    """Promote, or demote where ``rate`` is negative, the weights of a row's columns."""
+def _turn(weights: Array, rate: Any, still: int, bound: Any, index: Index, value: Array) -> None:
+    """Promote, or demote where ``rate`` is negative, the weights of a row's columns; ``still`` is the one that stays, −1 of pairs."""
     for i in range(value.size):
         j = i if index is None else index[0][i]
-        if value[i] != 0.0 and not (plain and j == weights.size - 1):
-            weights[j] = turned(weights[j], rate * value[i], plain, bound)
+        if value[i] != 0.0 and j != still:
+            weights[j] = turned(weights[j], rate * value[i], still >= 0, bound)
 
 
-turn: Callable[[Array, Any, bool, Any, Index, Array], None] = compiled(_turn, inlined=True)
+turn: Callable[[Array, Any, int, Any, Index, Array], None] = compiled(_turn, inlined=True)
 
 
 def _winnow(plan: Array, weights: Array, right: bool, yes: int, no: int, sign: Any, index: Index, value: Array) -> bool:
@@ -52,10 +52,10 @@ def _winnow(plan: Array, weights: Array, right: bool, yes: int, no: int, sign: A
             return False
         reach = max(reach, abs(value[i]))
     if not right:
-        rate = p[1] / reach
-        turn(weights[yes], sign * rate, plain, p[2], index, value)
+        rate, still = p[1] / reach, int(plan[WIDTH]) - 1 if plain else -1
+        turn(weights[yes], sign * rate, still, p[2], index, value)
         if no >= 0:
-            turn(weights[no], -rate, plain, p[2], index, value)
+            turn(weights[no], -rate, still, p[2], index, value)
     return True
 
 
