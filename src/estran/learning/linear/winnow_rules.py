@@ -30,7 +30,7 @@ turned: Callable[[Any, Any, bool, Any], Any] = compiled(_turned, inlined=True)
 
 
 def _turn(weights: Array, rate: Any, still: int, bound: Any, index: Index, value: Array) -> None:
-    """Promote, or demote where ``rate`` is negative, the weights of a row's columns; ``still`` is the one that stays, −1 of pairs."""
+    """Promote, or demote where ``rate`` is negative, the weights of a row's columns; ``still`` is one that stays, or −1."""
     for i in range(value.size):
         j = i if index is None else index[0][i]
         if value[i] != 0.0 and j != still:
