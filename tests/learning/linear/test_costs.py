@@ -100,7 +100,7 @@ def test_with_equal_costs_they_are_what_they_came_from(costly: Any, blind: str, 
 @settings(max_examples=25, deadline=None)
 @given(st.data())
 def test_cpa_parts_label_and_rival_by_the_root_of_the_cost(data: st.DataObject) -> None:
-    """Section 8 of the paper with explicit prototypes, without and with a longest step."""
+    """The paper with explicit prototypes, without and with a longest step."""
     classes, form = data.draw(st.sampled_from([2, 3])), data.draw(st.sampled_from(["prediction", "max_loss"]))
     c = data.draw(st.sampled_from([None, 0.2]))
     costs = np.array(data.draw(st.lists(st.floats(0, 9), min_size=9, max_size=9))).reshape(3, 3)[:classes, :classes]

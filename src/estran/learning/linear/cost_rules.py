@@ -77,7 +77,7 @@ def _costed(
     if rule == PAUM:  # Li, Zaragoza, Herbrich, Shawe-Taylor, Kandola, ICML 2002; p = (margin of each class)
         if m <= p[label]:
             step = 1.0
-    elif rule == CPA:  # Crammer et al., JMLR 7:551, 2006, section 8
+    elif rule == CPA:  # Crammer et al., JMLR 7:551, 2006, its section on cost-sensitive multiclass classification
         no, loss = owed(p, prototypes, label, answer, no, m, scores)
         if loss > 0.0:
             square = inner(index, value, value) * (1.0 if prototypes == 1 else 2.0)

@@ -78,7 +78,7 @@ class CPA(Linear):
 
     Notes
     -----
-    Crammer, Dekel, Keshet, Shalev-Shwartz, Singer, *Online passive-aggressive algorithms*, JMLR 7:551, 2006, section 8: with
+    Crammer, Dekel, Keshet, Shalev-Shwartz, Singer, *Online passive-aggressive algorithms*, JMLR 7:551, 2006, on costs: with
     rival r, ℓ = w_r·x − w_y·x + √ρ(y, r) and τ = ℓ / (2|x|²), w_y ← w_y + τ·x and w_r ← w_r − τ·x. With costs of 1 ``max_loss``
     is `PA`, to the bit. The squares of ℓ together are no less than the cost of all answers.
 
@@ -91,7 +91,7 @@ class CPA(Linear):
     """
 
     name = "cpa"
-    about = _about("Crammer et al. 2006, sec. 8: CPA-PB, CPA-ML")
+    about = _about("Crammer et al. 2006: CPA-PB, CPA-ML")
 
     def __init__(
         self,
