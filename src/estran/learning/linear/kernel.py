@@ -13,9 +13,12 @@ from typing import Any, Final
 import numpy as np
 
 from estran.learning.compiled import compiled
+from estran.learning.linear.cost_rules import costed
+from estran.learning.linear.newton_rules import newton
 from estran.learning.linear.plan import CLOCK, MEMORY, PRIOR, PROTOTYPES, RULE, SETTINGS, SIZE, WIDTH, Memory, Rule
 from estran.learning.linear.rows import Array, Index, add, dot, inner, narrow, spread, times
 from estran.learning.linear.rules import adapt, first, follow, second, slope, threshold
+from estran.learning.linear.winnow_rules import winnow
 from estran.learning.mlp_kernel import add as add_dense
 from estran.learning.mlp_kernel import dot as dot_dense
 
@@ -28,6 +31,9 @@ FTRL: Final = int(Rule.FTRL)
 ROMMA: Final = int(Rule.ROMMA)
 AROMMA: Final = int(Rule.AROMMA)
 IELLIP: Final = int(Rule.IELLIP)
+COSTED: Final = (int(Rule.PAUM), int(Rule.CPA), int(Rule.CSOGD))
+WINNOW: Final = int(Rule.WINNOW)
+ONS: Final = int(Rule.ONS)
 CONFIDENT: Final = (int(Rule.CW), int(Rule.ECCW), int(Rule.SCW1), int(Rule.SCW2))
 TRACE: Final = 1e-30
 """No variance of a diagonal falls below this much of what it began with: confident rules on noise would take it to zero."""
@@ -246,6 +252,14 @@ def _visit(
                 columnwise(rule, plan[SETTINGS:], weights, rest, no, push, index, value)
     elif rule == ALMA:
         large_margin(plan, clock, weights, yes, no, sign, m, index, value)
+    elif rule in COSTED:
+        costed(plan, clock, weights, rest, label, answer, no, m, scores, index, value)
+    elif rule == WINNOW:
+        if not winnow(plan, weights, answer == label, yes, no, sign, index, value):
+            return -1
+    elif rule == ONS:
+        if not newton(plan, weights, rest, yes, no, sign, m, index, value, sx):
+            return -1
     elif memory == NONE:
         first_order(plan, clock, weights, yes, no, sign, m, index, value)
     elif not second_order(plan, clock, weights, rest, yes, no, sign, m, index, value, sx):

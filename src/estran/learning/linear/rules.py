@@ -25,6 +25,7 @@ Array: TypeAlias = NDArray[Any]
 
 HINGE: Final = 0
 LOGISTIC: Final = 1
+SQUARED: Final = 3
 
 PERCEPTRON: Final = int(Rule.PERCEPTRON)
 PA: Final = int(Rule.PA)
@@ -45,12 +46,12 @@ NHERD: Final = int(Rule.NHERD)
 
 
 def _slope(loss: Any, m: Any) -> Any:
-    """Minus the derivative by the margin of a loss: 0 hinge max(0, 1 − m), 1 logistic log(1 + e⁻ᵐ), 2 squared hinge."""
+    """Minus the derivative by the margin of a loss: 0 hinge max(0, 1 − m), 1 logistic log(1 + e⁻ᵐ), 2 squared hinge, 3 (1 − m)²."""
     if loss == HINGE:
         return 1.0 if m < 1.0 else 0.0
     if loss == LOGISTIC:
         return 1.0 / (1.0 + math.exp(m)) if m < 700.0 else 0.0
-    return 2.0 * (1.0 - m) if m < 1.0 else 0.0
+    return 2.0 * (1.0 - m) if m < 1.0 or loss == SQUARED else 0.0
 
 
 slope: Callable[[Any, Any], Any] = compiled(_slope, inlined=True)
@@ -85,7 +86,7 @@ def _threshold(rule: int, p: Array) -> Any:
     """Margin up to which a first-order rule may change something."""
     if rule in (PERCEPTRON, ROMMA):
         return 0.0
-    if rule == OGD and p[1] == LOGISTIC:
+    if rule == OGD and (p[1] == LOGISTIC or p[1] == SQUARED):
         return math.inf
     return 1.0
 
