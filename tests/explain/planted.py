@@ -15,18 +15,20 @@ from estran.study.rows import Row
 
 
 def table(
-    factors: dict[str, tuple[Any, ...]], points: list[dict[str, Any]], replicates: int, values: Any, unit: str = "s"
+    factors: dict[str, tuple[Any, ...]], points: list[dict[str, Any]], replicates: int, values: Any, design: str = "full"
 ) -> Table:
     """A table of one response; ``values`` has shape (replicates × points,)."""
-    asked = Asked("planted", "planted.yaml", "", "simulate", None, (), "full", None, replicates, 1, 1, factors)
-    rows = [Row(i + 1, i // len(points) + 1, 1, points[i % len(points)]) for i in range(replicates * len(points))]
-    levels = {name: tuple(map(str, given)) for name, given in factors.items()}
-    codes = {name: np.array([factors[name].index(row.levels[name]) for row in rows]) for name in factors}
-    blocks = np.array([row.block for row in rows])
+    asked = Asked("planted", "planted.yaml", "", "simulate", None, (), design, None, replicates, 1, 1, factors)
+    rows = [
+        Row(i + 1, i // len(points) + 1, i % len(points) + 1, 1, points[i % len(points)]) for i in range(replicates * len(points))
+    ]
+    taken = {name: tuple(dict.fromkeys([*factors[name], *(point[name] for point in points)])) for name in factors}
+    levels = {name: tuple(map(str, given)) for name, given in taken.items()}
+    codes = {name: np.array([taken[name].index(row.levels[name]) for row in rows]) for name in factors}
+    blocks, numbers = np.array([row.block for row in rows]), np.array([row.point for row in rows])
     found = np.asarray(values, dtype=np.float64)
-    return Table(
-        Folder(Path("planted"), asked, rows), levels, codes, blocks, np.ones(len(rows), bool), {"latency": found}, {"latency": unit}
-    )
+    folder, done = Folder(Path("planted"), asked, rows), np.ones(len(rows), bool)
+    return Table(folder, levels, codes, blocks, numbers, done, {"latency": found}, {"latency": "s"})
 
 
 class Planted:

@@ -49,7 +49,7 @@ def test_a_study_runs_every_row_and_gathers_the_responses(tmp_path: Path) -> Non
         assert (float(row["latency"]) > 0.03) == (row["delay"] == "30ms")
     assert json.loads((found["path"] / "units.json").read_text())["latency"] == "s"
     design = (found["path"] / "design.csv").read_text()
-    assert design.splitlines()[0] == "run,block,seed,delay,rate"
+    assert design.splitlines()[0] == "run,block,point,seed,delay,rate"
     said = estran("explain", str(found["path"]), cwd=tmp_path)
     assert "delay explains" in said.stdout, said.stderr
     assert "30ms has" in said.stdout

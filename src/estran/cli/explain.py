@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 from cyclopts import Parameter
 
@@ -34,12 +34,15 @@ def explain(
 
     from estran.explain.effects import explain as explained
     from estran.explain.effects import plain
+    from estran.explain.indices import explain_by_indices
     from estran.explain.table import read_table
-    from estran.report.explained import print_explanation
+    from estran.report.explained import print_explanation, print_indices
 
     table = read_table(study)
     wanted = response or [name for name in SHOWN if table.varies(name)] or sorted(filter(table.varies, table.responses))[:1]
-    found = [explained(table, name, np.random.default_rng(seed)) for name in wanted or sorted(table.responses)[:1]]
+    indices = table.folder.asked.design in ("sobol", "morris")
+    how, printed = (explain_by_indices, print_indices) if indices else (explained, print_explanation)
+    found: list[Any] = [how(table, name, np.random.default_rng(seed)) for name in wanted or sorted(table.responses)[:1]]
     if json:
         data = {"study": str(study), "explanations": [plain(one) for one in found]}
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
@@ -48,4 +51,4 @@ def explain(
     for number, one in enumerate(found):
         if number:
             console.rule(style="dim")
-        print_explanation(console, one)
+        printed(console, one)

@@ -309,8 +309,8 @@ def _student(freedom: int) -> float:
     return float(t.ppf(0.975, freedom))
 
 
-def plain(explanation: Explanation) -> dict[str, Any]:
-    """An explanation as JSON; what is not finite is null."""
+def plain(explanation: Any) -> dict[str, Any]:
+    """An explanation, or indices, as JSON; what is not finite is null."""
     from dataclasses import asdict
 
     return {"schema": 1, **_finite(asdict(explanation))}

@@ -30,6 +30,8 @@ class Table:
         Of each factor, the number of each row's level, shape (rows,).
     blocks
         Number of each row's block, shape (rows,).
+    points
+        Number of the point of the design that each row is a replicate of, from 1, shape (rows,).
     done
         Whether the row's run was done, shape (rows,).
     responses
@@ -42,6 +44,7 @@ class Table:
     levels: Mapping[str, tuple[str, ...]]
     codes: Mapping[str, NDArray[np.int64]]
     blocks: NDArray[np.int64]
+    points: NDArray[np.int64]
     done: NDArray[np.bool_]
     responses: Mapping[str, NDArray[np.float64]]
     units: Mapping[str, str]
@@ -78,6 +81,7 @@ def read_table(path: Path) -> Table:
         done = np.array([row["status"] == "done" for row in rows], dtype=np.bool_)
         values = {name: np.array([_number(row[name]) for row in rows]) for name in responses}
         blocks = np.array([int(row["block"]) for row in rows], dtype=np.int64)
+        points = np.array([int(row["point"]) for row in rows], dtype=np.int64)
         cells = {name: [row[name] for row in rows] for name in names}
     except FileNotFoundError as error:
         raise RequestError("the study has no table yet", where=str(path), remedy=f"estran resume {path}") from error
@@ -89,8 +93,9 @@ def read_table(path: Path) -> Table:
         what = "none of its runs is done" if rows else "it has no runs"
         raise RequestError(what, where=str(path), remedy=f"estran resume {path}, or see why they failed: estran show {path}/runs/…")
     levels = {name: _ordered(cells[name], folder.asked.factors[name]) for name in names}
-    codes = {name: np.array([levels[name].index(text) for text in cells[name]], dtype=np.int64) for name in names}
-    return Table(folder, levels, codes, blocks, done, values, units)
+    numbers = {name: {text: number for number, text in enumerate(levels[name])} for name in names}
+    codes = {name: np.array([numbers[name][text] for text in cells[name]], dtype=np.int64) for name in names}
+    return Table(folder, levels, codes, blocks, points, done, values, units)
 
 
 def _number(text: str) -> float:
@@ -100,5 +105,5 @@ def _number(text: str) -> float:
 def _ordered(cells: list[str], levels: tuple[Any, ...]) -> tuple[str, ...]:
     """Levels that occur: those of the file in its order, then the others."""
     found = set(cells)
-    known = [text for text in map(cell, levels) if text in found]
-    return (*known, *dict.fromkeys(text for text in cells if text not in known))
+    known = dict.fromkeys(text for text in map(cell, levels) if text in found)
+    return tuple(known | dict.fromkeys(cells))

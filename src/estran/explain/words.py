@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from estran.explain.effects import Effect, Explanation, Level
+from estran.explain.indices import Indices
 
 NEGLIGIBLE = 0.01
 """An effect that is found, but explains less than this, is told in one line with the others of its kind."""
@@ -50,6 +51,23 @@ def validity(explanation: Explanation) -> Iterator[str]:
         run, jump = diagnosis.drift
         shown = quantity(jump, explanation.unit, signed=True)
         yield f"The response drifted while the study ran: after run {run} it was {shown} off."
+
+
+def told(found: Indices) -> Iterator[str]:
+    """What indices say, the most important factor first."""
+    for index in found.indices:
+        if found.kind == "sobol":
+            alone, whole = max(0.0, index.first), max(0.0, index.total)
+            rest = f", {_percent(whole - alone)} of it only together with others" if whole - alone > NEGLIGIBLE else ""
+            yield f"{index.factor} explains {_percent(whole)} of how {found.response} varies{rest}."
+        else:
+            bent = index.spread is not None and index.spread > 0.5 * index.total
+            how = ", depending on the other factors or on where in its range" if bent and index.total else ""
+            yield f"{index.factor} changes {found.response} by {difference(index.total, found.unit)} over its range{how}."
+    if found.lost:
+        yield f"{found.lost} of {found.samples + found.lost} samples do not count: one of their runs failed or did not measure it."
+    if found.kind == "sobol":
+        yield "What chance does from run to run counts as a share of every total."
 
 
 def quantity(value: float, unit: str, *, signed: bool = False) -> str:

@@ -7,7 +7,8 @@ from rich.table import Table
 from rich.text import Text
 
 from estran.explain.effects import Effect, Explanation
-from estran.explain.words import answer, difference, quantity, validity
+from estran.explain.indices import Indices
+from estran.explain.words import answer, difference, quantity, told, validity
 
 BAR = 20
 
@@ -27,6 +28,30 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(Text("What to mind", style="bold"))
     for sentence in validity(explanation):
         console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+
+
+def print_indices(console: Console, found: Indices) -> None:
+    """Words first, then the table."""
+    console.print(Text(f"{found.response}  (mean {quantity(found.mean, found.unit)})", style="bold"))
+    for sentence in told(found):
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+    console.print()
+    headings = ("first", "total") if found.kind == "sobol" else ("μ", "μ*")
+    table = Table("factor", headings[0], "95 % CI", headings[1], "95 % CI", box=None, pad_edge=False)
+    if found.kind == "morris":
+        table.add_column("σ")
+    for index in found.indices:
+        cells = [
+            cell
+            for value, (low, high) in ((index.first, index.first_ci95), (index.total, index.total_ci95))
+            for cell in (_index(value, found), f"{_index(low, found)} … {_index(high, found)}")
+        ]
+        table.add_row(index.factor, *cells, *([] if index.spread is None else [_index(index.spread, found)]))
+    console.print(table)
+
+
+def _index(value: float, found: Indices) -> str:
+    return f"{value:.3f}" if found.kind == "sobol" else quantity(value, found.unit, signed=True)
 
 
 def _effects(explanation: Explanation) -> Table:

@@ -172,7 +172,7 @@ class Folder:
             values = [repr(measured[name]["value"]) if name in measured else "" for name in responses]
             folder = "" if outcome.folder is None else outcome.folder.relative_to(self.path).as_posix()
             levels = [cell(row.levels[name]) for name in names]
-            yield [row.run, row.block, row.seed, *levels, outcome.status, outcome.attempts, folder, *values]
+            yield [row.run, row.block, row.point, row.seed, *levels, outcome.status, outcome.attempts, folder, *values]
 
 
 def _ended(folder: Path) -> tuple[str, str | None]:

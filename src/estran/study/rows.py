@@ -16,7 +16,7 @@ from estran.errors import RequestError
 from estran.study.design import Point
 from estran.study.factors import Factor
 
-OWN: Final = ("run", "block", "seed")
+OWN: Final = ("run", "block", "point", "seed")
 """Columns of ``design.csv`` before those of the factors."""
 
 
@@ -30,6 +30,8 @@ class Row:
         Its number, from 1, in the order in which runs are made.
     block
         Number of the replicate that it belongs to, from 1: every block has each point of the design once, and one seed.
+    point
+        Number of the design's point, from 1: replicates of a point share it.
     seed
         Of the experiment.
     levels
@@ -38,6 +40,7 @@ class Row:
 
     run: int
     block: int
+    point: int
     seed: int
     levels: Mapping[str, Any]
 
@@ -58,13 +61,15 @@ def arranged(points: Sequence[Point], replicates: int, seed: int, rng: np.random
     for block in range(replicates):
         order = np.arange(len(points)) if rng is None else rng.permutation(len(points))
         first = block * len(points) + 1
-        rows.extend(Row(run, block + 1, seed + block, points[j]) for run, j in enumerate(order.tolist(), first))
+        rows.extend(Row(run, block + 1, j + 1, seed + block, points[j]) for run, j in enumerate(order.tolist(), first))
     return tuple(rows)
 
 
 def design_text(rows: Sequence[Row], names: Sequence[str]) -> str:
     """Rows as the text of ``design.csv``."""
-    return csv_text([*OWN, *names], ([row.run, row.block, row.seed, *(cell(row.levels[name]) for name in names)] for row in rows))
+    return csv_text(
+        [*OWN, *names], ([row.run, row.block, row.point, row.seed, *(cell(row.levels[name]) for name in names)] for row in rows)
+    )
 
 
 def csv_text(header: Sequence[str], lines: Any) -> str:
@@ -90,11 +95,11 @@ def read_design(path: Path) -> tuple[Row, ...]:
     rows = []
     for number, line in lines:
         try:
-            run, block, seed = (int(text) for text in line[: len(OWN)])
+            run, block, point, seed = (int(text) for text in line[: len(OWN)])
         except ValueError as error:
             raise RequestError(f"{error}", where=f"{path}:{number}", remedy="restore the file as it was written") from error
         levels = {name: level(text) for name, text in zip(header[len(OWN) :], line[len(OWN) :], strict=True)}
-        rows.append(Row(run, block, seed, levels))
+        rows.append(Row(run, block, point, seed, levels))
     return tuple(rows)
 
 
