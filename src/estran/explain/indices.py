@@ -137,6 +137,7 @@ def _morris(steps: Matrix) -> Estimate:
 
     def estimate(values: Matrix, chosen: NDArray[np.int64]) -> tuple[Matrix, Matrix, Matrix | None]:
         moved, changes = steps[chosen], np.diff(values[chosen], axis=1)
+        changes[np.abs(changes) < 1e-12 * np.abs(values).max()] = 0.0  # rounding
         factor = np.abs(moved).argmax(axis=2)
         slopes = changes / np.take_along_axis(moved, factor[..., None], axis=2)[..., 0]
         ordered = np.take_along_axis(slopes, factor.argsort(axis=1), axis=1)

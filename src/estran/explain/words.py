@@ -10,6 +10,9 @@ from estran.explain.indices import Indices
 NEGLIGIBLE = 0.01
 """An effect that is found, but explains less than this, is told in one line with the others of its kind."""
 
+ENOUGH = 32
+"""Base points with fewer than which shares by Sobol are hardly worth reading."""
+
 
 def answer(explanation: Explanation) -> Iterator[str]:
     """What drives the response, most important first: a sentence an effect."""
@@ -66,6 +69,8 @@ def told(found: Indices) -> Iterator[str]:
             yield f"{index.factor} changes {found.response} by {difference(index.total, found.unit)} over its range{how}."
     if found.lost:
         yield f"{found.lost} of {found.samples + found.lost} samples do not count: one of their runs failed or did not measure it."
+    if found.kind == "sobol" and found.samples < ENOUGH:
+        yield f"{found.samples} base points say little: give --samples {ENOUGH} or more."
     if found.kind == "sobol":
         yield "What chance does from run to run counts as a share of every total."
 
