@@ -29,6 +29,7 @@ def test_help_names_every_verb(tmp_path: Path) -> None:
         "study",
         "resume",
         "explain",
+        "compare",
         "ls",
         "show",
         "logs",

@@ -26,6 +26,7 @@ VERBS = {
     "study",
     "resume",
     "explain",
+    "compare",
     "calibrate",
     "validate",
     "ls",

@@ -1,4 +1,4 @@
-"""The verb that explains a study."""
+"""Verbs that understand: explain and compare."""
 
 from __future__ import annotations
 
@@ -52,3 +52,40 @@ def explain(
         if number:
             console.rule(style="dim")
         printed(console, one)
+
+
+def compare(
+    a: Path,
+    b: Path,
+    /,
+    *,
+    response: Annotated[list[str] | None, Parameter(negative=())] = None,
+    margin: str = "5%",
+    json: JsonOption = False,
+) -> None:
+    """Say how the responses of two runs or two studies differ, and whether B is better, worse or equivalent.
+
+    Parameters
+    ----------
+    a, b
+        Two run folders, or the folders of two studies with points in common: other platforms, other versions, other settings.
+    response
+        What to compare; all that both measured if not given. Repeatable.
+    margin
+        Relative difference that counts as none.
+    json
+        Print one JSON object.
+    """
+    import msgspec
+    from rich.console import Console
+
+    from estran.cli.predict import fraction
+    from estran.explain.compare import compare as compared
+    from estran.explain.effects import plain
+    from estran.report.compared import print_comparison
+
+    found = compared(a, b, responses=tuple(response or ()), margin=fraction(margin))
+    if json:
+        sys.stdout.write(msgspec.json.encode(plain(found)).decode() + "\n")
+    else:
+        print_comparison(Console(), found)

@@ -37,6 +37,7 @@ app.command(
     "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."
 )
 app.command("estran.cli.explain:explain", group=_UNDERSTAND, help="Say which factors drive the responses of a study.")
+app.command("estran.cli.explain:compare", group=_UNDERSTAND, help="Say how two runs or two studies differ.")
 app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
 app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
 app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")

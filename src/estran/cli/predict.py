@@ -85,7 +85,7 @@ def validate(
 
     console = Console(stderr=True)
     wanted = tuple(responses) if responses else RESPONSES
-    request = Request(file, calibration, replicates, tuple(set_ or ()), wanted, _fraction(margin), seed)
+    request = Request(file, calibration, replicates, tuple(set_ or ()), wanted, fraction(margin), seed)
     found = validate(request, out=out, announce=lambda prepared: progress_on(console, prepared, quiet=json))
     if json:
         sys.stdout.write(msgspec.json.encode(found.plain()).decode() + "\n")
@@ -94,7 +94,7 @@ def validate(
     return 0 if found.verdict == "valid" else 1
 
 
-def _fraction(text: str) -> float:
+def fraction(text: str) -> float:
     """A share, such as ``10%``."""
     from estran.errors import RequestError
     from estran.units import QuantityError, parse

@@ -310,7 +310,7 @@ def _student(freedom: int) -> float:
 
 
 def plain(explanation: Any) -> dict[str, Any]:
-    """An explanation, or indices, as JSON; what is not finite is null."""
+    """An explanation, indices or a comparison, as JSON; what is not finite is null."""
     from dataclasses import asdict
 
     return {"schema": 1, **_finite(asdict(explanation))}

@@ -8,7 +8,9 @@ from rich.text import Text
 
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
-from estran.explain.words import answer, difference, quantity, told, validity
+from estran.report.explaining import answer, signed, told, validity
+from estran.report.table import bare_table
+from estran.report.wording import interval, quantity
 
 BAR = 20
 
@@ -37,7 +39,7 @@ def print_indices(console: Console, found: Indices) -> None:
         console.print(f"  {sentence}", highlight=False, soft_wrap=True)
     console.print()
     headings = ("first", "total") if found.kind == "sobol" else ("μ", "μ*")
-    table = Table("factor", headings[0], "95 % CI", headings[1], "95 % CI", box=None, pad_edge=False)
+    table = _table("factor", headings[0], "95 % CI", headings[1], "95 % CI")
     if found.kind == "morris":
         table.add_column("σ")
     for index in found.indices:
@@ -51,11 +53,11 @@ def print_indices(console: Console, found: Indices) -> None:
 
 
 def _index(value: float, found: Indices) -> str:
-    return f"{value:.3f}" if found.kind == "sobol" else quantity(value, found.unit, signed=True)
+    return f"{value:.3f}" if found.kind == "sobol" else signed(value, found.unit)
 
 
 def _effects(explanation: Explanation) -> Table:
-    table = Table("term", "share", "", "ω²", "df", "F", "p (Holm)", box=None, pad_edge=False)
+    table = _table("term", "share", "", "ω²", "df", "F", "p (Holm)")
     for effect in explanation.effects:
         bar = "█" * round(effect.share * BAR)
         style = "" if effect.found else "dim"
@@ -69,12 +71,17 @@ def _effects(explanation: Explanation) -> Table:
 
 
 def _levels(effect: Effect, unit: str) -> Table:
-    table = Table(effect.term, "mean", "95 % CI", f"beside {effect.levels[0].name}", "95 % CI", box=None, pad_edge=False)
+    table = _table(effect.term, "mean", "95 % CI", f"beside {effect.levels[0].name}", "95 % CI")
     for level in effect.levels:
-        low, high = level.mean_ci95
-        near, far = level.difference_ci95
         first = level is effect.levels[0]
-        apart = "" if first else ("+" if level.difference >= 0 else "−") + difference(level.difference, unit)
-        interval = "" if first else f"{quantity(near, unit, signed=True)} … {quantity(far, unit, signed=True)}"
-        table.add_row(level.name, quantity(level.mean, unit), f"{quantity(low, unit)} … {quantity(high, unit)}", apart, interval)
+        apart = "" if first else signed(level.difference, unit)
+        ends = "" if first else " to ".join(signed(end, unit) for end in level.difference_ci95)
+        table.add_row(level.name, quantity(level.mean, unit), interval(*level.mean_ci95, unit), apart, ends)
+    return table
+
+
+def _table(*columns: str) -> Table:
+    table = bare_table()
+    for column in columns:
+        table.add_column(column, overflow="fold")
     return table

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from estran.explain.effects import Effect, Explanation, Level
 from estran.explain.indices import Indices
+from estran.report.wording import plain, quantity
 
 NEGLIGIBLE = 0.01
 """An effect that is found, but explains less than this, is told in one line with the others of its kind."""
@@ -52,7 +53,7 @@ def validity(explanation: Explanation) -> Iterator[str]:
         yield f"Outliers, which count all the same: run {_listed([str(run) for run in diagnosis.outliers])}."
     if diagnosis.drift is not None:
         run, jump = diagnosis.drift
-        shown = quantity(jump, explanation.unit, signed=True)
+        shown = signed(jump, explanation.unit)
         yield f"The response drifted while the study ran: after run {run} it was {shown} off."
 
 
@@ -75,19 +76,14 @@ def told(found: Indices) -> Iterator[str]:
         yield "What chance does from run to run counts as a share of every total."
 
 
-def quantity(value: float, unit: str, *, signed: bool = False) -> str:
-    """A value in its unit, with three digits: seconds below one as milliseconds, shares as percent."""
-    sign = "+" if signed and value >= 0 else ""
-    if unit == "s" and abs(value) < 1:
-        return f"{sign}{value * 1e3:.3g} ms"
-    if unit == "fraction":
-        return f"{sign}{value * 100:.3g} points" if signed else f"{value:.1%}"
-    return f"{sign}{value:.4g}{' ' + unit if unit not in ('', 'count') else ''}"
+def signed(value: float, unit: str) -> str:
+    """A value with its sign; shares in points."""
+    return ("−" if value < 0 else "+") + difference(value, unit)
 
 
 def difference(value: float, unit: str) -> str:
     """A difference without its sign: shares in points."""
-    return f"{abs(value) * 100:.3g} points" if unit == "fraction" else quantity(abs(value), unit)
+    return f"{plain(abs(value) * 100)} points" if unit == "fraction" else quantity(abs(value), unit)
 
 
 def _sentence(effect: Effect, explanation: Explanation) -> str:

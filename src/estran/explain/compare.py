@@ -1,0 +1,226 @@
+"""Two runs or two studies beside each other: how far responses differ, and whether conclusions agree."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final, Literal
+
+import numpy as np
+
+from estran.errors import RequestError
+from estran.explain.effects import Explanation, explain
+from estran.explain.table import Table, read_table
+from estran.observe.queries import open_run
+from estran.study.verdicts import error
+
+Verdict = Literal["better", "worse", "higher", "lower", "equivalent", "cannot tell"]
+Bounds = tuple[float, float]
+
+_GOOD_LOW: Final = (
+    "latency", "staleness", "exchange_latency", "exchange_service_time", "energy", "bytes", "message_bytes", "loss", "duplicates",
+    "reordered", "unprocessed", "cpu_seconds", "memory_peak",
+)  # fmt: skip
+_GOOD_HIGH: Final = ("accuracy", "accuracy_final", "throughput", "exchanges")
+"""What is better low and better high; of all else a difference is only higher or lower."""
+
+
+@dataclass(frozen=True)
+class Difference:
+    """One response of B beside A.
+
+    Attributes
+    ----------
+    a, b
+        Means over what is compared.
+    pairs
+        Runs of both sides that had the same levels and the same block, and measured it; 1 for two runs.
+    absolute_ci95
+        Of B − A, and ``relative_ci95`` of B / A − 1; None where the spread is not known.
+    """
+
+    response: str
+    unit: str
+    pairs: int
+    a: float
+    b: float
+    absolute: float
+    absolute_ci95: Bounds | None
+    relative: float | None
+    relative_ci95: Bounds | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True)
+class Conclusion:
+    """What each side's factors do to one response: the terms that were found, with their shares, the largest first."""
+
+    response: str
+    a: Mapping[str, float]
+    b: Mapping[str, float]
+
+    @property
+    def agree(self) -> bool:
+        """Whether both find the same terms that explain 1 % or more, in the same order."""
+        a, b = ([term for term, share in side.items() if share >= 0.01] for side in (self.a, self.b))
+        return a == b
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """All responses that both sides measured, and for two studies the conclusions.
+
+    Attributes
+    ----------
+    margin
+        Relative difference that counts as none.
+    unmatched
+        Runs of A and of B without a partner.
+    """
+
+    a: str
+    b: str
+    margin: float
+    differences: tuple[Difference, ...]
+    conclusions: tuple[Conclusion, ...]
+    unmatched: tuple[int, int]
+
+
+def compare(a: Path, b: Path, *, responses: tuple[str, ...] = (), margin: float = 0.05, seed: int = 0) -> Comparison:
+    """Compare two run folders, or two folders of studies.
+
+    Runs of studies are compared in pairs: those with the same levels and the same block, which share a seed if the studies began
+    with the same. What a pair has in common cancels. Two single runs are compared by the intervals that each has of itself.
+
+    Raises
+    ------
+    RequestError
+        If the two are not of one kind, have no run in common, or no response.
+    """
+    if not margin > 0:
+        raise RequestError(f"a margin of {margin:g} tolerates nothing", where="--margin", remedy="write --margin 5%")
+    kinds = [_kind(path) for path in (a, b)]
+    if kinds[0] != kinds[1]:
+        raise RequestError(f"{a} is a {kinds[0]}, {b} a {kinds[1]}", where="compare", remedy="give two runs, or two studies")
+    if kinds[0] == "run":
+        differences, tables, unmatched = _runs(a, b, margin), None, (0, 0)
+    else:
+        tables = (read_table(a), read_table(b))
+        differences, unmatched = _studies(*tables, margin)
+    known = {difference.response for difference in differences}
+    if absent := [name for name in responses if name not in known]:
+        raise RequestError(f"not measured on both sides: {', '.join(absent)}", where="--response", remedy="leave it out")
+    chosen = tuple(difference for difference in differences if not responses or difference.response in responses)
+    if not chosen:
+        raise RequestError("no response was measured on both sides", where="compare", remedy="see why: estran show RUN")
+    conclusions = tuple(_conclusions(tables, [one.response for one in chosen], seed)) if tables else ()
+    return Comparison(str(a), str(b), margin, chosen, conclusions, unmatched)
+
+
+def _kind(path: Path) -> str:
+    for name, kind in (("run.json", "run"), ("study.json", "study")):
+        if (path / name).exists():
+            return kind
+    raise RequestError("this is neither a run nor a study", where=str(path), remedy="give a folder with run.json or study.json")
+
+
+def _runs(a: Path, b: Path, margin: float) -> list[Difference]:
+    left, right = open_run(a).responses, open_run(b).responses
+    return [_of_runs(name, left[name], right[name], margin) for name in left if name in right]
+
+
+def _of_runs(name: str, left: Mapping[str, Any], right: Mapping[str, Any], margin: float) -> Difference:
+    a, b = float(left["value"]), float(right["value"])
+    halves = [_half(left), _half(right)]
+    absolute, relative = b - a, (b - a) / a if a else None
+    ends, shares = None, None
+    if None not in halves:
+        half = math.hypot(*(half for half in halves if half is not None))
+        ends = (absolute - half, absolute + half)
+        shares = None if not a else _ordered(ends[0] / a, ends[1] / a)
+    return Difference(name, left["unit"], 1, a, b, absolute, ends, relative, shares, verdict(name, ends, shares, margin))
+
+
+def _half(response: Mapping[str, Any]) -> float | None:
+    ends = response.get("ci95")
+    return None if ends is None else (float(ends[1]) - float(ends[0])) / 2
+
+
+def _studies(a: Table, b: Table, margin: float) -> tuple[list[Difference], tuple[int, int]]:
+    shared = [name for name in a.levels if name in b.levels]
+    places = [_keys(table, shared) for table in (a, b)]
+    common = [key for key in places[0] if key in places[1]]
+    if not shared or not common:
+        remedy = "compare studies of the same factors and levels"
+        raise RequestError("the two studies have no point in common", where="compare", remedy=remedy)
+    rows = [np.array([side[key] for key in common]) for side in places]
+    found = []
+    for name in a.responses:
+        if name in b.responses:
+            left, right = a.responses[name][rows[0]], b.responses[name][rows[1]]
+            both = a.done[rows[0]] & b.done[rows[1]] & np.isfinite(left) & np.isfinite(right)
+            if both.any():
+                found.append(_of_pairs(name, a.units.get(name, ""), left[both], right[both], margin))
+    return found, (a.runs - len(common), b.runs - len(common))
+
+
+def _keys(table: Table, names: list[str]) -> dict[tuple[Any, ...], int]:
+    """Row of each combination of levels and block; of the first, where a factor that only one study has repeats it."""
+    keys: dict[tuple[Any, ...], int] = {}
+    for row in range(table.runs):
+        keys.setdefault((*(table.levels[name][table.codes[name][row]] for name in names), int(table.blocks[row])), row)
+    return keys
+
+
+def _of_pairs(name: str, unit: str, left: Any, right: Any, margin: float) -> Difference:
+    found = error(right.tolist(), left.tolist())
+    ends, shares = found.absolute_ci95, found.relative_ci95
+    judged = verdict(name, ends, shares, margin)
+    return Difference(
+        name, unit, len(left), float(left.mean()), float(right.mean()), found.absolute, ends, found.relative, shares, judged
+    )
+
+
+def verdict(name: str, absolute: Bounds | None, relative: Bounds | None, margin: float) -> Verdict:
+    """*Equivalent* if the whole relative interval lies within the margin, better or worse if the absolute one excludes 0.
+
+    An interval of 95 % within the margin is stricter than the usual two one-sided tests at 5 % (Schuirmann 1987), whose is of 90 %.
+    """
+    if absolute == (0.0, 0.0) or (relative is not None and -margin <= relative[0] and relative[1] <= margin):
+        return "equivalent"
+    if absolute is None or absolute[0] <= 0 <= absolute[1]:
+        return "cannot tell"
+    high = absolute[0] > 0
+    base = name.partition("@")[0]
+    if base in _GOOD_HIGH:
+        return "better" if high else "worse"
+    if base.startswith(_GOOD_LOW):
+        return "worse" if high else "better"
+    return "higher" if high else "lower"
+
+
+def _conclusions(tables: tuple[Table, Table], names: list[str], seed: int) -> list[Conclusion]:
+    """For the responses that vary on both sides of factorial studies; those with too few runs to explain have none."""
+    if any(table.folder.asked.design in ("sobol", "morris") for table in tables):
+        return []
+    found = []
+    for name in names:
+        if "@" in name or not all(table.varies(name) for table in tables):
+            continue
+        try:
+            sides = [_shares(explain(table, name, np.random.default_rng(seed))) for table in tables]
+        except RequestError:
+            continue
+        found.append(Conclusion(name, *sides))
+    return found
+
+
+def _shares(explanation: Explanation) -> dict[str, float]:
+    ranked = sorted((effect for effect in explanation.effects if effect.found), key=lambda effect: -effect.share)
+    return {effect.term: effect.share for effect in ranked}
+
+
+def _ordered(one: float, other: float) -> Bounds:
+    return (one, other) if one <= other else (other, one)

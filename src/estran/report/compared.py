@@ -1,0 +1,56 @@
+"""A comparison on a terminal: differences with their intervals and verdicts, and whether conclusions agree."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.text import Text
+
+from estran.explain.compare import Comparison, Conclusion, Difference
+from estran.report.explaining import signed
+from estran.report.table import bare_table
+from estran.report.wording import NONE, plain, quantity
+
+_STYLES = {"better": "green", "worse": "red", "equivalent": "", "cannot tell": "yellow", "higher": "cyan", "lower": "cyan"}
+
+
+def print_comparison(console: Console, found: Comparison) -> None:
+    """Print what differs, and for two studies what both conclude."""
+    console.print(Text.assemble(("A", "bold"), f" {found.a}\n", ("B", "bold"), f" {found.b}"), soft_wrap=True)
+    pairs = max(difference.pairs for difference in found.differences)
+    about = f"{pairs} pairs of runs" if pairs > 1 else "two runs, by the interval that each has of itself"
+    lost = f" · without a partner: {found.unmatched[0]} of A, {found.unmatched[1]} of B" if any(found.unmatched) else ""
+    console.print(Text(f"{about} · equivalent within {plain(100 * found.margin)} %{lost}", style="dim"))
+    table = bare_table()
+    table.add_column("response", overflow="fold", min_width=14)
+    for column in ("A", "B", "B beside A (95 % CI)"):
+        table.add_column(column, justify="right", overflow="fold")
+    table.add_column("B is", no_wrap=True)
+    for one in found.differences:
+        values = quantity(one.a, one.unit), quantity(one.b, one.unit)
+        table.add_row(one.response, *values, _apart(one), Text(one.verdict, style=_STYLES[one.verdict]))
+    console.print(table)
+    for conclusion in found.conclusions:
+        console.print(_conclusion(conclusion), highlight=False, soft_wrap=True)
+
+
+def _apart(one: Difference) -> str:
+    if one.unit == "fraction" or one.relative is None or (one.relative_ci95 is None and one.absolute_ci95 is not None):
+        ends = one.absolute_ci95
+        shown = NONE if ends is None else f"{signed(ends[0], one.unit)} to {signed(ends[1], one.unit)}"
+        return f"{signed(one.absolute, one.unit)} ({shown})"
+    shares = one.relative_ci95
+    shown = NONE if shares is None else f"{100 * shares[0]:+.1f} to {100 * shares[1]:+.1f}"
+    return f"{100 * one.relative:+.1f} % ({shown})"
+
+
+def _conclusion(one: Conclusion) -> str:
+    sides = [
+        ", ".join(f"{term} {share:.0%}" for term, share in side.items() if share >= 0.01) or "nothing" for side in (one.a, one.b)
+    ]
+    if one.agree:
+        return (
+            f"{one.response}: both find that it is driven by {sides[0]} (A), {sides[1]} (B)"
+            if one.a
+            else f"{one.response}: no effect"
+        )
+    return f"{one.response}: conclusions differ: {sides[0]} (A), {sides[1]} (B)"
