@@ -36,5 +36,9 @@ _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
+_ACTIVE: Final = {
+    "active": "estran.learning.active.model:Active",
+}
+
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE}
 """``module:Class`` of each."""

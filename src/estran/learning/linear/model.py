@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
-from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
+from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
 from estran.learning.linear.plan import Memory, Plan, Rule
 from estran.learning.rows import (
     checked_chunk,
@@ -138,6 +138,24 @@ class Linear(Habits):
         scores = self._scores(x)
         best = scores[:, 0] > 0 if self.classes == 2 else scores.argmax(axis=1)
         return np.asarray(best, dtype=np.int64)
+
+    def variances(self, x: Features) -> NDArray[np.float64]:
+        """Variance x·S·x of each row under the covariance S of each prototype, shape (n, prototypes).
+
+        Raises
+        ------
+        LearnerError
+            If the rule keeps no covariance, or a row does not fit.
+        """
+        parts = self._plan.views(self._live)
+        if self._plan.memory is Memory.NONE:
+            raise LearnerError("it keeps no covariance", where=self.name, remedy="choose a rule of order 2, such as arow")
+        rows = checked_rows(x, self.features, self.name)
+        if self.bias:
+            rows = np.column_stack([rows, np.ones(len(rows))])
+        if self._plan.memory is Memory.DIAGONAL:
+            return np.asarray(rows**2 @ parts["variance"].T)
+        return np.asarray(np.einsum("ni,kij,nj->nk", rows, parts["covariance"], rows))
 
     def state(self) -> State:
         """Copies of all that is remembered, by name: ``weights``, shape (prototypes, features + 1), the bias last; ``clock``."""
