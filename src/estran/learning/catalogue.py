@@ -40,5 +40,9 @@ _ACTIVE: Final = {
     "active": "estran.learning.active.model:Active",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE}
+_AVERAGING: Final = {
+    "averaged": "estran.learning.averaging.model:Averaged",
+}
+
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE, **_AVERAGING}
 """``module:Class`` of each."""
