@@ -44,5 +44,10 @@ _AVERAGING: Final = {
     "averaged": "estran.learning.averaging.model:Averaged",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE, **_AVERAGING}
+_AUC: Final = {
+    "oam": "estran.learning.auc.model:OAM",
+    "opauc": "estran.learning.auc.model:OPAUC",
+}
+
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE, **_AVERAGING, **_AUC}
 """``module:Class`` of each."""
