@@ -49,5 +49,9 @@ _AUC: Final = {
     "opauc": "estran.learning.auc.model:OPAUC",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE, **_AVERAGING, **_AUC}
+_MULTITASK: Final = {
+    "multitask": "estran.learning.multitask.model:MultitaskPerceptron",
+}
+
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_ACTIVE, **_AVERAGING, **_AUC, **_MULTITASK}
 """``module:Class`` of each."""
