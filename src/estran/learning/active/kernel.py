@@ -43,7 +43,7 @@ drawn: Callable[[NDArray[Any], Any], bool] = compiled(_drawn, inlined=True)
 
 
 def _uncertain(plan: NDArray[Any], numbers: NDArray[Any], top: Any) -> bool:
-    """The variable threshold (Žliobaitė et al., algorithm 3): it falls where a label is asked for, and rises where none is."""
+    """The variable threshold (Žliobaitė et al. 2014): it falls where a label is asked for, and rises where none is."""
     if top < numbers[THRESHOLD]:
         numbers[THRESHOLD] *= 1.0 - plan[STEP]
         return True

@@ -55,7 +55,7 @@ keep: Callable[[Array, Array, Any, Array], None] = compiled(_keep, inlined=True)
 
 
 def _part_pairs(weights: Array, rivals: Array, row: Array, sign: Any, c: Any, sequential: bool, away: Array, moves: Array) -> None:
-    """OAM's update (Zhao et al., algorithms 3 and 4): part a row from each one kept of the other class by a margin of one."""
+    """OAM's update (Zhao et al. 2011): part a row from each one kept of the other class by a margin of one."""
     moves[:] = 0.0
     for i in range(len(rivals)):
         for j in range(row.size):

@@ -158,7 +158,7 @@ class OAM(Ranker):
 
     Notes
     -----
-    Zhao, Hoi, Jin, Yang, *Online AUC maximization*, ICML 2011, algorithms 1 to 4. With yₜ = ±1 and every row x kept of the other
+    Zhao, Hoi, Jin, Yang, *Online AUC maximization*, ICML 2011. With yₜ = ±1 and every row x kept of the other
     class, of which n were seen and N are kept at most: C = c·max(1, n/N), z = yₜ(xₜ − x) and w ← w + min(C/2, (1 − w·z)₊/|z|²)·z,
     or w ← w + C/2 · Σ z over those with w·z ≤ 1. The threshold is not in the paper.
 

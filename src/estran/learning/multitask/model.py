@@ -45,7 +45,7 @@ class MultitaskPerceptron(Habits):
 
     Notes
     -----
-    Cavallanti, Cesa-Bianchi, Gentile, *Linear algorithms for online multitask classification*, JMLR 11:2901, 2010, section 3: on a
+    Cavallanti, Cesa-Bianchi, Gentile, *Linear algorithms for online multitask classification*, JMLR 11:2901, 2010: on a
     mistake in task i every task j makes the perceptron's step times (A⁻¹)ⱼᵢ. With ``b`` that is (b + K)/((1 + b)K) for the task
     itself and b/((1 + b)K) for the K − 1 others. Theirs is for two classes; more have a prototype each per task, and learn from
     the max-score violation, as all linear learners of the house.
