@@ -61,13 +61,22 @@ def test_examples(module: Any) -> None:
     assert doctest.testmod(module, extraglobs={"np": np}).failed == 0
 
 
+LEARNERS = [
+    *(("arow", rule) for rule in NAMES),
+    ("softmax", "margin"),
+    ("pa1", "margin"),
+    ("sop", "second-order"),
+    ({"scw1": {"covariance": "full"}}, "second-order"),
+]
+
+
 @pytest.mark.parametrize("classes", [2, 4])
-@pytest.mark.parametrize("rule", NAMES)
-def test_a_chunk_is_its_rows_asked_and_told_one_by_one(rule: Any, classes: int) -> None:
+@pytest.mark.parametrize(("learner", "rule"), LEARNERS, ids=str)
+def test_a_chunk_is_its_rows_asked_and_told_one_by_one(learner: Any, rule: Any, classes: int) -> None:
     pytest.importorskip("scipy.sparse")
     from scipy import sparse
 
-    choice: Any = {"learner": "arow", "rule": rule, "budget": 0.4, "window": 20}
+    choice: Any = {"learner": learner, "rule": rule, "budget": 0.4, "window": 20}
     whole, cut, asking = (make(classes, **choice) for _ in range(3))
     x, y = stream(150, classes=classes)
     answers = whole.predict_then_learn(x, y)
@@ -235,6 +244,23 @@ def test_a_learner_that_diverges_in_a_chunk_leaves_no_trace() -> None:
         active.ask(np.array([np.nan]))
     with pytest.raises(LearnerError):
         active.tell(np.array([1.0]), 2)
+    assert all(np.array_equal(before[part], array) for part, array in active.state().items())
+
+
+@pytest.mark.parametrize("learner", ["arow", "softmax"])
+def test_chunks_that_do_not_fit_leave_no_trace(learner: Any) -> None:
+    active = make(2, learner=learner, b=0.5)
+    x, y = stream(40)
+    active.learn_many(x, y)
+    before, wrong = active.state(), x.copy()
+    wrong[30, 2] = np.inf
+    for rows, labels, text in (
+        (wrong, y, "row 30 of 40 holds a NaN"),
+        (x, y + 1, "labels run from 1 to 2"),
+        (x[:, :3], y, r"\(40, 3\) do not fit"),
+    ):
+        with pytest.raises(LearnerError, match=text):
+            active.learn_many(rows, labels)
     assert all(np.array_equal(before[part], array) for part, array in active.state().items())
 
 

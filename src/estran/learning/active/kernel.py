@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from numpy.typing import NDArray
 
@@ -26,6 +26,8 @@ from estran.learning.active.rules import (
 from estran.learning.compiled import compiled
 from estran.learning.draws import uniform
 
+Array: TypeAlias = NDArray[Any]
+
 ALWAYS: Final = int(Rule.ALWAYS)
 RANDOM: Final = int(Rule.RANDOM)
 MARGIN: Final = int(Rule.MARGIN)
@@ -33,16 +35,16 @@ SECOND_ORDER: Final = int(Rule.SECOND_ORDER)
 SPLIT: Final = int(Rule.SPLIT)
 
 
-def _drawn(numbers: NDArray[Any], chance: Any) -> bool:
+def _drawn(numbers: Array, chance: Any) -> bool:
     """One draw: true with this chance."""
     numbers[DRAWS] += 1.0
     return bool(uniform(numbers[SEED], numbers[DRAWS] - 1.0) < chance)
 
 
-drawn: Callable[[NDArray[Any], Any], bool] = compiled(_drawn, inlined=True)
+drawn: Callable[[Array, Any], bool] = compiled(_drawn, inlined=True)
 
 
-def _uncertain(plan: NDArray[Any], numbers: NDArray[Any], top: Any) -> bool:
+def _uncertain(plan: Array, numbers: Array, top: Any) -> bool:
     """The variable threshold (Žliobaitė et al. 2014): it falls where a label is asked for, and rises where none is."""
     if top < numbers[THRESHOLD]:
         numbers[THRESHOLD] *= 1.0 - plan[STEP]
@@ -51,10 +53,10 @@ def _uncertain(plan: NDArray[Any], numbers: NDArray[Any], top: Any) -> bool:
     return False
 
 
-uncertain: Callable[[NDArray[Any], NDArray[Any], Any], bool] = compiled(_uncertain, inlined=True)
+uncertain: Callable[[Array, Array, Any], bool] = compiled(_uncertain, inlined=True)
 
 
-def _wanted(plan: NDArray[Any], numbers: NDArray[Any], gap: Any, top: Any, variance: Any) -> bool:
+def _wanted(plan: Array, numbers: Array, gap: Any, top: Any, variance: Any) -> bool:
     """What the rule says of a row, its budget not being looked at."""
     code = int(plan[CODE])
     if code == ALWAYS:
@@ -73,10 +75,10 @@ def _wanted(plan: NDArray[Any], numbers: NDArray[Any], gap: Any, top: Any, varia
     return uncertain(plan, numbers, top)
 
 
-wanted: Callable[[NDArray[Any], NDArray[Any], Any, Any, Any], bool] = compiled(_wanted, inlined=True)
+wanted: Callable[[Array, Array, Any, Any, Any], bool] = compiled(_wanted, inlined=True)
 
 
-def _ask(plan: NDArray[Any], numbers: NDArray[Any], gap: Any, top: Any, variance: Any) -> bool:
+def _ask(plan: Array, numbers: Array, gap: Any, top: Any, variance: Any) -> bool:
     """Decide on the next row, and book it.
 
     Parameters
@@ -104,4 +106,4 @@ def _ask(plan: NDArray[Any], numbers: NDArray[Any], gap: Any, top: Any, variance
     return True
 
 
-ask: Callable[[NDArray[Any], NDArray[Any], Any, Any, Any], bool] = compiled(_ask)
+ask: Callable[[Array, Array, Any, Any, Any], bool] = compiled(_ask)

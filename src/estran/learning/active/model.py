@@ -15,6 +15,7 @@ from estran.learning.about import About
 from estran.learning.active.rules import ASKED, NAMES, RATIONED, SEEN, Rule, fresh, possible
 from estran.learning.habits import Habits, Row, one_row
 from estran.learning.learner import Features, Labels, Learner, LearnerError, State, StateError
+from estran.learning.linear.model import Linear
 from estran.learning.linear.second_order import SOP, SecondOrder
 from estran.learning.rows import checked_chunk, checked_rows
 from estran.learning.settings import one_of, within
@@ -111,6 +112,8 @@ class Active(Habits):
             remedy = "choose a linear learner of order 2, such as sop or arow, or rule margin"
             raise RequestError(what, where=self.name, remedy=remedy)
         self._plan = np.array([float(self._rule), *settings, float(isinstance(self.base, SOP))])
+        # Exponentials may differ in their last bit between NumPy and compiled code, so thresholds of probabilities are left out.
+        self._compiled = self._rule not in _UNSURE and is_plain(self.base)
 
     @property
     def seen(self) -> int:
@@ -167,6 +170,11 @@ class Active(Habits):
             If the chunk does not fit; nothing of it is then learned. If the learner fails at a row, it is back where it was before
             the chunk, unless it has no snapshots: the rows before have then been learned.
         """
+        if self._compiled and isinstance(self.base, Linear):
+            booked = self._numbers.copy()
+            answers = self.base.learn_by(_kernel("linear_kernel").learn, x, y, self._plan, booked)
+            self._numbers[...] = booked
+            return answers
         rows, labels = checked_chunk(x, y, *self._sizes())
         numbers, before = self._numbers.copy(), inner.snapshot_before(self.base) if len(rows) > 1 else None
         answers = np.empty(len(rows), dtype=np.int64)
@@ -249,20 +257,28 @@ class Active(Habits):
         if self._rule in (Rule.MARGIN, Rule.SECOND_ORDER):
             gap, first, second = inner.lead(inner.scores(self.base, row)[0])
             if isinstance(self.base, SecondOrder) and self._rule is Rule.SECOND_ORDER:
-                found = self.base.variances(row)[0]
+                found = self.base.read_by(_kernel("linear_kernel").variances, row)[0]
                 variance = float(found[first] + found[second]) if first != second else float(found[first])
         elif self._rule in _UNSURE:
             top = float(self.base.predict_proba(row).max())
-        return bool(_kernel().ask(self._plan, self._numbers, gap, top, variance))
+        return bool(_kernel("kernel").ask(self._plan, self._numbers, gap, top, variance))
 
 
 _UNSURE: Final = (Rule.VARIABLE_UNCERTAINTY, Rule.SPLIT)
 
 
 @functools.cache
-def _kernel() -> Any:
-    """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
-    return importlib.import_module("estran.learning.active.kernel")
+def _kernel(name: str) -> Any:
+    """A compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
+    return importlib.import_module(f"estran.learning.active.{name}")
+
+
+def is_plain(learner: Learner) -> bool:
+    """Whether a learner is linear and does all that it does by the linear learners' own loop."""
+    if not isinstance(learner, Linear) or learner.compiled != Linear.compiled:
+        return False
+    kind = type(learner)
+    return kind.predict is Linear.predict and kind.predict_then_learn is Linear.predict_then_learn
 
 
 def _checked(rule: str, b: float, budget: float | None, window: int, step: float, share: float) -> tuple[Rule, list[float]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
-from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
+from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.linear.plan import Memory, Plan, Rule
 from estran.learning.rows import (
     checked_chunk,
@@ -139,23 +140,32 @@ class Linear(Habits):
         best = scores[:, 0] > 0 if self.classes == 2 else scores.argmax(axis=1)
         return np.asarray(best, dtype=np.int64)
 
-    def variances(self, x: Features) -> NDArray[np.float64]:
-        """Variance x·S·x of each row under the covariance S of each prototype, shape (n, prototypes).
+    def learn_by(self, loop: Callable[..., int], x: Features, y: Labels, *more: Any) -> Labels:
+        """`predict_then_learn` by another loop over the same numbers, such as one that learns some rows only.
 
-        Raises
-        ------
-        LearnerError
-            If the rule keeps no covariance, or a row does not fit.
+        Parameters
+        ----------
+        loop
+            Takes what ``learn`` of the compiled module takes, and ``more``; answers what that answers.
+        x, y
+            The chunk; sparse rows are filled up.
         """
-        parts = self._plan.views(self._live)
-        if self._plan.memory is Memory.NONE:
-            raise LearnerError("it keeps no covariance", where=self.name, remedy="choose a rule of order 2, such as arow")
-        rows = checked_rows(x, self.features, self.name)
-        if self.bias:
-            rows = np.column_stack([rows, np.ones(len(rows))])
-        if self._plan.memory is Memory.DIAGONAL:
-            return np.asarray(rows**2 @ parts["variance"].T)
-        return np.asarray(np.einsum("ni,kij,nj->nk", rows, parts["covariance"], rows))
+        rows, labels = (writable(part) for part in shaped_chunk(x, y, self.features, self.name))
+        answers = np.empty(len(labels), dtype=np.int64)
+        bad = loop(self._vector, self._live, self._spare, rows, labels, answers, *more)
+        if bad >= 0:
+            self._refuse(rows, labels, bad)
+        self._live, self._spare = self._spare, self._live
+        return answers
+
+    def read_by(self, loop: Callable[..., int], x: Features) -> NDArray[np.float64]:
+        """What another loop over the same numbers says of each row, shape (n, prototypes); it is called as ``decide`` is."""
+        rows = writable(shaped_rows(x, self.features, self.name))
+        found = np.empty((len(rows), self._plan.prototypes))
+        bad = loop(self._vector, self._live, rows, found)
+        if bad >= 0:
+            self._refuse(rows, None, bad)
+        return found
 
     def state(self) -> State:
         """Copies of all that is remembered, by name: ``weights``, shape (prototypes, features + 1), the bias last; ``clock``."""
@@ -194,9 +204,7 @@ class Linear(Habits):
             found = np.empty((len(starts) - 1, self._plan.prototypes))
             bad = kernel.decide_sparse(self._vector, self._live, data, columns, starts, self.bias, found)
         else:
-            rows = writable(shaped_rows(x, self.features, self.name))
-            found = np.empty((len(rows), self._plan.prototypes))
-            bad = kernel.decide(self._vector, self._live, rows, found)
+            return self.read_by(kernel.decide, x)
         if bad >= 0:
             self._refuse(x, None, bad)
         return found
