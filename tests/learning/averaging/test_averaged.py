@@ -112,6 +112,46 @@ def test_rows_are_answered_by_the_average_before_them(classes: int) -> None:
         assert np.array_equal(array, single.state()[part]), part
 
 
+class Slow(Averaged):
+    """Averages by snapshots what has a loop of its own, too."""
+
+    def __init__(self, *given: Any, **settings: Any) -> None:
+        super().__init__(*given, **settings)
+        self._compiled = False
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+@pytest.mark.parametrize("window", windows.WINDOWS)
+@pytest.mark.parametrize("learner", ["romma", "ftrl", {"arow": {"covariance": "full", "bias": False}}], ids=str)
+def test_the_compiled_loop_is_averaging_by_snapshots_to_the_bit(learner: Any, window: Any, classes: int) -> None:
+    x, y = stream(100, 9, classes)
+    fast, slow = (kind(9, classes, rng(), learner=learner, window=window) for kind in (Averaged, Slow))
+    assert fast._compiled
+    for at in (0, 1, 40):
+        chunk = slice(at, {0: 1, 1: 40, 40: 100}[at])
+        assert np.array_equal(fast.predict_then_learn(x[chunk], y[chunk]), slow.predict_then_learn(x[chunk], y[chunk]))
+        assert fast.state().keys() == slow.state().keys()
+        assert all(np.array_equal(array, slow.state()[part]) for part, array in fast.state().items())
+        assert np.array_equal(fast.decision_function(x), slow.decision_function(x))
+
+
+@pytest.mark.parametrize("kind", [Averaged, Slow])
+def test_chunks_that_do_not_fit_leave_no_trace(kind: Any) -> None:
+    averaged = kind(4, 2, rng(), learner="pa1", window="suffix")
+    x, y = stream(40)
+    averaged.learn_many(x, y)
+    before, wrong = averaged.state(), x.copy()
+    wrong[30, 2] = np.inf
+    for rows, labels, text in (
+        (wrong, y, "row 30 of 40 holds a NaN"),
+        (x, y + 1, "labels run from 1 to 2"),
+        (x[:, :3], y, r"\(40, 3\) do not fit"),
+    ):
+        with pytest.raises(LearnerError, match=text):
+            averaged.learn_many(rows, labels)
+    assert all(np.array_equal(before[part], array) for part, array in averaged.state().items())
+
+
 def test_averages_bear_noise_better_than_the_last_weights() -> None:
     x, y = stream(3000, features=10, noise=3.0)
     averaged = make(2, 10, learner="perceptron")

@@ -15,7 +15,7 @@ from estran.learning.about import About
 from estran.learning.active.rules import ASKED, NAMES, RATIONED, SEEN, Rule, fresh, possible
 from estran.learning.habits import Habits, Row, one_row
 from estran.learning.learner import Features, Labels, Learner, LearnerError, State, StateError
-from estran.learning.linear.model import Linear
+from estran.learning.linear.model import Linear, is_plain
 from estran.learning.linear.second_order import SOP, SecondOrder
 from estran.learning.rows import checked_chunk, checked_rows
 from estran.learning.settings import one_of, within
@@ -271,14 +271,6 @@ _UNSURE: Final = (Rule.VARIABLE_UNCERTAINTY, Rule.SPLIT)
 def _kernel(name: str) -> Any:
     """A compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
     return importlib.import_module(f"estran.learning.active.{name}")
-
-
-def is_plain(learner: Learner) -> bool:
-    """Whether a learner is linear and does all that it does by the linear learners' own loop."""
-    if not isinstance(learner, Linear) or learner.compiled != Linear.compiled:
-        return False
-    kind = type(learner)
-    return kind.predict is Linear.predict and kind.predict_then_learn is Linear.predict_then_learn
 
 
 def _checked(rule: str, b: float, budget: float | None, window: int, step: float, share: float) -> tuple[Rule, list[float]]:

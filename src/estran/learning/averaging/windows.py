@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.learning.learner import LearnerError, State
+from estran.learning.learner import Labels, LearnerError, State
 
 WINDOWS: Final = ("all", "suffix", "fading")
 
@@ -78,6 +78,17 @@ class Average:
         # The older half of the suffix has start / 2 rows.
         share = (self.rows - start + 1) / (self.rows - start // 2 + 1)
         return {part: self._older[part] + share * (mean - self._older[part]) for part, mean in self._mean.items()}
+
+    def learn(self, part: str, loop: Callable[..., Labels]) -> Labels:
+        """Have a compiled loop take in the only array of these shapes; it is handed the means, rows, window and decay.
+
+        It must add as many rows as it answers.
+        """
+        mean = self._mean[part]
+        older = self._older.get(part, np.empty((0, *mean.shape[1:])))
+        answers = loop(mean, older, self.rows, WINDOWS.index(self._window), self._decay)
+        self.rows += len(answers)
+        return answers
 
     def finite(self) -> bool:
         """Whether all averages are."""

@@ -226,6 +226,14 @@ class Linear(Habits):
         )
 
 
+def is_plain(learner: object) -> bool:
+    """Whether a learner is linear, and learns and answers by the loop of `estran.learning.linear.kernel`."""
+    if not isinstance(learner, Linear) or learner.compiled != Linear.compiled:
+        return False
+    kind = type(learner)
+    return kind.predict is Linear.predict and kind.predict_then_learn is Linear.predict_then_learn
+
+
 @functools.cache
 def _kernel(module: str) -> Any:
     """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
