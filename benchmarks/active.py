@@ -218,7 +218,7 @@ def speed() -> None:
         name, settings = registry.read(choice)
         ours, theirs = rate(choice), rate(peer)
         label = f"{name} {' '.join(str(value) for value in settings.values())}"
-        print(f"{label:44}{ours:12,.0f}{peer:>14}{theirs / ours:8.0f}x", flush=True)
+        print(f"{label:44}{ours:12,.0f}{peer:>14}{theirs / ours:8.1f}x", flush=True)
 
 
 def main() -> None:

@@ -87,7 +87,7 @@ class Active(Habits):
     """
 
     name = "active"
-    about = About("active", 0, "the inner learner's, one row at a time", "Cesa-Bianchi, Gentile, Zaniboni 2006")
+    about = About("active", 0, "the inner learner's, and O(d)", "Cesa-Bianchi, Gentile, Zaniboni 2006")
 
     def __init__(
         self,

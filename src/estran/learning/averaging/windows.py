@@ -113,7 +113,10 @@ class Average:
 
     def copy(self) -> Self:
         """One that shares nothing with this."""
-        return copy.deepcopy(self)
+        other = copy.copy(self)
+        other._mean = {part: array.copy() for part, array in self._mean.items()}
+        other._older = {part: array.copy() for part, array in self._older.items()}
+        return other
 
     def _start(self) -> int:
         """The row at which the newer half of the suffix began: the greatest power of two up to the latest."""
