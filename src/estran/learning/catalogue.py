@@ -44,5 +44,32 @@ _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_COST_SENSITIVE, **_DEEP, **_COMPOSED}
+
+_ACTIVE: Final = {
+    "active": "estran.learning.active.model:Active",
+}
+
+_AVERAGING: Final = {
+    "averaged": "estran.learning.averaging.model:Averaged",
+}
+
+_AUC: Final = {
+    "oam": "estran.learning.auc.model:OAM",
+    "opauc": "estran.learning.auc.model:OPAUC",
+}
+
+_MULTITASK: Final = {
+    "multitask": "estran.learning.multitask.model:MultitaskPerceptron",
+}
+
+BUILT_IN: Final[dict[str, str]] = {
+    **_LINEAR,
+    **_COST_SENSITIVE,
+    **_DEEP,
+    **_COMPOSED,
+    **_ACTIVE,
+    **_AVERAGING,
+    **_AUC,
+    **_MULTITASK,
+}
 """``module:Class`` of each."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+from collections.abc import Callable
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -139,6 +140,33 @@ class Linear(Habits):
         best = scores[:, 0] > 0 if self.classes == 2 else scores.argmax(axis=1)
         return np.asarray(best, dtype=np.int64)
 
+    def learn_by(self, loop: Callable[..., int], x: Features, y: Labels, *more: Any) -> Labels:
+        """`predict_then_learn` by another loop over the same numbers, such as one that learns some rows only.
+
+        Parameters
+        ----------
+        loop
+            Takes what ``learn`` of the compiled module takes, and ``more``; answers what that answers.
+        x, y
+            The chunk; sparse rows are filled up.
+        """
+        rows, labels = (writable(part) for part in shaped_chunk(x, y, self.features, self.name))
+        answers = np.empty(len(labels), dtype=np.int64)
+        bad = loop(self._vector, self._live, self._spare, rows, labels, answers, *more)
+        if bad >= 0:
+            self._refuse(rows, labels, bad)
+        self._live, self._spare = self._spare, self._live
+        return answers
+
+    def read_by(self, loop: Callable[..., int], x: Features) -> NDArray[np.float64]:
+        """What another loop over the same numbers says of each row, shape (n, prototypes); it is called as ``decide`` is."""
+        rows = writable(shaped_rows(x, self.features, self.name))
+        found = np.empty((len(rows), self._plan.prototypes))
+        bad = loop(self._vector, self._live, rows, found)
+        if bad >= 0:
+            self._refuse(rows, None, bad)
+        return found
+
     def state(self) -> State:
         """Copies of all that is remembered, by name: ``weights``, shape (prototypes, features + 1), the bias last; ``clock``."""
         return {name: view.copy() for name, view in self._plan.views(self._live).items()}
@@ -176,9 +204,7 @@ class Linear(Habits):
             found = np.empty((len(starts) - 1, self._plan.prototypes))
             bad = kernel.decide_sparse(self._vector, self._live, data, columns, starts, self.bias, found)
         else:
-            rows = writable(shaped_rows(x, self.features, self.name))
-            found = np.empty((len(rows), self._plan.prototypes))
-            bad = kernel.decide(self._vector, self._live, rows, found)
+            return self.read_by(kernel.decide, x)
         if bad >= 0:
             self._refuse(x, None, bad)
         return found
@@ -198,6 +224,14 @@ class Linear(Habits):
             where=self.name,
             remedy="scale the inputs to about 1, or take smaller steps; nothing of this chunk was learned",
         )
+
+
+def is_plain(learner: object) -> bool:
+    """Whether a learner is linear, and learns and answers by the loop of `estran.learning.linear.kernel`."""
+    if not isinstance(learner, Linear) or learner.compiled != Linear.compiled:
+        return False
+    kind = type(learner)
+    return kind.predict is Linear.predict and kind.predict_then_learn is Linear.predict_then_learn
 
 
 @functools.cache
