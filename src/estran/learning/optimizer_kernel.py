@@ -14,46 +14,26 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
-from estran.learning.lanes import dot
-from estran.learning.mlp_kernel import answer, blame
+from estran.learning.mlp_kernel import ask, finite
+from estran.learning.sweeps import pass_down
 
 Array = NDArray[Any]
 
 
 @compiled
-def attribute(params: Array, sizes: Array, x: Array, label: int, acts: Array, deltas: Array) -> bool:
-    """Answer one row, and fill in the gradient of its cross-entropy by every unit; False where something is not finite."""
-    if label < 0 or label >= sizes[-1]:
-        return False
-    for i in range(sizes[0]):
-        acts[i] = x[i]
-        if not math.isfinite(x[i]):
-            return False
-    answer(params, sizes, acts)
-    above, weights = acts.size - sizes[-1], params.size
-    if not blame(acts[above:], label, deltas[above:]):
-        return False
-    for back in range(sizes.size - 2):
+def attribute(params: Array, sizes: Array, x: Array, label: int, acts: Array, deltas: Array, lists: Array, odds: Array) -> int:
+    """Answer one row, and fill in the gradient of its cross-entropy by every unit; the answer, or -1 where something is wrong."""
+    answer = ask(params, sizes, x, label, acts, deltas, lists, odds)
+    above, weights = deltas.size - sizes[-1], params.size
+    for back in range(sizes.size - 2 if answer >= 0 else 0):
         layer = sizes.size - 2 - back
         inputs, outputs = sizes[layer], sizes[layer + 1]
-        weights -= (inputs + 1) * outputs
-        for i in range(inputs):
-            deltas[above - inputs + i] = 0
-            if acts[above - inputs + i] != 0.0:
-                row = params[weights + i * outputs : weights + (i + 1) * outputs]
-                deltas[above - inputs + i] = dot(row, deltas[above : above + outputs])
-        above -= inputs
-    return True
-
-
-@compiled
-def finite(params: Array) -> bool:
-    """Whether all weights are."""
-    bad = 0
-    for i in range(params.size):
-        # Counted, not returned from, so that many are looked at side by side.
-        bad += 0 if math.isfinite(params[i]) else 1
-    return bad == 0
+        here, weights = above - inputs, weights - (inputs + 1) * outputs
+        matrix, below = params[weights : weights + inputs * outputs], deltas[here:above]
+        below[:] = 0
+        pass_down(deltas[above : above + outputs], matrix, lists[0, here:above], lists[0, deltas.size + layer], below)
+        above = here
+    return answer
 
 
 @compiled
@@ -66,7 +46,18 @@ def momentum_step(value: Any, delta: Array, rate: Any, momentum: Any, weights: A
 
 @compiled
 def learn_momentum(
-    params: Array, velocity: Array, sizes: Array, x: Array, y: Array, rate: Any, momentum: Any, acts: Array, deltas: Array
+    params: Array,
+    velocity: Array,
+    sizes: Array,
+    x: Array,
+    y: Array,
+    rate: Any,
+    momentum: Any,
+    answers: Array,
+    acts: Array,
+    deltas: Array,
+    lists: Array,
+    odds: Array,
 ) -> int:
     """Gradient descent with momentum on the cross-entropy, row after row, in place (Polyak 1964, as PyTorch writes it).
 
@@ -80,14 +71,15 @@ def learn_momentum(
     Other parameters and the result are those of `estran.learning.mlp_kernel.learn`.
     """
     for n in range(x.shape[0]):
-        if not attribute(params, sizes, x[n], y[n], acts, deltas):
+        answers[n] = attribute(params, sizes, x[n], y[n], acts, deltas, lists, odds)
+        if answers[n] < 0:
             return n
         here, start = 0, 0
         for layer in range(sizes.size - 1):
             inputs, outputs = sizes[layer], sizes[layer + 1]
             delta = deltas[here + inputs : here + inputs + outputs]
             for i in range(inputs + 1):
-                value = acts[here + i] if i < inputs else params.dtype.type(1)
+                value = acts[0, here + i] if i < inputs else params.dtype.type(1)
                 stop = start + outputs
                 momentum_step(value, delta, rate, momentum, params[start:stop], velocity[start:stop])
                 start = stop
@@ -121,8 +113,11 @@ def learn_adam(
     rate: float,
     decays: Array,
     epsilon: float,
+    answers: Array,
     acts: Array,
     deltas: Array,
+    lists: Array,
+    odds: Array,
 ) -> int:
     """Adam on the cross-entropy, row after row, in place: algorithm 1 of Kingma and Ba, ICLR 2015.
 
@@ -145,7 +140,8 @@ def learn_adam(
     # Scalars of the type of the weights, or every element would be computed in float64.
     scalars = np.zeros(2, params.dtype)
     for n in range(x.shape[0]):
-        if not attribute(params, sizes, x[n], y[n], acts, deltas):
+        answers[n] = attribute(params, sizes, x[n], y[n], acts, deltas, lists, odds)
+        if answers[n] < 0:
             return n
         powers[0] *= decays[0]
         powers[1] *= decays[1]
@@ -156,7 +152,7 @@ def learn_adam(
             inputs, outputs = sizes[layer], sizes[layer + 1]
             delta = deltas[here + inputs : here + inputs + outputs]
             for i in range(inputs + 1):
-                value = acts[here + i] if i < inputs else params.dtype.type(1)
+                value = acts[0, here + i] if i < inputs else params.dtype.type(1)
                 stop = start + outputs
                 moved, m, v = params[start:stop], first[start:stop], second[start:stop]
                 adam_step(value, delta, scalars[0], decays[0], decays[1], scalars[1], moved, m, v)
