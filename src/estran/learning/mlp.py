@@ -211,12 +211,12 @@ class Mlp(Habits):
 
         if self.optimizer == "momentum":
             (velocity,) = self._candidate_memory
-            rate, momentum = self._rate, self._dtype.type(self.momentum)
+            settings = np.array([self.learning_rate, self.momentum], dtype=self._dtype)
             return optimizer_kernel.learn_momentum(
-                self._candidate, velocity, self._sizes, rows, labels, rate, momentum, answers, *self._work
+                self._candidate, velocity, self._sizes, rows, labels, settings, answers, *self._work
             )
         first, second, powers = self._candidate_memory
-        decays = np.array([self.momentum, _BETA2], dtype=self._dtype)
+        decays = np.array([self.momentum, _BETA2])
         return optimizer_kernel.learn_adam(
             self._candidate,
             first,

@@ -11,6 +11,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled as _compiled
@@ -74,12 +75,13 @@ def _answer(params: Array, sizes: Array, rows: int, acts: Array, lists: Array) -
 
 def _spread(scores: Array, odds: Array) -> bool:
     """Softmax of one row of scores, which may be the same array; False where they are not finite."""
-    top = float(scores[0])
+    top = scores[0]
     for j in range(1, scores.size):
-        top = max(top, float(scores[j]))
+        top = max(top, scores[j])
     total = 0.0
     for j in range(scores.size):
-        odds[j] = math.exp(float(scores[j]) - top)
+        # By NumPy's type: numba leaves a float32 as it is where Python's float() is called.
+        odds[j] = math.exp(np.float64(scores[j]) - np.float64(top))
         total += odds[j]
     for j in range(scores.size):
         odds[j] /= total

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
 from estran.learning.mlp_kernel import ask, finite
-from estran.learning.sweeps import pass_down
+from estran.learning.sweeps import move_by_adam, move_by_momentum, pass_down
 
 Array = NDArray[Any]
 
@@ -37,22 +37,13 @@ def attribute(params: Array, sizes: Array, x: Array, label: int, acts: Array, de
 
 
 @compiled
-def momentum_step(value: Any, delta: Array, rate: Any, momentum: Any, weights: Array, velocity: Array) -> None:
-    """``v ← μ v + g; w ← w − η v``, for the weights of one input, whose gradient is ``value * delta``."""
-    for j in range(delta.size):
-        velocity[j] = momentum * velocity[j] + value * delta[j]
-        weights[j] -= rate * velocity[j]
-
-
-@compiled
 def learn_momentum(
     params: Array,
     velocity: Array,
     sizes: Array,
     x: Array,
     y: Array,
-    rate: Any,
-    momentum: Any,
+    settings: Array,
     answers: Array,
     acts: Array,
     deltas: Array,
@@ -65,11 +56,12 @@ def learn_momentum(
     ----------
     velocity
         Of every weight; in place.
-    momentum
-        μ, of the type of ``params``.
+    settings
+        η and μ, of the type of ``params``.
 
     Other parameters and the result are those of `estran.learning.mlp_kernel.learn`.
     """
+    one = np.ones(1, params.dtype)
     for n in range(x.shape[0]):
         answers[n] = attribute(params, sizes, x[n], y[n], acts, deltas, lists, odds)
         if answers[n] < 0:
@@ -77,28 +69,12 @@ def learn_momentum(
         here, start = 0, 0
         for layer in range(sizes.size - 1):
             inputs, outputs = sizes[layer], sizes[layer + 1]
-            delta = deltas[here + inputs : here + inputs + outputs]
-            for i in range(inputs + 1):
-                value = acts[0, here + i] if i < inputs else params.dtype.type(1)
-                stop = start + outputs
-                momentum_step(value, delta, rate, momentum, params[start:stop], velocity[start:stop])
-                start = stop
-            here += inputs
+            above, biases = here + inputs, start + inputs * outputs
+            values, delta, stop = acts[0, here:above], deltas[above : above + outputs], biases + outputs
+            move_by_momentum(values, delta, settings, params[start:biases], velocity[start:biases])
+            move_by_momentum(one, delta, settings, params[biases:stop], velocity[biases:stop])
+            here, start = above, stop
     return -1 if finite(params) and finite(velocity) else int(x.shape[0])
-
-
-@compiled
-def adam_step(
-    value: Any, delta: Array, rate: Any, decay1: Any, decay2: Any, guard: Any, weights: Array, first: Array, second: Array
-) -> None:
-    """``m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; w ← w − rate · m / (√v + guard)``, for the weights of one input."""
-    one = weights.dtype.type(1)
-    for j in range(delta.size):
-        gradient = value * delta[j]
-        first[j] = decay1 * first[j] + (one - decay1) * gradient
-        second[j] = decay2 * second[j] + (one - decay2) * gradient * gradient
-        # Not by the operator, which looks for a zero at every element and so keeps them from being done side by side.
-        weights[j] -= np.true_divide(rate * first[j], math.sqrt(second[j]) + guard)
 
 
 @compiled
@@ -133,12 +109,12 @@ def learn_adam(
     rate, epsilon
         η and ε, float64.
     decays
-        β₁ and β₂, of the type of ``params``.
+        β₁ and β₂, float64.
 
     Other parameters and the result are those of `estran.learning.mlp_kernel.learn`.
     """
-    # Scalars of the type of the weights, or every element would be computed in float64.
-    scalars = np.zeros(2, params.dtype)
+    one, settings = np.ones(1, params.dtype), np.zeros(6, params.dtype)
+    settings[1], settings[2], settings[3], settings[4] = decays[0], 1 - decays[0], decays[1], 1 - decays[1]
     for n in range(x.shape[0]):
         answers[n] = attribute(params, sizes, x[n], y[n], acts, deltas, lists, odds)
         if answers[n] < 0:
@@ -146,16 +122,13 @@ def learn_adam(
         powers[0] *= decays[0]
         powers[1] *= decays[1]
         correction = math.sqrt(1 - powers[1])
-        scalars[0], scalars[1] = rate * correction / (1 - powers[0]), epsilon * correction
+        settings[0], settings[5] = rate * correction / (1 - powers[0]), epsilon * correction
         here, start = 0, 0
         for layer in range(sizes.size - 1):
             inputs, outputs = sizes[layer], sizes[layer + 1]
-            delta = deltas[here + inputs : here + inputs + outputs]
-            for i in range(inputs + 1):
-                value = acts[0, here + i] if i < inputs else params.dtype.type(1)
-                stop = start + outputs
-                moved, m, v = params[start:stop], first[start:stop], second[start:stop]
-                adam_step(value, delta, scalars[0], decays[0], decays[1], scalars[1], moved, m, v)
-                start = stop
-            here += inputs
+            above, biases = here + inputs, start + inputs * outputs
+            values, delta, stop = acts[0, here:above], deltas[above : above + outputs], biases + outputs
+            move_by_adam(values, delta, settings, params[start:biases], first[start:biases], second[start:biases])
+            move_by_adam(one, delta, settings, params[biases:stop], first[biases:stop], second[biases:stop])
+            here, start = above, stop
     return -1 if finite(params) and finite(first) and finite(second) else int(x.shape[0])

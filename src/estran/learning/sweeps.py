@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from typing import Any, Final, cast
 
 from llvmlite import ir
+from numba import types
 from numba.core import cgutils as untyped
 from numba.extending import intrinsic
 from numpy.typing import NDArray
@@ -116,8 +117,6 @@ def _weigh(typing: Any, acts: Any, lists: Any, count: Any, rows: Any, here: Any,
         code.panels(outputs, emit)
         return context.get_dummy_value()
 
-    from numba import types
-
     whole = types.intp
     return types.void(acts, lists, whole, whole, whole, whole, whole, matrix), generate
 
@@ -151,8 +150,6 @@ def _pass_down(typing: Any, delta: Any, matrix: Any, places: Any, count: Any, be
             builder.store(found, builder.gep(under.data, [place]))
         return context.get_dummy_value()
 
-    from numba import types
-
     return types.void(delta, matrix, places, types.intp, below), generate
 
 
@@ -178,11 +175,72 @@ def _move(typing: Any, scale: Any, values: Any, places: Any, count: Any, delta: 
             code.panels(outputs, emit)
         return context.get_dummy_value()
 
-    from numba import types
-
     return types.void(scale, values, places, types.intp, delta, matrix), generate
 
 
+Formula = Callable[[Any, Any, list[Any], list[Any]], list[Any]]
+"""New values of (weights, memories…) from a code builder, the gradient, the old values, and settings; all of them vectors."""
+
+
+def _momentum(builder: Any, gradient: Any, old: list[Any], settings: list[Any]) -> list[Any]:
+    """``v ← μ v + g; w ← w − η v``, the settings being η and μ."""
+    (weights, velocity), (rate, momentum) = old, settings
+    velocity = builder.fadd(builder.fmul(momentum, velocity), gradient)
+    return [builder.fsub(weights, builder.fmul(rate, velocity)), velocity]
+
+
+def _adam(builder: Any, gradient: Any, old: list[Any], settings: list[Any]) -> list[Any]:
+    """``m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; w ← w − η m / (√v + ε)``, the settings being η, β₁, 1 − β₁, β₂, 1 − β₂, ε."""
+    (weights, first, second), (rate, keep1, take1, keep2, take2, guard) = old, settings
+    first = builder.fadd(builder.fmul(keep1, first), builder.fmul(take1, gradient))
+    second = builder.fadd(builder.fmul(keep2, second), builder.fmul(builder.fmul(take2, gradient), gradient))
+    vector = second.type
+    name = f"llvm.sqrt.v{vector.count}{vector.element.intrinsic_name}"
+    root = cgutils.get_or_insert_function(builder.module, ir.FunctionType(vector, [vector]), name)
+    step = builder.fdiv(builder.fmul(rate, first), builder.fadd(builder.call(root, [second]), guard))
+    return [builder.fsub(weights, step), first, second]
+
+
+def _moving(formula: Formula, settings: int, values: Any, delta: Any, scalars: Any, arrays: tuple[Any, ...]) -> Any:
+    """Code that moves weights, and what is remembered of each, by a formula of their gradient ``values[i] * delta``, for every i."""
+    given = (values, delta, scalars, *arrays)
+    if not _contiguous(*given) or len({array.dtype for array in given}) > 1:
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        code = _Code(context, builder, signature, arguments)
+        acted, blame, chosen, *kept = (code.array(number) for number in range(len(given)))
+        outputs = builder.extract_value(blame.shape, 0)
+        fixed = [code.scalar(chosen, outputs.type(place)) for place in range(settings)]
+        with code.each(builder.extract_value(acted.shape, 0)) as place:
+            row, value = builder.mul(place, outputs), code.scalar(acted, place)
+
+            def emit(start: Any, width: int, row: Any = row, value: Any = value) -> None:
+                target = builder.add(row, start)
+                gradient = builder.fmul(code.splat(value, width), code.load(blame, start, width))
+                old = [code.load(array, target, width) for array in kept]
+                new = formula(builder, gradient, old, [code.splat(scalar, width) for scalar in fixed])
+                for array, vector in zip(kept, new, strict=True):
+                    code.store(vector, array, target, width)
+
+            code.panels(outputs, emit)
+        return context.get_dummy_value()
+
+    return types.void(*given), generate
+
+
+def _move_by_momentum(typing: Any, values: Any, delta: Any, settings: Any, matrix: Any, velocity: Any) -> Any:
+    """Momentum, for all rows of a matrix; see `_momentum`."""
+    return _moving(_momentum, 2, values, delta, settings, (matrix, velocity))
+
+
+def _move_by_adam(typing: Any, values: Any, delta: Any, settings: Any, matrix: Any, first: Any, second: Any) -> Any:
+    """Adam, for all rows of a matrix; see `_adam`."""
+    return _moving(_adam, 6, values, delta, settings, (matrix, first, second))
+
+
+move_by_momentum: Callable[[Array, Array, Array, Array, Array], None] = cast(Any, intrinsic(_move_by_momentum))
+move_by_adam: Callable[[Array, Array, Array, Array, Array, Array], None] = cast(Any, intrinsic(_move_by_adam))
 weigh: Callable[..., None] = cast(Any, intrinsic(_weigh))
 pass_down: Callable[[Array, Array, Array, int, Array], None] = cast(Any, intrinsic(_pass_down))
 move: Callable[[Any, Array, Array, int, Array, Array], None] = cast(Any, intrinsic(_move))
