@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ Row: TypeAlias = NDArray[Any] | Mapping[int, float]
 class Habits:
     """Mix this into a learner of classes: it needs ``name``, ``features``, ``classes``, and a `Learner`'s methods."""
 
-    name: ClassVar[str]
+    name: str
     features: int
     classes: int
 

@@ -1,9 +1,9 @@
 """Sweeps over the matrix of a layer, in vectors that the compiler may not find by itself. Importing it imports numba.
 
 A matrix has shape (inputs, outputs), row by row, in one flat array. Inputs of zero (a dark pixel, a silent ReLU) are skipped
-whole: who calls lists the places of the others first, for a list costs no mispredicted branches. Outputs are done side by side, 32 at a
-time, what is left over in halves of that; each output's sum is made in the order of the inputs, whatever the processor's vectors, so that
-the bits are the same on all of them.
+whole: who calls lists the places of the others first, for a list costs no mispredicted branches. Outputs are done side by
+side, 32 at a time, what is left over in halves of that. Every sum is made in one fixed order, whatever the processor's vectors,
+so that the bits are the same on all of them.
 """
 
 from __future__ import annotations
@@ -89,9 +89,10 @@ def _contiguous(*arrays: Any) -> bool:
 
 
 def _weigh(typing: Any, acts: Any, lists: Any, count: Any, rows: Any, here: Any, above: Any, outputs: Any, matrix: Any) -> Any:
-    """For each row r: add Σ acts[r, here + i] · matrix[i, :] to acts[r, above:], over the first lists[r, count] i of lists[r, here:].
+    """For each row r: add Σ acts[r, here + i] · matrix[i, :] to acts[r, above:].
 
-    The rows take turns at each panel, so that a panel of weights is fetched once for all of them.
+    The sum is over the i that lists[r, here:] begins with, lists[r, count] of them, in that order. The rows take turns at each
+    panel, so that a panel of weights is fetched once for all of them.
     """
     if not _contiguous(acts, lists, matrix) or acts.dtype != matrix.dtype:
         return None
@@ -190,7 +191,10 @@ def _momentum(builder: Any, gradient: Any, old: list[Any], settings: list[Any]) 
 
 
 def _adam(builder: Any, gradient: Any, old: list[Any], settings: list[Any]) -> list[Any]:
-    """``m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; w ← w − η m / (√v + ε)``, the settings being η, β₁, 1 − β₁, β₂, 1 − β₂, ε."""
+    """``m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; w ← w − η m / (√v + ε)``.
+
+    The settings are η, β₁, 1 − β₁, β₂, 1 − β₂ and ε.
+    """
     (weights, first, second), (rate, keep1, take1, keep2, take2, guard) = old, settings
     first = builder.fadd(builder.fmul(keep1, first), builder.fmul(take1, gradient))
     second = builder.fadd(builder.fmul(keep2, second), builder.fmul(builder.fmul(take2, gradient), gradient))
@@ -202,7 +206,7 @@ def _adam(builder: Any, gradient: Any, old: list[Any], settings: list[Any]) -> l
 
 
 def _moving(formula: Formula, settings: int, values: Any, delta: Any, scalars: Any, arrays: tuple[Any, ...]) -> Any:
-    """Code that moves weights, and what is remembered of each, by a formula of their gradient ``values[i] * delta``, for every i."""
+    """Code that moves weights, and what is remembered of each, by a formula of their gradient, ``values[i] * delta``."""
     given = (values, delta, scalars, *arrays)
     if not _contiguous(*given) or len({array.dtype for array in given}) > 1:
         return None
