@@ -33,6 +33,14 @@ class Habits:
         """Most probable class of each row, shape (n,)."""
         return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
 
+    def decision_function(self, x: Features) -> NDArray[np.float64]:
+        """What `predict_proba` is the softmax of, shape (n, classes); for two classes the log-odds of class 1, shape (n,).
+
+        Here the logarithms of the probabilities; a learner that has scores answers these.
+        """
+        scores = np.log(np.maximum(self.predict_proba(x), np.finfo(np.float64).tiny))
+        return np.asarray(scores[:, 1] - scores[:, 0]) if self.classes == 2 else scores
+
     def partial_fit(self, x: Features, y: Labels, classes: NDArray[Any] | None = None) -> Self:
         """`learn_many`, in scikit-learn's habit; ``classes``, if given, must be 0 to classes − 1.
 
