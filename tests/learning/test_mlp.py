@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from itertools import pairwise
@@ -15,7 +14,6 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import estran
 from estran.errors import RequestError
 from estran.learning.learner import NotFiniteError, StateError
 from estran.learning.mlp import Mlp
@@ -192,15 +190,3 @@ def test_machine_code_is_kept_and_found_again(tmp_path: Path) -> None:
     )
     assert first.split() == ["str", "0"]
     assert second.split() == ["str", "1"]
-
-
-def test_it_learns_where_no_machine_code_can_be_kept(tmp_path: Path) -> None:
-    shutil.copytree(Path(estran.__file__).parent, tmp_path / "estran", ignore=shutil.ignore_patterns("__pycache__"))
-    # A file where the cache folder should be keeps even root out.
-    (tmp_path / "estran" / "learning" / "__pycache__").touch()
-    env = {**os.environ, "HOME": "/proc/nowhere", "XDG_CACHE_HOME": "/proc/nowhere", "PYTHONPATH": str(tmp_path)}
-    env.pop("NUMBA_CACHE_DIR", None)
-    code = LEARN.split("print(")[0] + "print(mlp_kernel.__file__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
-    assert done.stdout.startswith(str(tmp_path))
-    assert "set NUMBA_CACHE_DIR to a writable folder" in done.stderr
