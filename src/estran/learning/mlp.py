@@ -13,7 +13,7 @@ from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
+from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, writable
 from estran.learning.settings import one_of, positive, within
 from estran.learning.snapshots import check_fits
 
@@ -101,13 +101,7 @@ class Mlp(Habits):
         self._rows: tuple[NDArray[np.floating[Any]], NDArray[np.int64]] | None = None
 
     def learn_many(self, x: Features, y: Labels) -> None:
-        """Learn from a chunk, exactly as if its rows came one at a time in order; raises as `predict_then_learn` does."""
-        self.predict_then_learn(x, y)
-
-    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
-        """Learn from a chunk, and return what `predict` would have said of each row just before it was learned, shape (n,).
-
-        Costs no more than learning, which has to answer each row anyway.
+        """Learn from a chunk, exactly as if its rows came one at a time in order.
 
         Raises
         ------
@@ -116,23 +110,19 @@ class Mlp(Habits):
         NotFiniteError
             If a value is not finite, or the weights diverge; nothing of the chunk is then learned.
         """
-        rows, labels = shaped_chunk(x, y, self.features, self.name)
-        # Learn on a copy: a chunk that diverges half way must leave no trace.
-        np.copyto(self._candidate, self._params)
-        for copy, kept in zip(self._candidate_memory, self._memory, strict=True):
-            np.copyto(copy, kept)
-        answers = np.empty(len(labels), dtype=np.int64)
-        bad = self._descend(rows, labels, answers)
-        if bad >= 0:
-            checked_chunk(rows, labels, self.features, self.classes, self.name)
-            raise NotFiniteError(
-                f"learning diverged at row {min(bad, len(rows) - 1)} of a chunk of {len(rows)}",
-                where=self.name,
-                remedy=f"lower learning_rate (now {self.learning_rate:g}) or scale the inputs to about 1; "
-                "nothing of this chunk was learned",
-            )
-        self._swap()
-        return answers
+        self._learn(x, y)
+
+    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
+        """Learn from a chunk, and return what `predict` would have said of each row just before it was learned, shape (n,).
+
+        Costs no more than learning, which has to answer each row anyway.
+
+        Raises
+        ------
+        LearnerError, NotFiniteError
+            As `learn_many`.
+        """
+        return self._learn(x, y)
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
         """Class probabilities, shape (n, classes).
@@ -180,11 +170,31 @@ class Mlp(Habits):
         mlp.learn_many(np.zeros((1, 1)), np.zeros(1, dtype=np.int64))
         mlp.predict_proba(np.zeros((1, 1)))
 
+    def _learn(self, x: Features, y: Labels) -> Labels:
+        """Learn, and return the answer to each row before it was learned."""
+        rows, labels = (writable(part) for part in shaped_chunk(x, y, self.features, self.name))
+        # Learn on a copy: a chunk that diverges half way must leave no trace.
+        np.copyto(self._candidate, self._params)
+        for copy, kept in zip(self._candidate_memory, self._memory, strict=True):
+            np.copyto(copy, kept)
+        answers = np.empty(len(labels), dtype=np.int64)
+        bad = self._descend(rows, labels, answers)
+        if bad >= 0:
+            checked_chunk(rows, labels, self.features, self.classes, self.name)
+            raise NotFiniteError(
+                f"learning diverged at row {min(bad, len(rows) - 1)} of a chunk of {len(rows)}",
+                where=self.name,
+                remedy=f"lower learning_rate (now {self.learning_rate:g}) or scale the inputs to about 1; "
+                "nothing of this chunk was learned",
+            )
+        self._swap()
+        return answers
+
     def _answer(self, x: Features, *, raw: bool) -> NDArray[np.float64]:
         """Scores if ``raw``, else probabilities; shape (n, classes)."""
         from estran.learning import mlp_kernel
 
-        rows = shaped_rows(x, self.features, self.name)
+        rows = writable(shaped_rows(x, self.features, self.name))
         if self._rows is None:
             self._rows = self._workspace(mlp_kernel.BLOCK)
         found = np.empty((len(rows), self.classes))
