@@ -126,7 +126,9 @@ def _makes_modules(factory: Callable[..., Any]) -> bool:
 
 
 def _takes(parameters: Mapping[str, inspect.Parameter], key: str) -> bool:
-    return key in parameters or any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    """Whether a setting is the factory's own; one that takes any is not meant by ``chunked``, which no model knows."""
+    any_at_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return key in parameters or (any_at_all and key != "chunked")
 
 
 def _check_unambiguous(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:

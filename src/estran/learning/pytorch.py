@@ -198,7 +198,7 @@ class TorchLearner(Habits):
             loss = torch.nn.functional.cross_entropy(scores, torch.from_numpy(np.array(labels)).to(self._device))
             if not torch.isfinite(loss):
                 raise self._diverged(f"row {first}")
-            loss.backward()
+            torch.autograd.backward(loss)
             self.optimizer.step()
         self._steps += 1
 
@@ -294,6 +294,8 @@ class TorchLearner(Habits):
 
         It remembers nothing of a parameter before its first gradient; so one is shown to a copy.
         """
+        if not any(key.startswith("optimizer.") for key in state):
+            return {}
         module = copy.deepcopy(self.module)
         optimizer = self._new_optimizer(module)
         for weights in module.parameters():
