@@ -11,6 +11,7 @@ from estran.errors import RequestError
 from estran.learning import registry
 from estran.learning.learner import LearnerError
 from estran.learning.mistakes import SettingsError
+from estran.learning.rows import softmax
 from estran.learning.settings import flag, one_of, positive, whole, within
 
 CHOICES: list[Any] = [{"mlp": {"hidden": [8]}}, "softmax", {"hbp": {"depth": 2, "width": 4}}, "arow"]
@@ -35,6 +36,32 @@ def test_one_at_a_time_and_partial_fit_learn_the_same(choice: Any) -> None:
         one.learn_one({4: 1.0}, 1)
     with pytest.raises(LearnerError, match="not 0 to 2"):
         one.partial_fit(x, y, classes=[1, 2, 3])
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+@pytest.mark.parametrize("choice", CHOICES, ids=str)
+def test_probabilities_are_the_softmax_of_decisions(choice: Any, classes: int) -> None:
+    rng = np.random.default_rng(1)
+    x, y = rng.normal(size=(30, 4)), rng.integers(classes, size=30)
+    learner = make(choice, classes=classes).partial_fit(x, y)
+    scores = learner.decision_function(x)
+    assert scores.shape == ((30,) if classes == 2 else (30, 3))
+    both = np.column_stack([np.zeros(30), scores]) if classes == 2 else scores
+    assert learner.predict_proba(x) == pytest.approx(softmax(both), abs=1e-9)
+
+
+@pytest.mark.parametrize("choice", ["sklearn.linear_model:Perceptron", "river.naive_bayes:GaussianNB"])
+def test_models_of_other_libraries_have_both_habits(choice: str) -> None:
+    pytest.importorskip(choice.split(".")[0])
+    rng = np.random.default_rng(1)
+    y = rng.integers(3, size=60)
+    x = rng.normal(size=(60, 4)) + 3 * np.eye(3, 4)[y]
+    fitted, one = make(choice).partial_fit(x, y, classes=[0, 1, 2]), make(choice)
+    for row, label in zip(x, y, strict=True):
+        one.learn_one(dict(enumerate(row)), label)
+    assert np.array_equal(fitted.predict_proba(x), one.predict_proba(x))
+    assert one.predict_one(x[0]) == fitted.predict(x[:1])[0]
+    assert np.array_equal(fitted.decision_function(x).argmax(axis=1), fitted.predict(x))
 
 
 @pytest.mark.parametrize("choice", CHOICES, ids=str)

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import os
-import shutil
 import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import estran
 from estran.errors import RequestError
 from estran.learning.learner import NotFiniteError, StateError
 from estran.learning.mlp import Mlp
@@ -60,6 +59,39 @@ def test_the_cut_into_chunks_does_not_matter(cuts: list[int], seed: int) -> None
     for start, stop in pairwise(edges):
         other.learn_many(x[start:stop], y[start:stop])
     assert all(np.array_equal(one.state()[name], other.state()[name]) for name in one.state())
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+@pytest.mark.parametrize("hidden", [[], [9, 8]], ids=str)
+def test_each_row_is_answered_as_predict_would_just_before(optimizer: Any, hidden: list[int]) -> None:
+    rng = np.random.default_rng(2)
+    x, y = rng.normal(size=(80, 6)), rng.integers(3, size=80)
+    x[rng.random(x.shape) < 0.3] = 0
+    # The first rows are answered by chance or by equal scores, the last ones by what was learned.
+    one, other = (Mlp(6, 3, np.random.default_rng(1), hidden=hidden, optimizer=optimizer, learning_rate=0.02) for _ in range(2))
+    wanted = []
+    for row in range(80):
+        wanted.append(int(one.predict(x[row : row + 1])[0]))
+        one.learn_many(x[row : row + 1], y[row : row + 1])
+    assert [*other.predict_then_learn(x[:33], y[:33]), *other.predict_then_learn(x[33:], y[33:])] == wanted
+    assert len(set(wanted)) == 3
+    assert all(np.array_equal(array, other.state()[name]) for name, array in one.state().items())
+    assert other.predict_then_learn(x[:0], y[:0]).shape == (0,)
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_probabilities_are_the_softmax_of_the_decision_function(classes: int) -> None:
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 5)), rng.integers(classes, size=40)
+    mlp = Mlp(5, classes, rng, hidden=[8])
+    mlp.learn_many(x, y)
+    scores = mlp.decision_function(x)
+    assert scores.shape == ((40,) if classes == 2 else (40, 3))
+    both = np.column_stack([np.zeros(40), scores]) if classes == 2 else scores
+    assert mlp.predict_proba(x) == pytest.approx(softmax(both), abs=1e-12)
+    for answer in (mlp.decision_function, mlp.predict_proba):
+        with pytest.raises(NotFiniteError, match="row 1 of 2 overflows float32"):
+            answer(np.array([[0.0] * 5, [1e300] * 5]))
 
 
 def test_divergence_is_refused_and_leaves_what_was_known() -> None:
@@ -158,15 +190,3 @@ def test_machine_code_is_kept_and_found_again(tmp_path: Path) -> None:
     )
     assert first.split() == ["str", "0"]
     assert second.split() == ["str", "1"]
-
-
-def test_it_learns_where_no_machine_code_can_be_kept(tmp_path: Path) -> None:
-    shutil.copytree(Path(estran.__file__).parent, tmp_path / "estran", ignore=shutil.ignore_patterns("__pycache__"))
-    # A file where the cache folder should be keeps even root out.
-    (tmp_path / "estran" / "learning" / "__pycache__").touch()
-    env = {**os.environ, "HOME": "/proc/nowhere", "XDG_CACHE_HOME": "/proc/nowhere", "PYTHONPATH": str(tmp_path)}
-    env.pop("NUMBA_CACHE_DIR", None)
-    code = LEARN.split("print(")[0] + "print(mlp_kernel.__file__)"
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=env, check=True)
-    assert done.stdout.startswith(str(tmp_path))
-    assert "set NUMBA_CACHE_DIR to a writable folder" in done.stderr

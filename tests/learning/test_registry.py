@@ -101,6 +101,20 @@ def test_chunked_estimators_learn_whole_chunks() -> None:
     assert (chunked.predict(x) == y).mean() > 0.7
 
 
+def test_a_function_that_takes_any_setting_is_not_handed_chunked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("sklearn")
+    (tmp_path / "any_setting.py").write_text(
+        "def bayes(classes, **settings):\n"
+        "    from sklearn.naive_bayes import GaussianNB\n"
+        "    return GaussianNB(priors=[1 / classes] * classes, **settings)\n",
+        encoding="utf-8",
+    )
+    monkeypatch.syspath_prepend(tmp_path)
+    learner: Any = make({"any_setting:bayes": {"var_smoothing": 0.1, "chunked": True}})
+    assert learner.chunked
+    assert learner.estimator.get_params() == {"priors": [1 / 3] * 3, "var_smoothing": 0.1}
+
+
 def test_answers_that_are_no_numbers_are_refused() -> None:
     pytest.importorskip("sklearn")
     # Row by row it sees no spread, and divides by it.

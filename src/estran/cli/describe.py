@@ -38,19 +38,21 @@ def examples() -> None:
         print(f"{name}\t{summary}")
 
 
-def learners(*, json: JsonOption = False) -> None:
-    """List learners: family, order, cost, source, settings.
+def learners(*, family: str | None = None, json: JsonOption = False) -> None:
+    """List learners, by family: order, cost, settings, source.
 
     Costs are per sample, with d features (nonzero ones, in sparse rows) and K classes (1 where there are two).
 
     Parameters
     ----------
+    family
+        Only those of one family.
     json
         Print one JSON object instead of a table.
     """
     from estran.cli.learners import print_learners
 
-    print_learners(json=json)
+    print_learners(family=family, json=json)
 
 
 def check(file: str, /, *, set_: SetOption = None) -> None:

@@ -28,7 +28,7 @@ app.command("estran.cli.describe:examples", group=_DESCRIBE, help="List the exam
 app.command("estran.cli.describe:check", group=_DESCRIBE, help="Find all errors of an experiment file, each at file:line:column.")
 app.command("estran.cli.describe:plan", group=_DESCRIBE, help="Show hosts, links and placements, and what the platform cannot do.")
 app.command("estran.cli.describe:schema", group=_DESCRIBE, help="Print the JSON Schema of experiment files, for editors.")
-app.command("estran.cli.describe:learners", group=_DESCRIBE, help="List learners: family, order, cost, source, settings.")
+app.command("estran.cli.describe:learners", group=_DESCRIBE, help="List learners, by family: order, cost, settings, source.")
 app.command("estran.cli.execute:run", group=_REPRODUCE, help="Run an experiment: build, verify, measure, report, give back.")
 app.command("estran.cli.study:study", group=_REPRODUCE, help="Run an experiment at many levels of its factors.")
 app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study that was interrupted or killed.")

@@ -1,14 +1,19 @@
-"""Learners of other libraries: anything with scikit-learn's ``partial_fit`` or River's ``learn_one``."""
+"""Learners of other libraries: what has scikit-learn's ``partial_fit`` or River's ``learn_one``, and modules of PyTorch."""
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+import copy
+import inspect
+import sys
+from collections.abc import Callable, Mapping
+from typing import Any, ClassVar, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, Learner, LearnerError, NotFiniteError, State, StateError
-from estran.learning.mistakes import SettingsError
+from estran.learning.mistakes import SettingsError, check_known
 from estran.learning.reflection import export, restore
 from estran.learning.rows import checked_chunk, checked_rows
 
@@ -18,14 +23,137 @@ _SAME_COMPONENT = (
 )
 
 
+BESIDE: Final = ("chunked", "device", "learning_rate", "momentum", "optimizer")
+"""Settings that are not a model's own: how a module of PyTorch is to learn, and ``chunked`` for scikit-learn's estimators too."""
+
+
+def settings_beside(factory: Callable[..., Any]) -> tuple[str, ...]:
+    """Which of them may be given beside those of a factory; what a function returns is only known when it is called."""
+    return BESIDE if _makes_modules(factory) or not isinstance(factory, type) else ("chunked",)
+
+
+def check_beside(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    """Make sure that no setting is both a module's own and its optimizer's.
+
+    Raises
+    ------
+    SettingsError
+        Naming the setting.
+    """
+    if _makes_modules(factory):
+        _check_unambiguous(name, factory, settings)
+
+
+def create(
+    name: str, factory: Callable[..., Any], settings: Mapping[str, Any], features: int, classes: int, rng: np.random.Generator
+) -> Learner:
+    """Make a foreign model, its randomness tied to ours, and wrap it.
+
+    Parameters
+    ----------
+    name
+        What errors call it.
+    factory
+        A class, or a function that returns a model. Where it has arguments ``features`` or ``classes``, these are handed in.
+    settings
+        Its own, and some of `BESIDE`. One that the factory has an argument for is its own.
+    features, classes, rng
+        As for every learner.
+
+    Raises
+    ------
+    SettingsError
+        If it does not take its settings, or cannot be wrapped.
+    """
+    parameters = inspect.signature(factory).parameters
+    beside = {key: settings[key] for key in settings if key in BESIDE and not _takes(parameters, key)}
+    own = {key: value for key, value in settings.items() if key not in beside}
+    own |= {key: value for key, value in (("features", features), ("classes", classes)) if key in parameters}
+    for seed in ("random_state", "seed"):
+        if seed in parameters and own.get(seed) is None:
+            own[seed] = int(rng.integers(2**31))
+    model, seed_of_module = _made(name, factory, own, rng)
+    if seed_of_module is not None:
+        from estran.learning.pytorch import TorchLearner
+
+        _check_unambiguous(name, factory, settings)
+        return TorchLearner(model, features, classes, seed=seed_of_module, name=name, **beside)
+    for key in beside:
+        check_known(key, {*parameters, "chunked"}, kind="setting", where=f"learner {name}")
+    return adapt(model, features, classes, name=name, chunked=bool(beside.get("chunked", False)))
+
+
+def _made(name: str, factory: Callable[..., Any], own: Mapping[str, Any], rng: np.random.Generator) -> tuple[Any, int | None]:
+    """A model; and the seed that it was made with, if it is a module of PyTorch.
+
+    Only such a one may cost a draw: which seed others get must not depend on whether somebody has imported torch.
+    """
+    seed = int(copy.deepcopy(rng).integers(2**53))
+    had_torch = _torch() is not None
+    try:
+        model = _seeded(factory, own, seed)
+        if not _is_module(model):
+            return model, None
+        rng.integers(2**53)
+        # A function that was the first to import torch has drawn its weights from who knows what.
+        return (model if had_torch else _seeded(factory, own, seed)), seed
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise SettingsError(f"{error}", where=f"learner {name}", remedy="look up the settings that it takes") from error
+
+
+def _seeded(factory: Callable[..., Any], own: Mapping[str, Any], seed: int) -> Any:
+    if _torch() is None:
+        return factory(**own)
+    from estran.learning.pytorch import seeded
+
+    with seeded(seed):
+        return factory(**own)
+
+
+def _torch() -> Any:
+    """PyTorch, if somebody has imported it: without that nothing can be a module of it."""
+    return sys.modules.get("torch")
+
+
+def _is_module(model: Any) -> bool:
+    torch = _torch()
+    return torch is not None and isinstance(model, torch.nn.Module)
+
+
+def _makes_modules(factory: Callable[..., Any]) -> bool:
+    torch = _torch()
+    return torch is not None and isinstance(factory, type) and issubclass(factory, torch.nn.Module)
+
+
+def _takes(parameters: Mapping[str, inspect.Parameter], key: str) -> bool:
+    """Whether a setting is the factory's own; one that takes any is not meant by ``chunked``, which no model knows."""
+    any_at_all = any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values())
+    return key in parameters or (any_at_all and key != "chunked")
+
+
+def _check_unambiguous(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:
+    parameters = inspect.signature(factory).parameters
+    for key in settings:
+        if key in BESIDE and _takes(parameters, key):
+            raise SettingsError(
+                f"{key} could be the module's own setting or that of how it learns",
+                where=f"learner {name}",
+                remedy=f"write a function that returns the module, with other names than {', '.join(BESIDE)}",
+            )
+
+
 def adapt(model: Any, features: int, classes: int, *, name: str, chunked: bool = False) -> Learner:
     """Wrap a foreign model by what it can do; ``chunked`` as in `SklearnLearner`.
 
     Raises
     ------
     SettingsError
-        If it has neither ``learn_one`` nor ``partial_fit``.
+        If it has neither ``learn_one`` nor ``partial_fit``, and is no module of PyTorch.
     """
+    if _is_module(model):
+        from estran.learning.pytorch import TorchLearner
+
+        return TorchLearner(model, features, classes, seed=0, name=name, chunked=chunked)
     # River first: some of its models have a partial learn_many of their own, on data frames.
     if hasattr(model, "learn_one"):
         return RiverLearner(model, features, classes, name=name)
@@ -38,7 +166,7 @@ def adapt(model: Any, features: int, classes: int, *, name: str, chunked: bool =
     )
 
 
-class SklearnLearner:
+class SklearnLearner(Habits):
     """An estimator with ``partial_fit`` and ``predict``; with ``predict_proba`` where it has one.
 
     Rows are handed over one at a time, as the seam promises, though scikit-learn is some 50 times faster in chunks; ``chunked``
@@ -86,10 +214,6 @@ class SklearnLearner:
                 remedy="if it estimates spread from each chunk, as GaussianNB does, set chunked: true and learn in larger chunks",
             )
         return found
-
-    def predict(self, x: Features) -> Labels:
-        """Most probable class of each row, shape (n,)."""
-        return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
 
     def state(self) -> State:
         """Everything fitted, by the names of the estimator's attributes; empty before the first row.
@@ -160,7 +284,7 @@ class OfRiver:
         return StateError(f"River's {kind} cannot be expressed as arrays", where=self.name, remedy=self.instead)
 
 
-class RiverLearner(OfRiver):
+class RiverLearner(OfRiver, Habits):
     """A classifier with ``learn_one`` and ``predict_one``; with ``predict_proba_one`` where it has one.
 
     Features go in by their numbers, ``{0: …, 1: …}``, and classes as integers. A model for two classes only refuses more: wrap it
@@ -199,10 +323,6 @@ class RiverLearner(OfRiver):
                 found[i, int(label)] = probability
         total = found.sum(axis=1, keepdims=True)
         return np.asarray(np.where(total > 0, found / np.where(total > 0, total, 1), 1 / self.classes))
-
-    def predict(self, x: Features) -> Labels:
-        """Most probable class of each row, shape (n,)."""
-        return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
 
     def _odds(self, row: dict[int, float]) -> dict[Any, float]:
         try:

@@ -5,16 +5,24 @@ from __future__ import annotations
 from typing import Any, Final
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from estran.learning.compiled import compiled
 
 ACCURACY, CHANCE, NO_CHANGE, MAJORITY = range(4)
 COLUMNS: Final = 4
 
 
-@njit(cache=True, nogil=True)
-def averages(  # type: ignore[no-untyped-def]
-    truth: NDArray[np.int64], answer: NDArray[np.int64], persistent, leading, classes: int, fading: float, window: int, out: Any
+@compiled
+def averages(
+    truth: NDArray[np.int64],
+    answer: NDArray[np.int64],
+    persistent: Any,
+    leading: Any,
+    classes: int,
+    fading: float,
+    window: int,
+    out: Any,
 ) -> None:
     """Fill ``out``, shape (n, 4): accuracy, chance agreement, and both baselines' accuracy, as of each row.
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, ClassVar, Self, TypeAlias
+from typing import Any, Self, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,7 +17,7 @@ Row: TypeAlias = NDArray[Any] | Mapping[int, float]
 class Habits:
     """Mix this into a learner of classes: it needs ``name``, ``features``, ``classes``, and a `Learner`'s methods."""
 
-    name: ClassVar[str]
+    name: str
     features: int
     classes: int
 
@@ -32,6 +32,14 @@ class Habits:
     def predict(self, x: Features) -> Labels:
         """Most probable class of each row, shape (n,)."""
         return np.asarray(self.predict_proba(x).argmax(axis=1), dtype=np.int64)
+
+    def decision_function(self, x: Features) -> NDArray[np.float64]:
+        """What `predict_proba` is the softmax of, shape (n, classes); for two classes the log-odds of class 1, shape (n,).
+
+        Here the logarithms of the probabilities; a learner that has scores answers these.
+        """
+        scores = np.log(np.maximum(self.predict_proba(x), np.finfo(np.float64).tiny))
+        return np.asarray(scores[:, 1] - scores[:, 0]) if self.classes == 2 else scores
 
     def partial_fit(self, x: Features, y: Labels, classes: NDArray[Any] | None = None) -> Self:
         """`learn_many`, in scikit-learn's habit; ``classes``, if given, must be 0 to classes − 1.

@@ -13,7 +13,7 @@ from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
+from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, writable
 from estran.learning.settings import one_of, positive, within
 from estran.learning.snapshots import check_fits
 
@@ -96,8 +96,9 @@ class Mlp(Habits):
         self._memory, self._candidate_memory = self._remembering(), self._remembering()
         self._parts = self._named(self._params, self._memory)
         self._candidate_parts = self._named(self._candidate, self._candidate_memory)
-        self._rows: NDArray[np.floating[Any]] | None = None
-        self._work = tuple(np.zeros((2, int(self._sizes.sum())), dtype=self._dtype))
+        acts, lists = self._workspace(1)
+        self._work = (acts, np.zeros_like(acts[0]), lists, np.zeros(classes))
+        self._rows: tuple[NDArray[np.floating[Any]], NDArray[np.int64]] | None = None
 
     def learn_many(self, x: Features, y: Labels) -> None:
         """Learn from a chunk, exactly as if its rows came one at a time in order.
@@ -109,33 +110,36 @@ class Mlp(Habits):
         NotFiniteError
             If a value is not finite, or the weights diverge; nothing of the chunk is then learned.
         """
-        rows, labels = shaped_chunk(x, y, self.features, self.name)
-        # Learn on a copy: a chunk that diverges half way must leave no trace.
-        np.copyto(self._candidate, self._params)
-        for copy, kept in zip(self._candidate_memory, self._memory, strict=True):
-            np.copyto(copy, kept)
-        bad = self._descend(rows, labels)
-        if bad >= 0:
-            checked_chunk(rows, labels, self.features, self.classes, self.name)
-            raise NotFiniteError(
-                f"learning diverged at row {min(bad, len(rows) - 1)} of a chunk of {len(rows)}",
-                where=self.name,
-                remedy=f"lower learning_rate (now {self.learning_rate:g}) or scale the inputs to about 1; "
-                "nothing of this chunk was learned",
-            )
-        self._swap()
+        self._learn(x, y)
+
+    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
+        """Learn from a chunk, and return what `predict` would have said of each row just before it was learned, shape (n,).
+
+        Costs no more than learning, which has to answer each row anyway.
+
+        Raises
+        ------
+        LearnerError, NotFiniteError
+            As `learn_many`.
+        """
+        return self._learn(x, y)
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, classes)."""
-        from estran.learning import mlp_kernel
+        """Class probabilities, shape (n, classes).
 
-        rows = shaped_rows(x, self.features, self.name)
-        if self._rows is None:
-            self._rows = np.zeros((mlp_kernel.BLOCK, int(self._sizes.sum())), dtype=self._dtype)
-        odds = np.empty((len(rows), self.classes))
-        if mlp_kernel.predict(self._params, self._sizes, rows, self._rows, odds) >= 0:
-            checked_rows(rows, self.features, self.name)
-        return odds
+        Raises
+        ------
+        LearnerError
+            If rows do not fit.
+        NotFiniteError
+            If a value is not finite, or so large that what it gives is not.
+        """
+        return self._answer(x, raw=False)
+
+    def decision_function(self, x: Features) -> NDArray[np.float64]:
+        """What `predict_proba` is the softmax of: shape (n, classes); for two classes the log-odds of class 1, shape (n,)."""
+        scores = self._answer(x, raw=True)
+        return np.asarray(scores[:, 1] - scores[:, 0]) if self.classes == 2 else scores
 
     def state(self) -> State:
         """Copies of every layer's weights ``w0``, shape (inputs, outputs), and biases ``b0``, and so on.
@@ -166,24 +170,76 @@ class Mlp(Habits):
         mlp.learn_many(np.zeros((1, 1)), np.zeros(1, dtype=np.int64))
         mlp.predict_proba(np.zeros((1, 1)))
 
-    def _descend(self, rows: Features, labels: Labels) -> int:
+    def _learn(self, x: Features, y: Labels) -> Labels:
+        """Learn, and return the answer to each row before it was learned."""
+        rows, labels = (writable(part) for part in shaped_chunk(x, y, self.features, self.name))
+        # Learn on a copy: a chunk that diverges half way must leave no trace.
+        np.copyto(self._candidate, self._params)
+        for copy, kept in zip(self._candidate_memory, self._memory, strict=True):
+            np.copyto(copy, kept)
+        answers = np.empty(len(labels), dtype=np.int64)
+        bad = self._descend(rows, labels, answers)
+        if bad >= 0:
+            checked_chunk(rows, labels, self.features, self.classes, self.name)
+            raise NotFiniteError(
+                f"learning diverged at row {min(bad, len(rows) - 1)} of a chunk of {len(rows)}",
+                where=self.name,
+                remedy=f"lower learning_rate (now {self.learning_rate:g}) or scale the inputs to about 1; "
+                "nothing of this chunk was learned",
+            )
+        self._swap()
+        return answers
+
+    def _answer(self, x: Features, *, raw: bool) -> NDArray[np.float64]:
+        """Scores if ``raw``, else probabilities; shape (n, classes)."""
+        from estran.learning import mlp_kernel
+
+        rows = writable(shaped_rows(x, self.features, self.name))
+        if self._rows is None:
+            self._rows = self._workspace(mlp_kernel.BLOCK)
+        found = np.empty((len(rows), self.classes))
+        bad = mlp_kernel.predict(self._params, self._sizes, rows, *self._rows, found, raw)
+        if bad >= 0:
+            checked_rows(rows, self.features, self.name)
+            raise NotFiniteError(
+                f"row {bad} of {len(rows)} overflows {self._dtype}", where=self.name, remedy="scale the inputs to about 1"
+            )
+        return found
+
+    def _workspace(self, rows: int) -> tuple[NDArray[np.floating[Any]], NDArray[np.int64]]:
+        """Where the kernels keep so many rows' activations, and the places of those that are not zero with their counts."""
+        units = int(self._sizes.sum())
+        return np.zeros((rows, units), self._dtype), np.zeros((rows, units + len(self._sizes) - 1), np.int64)
+
+    def _descend(self, rows: Features, labels: Labels, answers: Labels) -> int:
         """Learn on the candidate; what the kernels return."""
         if self.optimizer == "sgd":
             from estran.learning import mlp_kernel
 
-            return mlp_kernel.learn(self._candidate, self._sizes, rows, labels, self._rate, *self._work)
+            return mlp_kernel.learn(self._candidate, self._sizes, rows, labels, self._rate, answers, *self._work)
         from estran.learning import optimizer_kernel
 
         if self.optimizer == "momentum":
             (velocity,) = self._candidate_memory
-            rate, momentum = self._rate, self._dtype.type(self.momentum)
+            settings = np.array([self.learning_rate, self.momentum], dtype=self._dtype)
             return optimizer_kernel.learn_momentum(
-                self._candidate, velocity, self._sizes, rows, labels, rate, momentum, *self._work
+                self._candidate, velocity, self._sizes, rows, labels, settings, answers, *self._work
             )
         first, second, powers = self._candidate_memory
-        decays = np.array([self.momentum, _BETA2], dtype=self._dtype)
+        decays = np.array([self.momentum, _BETA2])
         return optimizer_kernel.learn_adam(
-            self._candidate, first, second, powers, self._sizes, rows, labels, self.learning_rate, decays, _EPSILON, *self._work
+            self._candidate,
+            first,
+            second,
+            powers,
+            self._sizes,
+            rows,
+            labels,
+            self.learning_rate,
+            decays,
+            _EPSILON,
+            answers,
+            *self._work,
         )
 
     def _swap(self) -> None:

@@ -14,59 +14,41 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
-from estran.learning.lanes import dot
-from estran.learning.mlp_kernel import answer, blame
+from estran.learning.mlp_kernel import ask, finite
+from estran.learning.sweeps import move_by_adam, move_by_momentum, pass_down
 
 Array = NDArray[Any]
 
 
 @compiled
-def attribute(params: Array, sizes: Array, x: Array, label: int, acts: Array, deltas: Array) -> bool:
-    """Answer one row, and fill in the gradient of its cross-entropy by every unit; False where something is not finite."""
-    if label < 0 or label >= sizes[-1]:
-        return False
-    for i in range(sizes[0]):
-        acts[i] = x[i]
-        if not math.isfinite(x[i]):
-            return False
-    answer(params, sizes, acts)
-    above, weights = acts.size - sizes[-1], params.size
-    if not blame(acts[above:], label, deltas[above:]):
-        return False
-    for back in range(sizes.size - 2):
+def attribute(params: Array, sizes: Array, x: Array, label: int, acts: Array, deltas: Array, lists: Array, odds: Array) -> int:
+    """Answer one row, and fill in the gradient of its cross-entropy by every unit; the answer, or -1 where something is wrong."""
+    answer = ask(params, sizes, x, label, acts, deltas, lists, odds)
+    above, weights = deltas.size - sizes[-1], params.size
+    for back in range(sizes.size - 2 if answer >= 0 else 0):
         layer = sizes.size - 2 - back
         inputs, outputs = sizes[layer], sizes[layer + 1]
-        weights -= (inputs + 1) * outputs
-        for i in range(inputs):
-            deltas[above - inputs + i] = 0
-            if acts[above - inputs + i] != 0.0:
-                row = params[weights + i * outputs : weights + (i + 1) * outputs]
-                deltas[above - inputs + i] = dot(row, deltas[above : above + outputs])
-        above -= inputs
-    return True
-
-
-@compiled
-def finite(params: Array) -> bool:
-    """Whether all weights are."""
-    bad = 0
-    for i in range(params.size):
-        # Counted, not returned from, so that many are looked at side by side.
-        bad += 0 if math.isfinite(params[i]) else 1
-    return bad == 0
-
-
-@compiled
-def momentum_step(value: Any, delta: Array, rate: Any, momentum: Any, weights: Array, velocity: Array) -> None:
-    """``v ← μ v + g; w ← w − η v``, for the weights of one input, whose gradient is ``value * delta``."""
-    for j in range(delta.size):
-        velocity[j] = momentum * velocity[j] + value * delta[j]
-        weights[j] -= rate * velocity[j]
+        here, weights = above - inputs, weights - (inputs + 1) * outputs
+        matrix, below = params[weights : weights + inputs * outputs], deltas[here:above]
+        below[:] = 0
+        pass_down(deltas[above : above + outputs], matrix, lists[0, here:above], lists[0, deltas.size + layer], below)
+        above = here
+    return answer
 
 
 @compiled
 def learn_momentum(
-    params: Array, velocity: Array, sizes: Array, x: Array, y: Array, rate: Any, momentum: Any, acts: Array, deltas: Array
+    params: Array,
+    velocity: Array,
+    sizes: Array,
+    x: Array,
+    y: Array,
+    settings: Array,
+    answers: Array,
+    acts: Array,
+    deltas: Array,
+    lists: Array,
+    odds: Array,
 ) -> int:
     """Gradient descent with momentum on the cross-entropy, row after row, in place (Polyak 1964, as PyTorch writes it).
 
@@ -74,39 +56,25 @@ def learn_momentum(
     ----------
     velocity
         Of every weight; in place.
-    momentum
-        μ, of the type of ``params``.
+    settings
+        η and μ, of the type of ``params``.
 
     Other parameters and the result are those of `estran.learning.mlp_kernel.learn`.
     """
+    one = np.ones(1, params.dtype)
     for n in range(x.shape[0]):
-        if not attribute(params, sizes, x[n], y[n], acts, deltas):
+        answers[n] = attribute(params, sizes, x[n], y[n], acts, deltas, lists, odds)
+        if answers[n] < 0:
             return n
         here, start = 0, 0
         for layer in range(sizes.size - 1):
             inputs, outputs = sizes[layer], sizes[layer + 1]
-            delta = deltas[here + inputs : here + inputs + outputs]
-            for i in range(inputs + 1):
-                value = acts[here + i] if i < inputs else params.dtype.type(1)
-                stop = start + outputs
-                momentum_step(value, delta, rate, momentum, params[start:stop], velocity[start:stop])
-                start = stop
-            here += inputs
+            above, biases = here + inputs, start + inputs * outputs
+            values, delta, stop = acts[0, here:above], deltas[above : above + outputs], biases + outputs
+            move_by_momentum(values, delta, settings, params[start:biases], velocity[start:biases])
+            move_by_momentum(one, delta, settings, params[biases:stop], velocity[biases:stop])
+            here, start = above, stop
     return -1 if finite(params) and finite(velocity) else int(x.shape[0])
-
-
-@compiled
-def adam_step(
-    value: Any, delta: Array, rate: Any, decay1: Any, decay2: Any, guard: Any, weights: Array, first: Array, second: Array
-) -> None:
-    """``m ← β₁ m + (1 − β₁) g; v ← β₂ v + (1 − β₂) g²; w ← w − rate · m / (√v + guard)``, for the weights of one input."""
-    one = weights.dtype.type(1)
-    for j in range(delta.size):
-        gradient = value * delta[j]
-        first[j] = decay1 * first[j] + (one - decay1) * gradient
-        second[j] = decay2 * second[j] + (one - decay2) * gradient * gradient
-        # Not by the operator, which looks for a zero at every element and so keeps them from being done side by side.
-        weights[j] -= np.true_divide(rate * first[j], math.sqrt(second[j]) + guard)
 
 
 @compiled
@@ -121,8 +89,11 @@ def learn_adam(
     rate: float,
     decays: Array,
     epsilon: float,
+    answers: Array,
     acts: Array,
     deltas: Array,
+    lists: Array,
+    odds: Array,
 ) -> int:
     """Adam on the cross-entropy, row after row, in place: algorithm 1 of Kingma and Ba, ICLR 2015.
 
@@ -138,28 +109,26 @@ def learn_adam(
     rate, epsilon
         η and ε, float64.
     decays
-        β₁ and β₂, of the type of ``params``.
+        β₁ and β₂, float64.
 
     Other parameters and the result are those of `estran.learning.mlp_kernel.learn`.
     """
-    # Scalars of the type of the weights, or every element would be computed in float64.
-    scalars = np.zeros(2, params.dtype)
+    one, settings = np.ones(1, params.dtype), np.zeros(6, params.dtype)
+    settings[1], settings[2], settings[3], settings[4] = decays[0], 1 - decays[0], decays[1], 1 - decays[1]
     for n in range(x.shape[0]):
-        if not attribute(params, sizes, x[n], y[n], acts, deltas):
+        answers[n] = attribute(params, sizes, x[n], y[n], acts, deltas, lists, odds)
+        if answers[n] < 0:
             return n
         powers[0] *= decays[0]
         powers[1] *= decays[1]
         correction = math.sqrt(1 - powers[1])
-        scalars[0], scalars[1] = rate * correction / (1 - powers[0]), epsilon * correction
+        settings[0], settings[5] = rate * correction / (1 - powers[0]), epsilon * correction
         here, start = 0, 0
         for layer in range(sizes.size - 1):
             inputs, outputs = sizes[layer], sizes[layer + 1]
-            delta = deltas[here + inputs : here + inputs + outputs]
-            for i in range(inputs + 1):
-                value = acts[here + i] if i < inputs else params.dtype.type(1)
-                stop = start + outputs
-                moved, m, v = params[start:stop], first[start:stop], second[start:stop]
-                adam_step(value, delta, scalars[0], decays[0], decays[1], scalars[1], moved, m, v)
-                start = stop
-            here += inputs
+            above, biases = here + inputs, start + inputs * outputs
+            values, delta, stop = acts[0, here:above], deltas[above : above + outputs], biases + outputs
+            move_by_adam(values, delta, settings, params[start:biases], first[start:biases], second[start:biases])
+            move_by_adam(one, delta, settings, params[biases:stop], first[biases:stop], second[biases:stop])
+            here, start = above, stop
     return -1 if finite(params) and finite(first) and finite(second) else int(x.shape[0])

@@ -99,8 +99,8 @@ def create(choice: Choice, features: int, classes: int, rng: np.random.Generator
     ----------
     choice
         Name of a built-in or installed learner, or ``module:Class`` of a learner, of an estimator with scikit-learn's
-        ``partial_fit``, or of a model with River's ``learn_one`` (or of a function that returns such), with its settings.
-        An estimator also takes ``chunked`` (see `estran.learning.adapters.SklearnLearner`).
+        ``partial_fit``, of a model with River's ``learn_one``, or of a module of PyTorch (or of a function that returns such),
+        with its settings. An estimator also takes ``chunked``, and a module what `estran.learning.pytorch.TorchLearner` lists.
     features, classes
         Width of a row, and number of classes.
     rng
@@ -119,10 +119,9 @@ def create(choice: Choice, features: int, classes: int, rng: np.random.Generator
         learner: Learner = build(choice, "classes", features, classes, rng)
         return learner
     check(choice)
-    from estran.learning.adapters import adapt
+    from estran.learning import adapters
 
-    chunked = bool(settings.pop("chunked", False))
-    return adapt(_foreign(name, factory, settings, rng), features, classes, name=name, chunked=chunked)
+    return adapters.create(name, factory, settings, features, classes, rng)
 
 
 def build(choice: Choice, task: Task, *given: Any) -> Any:
@@ -196,12 +195,17 @@ def _imported(path: str) -> Callable[..., Any]:
             f"{path} cannot be imported: {error}",
             where="learner",
             remedy="write module:Class of something installed or beside the experiment file"
-            + (", or: pip install 'estran[sklearn,river]'" if module.split(".")[0] in ("sklearn", "river") else ""),
+            + (", or: pip install 'estran[sklearn,river,torch]'" if _lacks_a_library(module, error) else ""),
         ) from error
     if not callable(found):
         raise SettingsError(f"{path} is neither a class nor a function", where="learner", remedy="write module:Class")
     factory: Callable[..., Any] = found
     return factory
+
+
+def _lacks_a_library(module: str, error: Exception) -> bool:
+    """Whether what could not be imported is of a library that we adapt, or needs one."""
+    return not {module.split(".")[0], (getattr(error, "name", None) or "").split(".")[0]}.isdisjoint(("sklearn", "river", "torch"))
 
 
 def _task(factory: Callable[..., Any]) -> Task | None:
@@ -219,21 +223,15 @@ def _check_task(name: str, factory: Callable[..., Any], task: Task) -> None:
 
 def _check_arguments(name: str, factory: Callable[..., Any], settings: Mapping[str, Any]) -> None:
     parameters = inspect.signature(factory).parameters
+    task = _task(factory)
+    if task is None:
+        from estran.learning import adapters
+
+        adapters.check_beside(name, factory, settings)
     if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters.values()):
         return
-    task = _task(factory)
-    options = [parameter for parameter in parameters if parameter not in GIVEN[task or "classes"]] + ([] if task else ["chunked"])
+    options = {parameter for parameter in parameters if parameter not in GIVEN[task or "classes"]}
+    if task is None:
+        options.update(adapters.settings_beside(factory))
     for argument in settings:
         check_known(argument, options, kind="setting", where=f"learner {name}")
-
-
-def _foreign(name: str, factory: Callable[..., Any], settings: dict[str, Any], rng: np.random.Generator) -> Any:
-    """A model of another library, its randomness tied to ours where it takes a seed."""
-    parameters = inspect.signature(factory).parameters
-    for seed in ("random_state", "seed"):
-        if seed in parameters and settings.get(seed) is None:
-            settings[seed] = int(rng.integers(2**31))
-    try:
-        return factory(**settings)
-    except (TypeError, ValueError) as error:
-        raise SettingsError(f"{error}", where=f"learner {name}", remedy="look up the settings that it takes") from error

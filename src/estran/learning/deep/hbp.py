@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from estran.learning.about import About
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows
+from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, writable
 from estran.learning.settings import flag, one_of, positive, whole, within
 from estran.learning.snapshots import check_fits
 
@@ -142,7 +142,7 @@ class HedgeBackprop(Habits):
         """
         from estran.learning.deep import hbp_kernel
 
-        rows = shaped_rows(x, self.features, self.name)
+        rows = writable(shaped_rows(x, self.features, self.name))
         if self._rows is None:
             self._rows = np.zeros((hbp_kernel.BLOCK, self._acts.shape[1]), self._dtype), np.zeros_like(self._odds)
         answers = np.empty((len(rows), self.classes))
@@ -193,7 +193,7 @@ class HedgeBackprop(Habits):
         """Learn, and return each row's class probabilities before it was learned."""
         from estran.learning.deep import hbp_kernel
 
-        rows, labels = shaped_chunk(x, y, self.features, self.name)
+        rows, labels = (writable(part) for part in shaped_chunk(x, y, self.features, self.name))
         answers = np.empty((len(rows), self.classes))
         # Learn on a copy: a chunk that diverges half way must leave no trace.
         np.copyto(self._candidate, self._params)
