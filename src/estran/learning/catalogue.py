@@ -36,5 +36,26 @@ _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
+_EXPERTS: Final = {
+    "hedge": "estran.learning.experts.methods:Hedge",
+    "eg": "estran.learning.experts.methods:ExponentiatedGradient",
+    "ftl": "estran.learning.experts.methods:FollowTheLeader",
+    "ftpl": "estran.learning.experts.methods:FollowThePerturbedLeader",
+    "hedged": "estran.learning.experts.voting:Hedged",
+}
+"""Forecasters, and the learner of classes that votes by one."""
+
+_BANDITS: Final = {
+    "exp3": "estran.learning.bandits.adversarial:Exp3",
+    "exp4": "estran.learning.bandits.adversarial:Exp4",
+    "ucb1": "estran.learning.bandits.stochastic:Ucb1",
+    "thompson": "estran.learning.bandits.stochastic:Thompson",
+    "epsilon-greedy": "estran.learning.bandits.stochastic:EpsilonGreedy",
+    "linucb": "estran.learning.bandits.linear:LinUcb",
+    "exp3-selected": "estran.learning.bandits.selecting:Exp3Selected",
+    "banditron": "estran.learning.linear.banditron:Banditron",
+}
+"""Bandits, and the learners of classes that see no more than they do."""
+
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_EXPERTS, **_BANDITS}
 """``module:Class`` of each."""
