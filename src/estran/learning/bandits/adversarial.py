@@ -99,8 +99,8 @@ class Exp3(_Weighted):
     Notes
     -----
     With ``gamma``: Auer, Cesa-Bianchi, Freund, Schapire, *The nonstochastic multiarmed bandit problem*, SIAM J. Comput. 32:48,
-    2002, figure 1 and corollary 3.2. Default: Bubeck, Cesa-Bianchi, *Regret analysis of stochastic and nonstochastic multi-armed bandit
-    problems*, 2012, section 3.1, which estimates losses 1 − reward. Rewards must be from 0 to 1. The context is ignored.
+    2002, figure 1 and corollary 3.2. Default: Bubeck, Cesa-Bianchi, *Regret analysis of stochastic and nonstochastic multi-armed
+    bandit problems*, 2012, section 3.1, which estimates losses 1 − reward. Rewards must be from 0 to 1. The context is ignored.
 
     Examples
     --------

@@ -23,11 +23,11 @@ class _Counting(Pulling):
         super().__init__(arms, rng, {"counts": (arms,), "sums": (arms,)})
 
     def _add(self, arm: int, reward: float) -> None:
-        sums = self._parts["sums"]
-        if not math.isfinite(sums[arm] + reward):
+        total = float(self._parts["sums"][arm]) + reward
+        if not math.isfinite(total):
             what = f"the rewards of arm {arm} add up to more than a float can hold"
             raise NotFiniteError(what, where=self.name, remedy="scale them to about 1; nothing was learned")
-        sums[arm] += reward
+        self._parts["sums"][arm] = total
         self._parts["counts"][arm] += 1
         self._numbers[2] += 1
 
@@ -224,17 +224,18 @@ class Thompson(Pulling):
 
     def learn(self, context: NDArray[Any] | None, arm: int, reward: float, *, probability: float | None = None) -> None:
         """Learn what an arm has brought: from 0 to 1, or any finite number if ``gaussian``."""
-        which, sums = self._arm(arm), self._parts["sums"]
+        which = self._arm(arm)
+        before = float(self._parts["sums"][which])
         if self._gaussian:
             value = self._reward(reward, -math.inf, math.inf)
-            if not math.isfinite(self._weight * (sums[which] + value)):
+            if not math.isfinite(self._weight * (before + value)):
                 what = f"the rewards of arm {arm} add up to more than a float can hold"
                 raise NotFiniteError(what, where=self.name, remedy="scale them to about 1; nothing was learned")
         else:
             value = self._reward(reward)
             if 0 < value < 1:
                 value = float(self._chance().random() < value)
-        sums[which] += value
+        self._parts["sums"][which] = before + value
         self._parts["counts"][which] += 1
         self._numbers[2] += 1
 

@@ -153,8 +153,8 @@ class FollowThePerturbedLeader(Weighing):
     -----
     Kalai, Vempala, *Efficient algorithms for online decision problems*, JCSS 71:291, 2005, section 1: the perturbed leading expert.
     Over T rounds it is expected to lose at most e^ε (L + H/ε), where L is the loss of the best expert and H = 1 + 1/2 + … + 1/N.
-    The falling rate is after Hutter, Poland, *Adaptive online prediction by following the perturbed leader*, JMLR 6:639, 2005; with it
-    the expected regret is at most 4.44 √((1 + ln N) T), which tests hold it to. Losses must be from 0 to 1.
+    The falling rate is after Hutter, Poland, *Adaptive online prediction by following the perturbed leader*, JMLR 6:639, 2005; with
+    it the expected regret is at most 4.44 √((1 + ln N) T), which tests hold it to. Losses must be from 0 to 1.
 
     Examples
     --------

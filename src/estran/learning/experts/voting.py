@@ -27,8 +27,8 @@ class Hedged(Team):
 
     With ``loss: mistakes`` each member votes for its answer. A member drawn by its share would be expected to make at most
     √(2 T ln N) + √(ln N / 8) mistakes more than the best member over T rows; the vote makes at most twice as many as that one, and
-    mostly fewer. With ``loss: log`` members vote by their probabilities; the log loss of the mix then exceeds the best member's by at
-    most ln N / ``eta``, for ``eta`` up to 1, at any T.
+    mostly fewer. With ``loss: log`` members vote by their probabilities; the log loss of the mix then exceeds the best member's by
+    at most ln N / ``eta``, for ``eta`` up to 1, at any T.
 
     Parameters
     ----------
