@@ -236,6 +236,10 @@ def test_thompson_believes_what_bayes_says() -> None:
     chance = 0.04 + 0.16
     found = np.mean([sure.choose() for _ in range(draws)])
     assert abs(found - chance) < 5 * math.sqrt(chance * (1 - chance) / draws)
+    shy = make({"thompson": {"successes": 1e-3, "failures": 1e-3}}, 2)
+    shy.learn(None, 0, 1.0)
+    # Beta(1.001, .001) is near 1, Beta(.001, .001) near 0 or 1: the second is drawn a quarter of the time, ties by log odds.
+    assert 0.2 < np.mean([shy.choose() for _ in range(2000)]) < 0.3
     known = make({"thompson": {"rewards": "gaussian", "mean": 1.0, "deviation": 2.0, "noise": 0.5}}, 2)
     for reward in (3.0, 2.0, -1.0):
         known.learn(None, 1, reward)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 import math
 from typing import Any, Literal, cast
 
@@ -201,26 +203,18 @@ class Thompson(Pulling):
         self._gaussian = one_of(self.name, "rewards", rewards, ("bernoulli", "gaussian")) == 1
         self._prior = positive(self.name, "successes", successes), positive(self.name, "failures", failures)
         self._mean = within(self.name, "mean", mean, -math.inf, math.inf)
-        self._precision = positive(self.name, "deviation", deviation) ** -2.0
-        self._weight = positive(self.name, "noise", noise) ** -2.0
+        # Beyond these their squares, or one over them, are no floats.
+        self._precision = within(self.name, "deviation", deviation, 1e-100, 1e100) ** -2.0
+        self._weight = within(self.name, "noise", noise, 1e-100, 1e100) ** -2.0
         super().__init__(arms, rng, {"counts": (arms,), "sums": (arms,)})
-        # Draws come from a counter, not from a generator's history: so the clock alone says how they go on.
-        self._bits = np.random.Philox(key=int(self._numbers[0]))
-        self._generator, self._position = np.random.Generator(self._bits), self._bits.state
 
     counted = ("counts",)
 
     def choose(self, context: NDArray[Any] | None = None) -> int:
         """Draw a mean for each arm; the arm of the highest."""
-        counts, sums = self._parts["counts"], self._parts["sums"]
-        chance = self._chance()
         if self._gaussian:
-            precision = self._precision + self._weight * counts
-            centre = (self._mean * self._precision + self._weight * sums) / precision
-            found = chance.normal(centre, precision**-0.5)
-        else:
-            found = chance.beta(self._prior[0] + sums, self._prior[1] + (counts - sums))
-        return int(found.argmax())
+            return int(_beliefs().gauss(self._numbers, self._mean, self._precision, self._weight, self.arms))
+        return int(_beliefs().beta(self._numbers, *self._prior, self.arms))
 
     def learn(self, context: NDArray[Any] | None, arm: int, reward: float, *, probability: float | None = None) -> None:
         """Learn what an arm has brought: from 0 to 1, or any finite number if ``gaussian``."""
@@ -234,19 +228,10 @@ class Thompson(Pulling):
         else:
             value = self._reward(reward)
             if 0 < value < 1:
-                value = float(self._chance().random() < value)
+                value = _beliefs().toss(self._numbers, value)
         self._parts["sums"][which] = before + value
         self._parts["counts"][which] += 1
         self._numbers[2] += 1
-
-    def _chance(self) -> np.random.Generator:
-        """The generator of the next draw: each has 2⁶⁴ blocks of the seed's stream to itself."""
-        words = self._position["state"]
-        words["counter"][:] = 0, int(self._numbers[1]), 0, 0
-        words["key"][0] = int(self._numbers[0])
-        self._bits.state = self._position
-        self._numbers[1] += 1
-        return self._generator
 
     def _check(self, state: State) -> None:
         if not self._gaussian and ((state["sums"] < 0).any() or (state["sums"] > state["counts"]).any()):
@@ -254,5 +239,12 @@ class Thompson(Pulling):
 
     @classmethod
     def warm(cls) -> None:
-        """Load what is needed, so that a run does not wait for it."""
+        """Compile what is needed, or load it from numba's cache, so that a run does not wait for it."""
         cls(2, np.random.default_rng(0)).choose()
+        cls(2, np.random.default_rng(0), rewards="gaussian").choose()
+
+
+@functools.cache
+def _beliefs() -> Any:
+    """The compiled draws, imported (and numba with them) when they are first needed."""
+    return importlib.import_module("estran.learning.bandits.beliefs_kernel")
