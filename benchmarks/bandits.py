@@ -4,11 +4,14 @@ Run: python benchmarks/bandits.py [--rounds 5000] [--seeds 20]
 
 Regret is what always pulling the best arm (for the context) would have been expected to bring more than the arms that were pulled.
 Each seed has its problem, the same for both sides, the rewards of all arms drawn beforehand: 0 or 1, with means from U(0, 1); for
-LinUCB a weight vector an arm, contexts of length 1 on average, and a noise of 0.1 on rewards, over a fifth of the rounds. Printed are
-means ± standard deviations over seeds. ``apart`` is the mean difference, seed by seed, ± its standard error.
+LinUCB a weight vector an arm, contexts of length 1 on average, and a noise of 0.1 on rewards, over a fifth of the rounds. Printed
+are means ± standard deviations over seeds. ``apart`` is the mean difference, seed by seed, ± its standard error.
 
 A decision is a choice and the learning of its reward. ``limit`` is the same loop around a bandit that does nothing: what calls
 cost. Forecasters have no peer in River: beside them stands NumPy, written as in the papers.
+
+Last come learners of classes made of such: errors on SEA and LED with drift, and rows per CPU second in chunks of 64. Their limit
+is what their members cost alone.
 """
 
 from __future__ import annotations
@@ -24,8 +27,11 @@ import numpy as np
 from river import bandit as theirs
 from river import proba
 
+from estran.learning import registry
 from estran.learning.bandits.bandit import create
 from estran.learning.experts.forecaster import create as create_forecaster
+from estran.learning.streams.classic import Led, Sea
+from estran.learning.team import answers_then_learned
 
 ARMS, FEATURES, NOISE, BUDGET, WARM = 10, 10, 0.1, 0.3, 20
 PAIRS: dict[str, tuple[Any, Callable[[int], Any]]] = {
@@ -184,6 +190,43 @@ def forecasters() -> None:
         print(f"{name:16}{found[0]:18,.0f}{found[1]:10,.0f}{found[0] / found[1]:8.1f}{bulk:16,.0f}", flush=True)
 
 
+MEMBERS: list[Any] = ["arow", {"pa1": {"c": 0.01}}, {"pa1": {"c": 1.0}}, {"softmax": {"learning_rate": 0.02}}]
+TEAMS: dict[str, Any] = {
+    "hedged": {"hedged": {"learners": MEMBERS}},
+    "hedged, share": {"hedged": {"learners": MEMBERS, "eta": 0.2, "share": 0.001}},
+    "hedged, log": {"hedged": {"learners": MEMBERS, "loss": "log"}},
+    "exp3-selected": {"exp3-selected": {"learners": MEMBERS}},
+    "... chosen": {"exp3-selected": {"learners": MEMBERS, "learning": "chosen"}},
+    "banditron": "banditron",
+    "perceptron": "perceptron",
+}
+
+
+def errors(choice: Any, stream: Any, seed: int, rows: int) -> tuple[float, float]:
+    """Share of wrong answers, and rows per CPU second."""
+    learner: Any = registry.create(choice, stream.features, stream.classes, np.random.default_rng(seed))
+    chunks = list(stream.chunks(np.random.default_rng(seed), size=64, rows=rows))
+    start = time.process_time()
+    wrong = sum(int((answers_then_learned(learner, x, y) != y).sum()) for x, y in chunks)
+    return wrong / rows, rows / (time.process_time() - start)
+
+
+def teams(seeds: int, rows: int = 20_000) -> None:
+    streams = {"SEA": Sea(block=rows // 4, noise=0.1), "LED": Led(period=rows // 4)}
+    print(f"\n{'errors, %':16}" + "".join(f"{name:>14}{'rows/s':>12}" for name in streams) + f"   {seeds} seeds, {rows} rows")
+    single = dict(zip(("arow", "pa1, c .01", "pa1, c 1", "softmax"), MEMBERS, strict=True))
+    cost = dict.fromkeys(streams, 0.0)
+    for label, choice in (single | TEAMS).items():
+        line = f"{label:16}"
+        for name, stream in streams.items():
+            found = [errors(choice, stream, seed, rows) for seed in range(seeds)]
+            wrong, fast = [100 * share for share, _ in found], max(rate for _, rate in found)
+            line += f"{mean(wrong):8.2f} ± {stdev(wrong):3.1f}{fast:12,.0f}"
+            cost[name] += 1 / fast if label in single else 0.0
+        print(line, flush=True)
+    print(f"{'limit: members':16}" + "".join(f"{1 / spent:26,.0f}" for spent in cost.values()))
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rounds", type=int, default=5000)
@@ -191,6 +234,7 @@ def main() -> None:
     given = parser.parse_args()
     bandits(given.rounds, given.seeds)
     forecasters()
+    teams(max(2, given.seeds // 4))
 
 
 if __name__ == "__main__":
