@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,51 +11,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from estran.errors import RequestError
-from estran.learning.bandits.bandit import Bandit, Randomized, create
-from estran.learning.learner import LearnerError, NotFiniteError, StateError
+from estran.learning.bandits.bandit import Bandit, Randomized
+from estran.learning.learner import LearnerError, NotFiniteError
+from tests.learning.bandits.playing import ADVICE, ARMS, CHOICES, EACH, WEIGHED, context, make, played, rng
 
 Array = NDArray[np.float64]
-CHOICES: dict[str, Any] = {
-    "exp3": "exp3",
-    "exp3-gamma": {"exp3": {"gamma": 0.2}},
-    "exp4": {"exp4": {"experts": 3}},
-    "exp4-gamma": {"exp4": {"experts": 3, "gamma": 0.2}},
-    "ucb1": "ucb1",
-    "thompson": "thompson",
-    "thompson-gaussian": {"thompson": {"rewards": "gaussian"}},
-    "linucb": {"linucb": {"features": 2}},
-    "epsilon-greedy": "epsilon-greedy",
-}
-EACH = pytest.mark.parametrize("choice", CHOICES.values(), ids=CHOICES)
-WEIGHED = [name for name in CHOICES if name.startswith("exp")]
-ADVICE = np.array([[1.0, 0.0, 0.0, 0.0], [0.1, 0.2, 0.3, 0.4], [0.0, 0.5, 0.5, 0.0]])
-ARMS = 4
-
-
-def rng(seed: int = 0) -> np.random.Generator:
-    return np.random.default_rng(seed)
-
-
-def make(choice: Any, arms: int = ARMS, seed: int = 0) -> Any:
-    return create(choice, arms, rng(seed))
-
-
-def context(choice: Any) -> Any:
-    name = choice if isinstance(choice, str) else next(iter(choice))
-    return {"exp4": ADVICE, "linucb": np.array([0.5, -1.0])}.get(name)
-
-
-def played(bandit: Any, rounds: int, reward: Callable[[int, int], float], given: Any = None) -> tuple[NDArray[np.int64], float]:
-    """How often each arm was pulled, and all that it brought."""
-    pulls, total = np.zeros(bandit.arms, dtype=np.int64), 0.0
-    for t in range(rounds):
-        arm = bandit.choose(given)
-        value = reward(t, arm)
-        bandit.learn(given, arm, value)
-        pulls[arm] += 1
-        total += value
-    return pulls, total
 
 
 def tables(rounds: int, arms: int) -> dict[str, Array]:
@@ -326,106 +285,3 @@ def test_a_snapshot_goes_on_alike(choice: Any) -> None:
     assert found[0] == found[1]
     assert all(np.array_equal(other.state()[part], array) for part, array in bandit.state().items())
     assert kept["clock"][2] == 50, "a snapshot shares no memory"
-
-
-@EACH
-def test_what_does_not_fit_is_refused_and_changes_nothing(choice: Any) -> None:
-    bandit, given = make(choice), context(choice)
-    played(bandit, 10, lambda t, arm: 0.5, given)
-    before = bandit.state()
-    cases: list[tuple[Any, Any, Any, type[Exception], str]] = [
-        (given, 4, 0.5, LearnerError, "there is no arm 4"),
-        (given, -1, 0.5, LearnerError, "number arms from 0 to 3"),
-        (given, 1.0, 0.5, LearnerError, "there is no arm 1.0"),
-        (given, 1, math.nan, NotFiniteError, "the reward is nan"),
-        (given, 1, math.inf, NotFiniteError, "the reward is inf"),
-    ]
-    if not any(word in str(choice) for word in ("gaussian", "linucb", "greedy")):
-        cases += [
-            (given, 1, 1.25, LearnerError, "the reward is 1.25, not from 0 to 1"),
-            (given, 1, -0.5, LearnerError, r"scale rewards of a range \[a, b\]"),
-        ]
-    if given is not None:
-        nan = given.copy()
-        nan.flat[0] = np.nan
-        cases += [(wrong, 1, 0.5, LearnerError, "context") for wrong in (None, given[..., :-1], given[None, None], nan)]
-    for wrong, arm, reward, error, text in cases:
-        with pytest.raises(error, match=text):
-            bandit.learn(wrong, arm, reward)
-        if wrong is not given:
-            with pytest.raises(LearnerError):
-                bandit.choose(wrong)
-    for part, array in before.items():
-        assert np.array_equal(bandit.state()[part], array), part
-
-
-def test_advice_that_is_no_distribution_is_refused() -> None:
-    bandit = make({"exp4": {"experts": 3}})
-    for row in ([0.5, 0.5, 0.5, -0.5], [0.3, 0.3, 0.3, 0.2]):
-        wrong = ADVICE.copy()
-        wrong[1] = row
-        for call in (bandit.choose, bandit.probabilities, lambda advice: bandit.learn(advice, 0, 1.0)):
-            with pytest.raises(LearnerError, match="advice is no distribution"):
-                call(wrong)
-    assert bandit.rounds == 0
-
-
-def test_what_overflows_is_refused() -> None:
-    greedy, normal, linear = make("epsilon-greedy"), make({"thompson": {"rewards": "gaussian"}}), make({"linucb": {"features": 1}})
-    for bandit, known, reward in ((greedy, None, 1e308), (normal, None, 1e308), (linear, np.array([1e150]), 1e155)):
-        bandit.learn(known, 1, reward)
-        before = bandit.state()
-        with pytest.raises(NotFiniteError, match="than a float can hold"):
-            bandit.learn(known, 1, 1e308)
-        assert all(np.array_equal(bandit.state()[part], array) for part, array in before.items())
-
-
-@EACH
-def test_foreign_snapshots_are_refused(choice: Any) -> None:
-    bandit, given = make(choice), context(choice)
-    played(bandit, 10, lambda t, arm: 0.5, given)
-    before = bandit.state()
-    wrong: list[dict[str, Any]] = [
-        {"clock": before["clock"]},
-        {**before, "more": np.zeros(1)},
-        {**before, "clock": np.array([0.0, -3.0, 0.0])},
-    ]
-    if "counts" in before:
-        wrong.append({**before, "counts": before["counts"] + 0.5})
-        if not any(word in str(choice) for word in ("gaussian", "greedy")):
-            wrong.append({**before, "sums": before["counts"] + 1.0})
-    if "factors" in before:
-        wrong += [{**before, "factors": -before["factors"]}, {**before, "factors": before["factors"] + np.tri(2)}]
-    for foreign in wrong:
-        with pytest.raises(StateError):
-            bandit.load(foreign)
-        assert all(np.array_equal(bandit.state()[part], array) for part, array in before.items())
-
-
-@pytest.mark.parametrize(
-    ("choice", "text"),
-    [
-        ({"exp3": {"gamma": 1.5}}, "gamma is 1.5"),
-        ({"exp3": {"gamma": 0}}, "gamma is 0"),
-        ("exp4", "experts is 0"),
-        ("linucb", "features is 0"),
-        ({"linucb": {"features": 2, "ridge": 0}}, "ridge is 0"),
-        ({"linucb": {"features": 2, "alpha": -1}}, "alpha is -1"),
-        ({"ucb1": {"exploration": 0}}, "exploration is 0"),
-        ({"epsilon-greedy": {"epsilon": 2}}, "epsilon is 2"),
-        ({"thompson": {"rewards": "poisson"}}, "give bernoulli or gaussian"),
-        ({"thompson": {"noise": 0}}, "noise is 0"),
-        ("hedge", "it learns experts, not arms"),
-        ("upb1", "did you mean ucb1"),
-    ],
-)
-def test_bad_settings_are_told(choice: Any, text: str) -> None:
-    with pytest.raises(RequestError, match=text):
-        make(choice)
-
-
-@pytest.mark.parametrize("arms", [0, -2, 1.5])
-def test_bad_numbers_of_arms_are_told(arms: Any) -> None:
-    for choice in CHOICES.values():
-        with pytest.raises(RequestError, match="arms is"):
-            make(choice, arms)
