@@ -151,7 +151,8 @@ def speed(names: list[str]) -> None:
     print(f"one pass over memory: {memory:,.0f} samples per CPU second; River LogisticRegression: {peer[1]:,.0f}")
     print(f"{'samples per CPU second':24}{'chunk 64':>12}{'x River':>9}{'of pass':>9}{'one by one':>12}{'x River':>9}")
     for name in names or registry.names():
-        if name in ("mlp", "softmax"):
+        about = registry.about(name)
+        if name in ("mlp", "softmax") or (about and about.task != "classes"):
             continue
         variants: list[dict[str, Any]] = [{}]
         if "covariance" in registry.settings(name):

@@ -44,7 +44,6 @@ _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-
 _ACTIVE: Final = {
     "active": "estran.learning.active.model:Active",
 }
@@ -62,6 +61,27 @@ _MULTITASK: Final = {
     "multitask": "estran.learning.multitask.model:MultitaskPerceptron",
 }
 
+_EXPERTS: Final = {
+    "hedge": "estran.learning.experts.methods:Hedge",
+    "eg": "estran.learning.experts.methods:ExponentiatedGradient",
+    "ftl": "estran.learning.experts.methods:FollowTheLeader",
+    "ftpl": "estran.learning.experts.methods:FollowThePerturbedLeader",
+    "hedged": "estran.learning.experts.voting:Hedged",
+}
+"""Forecasters, and the learner of classes that votes by one."""
+
+_BANDITS: Final = {
+    "exp3": "estran.learning.bandits.adversarial:Exp3",
+    "exp4": "estran.learning.bandits.adversarial:Exp4",
+    "ucb1": "estran.learning.bandits.stochastic:Ucb1",
+    "thompson": "estran.learning.bandits.stochastic:Thompson",
+    "epsilon-greedy": "estran.learning.bandits.stochastic:EpsilonGreedy",
+    "linucb": "estran.learning.bandits.linear:LinUcb",
+    "exp3-selected": "estran.learning.bandits.selecting:Exp3Selected",
+    "banditron": "estran.learning.linear.banditron:Banditron",
+}
+"""Bandits, and the learners of classes that see no more than they do."""
+
 BUILT_IN: Final[dict[str, str]] = {
     **_LINEAR,
     **_COST_SENSITIVE,
@@ -71,5 +91,7 @@ BUILT_IN: Final[dict[str, str]] = {
     **_AVERAGING,
     **_AUC,
     **_MULTITASK,
+    **_EXPERTS,
+    **_BANDITS,
 }
 """``module:Class`` of each."""
