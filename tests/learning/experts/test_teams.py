@@ -190,10 +190,15 @@ class Failing(Softmax):
     """Refuses a row that begins with 7, after having learned those before it in the chunk."""
 
     def learn_many(self, x: Features, y: Labels) -> None:
+        self.predict_then_learn(x, y)
+
+    def predict_then_learn(self, x: Features, y: Labels) -> Labels:
+        answers = np.empty(len(x), dtype=np.int64)
         for i in range(len(x)):
             if x[i, 0] == 7:
                 raise NotFiniteError("diverged", where="failing", remedy="none")
-            super().learn_many(x[i : i + 1], y[i : i + 1])
+            answers[i] = super().predict_then_learn(x[i : i + 1], y[i : i + 1])[0]
+        return answers
 
 
 class Mute(Failing):
