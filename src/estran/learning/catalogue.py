@@ -27,6 +27,15 @@ _LINEAR: Final = {
     "iellip": "estran.learning.linear.second_order:IELLIP",
 }
 
+_SPARSE: Final = {
+    "truncated-gradient": "estran.learning.linear.sparse:TruncatedGradient",
+    "fobos": "estran.learning.linear.sparse:FOBOS",
+    "rda": "estran.learning.linear.sparse:RDA",
+    "enhanced-rda": "estran.learning.linear.sparse:EnhancedRDA",
+    "ada-fobos": "estran.learning.linear.sparse:AdaFOBOS",
+    "ada-rda": "estran.learning.linear.sparse:AdaRDA",
+}
+
 _DEEP: Final = {
     "hbp": "estran.learning.deep.hbp:HedgeBackprop",
     "mlp": "estran.learning.mlp:Mlp",
@@ -36,5 +45,5 @@ _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_SPARSE, **_DEEP, **_COMPOSED}
 """``module:Class`` of each."""
