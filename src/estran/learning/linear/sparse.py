@@ -39,7 +39,10 @@ class Sparse(Linear):
     ) -> None:
         settings = first, one_of(self.name, "loss", loss, _LOSSES), within(self.name, "l1", l1, 0.0, math.inf, closed=True)
         super().__init__(features, classes, rule, *settings, bool(bias), *more, bias=bias)
-        self._pace(self._plan.views(self._live))
+        parts = self._plan.views(self._live)
+        if rule is Rule.TRUNCATED:
+            parts["rate"][...] = 1.0
+        self._pace(parts)
 
     @property
     def weights(self) -> NDArray[np.float64]:
@@ -86,12 +89,10 @@ class Sparse(Linear):
         return frozenset({"rate"} if self._plan.rule in (Rule.ADA_FOBOS, Rule.ADA_RDA) else ())
 
     def _pace(self, parts: dict[str, NDArray[Any]]) -> None:
-        """Make the part of each weight's own rate, in the very terms of the kernel."""
+        """Make what follows from other parts, in the very terms of the kernel."""
         if "squares" in parts:
             first, delta = self._plan.settings[0], self._plan.settings[4]
             parts["rate"][...] = first / (delta + np.sqrt(parts["squares"]))
-        elif "rate" in parts:
-            parts["rate"][...] = 1.0
 
     def _weights(self, numbers: NDArray[np.float64]) -> NDArray[np.float64]:
         found = np.empty((self._plan.prototypes, self._plan.width))

@@ -64,23 +64,26 @@ def _cuts(rule: int, p: Array, clock: Array) -> tuple[Any, Any]:
 
 
 def _weight(rule: int, source: Array, rate: Array, j: int, cut: Any, factor: Any) -> Any:
-    """One weight."""
+    """One weight; adding zero makes a negative zero positive."""
     if rule in (FOBOS, RDA):
-        return factor * soft(source[j], cut)
+        return 0.0 + factor * soft(source[j], cut)
     if rule == ADA_RDA:
-        return -rate[j] * soft(source[j], cut)
+        return 0.0 - rate[j] * soft(source[j], cut)
     return soft(source[j], cut * rate[j])
 
 
-def _move(rule: int, p: Array, source: Array, rate: Array, squares: Array, j: int, cut: Any, push: Any) -> None:
-    """Let one weight learn from its negative gradient ``push``, which holds the step already where steps do not adapt."""
+def _move(rule: int, first: Any, more: Any, source: Array, rate: Array, squares: Array, j: int, cut: Any, push: Any) -> None:
+    """Let one weight learn from its negative gradient ``push``, which holds the step already where steps do not adapt.
+
+    ``first`` and ``more`` are p[0] and p[4]: numbers, since the compiler makes no vectors of what might change under its hands.
+    """
     if rule == RDA:
         source[j] -= push
         return
     if rule == ADA_RDA:
         source[j] -= push
         squares[j] += push * push
-        rate[j] = p[0] / (p[4] + math.sqrt(squares[j]))
+        rate[j] = first / (more + math.sqrt(squares[j]))
         return
     if rule == FOBOS:
         weight = soft(source[j], cut) + push
@@ -89,11 +92,11 @@ def _move(rule: int, p: Array, source: Array, rate: Array, squares: Array, j: in
     weight = soft(source[j], cut * rate[j])
     if rule == ADA_FOBOS:
         squares[j] += push * push
-        rate[j] = p[0] / (p[4] + math.sqrt(squares[j]))
+        rate[j] = first / (more + math.sqrt(squares[j]))
         weight += rate[j] * push
     else:
         weight += push
-        rate[j] = 1.0 if abs(weight) <= p[4] else 0.0
+        rate[j] = 1.0 if abs(weight) <= more else 0.0
     kept = cut * rate[j]
     source[j] = weight + (kept if weight > 0.0 else -kept)
 
@@ -101,10 +104,10 @@ def _move(rule: int, p: Array, source: Array, rate: Array, squares: Array, j: in
 steps: Callable[[int, Array, Any], Any] = compiled(_steps, inlined=True)
 cuts: Callable[[int, Array, Array], tuple[Any, Any]] = compiled(_cuts, inlined=True)
 weight: Callable[[int, Array, Array, int, Any, Any], Any] = compiled(_weight, inlined=True)
-move: Callable[[int, Array, Array, Array, Array, int, Any, Any], None] = compiled(_move, inlined=True)
+move: Callable[[int, Any, Any, Array, Array, Array, int, Any, Any], None] = compiled(_move, inlined=True)
 
 
-def _weigh(rule: int, source: Array, rate: Array, free: int, cut: Any, factor: Any, index: Index, found: Array) -> None:
+def _weigh_as(rule: int, source: Array, rate: Array, free: int, cut: Any, factor: Any, index: Index, found: Array) -> None:
     """Fill ``found`` with the weights of one prototype that belong to a row; none shrinks from ``free`` on."""
     if index is None:
         for j in range(source.size):
@@ -115,7 +118,7 @@ def _weigh(rule: int, source: Array, rate: Array, free: int, cut: Any, factor: A
             found[i] = weight(rule, source, rate, columns[i], cut if columns[i] < free else 0.0, factor)
 
 
-def _learn_weights(
+def _teach_as(
     rule: int,
     p: Array,
     source: Array,
@@ -128,21 +131,50 @@ def _learn_weights(
     value: Array,
 ) -> None:
     """Let one prototype learn, whose negative gradient is ``push`` times the row."""
+    first, more = p[0], p[4] if p.size > 4 else 0.0
     if index is None:
         for j in range(value.size):
             if value[j] != 0.0:
-                move(rule, p, source, rate, squares, j, cut if j < free else 0.0, push * value[j])
+                move(rule, first, more, source, rate, squares, j, cut if j < free else 0.0, push * value[j])
     else:
         columns = index[0]
         for i in range(columns.size):
             if value[i] != 0.0:
-                move(rule, p, source, rate, squares, columns[i], cut if columns[i] < free else 0.0, push * value[i])
+                move(rule, first, more, source, rate, squares, columns[i], cut if columns[i] < free else 0.0, push * value[i])
+
+
+weigh_as: Callable[[int, Array, Array, int, Any, Any, Index, Array], None] = compiled(_weigh_as, inlined=True)
+teach_as: Callable[[int, Array, Array, Array, Array, int, Any, Any, Index, Array], None] = compiled(_teach_as, inlined=True)
+
+
+def _weigh(rule: int, source: Array, rate: Array, free: int, cut: Any, factor: Any, index: Index, found: Array) -> None:
+    """The same. Each rule has its own loop: only those become vectors."""
+    if rule in (FOBOS, RDA):
+        weigh_as(FOBOS, source, rate, free, cut, factor, index, found)
+    elif rule == ADA_RDA:
+        weigh_as(ADA_RDA, source, rate, free, cut, factor, index, found)
+    else:
+        weigh_as(ADA_FOBOS, source, rate, free, cut, factor, index, found)
+
+
+def _teach(
+    rule: int, p: Array, source: Array, rate: Array, squares: Array, free: int, cut: Any, push: Any, index: Index, value: Array
+) -> None:
+    """The same, in a loop of each rule's own."""
+    if rule == FOBOS:
+        teach_as(FOBOS, p, source, rate, squares, free, cut, push, index, value)
+    elif rule == RDA:
+        teach_as(RDA, p, source, rate, squares, free, cut, push, index, value)
+    elif rule == TRUNCATED:
+        teach_as(TRUNCATED, p, source, rate, squares, free, cut, push, index, value)
+    elif rule == ADA_RDA:
+        teach_as(ADA_RDA, p, source, rate, squares, free, cut, push, index, value)
+    else:
+        teach_as(ADA_FOBOS, p, source, rate, squares, free, cut, push, index, value)
 
 
 weigh: Callable[[int, Array, Array, int, Any, Any, Index, Array], None] = compiled(_weigh, inlined=True)
-learn_weights: Callable[[int, Array, Array, Array, Array, int, Any, Any, Index, Array], None] = compiled(
-    _learn_weights, inlined=True
-)
+teach: Callable[[int, Array, Array, Array, Array, int, Any, Any, Index, Array], None] = compiled(_teach, inlined=True)
 
 
 def _visit(
@@ -184,9 +216,9 @@ def _visit(
     if rule in (TRUNCATED, FOBOS):
         step = steps(rule, p, clock[0])
     if push != 0.0:
-        learn_weights(rule, p, source[yes], rate[yes], squares[yes], free, cut, sign * (step * push), index, value)
+        teach(rule, p, source[yes], rate[yes], squares[yes], free, cut, sign * (step * push), index, value)
         if no >= 0:
-            learn_weights(rule, p, source[no], rate[no], squares[no], free, cut, -(step * push), index, value)
+            teach(rule, p, source[no], rate[no], squares[no], free, cut, -(step * push), index, value)
     if rule == FOBOS:
         clock[2] += step * p[2]
     elif rule == TRUNCATED and clock[0] % p[5] == 0.0:
