@@ -85,7 +85,8 @@ def wide() -> None:
             for chunk in (64, 512):
                 parts = [(x[at : at + chunk], y[at : at + chunk]) for at in range(0, rows, chunk)]
                 spent[chunk] = best_time(lambda parts=parts, learner=learner: [learner.learn_many(*part) for part in parts]) / rows  # type: ignore[misc]
-            idle = best_time(lambda x=x, y=y, learner=learner: learner.learn_many(x[:0], y[:0]))  # type: ignore[misc]
+            none = x[:0], y[:0]
+            idle = best_time(lambda none=none, learner=learner: learner.learn_many(*none))  # type: ignore[misc]
             print(f"{name:20}{d:9}{spent[64]:10.0f}{spent[512]:11.0f}{idle / 64:11.0f}{spent[64] - idle / 64:9.0f}", flush=True)
 
 
