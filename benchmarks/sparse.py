@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import argparse
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -84,10 +85,14 @@ def wide() -> None:
             spent = {}
             for chunk in (64, 512):
                 parts = [(x[at : at + chunk], y[at : at + chunk]) for at in range(0, rows, chunk)]
-                spent[chunk] = best_time(lambda parts=parts, learner=learner: [learner.learn_many(*part) for part in parts]) / rows  # type: ignore[misc]
-            none = x[:0], y[:0]
-            idle = best_time(lambda none=none, learner=learner: learner.learn_many(*none))  # type: ignore[misc]
+                spent[chunk] = best_time(partial(taught, learner, parts)) / rows
+            idle = best_time(partial(taught, learner, [(x[:0], y[:0])]))
             print(f"{name:20}{d:9}{spent[64]:10.0f}{spent[512]:11.0f}{idle / 64:11.0f}{spent[64] - idle / 64:9.0f}", flush=True)
+
+
+def taught(learner: Any, parts: list[Any]) -> None:
+    for part in parts:
+        learner.learn_many(*part)
 
 
 def best_time(step: Any) -> float:

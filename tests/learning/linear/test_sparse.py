@@ -213,7 +213,6 @@ def test_without_a_penalty_they_are_what_they_extend() -> None:
     for loss in LOSSES:
         for classes in (2, 3):
             x, y = stream(200, 7, classes)
-            ogd, fobos = (make({name: {"loss": loss, "learning_rate": 0.2}}, 7, classes) for name in ("ogd", "ada-fobos"))
             ogd = make({"ogd": {"loss": loss, "learning_rate": 0.2}}, 7, classes)
             fobos = make({"fobos": {"loss": loss, "learning_rate": 0.2, "l1": 0.0}}, 7, classes)
             assert np.array_equal(ogd.predict_then_learn(x, y), fobos.predict_then_learn(x, y))
