@@ -35,6 +35,15 @@ _COST_SENSITIVE: Final = {
     "csogd": "estran.learning.linear.costs:CSOGD",
 }
 
+_SPARSE: Final = {
+    "truncated-gradient": "estran.learning.linear.sparse:TruncatedGradient",
+    "fobos": "estran.learning.linear.sparse:FOBOS",
+    "rda": "estran.learning.linear.sparse:RDA",
+    "enhanced-rda": "estran.learning.linear.sparse:EnhancedRDA",
+    "ada-fobos": "estran.learning.linear.sparse:AdaFOBOS",
+    "ada-rda": "estran.learning.linear.sparse:AdaRDA",
+}
+
 _DEEP: Final = {
     "hbp": "estran.learning.deep.hbp:HedgeBackprop",
     "mlp": "estran.learning.mlp:Mlp",
@@ -85,6 +94,7 @@ _BANDITS: Final = {
 BUILT_IN: Final[dict[str, str]] = {
     **_LINEAR,
     **_COST_SENSITIVE,
+    **_SPARSE,
     **_DEEP,
     **_COMPOSED,
     **_ACTIVE,

@@ -38,6 +38,11 @@ class Rule(IntEnum):
     CSOGD = 21
     WINNOW = 22
     ONS = 23
+    TRUNCATED = 40
+    FOBOS = 41
+    RDA = 42
+    ADA_FOBOS = 43
+    ADA_RDA = 44
 
 
 class Memory(IntEnum):
@@ -49,7 +54,15 @@ class Memory(IntEnum):
 
 
 CLOCK: Final = 3
-"""Numbers before the weights: rows seen, updates made, fading factor."""
+"""Numbers before the weights: rows seen, updates made, and a rule's own: fading factor, or shrinkage so far."""
+SPARSE: Final[dict[Rule, tuple[str, ...]]] = {
+    Rule.TRUNCATED: ("shifted", "rate"),
+    Rule.FOBOS: ("shifted",),
+    Rule.RDA: ("gradients",),
+    Rule.ADA_FOBOS: ("shifted", "rate", "squares"),
+    Rule.ADA_RDA: ("gradients", "rate", "squares"),
+}
+"""What sparse rules remember in place of weights, which follow from it (`estran.learning.linear.sparse_kernel`)."""
 RULE, MEMORY, PROTOTYPES, WIDTH, SIZE, PRIOR, SETTINGS = range(7)
 """Places in a plan's vector; a rule's own settings begin at the last."""
 
@@ -85,6 +98,8 @@ class Plan:
     def parts(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all that is remembered, by name, in the order in which they lie."""
         shape = (self.prototypes, self.width)
+        if self.rule in SPARSE:
+            return {"clock": (CLOCK,)} | dict.fromkeys(SPARSE[self.rule], shape)
         found: dict[str, tuple[int, ...]] = {"clock": (CLOCK,), "weights": shape}
         if self.rule in (Rule.ADAGRAD, Rule.FTRL):
             found["squares"] = shape
