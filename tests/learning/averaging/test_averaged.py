@@ -179,6 +179,7 @@ def test_named_parts_of_another_learner() -> None:
         ({"window": "last"}, "give all, suffix or fading"),
         ({"decay": -1.0}, "decay is -1.0"),
         ({"learner": "sop"}, "latest covariance together"),
+        ({"learner": "fobos"}, "from all gradients so far"),
         ({"learner": {"hbp": {"depth": 2}}}, "name them as parts; its snapshot has alpha, b1"),
         ({"learner": "arow", "parts": ["wheels"]}, "arow has no part 'wheels'"),
         ({"learner": "sklearn.naive_bayes:GaussianNB"}, "no snapshot before it has learned"),

@@ -19,6 +19,7 @@ from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, Learner, LearnerError, NotFiniteError, State, StateError
 from estran.learning.linear.model import Linear, is_plain
 from estran.learning.linear.second_order import SOP
+from estran.learning.linear.sparse import Sparse
 from estran.learning.mlp import Mlp
 from estran.learning.rows import checked_chunk, checked_rows
 from estran.learning.settings import one_of, within
@@ -46,7 +47,7 @@ class Averaged(Habits):
         Of ``fading``: how much later weights count; 0 is the mean of all.
     parts
         Names of the snapshot's parts that are averaged, like [weights] or ["w*", "b*"]. Known for linear learners (but
-        `sop`, whose covariance is half of what it answers by) and for `mlp` and `softmax`; to be given for others.
+        `sop`, which answers by its covariance, too, and sparse ones) and for `mlp` and `softmax`; to be given for others.
 
     Raises
     ------
@@ -220,8 +221,13 @@ def _kernel() -> Any:
     return importlib.import_module("estran.learning.averaging.kernel")
 
 
-_KNOWN: Final[tuple[tuple[type, tuple[str, ...]], ...]] = ((SOP, ()), (Linear, ("weights",)), (Mlp, ("w*", "b*")))
-"""What may be averaged of each kind of learner, the most particular first."""
+_KNOWN: Final[tuple[tuple[type, tuple[str, ...]], ...]] = ((Linear, ("weights",)), (Mlp, ("w*", "b*")))
+"""What may be averaged of each kind of learner."""
+_REFUSED: Final[tuple[tuple[type, str], ...]] = (
+    (SOP, "answers by its weights and its latest covariance together, which averages of weights alone do not fit"),
+    (Sparse, "makes its weights from all gradients so far, which averages do not fit; nor would they be sparse"),
+)
+"""Learners with weights whose averages mean nothing, and why."""
 
 
 def _averageable(name: str, learner: Learner, parts: Sequence[str] | None) -> State:
@@ -236,15 +242,13 @@ def _averageable(name: str, learner: Learner, parts: Sequence[str] | None) -> St
     if not state:
         what = f"{name} has no snapshot before it has learned, so there is nothing to average"
         raise RequestError(what, where=Averaged.name, remedy="choose a learner of the house, such as arow or softmax")
+    if parts is None and (why := next((why for kind, why in _REFUSED if isinstance(learner, kind)), None)):
+        raise RequestError(f"{name} {why}", where=Averaged.name, remedy="choose another learner, such as arow")
     patterns = parts if parts is not None else next((known for kind, known in _KNOWN if isinstance(learner, kind)), None)
     listed = ", ".join(sorted(state))
     if patterns is None:
         what = f"it is not known which parts of {name} are weights that may be averaged"
         raise RequestError(what, where=Averaged.name, remedy=f"name them as parts; its snapshot has {listed}")
-    if not patterns:
-        what = f"{name} answers by its weights and its latest covariance together, which averages of weights alone do not fit"
-        remedy = "choose another learner, such as arow"
-        raise RequestError(what, where=Averaged.name, remedy=remedy)
     found: dict[str, NDArray[Any]] = {}
     for pattern in patterns:
         matching = {part: state[part] for part in fnmatch.filter(sorted(state), pattern) if state[part].dtype.kind == "f"}
