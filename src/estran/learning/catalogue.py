@@ -36,5 +36,15 @@ _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
+_REGRESSION: Final = {
+    "pa-regression": "estran.learning.regression.first_order:PARegression",
+    "ogd-regression": "estran.learning.regression.first_order:OGDRegression",
+    "adagrad-regression": "estran.learning.regression.first_order:AdaGradRegression",
+    "ftrl-regression": "estran.learning.regression.first_order:FTRLRegression",
+    "ridge": "estran.learning.regression.second_order:Ridge",
+    "forward-ridge": "estran.learning.regression.second_order:ForwardRidge",
+    "ons-regression": "estran.learning.regression.second_order:OnlineNewton",
+}
+
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED, **_REGRESSION}
 """``module:Class`` of each."""

@@ -113,16 +113,31 @@ def create(choice: Choice, features: int, classes: int, rng: np.random.Generator
     RequestError
         If a setting's value is out of range.
     """
+    made = foreign(choice, rng)
+    if made is None:
+        learner: Learner = build(choice, "classes", features, classes, rng)
+        return learner
+    from estran.learning.adapters import adapt
+
+    model, chunked = made
+    return adapt(model, features, classes, name=read(choice)[0], chunked=chunked)
+
+
+def foreign(choice: Choice, rng: np.random.Generator, task: Task = "classes") -> tuple[Any, bool] | None:
+    """A model of another library, and whether it wants whole chunks; None where the choice is one of ours (see `build`).
+
+    Raises
+    ------
+    SettingsError
+        If there is no such model, or it does not take a setting.
+    """
     name, settings = read(choice)
     factory = _factory(name)
     if _task(factory):
-        learner: Learner = build(choice, "classes", features, classes, rng)
-        return learner
-    check(choice)
-    from estran.learning.adapters import adapt
-
+        return None
+    check(choice, task)
     chunked = bool(settings.pop("chunked", False))
-    return adapt(_foreign(name, factory, settings, rng), features, classes, name=name, chunked=chunked)
+    return _foreign(name, factory, settings, rng), chunked
 
 
 def build(choice: Choice, task: Task, *given: Any) -> Any:

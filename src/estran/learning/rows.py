@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError
 
+_FLOAT = np.dtype(np.float64)
+
 
 def checked_rows(x: NDArray[Any], features: int, learner: str) -> Features:
     """Rows as float64, after making sure that they fit.
@@ -112,6 +114,16 @@ def compressed(x: Any, features: int, learner: str) -> tuple[NDArray[np.float64]
         rows.sum_duplicates()
     columns, starts = (writable(np.ascontiguousarray(part, dtype=np.int64)) for part in (rows.indices, rows.indptr))
     return writable(np.ascontiguousarray(rows.data, dtype=np.float64)), columns, starts
+
+
+def ready(x: Any, y: Any, features: int, kind: np.dtype[Any]) -> bool:
+    """Whether a kernel can take a chunk as it is, targets of this type included: checking costs more than learning a row."""
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not kind:
+        return False
+    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
+        return False
+    a, b = x.flags, y.flags
+    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
 
 
 def writable(array: NDArray[Any]) -> NDArray[Any]:
