@@ -122,12 +122,12 @@ def check_refuses_what_does_not_fit(make: Make) -> None:
 
 
 def check_learns(make: Make) -> None:
-    """After 500 rows of a linear function with little noise, answers err less than a third of what the mean would."""
+    """After 500 rows of a linear function with little noise, answers err less than half of what the mean would."""
     regressor = _fresh(make)
     regressor.learn_many(*_line(500))
     x, y = _line(300, seed=9)
     error, spread = float(np.abs(regressor.predict(x) - y).mean()), float(np.abs(y - y.mean()).mean())
-    assert error < spread / 3, f"errs by {error:.2g} where the mean errs by {spread:.2g}, on a linear function"
+    assert error < spread / 2, f"errs by {error:.2g} where the mean errs by {spread:.2g}, on a linear function"
 
 
 def check_snapshot(make: Make) -> None:
@@ -201,7 +201,7 @@ def _line(n: int, seed: int = 0) -> tuple[Features, Numbers]:
     """A linear function of the features, with an offset and little noise; targets are of about unit scale."""
     rng = np.random.default_rng(seed)
     x = rng.uniform(-1, 1, (n, _FEATURES))
-    return x, x @ np.array([1.0, -0.5, 0.25, 0.0, 0.8]) + 0.5 + rng.normal(scale=0.05, size=n)
+    return x, x @ np.array([1.0, -0.5, 0.25, 0.0, 0.8]) + 0.2 + rng.normal(scale=0.05, size=n)
 
 
 def _rows(n: int) -> Features:

@@ -109,7 +109,7 @@ class OGDRegression(LinearRegressor):
         features: int,
         rng: np.random.Generator,
         *,
-        learning_rate: float = 0.05,
+        learning_rate: float = 0.1,
         steps: Literal["decaying", "fixed"] = "decaying",
         loss: Loss = "squared",
         epsilon: float = 0.1,

@@ -73,6 +73,8 @@ def _first_order(plan: Array, clock: Array, weights: Array, rest: Array, index: 
     error = answer - target
     if rule in (PA, PA1, PA2):
         loss, square = abs(error) - margin, inner(index, value, value)
+        if not square < math.inf:
+            return math.nan
         if loss > 0.0 and square > 0.0:
             add(weights[0], index, -math.copysign(aggressive(rule, p, loss, square), error), value)
         return answer
