@@ -5,8 +5,8 @@ LinearRegression and one read-only pass over the same rows, which no regressor c
 
 ``--errors`` prints prequential mean absolute errors on data that scikit-learn and River bundle, and on Friedman's function with two
 abrupt drifts: the best of a small grid of settings for each method, River's included. Features are standardised by the mean and the
-deviation of the rows so far, for all alike; targets are as they come. Beside them stand what answering the last target or the mean so
-far would have got, and least squares on the whole stream, which looks into the future but cannot change its mind.
+deviation of the rows so far, for all alike; targets are as they come. Beside them stand what answering the last target or the mean
+so far would have got, and least squares on the whole stream, which looks into the future but cannot change its mind.
 
 Without either, both.
 """
@@ -16,6 +16,7 @@ from __future__ import annotations
 import argparse
 import time
 from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -41,7 +42,7 @@ GRIDS: dict[str, dict[str, list[Any]]] = {
     "ftrl-regression": {"alpha": [0.1, 0.3, 1.0, 3.0, 10.0, 30.0]},
     "ridge": {"l2": TENS, "forgetting": [1.0, 0.999, 0.99, 0.9]},
     "forward-ridge": {"l2": TENS},
-    "ons-regression": {"gamma": [10.0**power for power in range(-6, 1)], "epsilon": [1.0, 100.0]},
+    "ons-regression": {"gamma": [10.0**power for power in range(-6, 1)], "epsilon": [1.0, 1e2, 1e4, 1e6]},
 }
 PEERS: dict[str, tuple[Callable[[float], Any], list[float]]] = {
     "River LinearRegression": (
@@ -103,6 +104,10 @@ def error(make: Callable[[int], Regressor], runs: list[tuple[Features, Numbers]]
     return float(np.mean(found))
 
 
+def _of_river(make: Callable[[float], Any], step: float, features: int) -> Regressor:
+    return RiverRegressor(make(step), features)
+
+
 def choices(grid: dict[str, list[Any]]) -> Iterable[dict[str, Any]]:
     return (dict(zip(grid, values, strict=True)) for values in product(*grid.values()))
 
@@ -121,11 +126,11 @@ def errors() -> None:
         print(f"  {'mean so far':24}{np.mean([curve.mean_mae[-1] for curve in finals]):9.3f}")
         print(f"  {'least squares, all rows':24}{np.mean(least):9.3f}")
         for learner, grid in GRIDS.items():
-            found = [(error(lambda d, c=c: create({learner: c}, d, rng), runs), c) for c in choices(grid)]
+            found = [(error(partial(create, {learner: chosen}, rng=rng), runs), chosen) for chosen in choices(grid)]
             best, settings = min(found, key=lambda pair: pair[0])
             print(f"  {learner:24}{best:9.3f}  {', '.join(f'{key} {value}' for key, value in settings.items())}", flush=True)
         for peer, (make, grid) in PEERS.items():
-            best, step = min((error(lambda d, s=s: RiverRegressor(make(s), d), runs), s) for s in grid)
+            best, step = min((error(partial(_of_river, make, step), runs), step) for step in grid)
             print(f"  {peer:24}{best:9.3f}  {step}", flush=True)
 
 

@@ -47,10 +47,10 @@ class Ridge(SecondOrderRegressor):
     Notes
     -----
     Recursive least squares: with v = x·S·x and forgetting f, w ← w − e·S·x/(f + v) and S ← (S − S·x·xᵀ·S/(f + v))/f, beginning
-    with S = I/λ (Haykin, *Adaptive filter theory*, chapter on recursive least squares; Azoury, Warmuth, *Relative loss bounds for
-    on-line density estimation with the exponential family of distributions*, Machine Learning 43:211, 2001, section 4). Here S
-    is updated in its factors U·D·Uᵀ (Bierman, Automatica 12:375, 1976). Where nothing is seen of a direction, forgetting widens D
-    without end; it is held at 10¹² times its first value.
+    with S = I/λ (Haykin, *Adaptive filter theory*, on recursive least squares; Azoury, Warmuth, *Relative loss bounds for on-line
+    density estimation with the exponential family of distributions*, Machine Learning 43:211, 2001, on ridge regression as an
+    incremental off-line algorithm). Here S is updated in its factors U·D·Uᵀ (Bierman, Automatica 12:375, 1976). Where nothing is
+    seen of a direction, forgetting widens D without end; it is held at 10¹² times its first value.
 
     Examples
     --------
@@ -61,7 +61,7 @@ class Ridge(SecondOrderRegressor):
     """
 
     name = "ridge"
-    about = _about("Azoury, Warmuth 2001, section 4; Bierman 1976")
+    about = _about("recursive least squares; Bierman 1976")
 
     def __init__(
         self, features: int, rng: np.random.Generator, *, l2: float = 1.0, forgetting: float = 1.0, bias: bool = True
@@ -74,7 +74,7 @@ class Ridge(SecondOrderRegressor):
 class ForwardRidge(SecondOrderRegressor):
     """Vovk's, Azoury's and Warmuth's forecaster: ridge regression that counts the row to be answered in, as if its target were 0.
 
-    It answers w·x/(1 + v): cautiously where a row is unlike those before. No other forecaster can promise a better regret.
+    It answers w·x/(1 + v), with v = x·S·x: cautiously where a row is unlike those before.
 
     Parameters
     ----------
@@ -84,8 +84,8 @@ class ForwardRidge(SecondOrderRegressor):
     Notes
     -----
     Vovk, *Competitive on-line statistics*, International Statistical Review 69:213, 2001; Azoury, Warmuth, Machine Learning
-    43:211, 2001, section 5.4: with targets up to Y, the sum of its squared errors exceeds that of any fixed w, λ·|w|² included, by
-    Y²·ln det(A/λ) at most (Cesa-Bianchi, Lugosi, *Prediction, learning, and games*, 2006, theorem 11.8).
+    43:211, 2001 (the forward algorithm): with targets up to Y, the sum of its squared errors exceeds that of any fixed w, λ·|w|²
+    included, by Y²·ln det(A/λ) at most (Cesa-Bianchi, Lugosi, *Prediction, learning, and games*, 2006, chapter 11).
 
     Examples
     --------
