@@ -113,31 +113,16 @@ def create(choice: Choice, features: int, classes: int, rng: np.random.Generator
     RequestError
         If a setting's value is out of range.
     """
-    made = foreign(choice, rng)
-    if made is None:
-        learner: Learner = build(choice, "classes", features, classes, rng)
-        return learner
-    from estran.learning.adapters import adapt
-
-    model, chunked = made
-    return adapt(model, features, classes, name=read(choice)[0], chunked=chunked)
-
-
-def foreign(choice: Choice, rng: np.random.Generator, task: Task = "classes") -> tuple[Any, bool] | None:
-    """A model of another library, and whether it wants whole chunks; None where the choice is one of ours (see `build`).
-
-    Raises
-    ------
-    SettingsError
-        If there is no such model, or it does not take a setting.
-    """
     name, settings = read(choice)
     factory = _factory(name)
     if _task(factory):
-        return None
-    check(choice, task)
+        learner: Learner = build(choice, "classes", features, classes, rng)
+        return learner
+    check(choice)
+    from estran.learning.adapters import adapt
+
     chunked = bool(settings.pop("chunked", False))
-    return _foreign(name, factory, settings, rng), chunked
+    return adapt(_foreign(name, factory, settings, rng), features, classes, name=name, chunked=chunked)
 
 
 def build(choice: Choice, task: Task, *given: Any) -> Any:
@@ -166,6 +151,23 @@ def build(choice: Choice, task: Task, *given: Any) -> Any:
         what = f"it does not take {', '.join(GIVEN[task])} first"
         raise SettingsError(what, where=f"learner {name}", remedy="write a class or function that does")
     return factory(*given, **settings)
+
+
+def foreign(choice: Choice, rng: np.random.Generator, task: Task) -> tuple[Any, bool] | None:
+    """A model of another library, and whether it wants whole chunks; None where `build` makes it.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such model, or it does not take a setting.
+    """
+    name, settings = read(choice)
+    factory = _factory(name)
+    if _task(factory):
+        return None
+    check(choice, task)
+    chunked = bool(settings.pop("chunked", False))
+    return _foreign(name, factory, settings, rng), chunked
 
 
 def parameters(learner: Learner) -> int:

@@ -118,12 +118,16 @@ def compressed(x: Any, features: int, learner: str) -> tuple[NDArray[np.float64]
 
 def ready(x: Any, y: Any, features: int, kind: np.dtype[Any]) -> bool:
     """Whether a kernel can take a chunk as it is, targets of this type included: checking costs more than learning a row."""
-    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not kind:
-        return False
-    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
-        return False
-    a, b = x.flags, y.flags
-    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
+    return (
+        type(x) is np.ndarray
+        and type(y) is np.ndarray
+        and x.dtype is _FLOAT
+        and y.dtype is kind
+        and y.ndim == 1
+        and x.shape == (len(y), features)
+        and x.flags.carray
+        and y.flags.carray
+    )
 
 
 def writable(array: NDArray[Any]) -> NDArray[Any]:

@@ -143,7 +143,8 @@ def test_snapshots_that_cannot_have_been_learned_are_refused() -> None:
         ({"adagrad-regression": {"delta": 0}}, "delta is 0"),
         ({"ftrl-regression": {"l1": -1}}, "give a number from 0"),
         ({"ridge": {"l2": 0}}, "l2 is 0\n  → give a number above 0"),
-        ({"ridge": {"forgetting": 1.5}}, "forgetting is 1.5\n  → give a number above 0"),
+        ({"ridge": {"forgetting": 1.5}}, "forgetting is 1.5\n  → give a number above 0, up to 1"),
+        ({"ridge": {"forgetting": True}}, "forgetting is True\n  → give a number above 0"),
         ({"ons-regression": {"bound": 0}}, "bound is 0"),
         ({"ridge": {"lamda": 1}}, "learner ridge: there is no setting 'lamda'"),
         ("ridg", "did you mean ridge"),
@@ -154,6 +155,11 @@ def test_wrong_settings_are_told(choice: Any, text: str) -> None:
     with pytest.raises(RequestError) as raised:
         make(choice)
     assert text in str(raised.value)
+
+
+def test_rows_without_features_are_refused() -> None:
+    with pytest.raises(RequestError, match="rows of 0 features teach nothing"):
+        make("ridge", 0)
 
 
 def test_regressors_are_in_the_catalogue_and_no_learners_of_classes() -> None:

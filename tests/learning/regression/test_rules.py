@@ -172,6 +172,16 @@ def test_online_newton_steps_and_projects_as_defined(stream: Stream, gamma: floa
     assert bound is None or np.abs(found).max() <= bound
 
 
+def test_online_newton_keeps_its_bound_where_it_is_sure_of_everything() -> None:
+    # Rows so large that they narrow S to almost nothing, then a small one, whose variance is far below rounding beside 1.
+    regressor = make({"ons-regression": {"gamma": 1.0, "bound": 2.0, "bias": False}}, 1)
+    regressor.learn_many(np.array([[1e-3]]), np.array([1000.0]))
+    regressor.learn_many(np.array([[1e9]] * 4), np.array([-1e9, 1e9, -1e9, 1e9]))
+    regressor.load(dict(regressor.state()) | {"weights": np.array([1e6])})
+    assert regressor.predict_then_learn(np.array([[1e-3], [1e-3]]), np.array([2.0, 2.0])).tolist() == [2.0, 2.0]
+    assert regressor.state()["weights"][0] == pytest.approx(2000)
+
+
 def badly_scaled(n: int) -> tuple[Features, Numbers]:
     """Twelve features from a million to a millionth, correlated, some of them rare."""
     rng = np.random.default_rng(3)

@@ -19,7 +19,6 @@ from estran.learning.rows import (
     checked_rows,
     compressed,
     is_sparse,
-    ready,
     shaped_chunk,
     shaped_rows,
     softmax,
@@ -84,7 +83,7 @@ class Linear(Habits):
             If a value is not finite, or the weights diverge. Nothing of the chunk is then learned.
         """
         kernel = _kernel(self.compiled)
-        if ready(x, y, self.features, _INT):
+        if _ready(x, y, self.features):
             answers = np.empty(len(y), dtype=np.int64)
             bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
         elif is_sparse(x):
@@ -207,7 +206,17 @@ def _kernel(module: str) -> Any:
     return importlib.import_module(module)
 
 
-_INT = np.dtype(np.int64)
+_FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
+
+
+def _ready(x: Any, y: Any, features: int) -> bool:
+    """Whether the kernel can take a chunk as it is: for most, the checks would otherwise cost more than a row."""
+    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not _INT:
+        return False
+    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
+        return False
+    a, b = x.flags, y.flags
+    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
 
 
 def _labels(y: Labels, n: int, learner: str) -> Labels:

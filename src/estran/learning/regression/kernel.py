@@ -103,7 +103,7 @@ def _second_order(plan: Array, clock: Array, weights: Array, rest: Array, row: A
         kept = max(-p[1], min(p[1], answer))
         if kept != answer:
             spread(variances, factor, parts, gain)
-            add_dense((kept - answer) / (blur(variances, parts, 1.0) - 1.0), gain, weights[0])
+            add_dense((kept - answer) / blur(variances, parts, 0.0), gain, weights[0])
         error = kept - target
         for j in range(width):
             parts[j] *= error

@@ -8,6 +8,7 @@ from typing import Any, ClassVar, cast
 
 import numpy as np
 
+from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.learner import Features, NotFiniteError, State, StateError
 from estran.learning.regression.plan import Plan, Rule
@@ -28,6 +29,8 @@ class LinearRegressor(NumberHabits):
     about: ClassVar[About]
 
     def __init__(self, features: int, rule: Rule, *settings: float, bias: bool, margin: float = 0.0, prior: float = 1.0) -> None:
+        if features < 1:
+            raise RequestError(f"rows of {features} features teach nothing", where=self.name, remedy="give data of one or more")
         self.features, self.bias = features, flag(self.name, "bias", bias)
         self._plan = Plan(rule, features + self.bias, settings, margin, prior)
         self._vector = self._plan.vector()

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.regression.model import LinearRegressor
 from estran.learning.regression.plan import Rule, covariance
-from estran.learning.settings import positive, within
+from estran.learning.settings import positive
 
 
 def _about(source: str) -> About:
@@ -67,8 +68,9 @@ class Ridge(SecondOrderRegressor):
         self, features: int, rng: np.random.Generator, *, l2: float = 1.0, forgetting: float = 1.0, bias: bool = True
     ) -> None:
         prior = 1.0 / positive(self.name, "l2", l2)
-        keep = 1.0 if forgetting == 1 else within(self.name, "forgetting", forgetting, 0.0, 1.0)
-        super().__init__(features, Rule.RIDGE, keep, bias=bias, prior=prior)
+        if positive(self.name, "forgetting", forgetting) > 1:
+            raise RequestError(f"forgetting is {forgetting!r}", where=self.name, remedy="give a number above 0, up to 1")
+        super().__init__(features, Rule.RIDGE, forgetting, bias=bias, prior=prior)
 
 
 class ForwardRidge(SecondOrderRegressor):
