@@ -108,7 +108,7 @@ def river() -> Step:
 
 
 @numba.njit
-def _pass(x: Features) -> float:
+def one_pass(x: Features) -> float:
     s0 = s1 = s2 = s3 = s4 = s5 = s6 = s7 = 0.0
     flat = x.reshape(-1)
     for j in range(0, flat.size - 7, 8):
@@ -142,17 +142,17 @@ def speed(names: list[str]) -> None:
     rng = np.random.default_rng(0)
     x = rng.normal(size=(400_000, WIDTH))
     y = (x @ rng.normal(size=WIDTH) + rng.normal(scale=2.0, size=len(x)) > 0).astype(np.int64)
-    _pass(x)
+    one_pass(x)
     start = time.process_time()
     for _ in range(5):
-        _pass(x)
+        one_pass(x)
     memory = 5 * len(x) / (time.process_time() - start)
     peer = {chunk: rate(river(), x, y, chunk) for chunk in (64, 1)}
     print(f"one pass over memory: {memory:,.0f} samples per CPU second; River LogisticRegression: {peer[1]:,.0f}")
     print(f"{'samples per CPU second':24}{'chunk 64':>12}{'x River':>9}{'of pass':>9}{'one by one':>12}{'x River':>9}")
     for name in names or registry.names():
         about = registry.about(name)
-        if name in ("mlp", "softmax") or (about and about.task != "classes"):
+        if name in ("mlp", "softmax") or about is None or about.task != "classes":
             continue
         variants: list[dict[str, Any]] = [{}]
         if "covariance" in registry.settings(name):

@@ -20,7 +20,8 @@ from typing import Final, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.learning.learner import Features, Labels, Learner, LearnerError, NotFiniteError, State, StateError
+from estran.checks.comparing import assert_raises, assert_same_state, snapshot
+from estran.learning.learner import Features, Labels, Learner, LearnerError, NotFiniteError, StateError
 
 Make: TypeAlias = Callable[[int, int, np.random.Generator], Learner]
 """Makes a fresh learner: number of features, number of classes, source of all its randomness."""
@@ -108,9 +109,9 @@ def check_refuses_what_does_not_fit(make: Make) -> None:
         (nan, y, NotFiniteError),
         (inf, y, NotFiniteError),
     ):
-        _assert_raises(wanted, partial(learner.learn_many, rows, labels))
-    _assert_raises(LearnerError, lambda: learner.predict_proba(x[:, :-1]))
-    _assert_raises(NotFiniteError, lambda: learner.predict_proba(nan))
+        assert_raises(wanted, partial(learner.learn_many, rows, labels))
+    assert_raises(LearnerError, lambda: learner.predict_proba(x[:, :-1]))
+    assert_raises(NotFiniteError, lambda: learner.predict_proba(nan))
     _assert_same(learner, untouched)
 
 
@@ -129,7 +130,7 @@ def check_snapshot(make: Make) -> None:
     A learner that has no form as arrays may refuse with a `StateError` that says what to do instead.
     """
     learner = _taught(make)
-    state = _snapshot(learner)
+    state = snapshot(learner)
     if state is None:
         return
     frozen = {name: np.array(array) for name, array in state.items()}
@@ -157,8 +158,8 @@ def check_refuses_foreign_snapshots(make: Make) -> None:
         foreign = dict(wide.state())
     except StateError:
         return
-    _assert_raises(StateError, lambda: learner.load({**foreign, "no such part": np.zeros(1)}))
-    _assert_raises(StateError, lambda: learner.load(dict(list(foreign.items())[1:])))
+    assert_raises(StateError, lambda: learner.load({**foreign, "no such part": np.zeros(1)}))
+    assert_raises(StateError, lambda: learner.load(dict(list(foreign.items())[1:])))
     _assert_same(learner, untouched)
 
 
@@ -211,16 +212,6 @@ def _taught(make: Make) -> Learner:
     return learner
 
 
-def _snapshot(learner: Learner) -> State | None:
-    """A snapshot, or None from a learner that has a good reason to have none."""
-    try:
-        return learner.state()
-    except StateError as error:
-        if not error.remedy:
-            raise AssertionError("a learner without snapshots says what to do instead") from error
-        return None
-
-
 def _assert_probabilities(found: NDArray[np.float64], n: int) -> None:
     assert found.shape == (n, _CLASSES), f"predict_proba() of {n} rows has shape {found.shape}"
     assert found.dtype == np.float64, f"predict_proba() returns {found.dtype}"
@@ -232,18 +223,4 @@ def _assert_same(one: Learner, other: Learner) -> None:
     assert np.array_equal(one.predict_proba(_rows(30)), other.predict_proba(_rows(30))), (
         "two learners that should be alike answer differently"
     )
-    try:
-        mine, theirs = one.state(), other.state()
-    except StateError:
-        return
-    assert mine.keys() == theirs.keys(), "two learners that should be alike have states of different parts"
-    for name in mine:
-        assert np.array_equal(mine[name], theirs[name], equal_nan=True), f"two learners that should be alike differ in {name}"
-
-
-def _assert_raises(wanted: type[Exception], call: Callable[[], object]) -> None:
-    try:
-        call()
-    except wanted:
-        return
-    raise AssertionError(f"no {wanted.__name__} was raised")
+    assert_same_state(one, other)

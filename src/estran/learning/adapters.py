@@ -69,9 +69,6 @@ def create(
     beside = {key: settings[key] for key in settings if key in BESIDE and not _takes(parameters, key)}
     own = {key: value for key, value in settings.items() if key not in beside}
     own |= {key: value for key, value in (("features", features), ("classes", classes)) if key in parameters}
-    for seed in ("random_state", "seed"):
-        if seed in parameters and own.get(seed) is None:
-            own[seed] = int(rng.integers(2**31))
     model, seed_of_module = _made(name, factory, own, rng)
     if seed_of_module is not None:
         from estran.learning.pytorch import TorchLearner
@@ -83,11 +80,30 @@ def create(
     return adapt(model, features, classes, name=name, chunked=bool(beside.get("chunked", False)))
 
 
+def made_plainly(name: str, factory: Callable[..., Any], settings: Mapping[str, Any], rng: np.random.Generator) -> tuple[Any, bool]:
+    """Make a model of scikit-learn or River, its randomness tied to ours, and say whether it wants whole chunks.
+
+    Raises
+    ------
+    SettingsError
+        If it does not take its settings, or is a module of PyTorch, which learns classes.
+    """
+    parameters = inspect.signature(factory).parameters
+    own = {key: value for key, value in settings.items() if key != "chunked" or _takes(parameters, key)}
+    model, seed_of_module = _made(name, factory, own, rng)
+    if seed_of_module is not None:
+        raise SettingsError("a module of PyTorch learns classes, not numbers", where=f"learner {name}", remedy="choose a regressor")
+    return model, bool(settings.get("chunked", False)) and "chunked" not in own
+
+
 def _made(name: str, factory: Callable[..., Any], own: Mapping[str, Any], rng: np.random.Generator) -> tuple[Any, int | None]:
     """A model; and the seed that it was made with, if it is a module of PyTorch.
 
     Only such a one may cost a draw: which seed others get must not depend on whether somebody has imported torch.
     """
+    parameters = inspect.signature(factory).parameters
+    drawn = {key: int(rng.integers(2**31)) for key in ("random_state", "seed") if key in parameters and own.get(key) is None}
+    own = {**own, **drawn}
     seed = int(copy.deepcopy(rng).integers(2**53))
     had_torch = _torch() is not None
     try:
@@ -166,7 +182,66 @@ def adapt(model: Any, features: int, classes: int, *, name: str, chunked: bool =
     )
 
 
-class SklearnLearner(Habits):
+class OfSklearn:
+    """What wraps an estimator of scikit-learn: it knows whether that was fitted, and its attributes are arrays."""
+
+    instead: ClassVar[str] = _SAME_COMPONENT
+    """What to do where an attribute is none."""
+
+    def __init__(self, estimator: Any, features: int, name: str, chunked: bool) -> None:
+        self.estimator, self.features, self.name, self.chunked = estimator, features, name, chunked
+        self._fitted = False
+
+    def state(self) -> State:
+        """Everything fitted, by the names of the estimator's attributes; empty before the first row.
+
+        Raises
+        ------
+        StateError
+            If an attribute is neither number, text, array, nor a container of those.
+        """
+        if not self._fitted:
+            return {}
+        return export(self.estimator, self.name, remedy=self.instead)
+
+    def load(self, state: State) -> None:
+        """Replace everything fitted.
+
+        Raises
+        ------
+        StateError
+            If the snapshot is of another kind of estimator.
+        """
+        from sklearn.base import clone
+
+        estimator = clone(self.estimator)
+        if state:
+            # An unfitted estimator has no attributes to fill; one row makes them all.
+            self._fit(estimator, np.zeros((1, self.features)), np.zeros(1, dtype=np.int64))
+            restore(estimator, state, self.name)
+        self.estimator, self._fitted = estimator, bool(state)
+
+    def _fit(self, estimator: Any, rows: Features, targets: NDArray[Any]) -> None:
+        """Call an estimator's ``partial_fit`` with all it must be told."""
+        estimator.partial_fit(rows, targets)
+
+    def _learn(self, rows: Features, targets: NDArray[Any]) -> None:
+        """Hand over checked rows one at a time, or whole chunks where that is wanted."""
+        step = max(1, len(rows)) if self.chunked else 1
+        for start in range(0, len(rows), step):
+            try:
+                self._fit(self.estimator, rows[start : start + step], targets[start : start + step])
+            except (ValueError, TypeError) as error:
+                kind = type(self.estimator).__name__
+                raise LearnerError(f"{kind} refuses: {error}", where=self.name, remedy="see its documentation") from error
+            self._fitted = True
+            # A perceptron of scikit-learn remembers the loss of every call it ever had, which a stream has without end.
+            curve = getattr(self.estimator, "loss_curve_", None)
+            if isinstance(curve, list):
+                del curve[:-1]
+
+
+class SklearnLearner(OfSklearn, Habits):
     """An estimator with ``partial_fit`` and ``predict``; with ``predict_proba`` where it has one.
 
     Rows are handed over one at a time, as the seam promises, though scikit-learn is some 50 times faster in chunks; ``chunked``
@@ -183,8 +258,8 @@ class SklearnLearner(Habits):
     """
 
     def __init__(self, estimator: Any, features: int, classes: int, *, name: str = "sklearn", chunked: bool = False) -> None:
-        self.estimator, self.features, self.classes, self.name, self.chunked = estimator, features, classes, name, chunked
-        self._fitted = False
+        super().__init__(estimator, features, name, chunked)
+        self.classes = classes
 
     def learn_many(self, x: Features, y: Labels) -> None:
         """Learn from a chunk by ``partial_fit``.
@@ -194,10 +269,7 @@ class SklearnLearner(Habits):
         LearnerError
             If the chunk does not fit, or the estimator refuses a row: the rows before that one have then been learned.
         """
-        rows, labels = checked_chunk(x, y, self.features, self.classes, self.name)
-        step = max(1, len(rows)) if self.chunked else 1
-        for start in range(0, len(rows), step):
-            self._partial_fit(rows[start : start + step], labels[start : start + step])
+        self._learn(*checked_chunk(x, y, self.features, self.classes, self.name))
 
     def predict_proba(self, x: Features) -> NDArray[np.float64]:
         """Probabilities, shape (n, classes); 1 for the answer of an estimator that knows none; uniform before the first row."""
@@ -215,46 +287,8 @@ class SklearnLearner(Habits):
             )
         return found
 
-    def state(self) -> State:
-        """Everything fitted, by the names of the estimator's attributes; empty before the first row.
-
-        Raises
-        ------
-        StateError
-            If an attribute is neither number, text, array, nor a container of those.
-        """
-        if not self._fitted:
-            return {}
-        return export(self.estimator, self.name, remedy=_SAME_COMPONENT)
-
-    def load(self, state: State) -> None:
-        """Replace everything fitted.
-
-        Raises
-        ------
-        StateError
-            If the snapshot is of another kind of estimator.
-        """
-        from sklearn.base import clone
-
-        fresh = SklearnLearner(clone(self.estimator), self.features, self.classes)
-        if state:
-            # An unfitted estimator has no attributes to fill; one row makes them all.
-            fresh._partial_fit(np.zeros((1, self.features)), np.zeros(1, dtype=np.int64))
-            restore(fresh.estimator, state, self.name)
-        self.estimator, self._fitted = fresh.estimator, fresh._fitted
-
-    def _partial_fit(self, rows: Features, labels: Labels) -> None:
-        try:
-            self.estimator.partial_fit(rows, labels, classes=np.arange(self.classes))
-        except (ValueError, TypeError) as error:
-            kind = type(self.estimator).__name__
-            raise LearnerError(f"{kind} refuses: {error}", where=self.name, remedy="see its documentation") from error
-        self._fitted = True
-        # A perceptron of scikit-learn remembers the loss of every call it ever had, which a stream has without end.
-        curve = getattr(self.estimator, "loss_curve_", None)
-        if isinstance(curve, list):
-            del curve[:-1]
+    def _fit(self, estimator: Any, rows: Features, targets: NDArray[Any]) -> None:
+        estimator.partial_fit(rows, targets, classes=np.arange(self.classes))
 
 
 class OfRiver:

@@ -91,6 +91,16 @@ _BANDITS: Final = {
 }
 """Bandits, and the learners of classes that see no more than they do."""
 
+_REGRESSION: Final = {
+    "pa-regression": "estran.learning.regression.first_order:PARegression",
+    "ogd-regression": "estran.learning.regression.first_order:OGDRegression",
+    "adagrad-regression": "estran.learning.regression.first_order:AdaGradRegression",
+    "ftrl-regression": "estran.learning.regression.first_order:FTRLRegression",
+    "ridge": "estran.learning.regression.second_order:Ridge",
+    "forward-ridge": "estran.learning.regression.second_order:ForwardRidge",
+    "ons-regression": "estran.learning.regression.second_order:OnlineNewton",
+}
+
 BUILT_IN: Final[dict[str, str]] = {
     **_LINEAR,
     **_COST_SENSITIVE,
@@ -103,5 +113,6 @@ BUILT_IN: Final[dict[str, str]] = {
     **_MULTITASK,
     **_EXPERTS,
     **_BANDITS,
+    **_REGRESSION,
 }
 """``module:Class`` of each."""

@@ -6,10 +6,11 @@ results never come without what the no-change and the majority baselines would h
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections import deque
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Generic, Protocol, TypeVar, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,30 +46,17 @@ class Curves:
     kappa_temporal: NDArray[np.float64]
 
 
-@dataclass(frozen=True)
-class Answers:
-    """What was answered, and what was right, row by row in the order of the stream.
+C = TypeVar("C")
 
-    Attributes
-    ----------
-    truth, answer
-        Class indices, shape (n,).
-    classes
-        How many classes there are.
-    delay
-        After how many further rows a label became known.
-    """
 
-    truth: Labels
-    answer: Labels
-    classes: int
-    delay: int = 0
+class Judged(ABC, Generic[C]):
+    """Answers that can be judged in three ways, which differ in how rows weigh as they grow old; each gives curves."""
 
-    def overall(self) -> Curves:
+    def overall(self) -> C:
         """All rows so far weigh the same; the last values are those of the whole stream."""
         return self._curves(1.0, 0)
 
-    def fading(self, factor: float = 0.999) -> Curves:
+    def fading(self, factor: float = 0.999) -> C:
         """A row weighs ``factor`` to the power of its age.
 
         Parameters
@@ -90,7 +78,7 @@ class Answers:
             raise SettingsError(f"the fading factor is {factor}", where="evaluation", remedy="give more than 0, up to 1")
         return self._curves(factor, 0)
 
-    def sliding(self, window: int = 1000) -> Curves:
+    def sliding(self, window: int = 1000) -> C:
         """The last ``window`` rows weigh the same, others nothing.
 
         Raises
@@ -101,6 +89,30 @@ class Answers:
         if window < 1:
             raise SettingsError(f"the window has {window} rows", where="evaluation", remedy="give 1 or more")
         return self._curves(1.0, window)
+
+    @abstractmethod
+    def _curves(self, fading: float, window: int) -> C:
+        """With ``window`` 0, rows weigh ``fading`` to the power of their age; else the last ``window`` rows weigh 1 each."""
+
+
+@dataclass(frozen=True)
+class Answers(Judged[Curves]):
+    """What was answered, and what was right, row by row in the order of the stream.
+
+    Attributes
+    ----------
+    truth, answer
+        Class indices, shape (n,).
+    classes
+        How many classes there are.
+    delay
+        After how many further rows a label became known.
+    """
+
+    truth: Labels
+    answer: Labels
+    classes: int
+    delay: int = 0
 
     def confusion(self) -> Confusion:
         """Which classes were taken for which over the whole stream, with recalls and costs."""
@@ -171,33 +183,56 @@ def prequential(
     >>> bool(result.accuracy[-1] > 0.9), bool(result.no_change[-1] < 0.6)
     (True, True)
     """
+    truth, answer = asked_then_told(learner, chunks, np.dtype(np.int64), delay=delay, learn=learn)
+    return Answers(truth, answer, classes, delay)
+
+
+def asked_then_told(
+    learner: Any, chunks: Iterable[tuple[Features, NDArray[Any]]], kind: np.dtype[Any], *, delay: int, learn: bool
+) -> tuple[NDArray[Any], NDArray[Any]]:
+    """What was right and what was answered, row by row: what prequential evaluation of classes and of numbers share.
+
+    Parameters
+    ----------
+    learner
+        With ``predict`` and ``learn_many``.
+    chunks, delay, learn
+        As `prequential` has them.
+    kind
+        Type of a target.
+
+    Raises
+    ------
+    SettingsError
+        If ``delay`` is negative.
+    """
     if delay < 0:
         raise SettingsError(f"delay is {delay}", where="evaluation", remedy="give 0 or more rows")
-    truths: list[Labels] = []
-    answers: list[Labels] = []
-    # Labels that are not known yet, and their rows: at most `delay` of them.
-    held: deque[tuple[Features, Labels]] = deque()
+    truths: list[NDArray[Any]] = []
+    answers: list[NDArray[Any]] = []
+    # Targets that are not known yet, and their rows: at most `delay` of them.
+    held: deque[tuple[Features, NDArray[Any]]] = deque()
     for x, y in chunks:
-        labels = np.asarray(y, dtype=np.int64)
-        truths.append(labels)
+        targets = np.asarray(y, dtype=kind)
+        truths.append(targets)
         if not learn:
             answers.append(learner.predict(x))
             continue
         if delay == 0 and isinstance(learner, TestThenTrain):
-            answers.append(learner.predict_then_learn(x, labels))
+            answers.append(learner.predict_then_learn(x, targets))
             continue
-        answer = np.empty(len(labels), dtype=np.int64)
-        for i in range(len(labels)):
+        answer = np.empty(len(targets), dtype=kind)
+        for i in range(len(targets)):
             answer[i] = learner.predict(x[i : i + 1])[0]
-            held.append((x[i : i + 1], labels[i : i + 1]))
+            held.append((x[i : i + 1], targets[i : i + 1]))
             if len(held) > delay:
                 learner.learn_many(*held.popleft())
         answers.append(answer)
-    return Answers(_joined(truths), _joined(answers), classes, delay)
+    return _joined(truths, kind), _joined(answers, kind)
 
 
-def _joined(parts: list[Labels]) -> Labels:
-    return np.concatenate(parts) if parts else np.empty(0, dtype=np.int64)
+def _joined(parts: list[NDArray[Any]], kind: np.dtype[Any]) -> NDArray[Any]:
+    return np.concatenate(parts) if parts else np.empty(0, dtype=kind)
 
 
 def _beyond(accuracy: NDArray[np.float64], reference: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -152,6 +152,24 @@ def build(choice: Choice, task: Task, *given: Any) -> Any:
     return factory(*given, **settings)
 
 
+def foreign(choice: Choice, rng: np.random.Generator, task: Task) -> tuple[Any, bool] | None:
+    """A model of another library, and whether it wants whole chunks; None where `build` makes it.
+
+    Raises
+    ------
+    SettingsError
+        If there is no such model, or it does not take a setting.
+    """
+    name, settings = read(choice)
+    factory = _factory(name)
+    if _task(factory):
+        return None
+    check(choice, task)
+    from estran.learning import adapters
+
+    return adapters.made_plainly(name, factory, settings, rng)
+
+
 def parameters(learner: Learner) -> int:
     """How many numbers a learner's snapshot consists of; 0 where it has none before it has learned, or at all."""
     try:

@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError
 
+_FLOAT = np.dtype(np.float64)
+
 
 def checked_rows(x: NDArray[Any], features: int, learner: str) -> Features:
     """Rows as float64, after making sure that they fit.
@@ -112,6 +114,20 @@ def compressed(x: Any, features: int, learner: str) -> tuple[NDArray[np.float64]
         rows.sum_duplicates()
     columns, starts = (writable(np.ascontiguousarray(part, dtype=np.int64)) for part in (rows.indices, rows.indptr))
     return writable(np.ascontiguousarray(rows.data, dtype=np.float64)), columns, starts
+
+
+def ready(x: Any, y: Any, features: int, kind: np.dtype[Any]) -> bool:
+    """Whether a kernel can take a chunk as it is, targets of this type included: checking costs more than learning a row."""
+    return (
+        type(x) is np.ndarray
+        and type(y) is np.ndarray
+        and x.dtype is _FLOAT
+        and y.dtype is kind
+        and y.ndim == 1
+        and x.shape == (len(y), features)
+        and x.flags.carray
+        and y.flags.carray
+    )
 
 
 def writable(array: NDArray[Any]) -> NDArray[Any]:
