@@ -32,9 +32,18 @@ _DEEP: Final = {
     "mlp": "estran.learning.mlp:Mlp",
 }
 
+_KERNEL: Final = {
+    "kernel-perceptron": "estran.learning.kernel_methods.budget:KernelPerceptron",
+    "forgetron": "estran.learning.kernel_methods.budget:Forgetron",
+    "projectron": "estran.learning.kernel_methods.budget:Projectron",
+    "bpa-s": "estran.learning.kernel_methods.budget:BudgetPA",
+    "fourier": "estran.learning.kernel_methods.maps:Fourier",
+    "nystroem": "estran.learning.kernel_methods.maps:Nystroem",
+}
+
 _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_KERNEL, **_COMPOSED}
 """``module:Class`` of each."""
