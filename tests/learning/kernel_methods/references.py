@@ -69,7 +69,7 @@ class Joint:
 
     def table(self) -> Array:
         """Coefficients, shape (supports, functions)."""
-        return np.array(self.alphas)[:, None] * np.array(self.directions)
+        return np.asarray(np.array(self.alphas)[:, None] * np.array(self.directions))
 
     def margin(self, i: int) -> float:
         """Of support i, in the direction in which it was learned."""
@@ -93,4 +93,4 @@ class Joint:
 
     def drop(self, i: int) -> None:
         for kept in (self.supports, self.alphas, self.directions):
-            kept.pop(i)  # type: ignore[attr-defined]  # all are lists
+            kept.pop(i)

@@ -140,7 +140,7 @@ def test_no_larger_shrinkage_would_do(sigma: float, mu: float, allowed: float) -
     def psi(phi: Any) -> Any:
         return (phi * sigma) ** 2 + 2 * phi * sigma - 2 * phi * sigma * phi * mu
 
-    phi = budget_kernel.shrinkage(sigma, mu, allowed)  # type: ignore[attr-defined]  # a compiled function
+    phi = budget_kernel.shrinkage(sigma, mu, allowed)
     assert 0 < phi <= 1
     assert psi(phi) <= allowed * (1 + 1e-12)
     above = np.linspace(phi, 1.0, 200)[1:]
@@ -224,7 +224,7 @@ def test_bpa_s_loses_what_costs_least(form: str, classes: int) -> None:
         (gone,) = np.flatnonzero((after["supports"] != before["supports"]).any(axis=0))
         found = after["coefficients"][:, gone]
         assert np.allclose(found, before["coefficients"][:, gone] * likes[gone] / own + step * direction)
-        least = objective(gone, found)
+        least = objective(int(gone), found)
         for r in range(budget):
             start = before["coefficients"][:, r] * likes[r] / own + step * direction
             assert least <= objective(r, start) + 1e-9
@@ -289,17 +289,13 @@ def test_nystroem_is_kernel_descent_first_and_then_linear_on_its_map(classes: in
     near = across.T @ (vectors / values) @ vectors.T @ across
     z = learner.map(x)
     assert np.allclose(z @ z.T, near)
-    assert np.allclose(learner.decision_function(x).reshape(len(x), -1), z @ z_of(learner, landmarks).T @ reference.table())
+    assert np.allclose(learner.decision_function(x).reshape(len(x), -1), z @ learner.map(landmarks).T @ reference.table())
     weights = learner.state()["weights"].copy()
     for row, label, mapped in zip(x[at:], y[at:].tolist(), z[at:], strict=True):
         margin, direction = violation(weights @ mapped, label)
         weights += eta * (margin < 1) * np.outer(direction, mapped)
         learner.learn_one(row, label)
     assert np.allclose(learner.state()["weights"], weights)
-
-
-def z_of(learner: Any, rows: Features) -> Features:
-    return np.asarray(learner.map(rows))
 
 
 def test_nystroem_of_full_rank_keeps_all_that_it_knew() -> None:

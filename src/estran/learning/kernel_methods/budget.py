@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.about import About
-from estran.learning.kernel_methods.model import KernelLearner
+from estran.learning.kernel_methods.model import KernelLearner, loops
 from estran.learning.kernel_methods.plan import KernelName, Plan, Rule, Shape, shape
 from estran.learning.learner import Features, Labels, State
 from estran.learning.settings import one_of, positive, whole
@@ -20,7 +20,7 @@ COST: Final = "O(B·(d + K))"
 class Budgeted(KernelLearner):
     """What learners with a budget have in common: at most ``budget`` rows, the *supports*, each with a coefficient a class.
 
-    The score of a row x is Σ αᵢ·K(sᵢ, x). A chunk is learned on a copy of all supports, so hand over rows in chunks.
+    The score of a row x is Σ αᵢ·K(sᵢ, x).
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class Budgeted(KernelLearner):
         self._vector = self._plan.vector()
         seed = float(rng.integers(2**53)) if rule is Rule.RANDOM else 0.0
         self._live, self._spare = self._plan.fresh(seed), self._plan.fresh(seed)
+        self._stale = np.zeros(budget, dtype=np.bool_)
 
     def state(self) -> State:
         """Copies of all that is remembered, by name.
@@ -57,25 +58,22 @@ class Budgeted(KernelLearner):
         StateError
             If a part is missing, unknown, of another shape, not finite, or the clock is out of range.
         """
-        parts = self._plan.views(self._spare)
+        parts = self._plan.views(self._live)
         check_fits(self.name, parts, state)
         self._plan.check(self.name, state)
         for name, part in parts.items():
             part[...] = state[name]
-        self._live, self._spare = self._spare, self._live
+        self._stale[:] = True
 
     def _learn(self, rows: Features, labels: Labels, answers: Labels) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import budget_kernel
-
-        done, fine = budget_kernel.learn(self._vector, self._live, self._spare, rows, labels, answers)
+        done, fine = loops("budget_kernel").learn(self._vector, self._live, self._spare, self._stale, rows, labels, answers)
         if fine:
             self._live, self._spare = self._spare, self._live
         return done, fine
 
     def _decide(self, rows: Features, found: NDArray[np.float64]) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import budget_kernel
-
-        return budget_kernel.decide(self._vector, self._live, rows, found)
+        done, fine = loops("budget_kernel").decide(self._vector, self._live, rows, found)
+        return done, fine
 
 
 class KernelPerceptron(Budgeted):

@@ -1,7 +1,8 @@
 """The loop that all kernel learners with a budget share: predict a row, then learn from it. Importing it imports numba.
 
-All numbers of a learner lie in one array, as `estran.learning.kernel_methods.plan` says. The loop copies them, works on the copy
-and answers where it stopped, so that a chunk that fails half way leaves no trace.
+All numbers of a learner lie in one array, as `estran.learning.kernel_methods.plan` says. The loop works on a copy and answers
+where it stopped, so that a chunk that fails half way leaves no trace. Of the supports only those are copied that differ: a row
+changes one at most, and most change none.
 
 The rules are written for one function f = Σ αᵢ·K(sᵢ, ·) and a row with label +1 of margin m. Two classes are one function. More are
 one per class and the *max-score violation* (Crammer, Singer, JMLR 3:951, 2003): the row counts for its label's function and
@@ -276,7 +277,24 @@ def _parts(plan: Array, numbers: Array) -> tuple[Array, Array, Array, Array, Arr
 parts: Callable[[Array, Array], tuple[Array, Array, Array, Array, Array]] = compiled(_parts)
 
 
-def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: Array) -> tuple[int, bool]:
+def _catch_up(plan: Array, live: Array, spare: Array, stale: Array) -> None:
+    """Make a copy of all numbers equal again, where supports differ only where they are ``stale``, which none is from then on."""
+    budget = stale.size
+    inverse, supports = CLOCK + budget + int(plan[PROTOTYPES]) * budget, live.size - int(plan[FEATURES]) * budget
+    anew = False
+    for j in range(budget):
+        if stale[j]:
+            for at in range(supports + j, live.size, budget):
+                spare[at] = live[at]
+            stale[j], anew = False, True
+    for at in range(supports if anew else inverse):
+        spare[at] = live[at]
+
+
+catch_up: Callable[[Array, Array, Array, Array], None] = compiled(_catch_up, inlined=True)
+
+
+def _learn(plan: Array, live: Array, spare: Array, stale: Array, x: Array, y: Array, answers: Array) -> tuple[int, bool]:
     """Predict, then learn, row after row of a chunk, from ``live`` into ``spare``.
 
     Parameters
@@ -285,6 +303,8 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
         See `estran.learning.kernel_methods.plan.Plan.vector`.
     live, spare
         All numbers before and after.
+    stale
+        Of each place, whether the two differ in the support that is there; kept up to date.
     x, y
         The chunk, shapes (n, d) and (n,).
     answers
@@ -295,7 +315,7 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
     tuple
         How many rows were gone through, and whether all was well. Kernelised OGD stops when the budget is full.
     """
-    spare[:] = live
+    catch_up(plan, live, spare, stale)
     clock, squares, coefficients, inverse, supports = parts(plan, spare)
     prototypes, budget, width = len(coefficients), squares.size, x.shape[1]
     where, value, scores, likes = np.empty(width, dtype=np.int64), np.empty(width), np.empty(prototypes), np.empty(budget)
@@ -320,6 +340,7 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
         slot = update(plan, clock, squares, coefficients, inverse, supports, row, yes, no, sign, m, length, room)
         if slot >= 0:
             store(supports, squares, slot, where[:count], value[:count], length)
+            stale[slot] = True
     if clock[FILLED] == live[FILLED]:
         changed -= inverse.size
     return len(x), finite(spare[:changed])
@@ -343,5 +364,5 @@ def _decide(plan: Array, live: Array, x: Array, found: Array) -> tuple[int, bool
     return len(x), True
 
 
-learn: Callable[[Array, Array, Array, Array, Array, Array], tuple[int, bool]] = compiled(_learn)
+learn: Callable[[Array, Array, Array, Array, Array, Array, Array], tuple[int, bool]] = compiled(_learn)
 decide: Callable[[Array, Array, Array, Array], tuple[int, bool]] = compiled(_decide)

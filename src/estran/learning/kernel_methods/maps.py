@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.learning.about import About
-from estran.learning.kernel_methods.model import KernelLearner
+from estran.learning.kernel_methods.model import KernelLearner, loops
 from estran.learning.kernel_methods.plan import FILLED, KernelName, Plan, Rule, shape
 from estran.learning.learner import Features, Labels, LearnerError, State, StateError
 from estran.learning.rows import checked_rows, shaped_rows, writable
@@ -51,11 +51,11 @@ class Mapped(KernelLearner):
         raise NotImplementedError
 
     def _mapped_scores(self, rows: Features, weights: NDArray[np.float64], found: NDArray[np.float64]) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import maps_kernel
-
         z = np.empty((len(rows), self.width))
         done, fine = self._map(rows, z)
-        return maps_kernel.score(weights, z, found) if fine else (done, False)
+        if fine:
+            done, fine = loops("maps_kernel").score(weights, z, found)
+        return done, fine
 
 
 class Fourier(Mapped):
@@ -141,10 +141,8 @@ class Fourier(Mapped):
         self._live[...] = state["weights"]
 
     def _learn(self, rows: Features, labels: Labels, answers: Labels) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import maps_kernel
-
         waves = self._waves()
-        done, fine = maps_kernel.learn_fourier(self._steps, waves, self._live, self._spare, rows, labels, answers)
+        done, fine = loops("maps_kernel").learn_fourier(self._steps, waves, self._live, self._spare, rows, labels, answers)
         if fine:
             self._live, self._spare = self._spare, self._live
         return done, fine
@@ -153,17 +151,14 @@ class Fourier(Mapped):
         return self._mapped_scores(rows, self._live, found)
 
     def _map(self, rows: Features, z: NDArray[np.float64]) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import maps_kernel
-
-        return maps_kernel.map_fourier(self._waves(), rows, z)
+        done, fine = loops("maps_kernel").map_fourier(self._waves(), rows, z)
+        return done, fine
 
     def _waves(self) -> NDArray[np.float64]:
         """The frequencies, drawn when they are first needed."""
         if self._frequencies is None:
-            from estran.learning.kernel_methods import functions_kernel
-
             self._frequencies = np.empty(self._shape)
-            functions_kernel.draw(self._seed, self._gamma, self._cauchy, self._frequencies)
+            loops("functions_kernel").draw(self._seed, self._gamma, self._cauchy, self._frequencies)
         return self._frequencies
 
 
@@ -235,6 +230,7 @@ class Nystroem(Mapped):
         self._plan = Plan(Rule.OGD, form, self.prototypes, features, budget, steps)
         self._vector = self._plan.vector()
         self._first, self._first_spare = self._plan.fresh(0.0), self._plan.fresh(0.0)
+        self._stale = np.zeros(budget, dtype=np.bool_)
         self._basis = np.zeros((budget, self.width))
         self._live, self._spare = np.zeros((2, self.prototypes, self.width))
 
@@ -265,6 +261,7 @@ class Nystroem(Mapped):
         self._plan.check(self.name, state)
         for name, part in self._plan.views(self._first).items():
             part[...] = state[name]
+        self._stale[:] = True
         self._basis[...], self._live[...] = state["basis"], state["weights"]
 
     @classmethod
@@ -278,9 +275,7 @@ class Nystroem(Mapped):
     def _learn(self, rows: Features, labels: Labels, answers: Labels) -> tuple[int, bool]:
         if self.settled:
             return self._go_on(self._first, self._basis, self._live, rows, labels, answers)
-        from estran.learning.kernel_methods import budget_kernel
-
-        done, fine = budget_kernel.learn(self._vector, self._first, self._first_spare, rows, labels, answers)
+        done, fine = loops("budget_kernel").learn(self._vector, self._first, self._first_spare, self._stale, rows, labels, answers)
         if fine and self._first_spare[FILLED] == self.budget:
             basis, weights, fine = self._settle(self._first_spare)
             if fine:
@@ -294,20 +289,16 @@ class Nystroem(Mapped):
 
     def _go_on(self, first: Any, basis: Any, weights: Any, rows: Features, labels: Labels, answers: Labels) -> tuple[int, bool]:
         """Learn linearly, from some weights into those that are live if all is well."""
-        from estran.learning.kernel_methods import maps_kernel
-
         given = self._steps, self._vector, first, basis, weights, self._spare
-        done, fine = maps_kernel.learn_nystroem(*given, rows, labels, answers)
+        done, fine = loops("maps_kernel").learn_nystroem(*given, rows, labels, answers)
         if fine:
             self._live, self._spare = self._spare, self._live
         return done, fine
 
     def _settle(self, first: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.float64], bool]:
         """Basis and weights of the map that the landmarks give, and whether their Gram matrix is finite."""
-        from estran.learning.kernel_methods import maps_kernel
-
         gram = np.empty((self.budget, self.budget))
-        maps_kernel.gram(self._vector, first, gram)
+        loops("maps_kernel").gram(self._vector, first, gram)
         if not np.isfinite(gram).all():
             return gram, gram, False
         values, vectors = np.linalg.eigh(gram)
@@ -320,16 +311,14 @@ class Nystroem(Mapped):
         return np.ascontiguousarray(vectors * inverse), np.ascontiguousarray(coefficients @ vectors * roots), True
 
     def _decide(self, rows: Features, found: NDArray[np.float64]) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import budget_kernel
-
         if self.settled:
             return self._mapped_scores(rows, self._live, found)
-        return budget_kernel.decide(self._vector, self._first, rows, found)
+        done, fine = loops("budget_kernel").decide(self._vector, self._first, rows, found)
+        return done, fine
 
     def _map(self, rows: Features, z: NDArray[np.float64]) -> tuple[int, bool]:
-        from estran.learning.kernel_methods import maps_kernel
-
         if not self.settled:
             what = f"there are {self._first[FILLED]:.0f} landmarks of {self.budget}, so there is no map yet"
             raise LearnerError(what, where=self.name, remedy="learn more rows first")
-        return maps_kernel.map_nystroem(self._vector, self._first, self._basis, rows, z)
+        done, fine = loops("maps_kernel").map_nystroem(self._vector, self._first, self._basis, rows, z)
+        return done, fine

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+import importlib
 from typing import Any, ClassVar, cast
 
 import numpy as np
@@ -108,7 +110,7 @@ class KernelLearner(Habits):
         learner.predict(np.zeros((1, 1)))
 
     def _learn(self, rows: Features, labels: Labels, answers: Labels) -> tuple[int, bool]:
-        """Learn a chunk and fill in the answers; how many rows were gone through, and whether all was well: else nothing changed."""
+        """Learn a chunk and fill in answers; how many rows were gone through, and whether all was well: else nothing changed."""
         raise NotImplementedError
 
     def _decide(self, rows: Features, found: NDArray[np.float64]) -> tuple[int, bool]:
@@ -130,3 +132,9 @@ class KernelLearner(Habits):
             where=self.name,
             remedy="scale the inputs to about 1, or take smaller steps; nothing of this chunk was learned",
         )
+
+
+@functools.cache
+def loops(module: str) -> Any:
+    """A compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
+    return importlib.import_module(f"estran.learning.kernel_methods.{module}")
