@@ -102,6 +102,9 @@ def test_overflow_is_refused_and_leaves_no_trace(choice: Any) -> None:
     with pytest.raises(NotFiniteError, match="overflow"):
         learner.predict(bad)
     same(learner, untouched)
+    for one in (learner, untouched):
+        one.learn_many(x[::-1], y[::-1])
+    same(learner, untouched)
 
 
 def test_coefficients_that_would_overflow_are_refused() -> None:
