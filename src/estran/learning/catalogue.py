@@ -49,6 +49,15 @@ _DEEP: Final = {
     "mlp": "estran.learning.mlp:Mlp",
 }
 
+_KERNEL: Final = {
+    "kernel-perceptron": "estran.learning.kernel_methods.budget:KernelPerceptron",
+    "forgetron": "estran.learning.kernel_methods.budget:Forgetron",
+    "projectron": "estran.learning.kernel_methods.budget:Projectron",
+    "bpa-s": "estran.learning.kernel_methods.budget:BudgetPA",
+    "fourier": "estran.learning.kernel_methods.maps:Fourier",
+    "nystroem": "estran.learning.kernel_methods.maps:Nystroem",
+}
+
 _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
 }
@@ -106,6 +115,7 @@ BUILT_IN: Final[dict[str, str]] = {
     **_COST_SENSITIVE,
     **_SPARSE,
     **_DEEP,
+    **_KERNEL,
     **_COMPOSED,
     **_ACTIVE,
     **_AVERAGING,
