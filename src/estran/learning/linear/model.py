@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from typing import Any, ClassVar, cast
 
@@ -59,6 +58,7 @@ class Linear(Habits):
         self._plan = Plan(rule, memory, 1 if classes == 2 else classes, features + self.bias, settings, prior, fade)
         self._vector = self._plan.vector()
         self._live, self._spare = self._plan.fresh(), self._plan.fresh()
+        self._kernel: Any = None
 
     def predict_then_learn(self, x: Features, y: Labels) -> Labels:
         """Answer each row of a chunk before learning from it.
@@ -82,9 +82,9 @@ class Linear(Habits):
         NotFiniteError
             If a value is not finite, or the weights diverge. Nothing of the chunk is then learned.
         """
-        kernel = _kernel(self.compiled)
+        kernel = self._kernel or self._load_kernel()
         if _ready(x, y, self.features):
-            answers = np.empty(len(y), dtype=np.int64)
+            answers = np.empty(len(y), _INT)
             bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
         elif is_sparse(x):
             data, columns, starts = compressed(x, self.features, self.name)
@@ -170,7 +170,7 @@ class Linear(Habits):
         learner.predict(np.zeros((1, 1)))
 
     def _scores(self, x: Features) -> NDArray[np.float64]:
-        kernel = _kernel(self.compiled)
+        kernel = self._kernel or self._load_kernel()
         if is_sparse(x):
             data, columns, starts = compressed(x, self.features, self.name)
             found = np.empty((len(starts) - 1, self._plan.prototypes))
@@ -182,6 +182,11 @@ class Linear(Habits):
         if bad >= 0:
             self._refuse(x, None, bad)
         return found
+
+    def _load_kernel(self) -> Any:
+        """Import the compiled part (and numba with it), when it is first needed."""
+        self._kernel = importlib.import_module(self.compiled)
+        return self._kernel
 
     def _refuse(self, x: Any, y: Any, bad: int) -> None:
         """Say what was wrong at the row where the kernel stopped."""
@@ -200,23 +205,21 @@ class Linear(Habits):
         )
 
 
-@functools.cache
-def _kernel(module: str) -> Any:
-    """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
-    return importlib.import_module(module)
-
-
-_FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
+_ARRAY, _FLOAT, _INT = np.ndarray, np.dtype(np.float64), np.dtype(np.int64)
 
 
 def _ready(x: Any, y: Any, features: int) -> bool:
     """Whether the kernel can take a chunk as it is: for most, the checks would otherwise cost more than a row."""
-    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not _INT:
-        return False
-    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
-        return False
-    a, b = x.flags, y.flags
-    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
+    return (
+        type(x) is _ARRAY
+        and type(y) is _ARRAY
+        and x.dtype is _FLOAT
+        and y.dtype is _INT
+        and y.ndim == 1
+        and x.shape == (len(y), features)
+        and x.flags.carray
+        and y.flags.carray
+    )
 
 
 def _labels(y: Labels, n: int, learner: str) -> Labels:
