@@ -34,6 +34,7 @@ _DEEP: Final = {
 
 _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
+    "scaled": "estran.learning.scaling:Scaled",
 }
 
 BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
