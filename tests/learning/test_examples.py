@@ -9,7 +9,9 @@ import numpy as np
 import pytest
 
 
-@pytest.mark.parametrize("name", ["deep.hbp", "mlp", "softmax", "snapshots"])
+@pytest.mark.parametrize(
+    "name", ["confusion", "deep.hbp", "linear.costs", "linear.newton", "linear.winnow", "mlp", "softmax", "snapshots"]
+)
 def test_examples(name: str) -> None:
     found = doctest.testmod(import_module(f"estran.learning.{name}"), extraglobs={"np": np})
     assert found.attempted

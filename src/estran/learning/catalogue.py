@@ -16,6 +16,7 @@ _LINEAR: Final = {
     "alma": "estran.learning.linear.first_order:ALMA",
     "adagrad": "estran.learning.linear.first_order:AdaGrad",
     "ftrl": "estran.learning.linear.first_order:FTRL",
+    "winnow": "estran.learning.linear.winnow:Winnow",
     "sop": "estran.learning.linear.second_order:SOP",
     "cw": "estran.learning.linear.second_order:CW",
     "eccw": "estran.learning.linear.second_order:ECCW",
@@ -25,6 +26,13 @@ _LINEAR: Final = {
     "scw2": "estran.learning.linear.second_order:SCW2",
     "nherd": "estran.learning.linear.second_order:NHERD",
     "iellip": "estran.learning.linear.second_order:IELLIP",
+    "ons": "estran.learning.linear.newton:ONS",
+}
+
+_COST_SENSITIVE: Final = {
+    "paum": "estran.learning.linear.costs:PAUM",
+    "cpa": "estran.learning.linear.costs:CPA",
+    "csogd": "estran.learning.linear.costs:CSOGD",
 }
 
 _DEEP: Final = {
@@ -37,5 +45,5 @@ _COMPOSED: Final = {
     "scaled": "estran.learning.scaling:Scaled",
 }
 
-BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_DEEP, **_COMPOSED}
+BUILT_IN: Final[dict[str, str]] = {**_LINEAR, **_COST_SENSITIVE, **_DEEP, **_COMPOSED}
 """``module:Class`` of each."""

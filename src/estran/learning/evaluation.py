@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.baselines import majority, no_change
+from estran.learning.confusion import Confusion
 from estran.learning.learner import Features, Labels, Learner
 from estran.learning.mistakes import SettingsError
 
@@ -100,6 +101,10 @@ class Answers:
         if window < 1:
             raise SettingsError(f"the window has {window} rows", where="evaluation", remedy="give 1 or more")
         return self._curves(1.0, window)
+
+    def confusion(self) -> Confusion:
+        """Which classes were taken for which over the whole stream, with recalls and costs."""
+        return Confusion.of(self.truth, self.answer, self.classes)
 
     def _curves(self, fading: float, window: int) -> Curves:
         from estran.learning import evaluation_kernel as kernel

@@ -16,13 +16,21 @@ from estran.errors import RequestError
 from estran.learning import registry
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, StateError
 
-FIRST = ("perceptron", "pa", "pa1", "pa2", "ogd", "romma", "aromma", "alma", "adagrad", "ftrl")
-SECOND = ("sop", "cw", "eccw", "arow", "narow", "scw1", "scw2", "nherd", "iellip")
+FIRST = ("perceptron", "pa", "pa1", "pa2", "ogd", "romma", "aromma", "alma", "adagrad", "ftrl", "winnow")
+SECOND = ("sop", "cw", "eccw", "arow", "narow", "scw1", "scw2", "nherd", "iellip", "ons")
+COSTS = ("paum", "cpa", "csogd")
 CHOICES: dict[str, Any] = {
-    **{name: {name: {}} for name in (*FIRST, *SECOND)},
+    **{name: {name: {}} for name in (*FIRST, *SECOND, *COSTS)},
     **{f"{name}-full": {name: {"covariance": "full"}} for name in SECOND},
     "ogd-logistic": {"ogd": {"loss": "logistic"}},
     "ogd-squared-hinge": {"ogd": {"loss": "squared_hinge", "learning_rate": 0.02}},
+    "ogd-squared": {"ogd": {"loss": "squared", "learning_rate": 0.005}},
+    "adagrad-squared": {"adagrad": {"loss": "squared", "learning_rate": 0.02}},
+    "ftrl-squared": {"ftrl": {"loss": "squared", "alpha": 0.02}},
+    "winnow-slow": {"winnow": {"alpha": 1.1, "bound": 1e6}},
+    "ons-in-a-ball": {"ons": {"radius": 3.0}},
+    "cpa-prediction": {"cpa": {"form": "prediction", "c": 0.1}},
+    "csogd-margin": {"csogd": {"form": "margin", "objective": "cost", "decay": False}},
     "adagrad-hinge": {"adagrad": {"loss": "hinge"}},
     "ftrl-sparse": {"ftrl": {"l1": 0.1, "l2": 0.1}},
     "arow-without-bias": {"arow": {"bias": False}},
@@ -286,7 +294,7 @@ def test_what_does_not_fit_is_told_and_changes_nothing() -> None:
         ({"pa1": {"c": 0}}, "c is 0"),
         ({"arow": {"r": "big"}}, "r is 'big'"),
         ({"scw1": {"eta": 0.5}}, "eta is 0.5\n  → give a number above 0.5 and below 1"),
-        ({"ogd": {"loss": "hinged"}}, "give hinge, logistic or squared_hinge"),
+        ({"ogd": {"loss": "hinged"}}, "give hinge, logistic, squared_hinge or squared"),
         ({"arow": {"covariance": "fulll"}}, "give diagonal or full"),
         ({"ftrl": {"l1": -1}}, "give a number from 0"),
     ],
@@ -303,8 +311,9 @@ def test_one_class_is_refused() -> None:
 
 
 def test_every_learner_here_is_in_the_catalogue_with_its_source() -> None:
-    for name in (*FIRST, *SECOND):
+    for name in (*FIRST, *SECOND, *COSTS):
         about = registry.about(name)
         assert about is not None
-        assert about.order == (1 if name in FIRST else 2)
+        assert about.order == (2 if name in SECOND else 1)
+        assert about.family == ("cost-sensitive" if name in COSTS else "linear")
         assert ("covariance" in registry.settings(name)) == (name in SECOND)

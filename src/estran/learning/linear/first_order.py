@@ -11,8 +11,8 @@ from estran.learning.linear.model import Linear
 from estran.learning.linear.plan import Rule
 from estran.learning.settings import one_of, positive, within
 
-Loss = Literal["hinge", "logistic", "squared_hinge"]
-_LOSSES: Final = ("hinge", "logistic", "squared_hinge")
+Loss = Literal["hinge", "logistic", "squared_hinge", "squared"]
+_LOSSES: Final = ("hinge", "logistic", "squared_hinge", "squared")
 
 
 def _about(source: str, cost: str = "O(K·d)") -> About:
@@ -124,7 +124,9 @@ class OGD(Linear):
     learning_rate
         η.
     loss
-        Of the margin m: ``hinge`` max(0, 1 − m), ``logistic`` log(1 + e⁻ᵐ), or ``squared_hinge`` max(0, 1 − m)².
+        Of the margin m: ``hinge`` max(0, 1 − m), ``logistic`` log(1 + e⁻ᵐ), ``squared_hinge`` max(0, 1 − m)², or ``squared``
+        (1 − m)²: least squares on labels of ±1, so that margins above 1 are pulled back to it. With the last two a step overshoots
+        where its rate is above 1/|x|², the bias counted in (half that with several classes), and then may diverge.
 
     Notes
     -----

@@ -13,11 +13,14 @@ from typing import Any, Final
 import numpy as np
 
 from estran.learning.compiled import compiled
+from estran.learning.linear.cost_rules import costed
+from estran.learning.linear.newton_rules import newton
 from estran.learning.linear.plan import CLOCK, MEMORY, PRIOR, PROTOTYPES, RULE, SETTINGS, SIZE, STRIDE, WIDTH, Memory, Rule
 from estran.learning.linear.rows import Array, Index, add, add_dense, dot, inner, narrow, spread, times
 from estran.learning.linear.rules import adapt, first, follow, second, slope, threshold
 from estran.learning.linear.vectors import less_square
 from estran.learning.linear.vectors import sum_of_products as dot_dense
+from estran.learning.linear.winnow_rules import winnow
 
 FULL: Final = int(Memory.FULL)
 NONE: Final = int(Memory.NONE)
@@ -28,6 +31,9 @@ FTRL: Final = int(Rule.FTRL)
 ROMMA: Final = int(Rule.ROMMA)
 AROMMA: Final = int(Rule.AROMMA)
 IELLIP: Final = int(Rule.IELLIP)
+COSTED: Final = (int(Rule.PAUM), int(Rule.CPA), int(Rule.CSOGD))
+WINNOW: Final = int(Rule.WINNOW)
+ONS: Final = int(Rule.ONS)
 CONFIDENT: Final = (int(Rule.CW), int(Rule.ECCW), int(Rule.SCW1), int(Rule.SCW2))
 TRACE: Final = 1e-30
 """No variance of a diagonal falls below this much of what it began with: confident rules on noise would take it to zero."""
@@ -89,16 +95,13 @@ def _first_order(
     rule, p = int(plan[RULE]), plan[SETTINGS:]
     if m > threshold(rule, p):
         return
-    norm = 0.0
     square = inner(index, value, value) * (1.0 if no < 0 else 2.0)
-    if rule in (ROMMA, AROMMA):
-        for k in range(len(weights)):
-            norm += dot_dense(weights[k], weights[k])
+    flat = weights.reshape(-1)
+    norm = dot_dense(flat, flat) if rule in (ROMMA, AROMMA) else 0.0
     scale, step = first(rule, p, clock, m, square, norm)
     if scale != 1.0:
-        for k in range(len(weights)):
-            for j in range(weights.shape[1]):
-                weights[k, j] *= scale
+        for j in range(flat.size):
+            flat[j] *= scale
     if step != 0.0:
         add(weights[yes], index, sign * step, value)
         if no >= 0:
@@ -119,14 +122,12 @@ def _large_margin(
     if no >= 0:
         add(weights[no], index, -step, value)
     clock[1] += 1.0
-    norm = 0.0
-    for k in range(len(weights)):
-        norm += dot_dense(weights[k], weights[k])
+    flat = weights.reshape(-1)
+    norm = dot_dense(flat, flat)
     if norm > 1.0:
         shorter = 1.0 / math.sqrt(norm)
-        for k in range(len(weights)):
-            for j in range(weights.shape[1]):
-                weights[k, j] *= shorter
+        for j in range(flat.size):
+            flat[j] *= shorter
 
 
 def _columnwise(rule: int, p: Array, weights: Array, rest: Array, k: int, push: Any, index: Index, value: Array) -> None:
@@ -249,6 +250,14 @@ def _visit(
                 columnwise(rule, plan[SETTINGS:], weights, rest, no, push, index, value)
     elif rule == ALMA:
         large_margin(plan, clock, weights, yes, no, sign, m, index, value)
+    elif rule in COSTED:
+        costed(plan, clock, weights, rest, label, answer, no, m, scores, index, value)
+    elif rule == WINNOW:
+        if not winnow(plan, weights, answer == label, yes, no, sign, index, value):
+            return -1
+    elif rule == ONS:
+        if not newton(plan, weights, rest, yes, no, sign, m, index, value, sx):
+            return -1
     elif memory == NONE:
         first_order(plan, clock, weights, yes, no, sign, m, index, value)
     elif not second_order(plan, clock, weights, rest, yes, no, sign, m, index, value, sx):

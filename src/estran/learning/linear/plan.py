@@ -33,6 +33,11 @@ class Rule(IntEnum):
     SCW2 = 16
     NHERD = 17
     IELLIP = 18
+    PAUM = 19
+    CPA = 20
+    CSOGD = 21
+    WINNOW = 22
+    ONS = 23
 
 
 class Memory(IntEnum):
@@ -87,6 +92,8 @@ class Plan:
             found["squares" if self.rule is Rule.ADAGRAD else "roots"] = shape
         if self.rule is Rule.FTRL:
             found["linear"] = shape
+        if self.rule is Rule.CSOGD:
+            found["counts"] = (max(2, self.prototypes),)
         if self.memory is Memory.DIAGONAL:
             found["variance"] = shape
         if self.memory is Memory.FULL:

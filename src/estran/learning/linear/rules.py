@@ -26,6 +26,12 @@ Array: TypeAlias = NDArray[Any]
 
 HINGE: Final = 0
 LOGISTIC: Final = 1
+SQUARED: Final = 3
+
+FAR: Final = 1e100
+"""Of |w|², where ROMMA shortens w."""
+SHORTER: Final = 2.0**-83
+"""By how much: a power of two, which rounds nothing."""
 
 PERCEPTRON: Final = int(Rule.PERCEPTRON)
 PA: Final = int(Rule.PA)
@@ -46,12 +52,12 @@ NHERD: Final = int(Rule.NHERD)
 
 
 def _slope(loss: Any, m: Any) -> Any:
-    """Minus the derivative by the margin of a loss: 0 hinge max(0, 1 − m), 1 logistic log(1 + e⁻ᵐ), 2 squared hinge."""
+    """Minus the derivative by the margin of a loss: 0 hinge max(0, 1 − m), 1 logistic log(1 + e⁻ᵐ), 2 squared hinge, 3 (1 − m)²."""
     if loss == HINGE:
         return 1.0 if m < 1.0 else 0.0
     if loss == LOGISTIC:
         return 1.0 / (1.0 + math.exp(m)) if m < 700.0 else 0.0
-    return 2.0 * (1.0 - m) if m < 1.0 else 0.0
+    return 2.0 * (1.0 - m) if m < 1.0 or loss == SQUARED else 0.0
 
 
 slope: Callable[[Any, Any], Any] = compiled(_slope, inlined=True)
@@ -68,14 +74,19 @@ def _aggressive(rule: int, p: Array, m: Any, square: Any) -> Any:
 
 
 def _relaxed(rule: int, m: Any, square: Any, norm: Any) -> tuple[Any, Any]:
-    """ROMMA and aggressive ROMMA (Li, Long, Machine Learning 46:361, 2002); norm is |w|²."""
+    """ROMMA and aggressive ROMMA (Li, Long, Machine Learning 46:361, 2002); norm is |w|².
+
+    Where no w parts the classes, |w| never ceases to grow. Beyond `FAR` a margin of 1 has long been lost in rounding, the rule
+    does the same at any length of w, and so w is shortened, which changes no answer.
+    """
     if norm == 0.0 or (rule == AROMMA and m >= square * norm):
         return 0.0, 1.0 / square
     rest = square * norm - m * m
     # Along w itself there is nothing to relax; rounding may leave a little less than nothing.
     if rest <= 1e-14 * square * norm:
         return 1.0, 0.0
-    return (square * norm - m) / rest, norm * (1.0 - m) / rest
+    shorter = SHORTER if norm > FAR else 1.0
+    return shorter * ((square * norm - m) / rest), shorter * (norm * (1.0 - m) / rest)
 
 
 aggressive: Callable[[int, Array, Any, Any], Any] = compiled(_aggressive, inlined=True)
@@ -86,7 +97,7 @@ def _threshold(rule: int, p: Array) -> Any:
     """Margin up to which a first-order rule may change something."""
     if rule in (PERCEPTRON, ROMMA):
         return 0.0
-    if rule == OGD and p[1] == LOGISTIC:
+    if rule == OGD and (p[1] == LOGISTIC or p[1] == SQUARED):
         return math.inf
     return 1.0
 
