@@ -18,8 +18,7 @@ from estran.learning.linear.newton_rules import newton
 from estran.learning.linear.plan import CLOCK, MEMORY, PRIOR, PROTOTYPES, RULE, SETTINGS, SIZE, STRIDE, WIDTH, Memory, Rule
 from estran.learning.linear.rows import Array, Index, add, add_dense, dot, inner, narrow, spread, times
 from estran.learning.linear.rules import adapt, first, follow, second, slope, threshold
-from estran.learning.linear.vectors import less_square
-from estran.learning.linear.vectors import sum_of_products as dot_dense
+from estran.learning.linear.vectors import less_square, sum_of_products
 from estran.learning.linear.winnow_rules import winnow
 
 FULL: Final = int(Memory.FULL)
@@ -59,7 +58,7 @@ def _score(rule: int, memory: int, weights: Array, rest: Array, k: int, index: I
     if rule != SOP:
         return dot(weights[k], index, value)
     v = blur(memory, width, rest, k, index, value, sx)
-    blurred = dot_dense(weights[k], sx) if memory == FULL else dot(weights[k], index, sx)
+    blurred = sum_of_products(weights[k], sx) if memory == FULL else dot(weights[k], index, sx)
     return blurred / (1.0 + v)
 
 
@@ -97,7 +96,7 @@ def _first_order(
         return
     square = inner(index, value, value) * (1.0 if no < 0 else 2.0)
     flat = weights.reshape(-1)
-    norm = dot_dense(flat, flat) if rule in (ROMMA, AROMMA) else 0.0
+    norm = sum_of_products(flat, flat) if rule in (ROMMA, AROMMA) else 0.0
     scale, step = first(rule, p, clock, m, square, norm)
     if scale != 1.0:
         for j in range(flat.size):
@@ -123,7 +122,7 @@ def _large_margin(
         add(weights[no], index, -step, value)
     clock[1] += 1.0
     flat = weights.reshape(-1)
-    norm = dot_dense(flat, flat)
+    norm = sum_of_products(flat, flat)
     if norm > 1.0:
         shorter = 1.0 / math.sqrt(norm)
         for j in range(flat.size):
