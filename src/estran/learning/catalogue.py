@@ -60,6 +60,7 @@ _KERNEL: Final = {
 
 _COMPOSED: Final = {
     "drift-reacting": "estran.learning.reacting:DriftReacting",
+    "scaled": "estran.learning.scaling:Scaled",
 }
 
 _ACTIVE: Final = {

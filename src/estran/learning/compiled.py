@@ -18,16 +18,19 @@ _HOME: Final = Path(__file__).parents[1]
 _IMPORT: Final = re.compile(r"^from (estran[\w.]*) import (\([^)]*\)|[^\n]*)", flags=re.MULTILINE)
 
 
-def compiled(function: F, *, inlined: bool = False) -> F:
+def compiled(function: F, *, inlined: bool = False, lent: bool = False) -> F:
     """Compile at the first call of each type; keep the machine code on disk wherever numba finds a writable place.
 
     ``inlined`` puts it into its callers, and counts no references to the arrays that it is lent: for small functions counting
-    takes longer than they do. Such a function may allocate nothing. Dividing by zero gives an infinity or NaN, as in NumPy.
+    takes longer than they do. Such a function may allocate nothing. ``lent`` counts none either, for entry points that are called
+    with little to do. Dividing by zero gives an infinity or NaN, as in NumPy.
 
     Nothing may be reordered or fused: every sum is made in the order that is written here, whatever the processor's vectors, so
     that learning from the same rows gives the same bits on every machine.
     """
-    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"} | ({"forceinline": True, "_nrt": False} if inlined else {})
+    options: dict[str, Any] = {"nogil": True, "error_model": "numpy"}
+    options |= {"forceinline": True} if inlined else {}
+    options |= {"_nrt": False} if inlined or lent else {}
     return kept(function, options)
 
 

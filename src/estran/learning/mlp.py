@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from typing import Any, Literal
 
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.learning.about import About
+from estran.learning.deep.initial import INITIAL, Initial, draw
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, writable
@@ -32,7 +32,7 @@ class Mlp(Habits):
     features, classes
         Width of a row, and number of classes.
     rng
-        Source of the initial weights: He's uniform distribution, or zero where there is no hidden layer to break the symmetry of.
+        Source of the initial weights, which are zero where there is no hidden layer to break the symmetry of.
     hidden
         Width of each hidden layer; may be empty.
     learning_rate
@@ -44,6 +44,9 @@ class Mlp(Habits):
         every weight at every row, where ``sgd`` skips inputs of zero, and their snapshots are twice and three times as large.
     momentum
         μ, which is also Adam's β₁: how much of what is remembered stays from row to row. Not used by ``sgd``.
+    initial
+        ``he``: weights are uniform within ±√(6 / inputs), so that signals keep their size through ReLU layers; biases are zero.
+        ``uniform``: all are uniform within ±√(1 / inputs), PyTorch's default, which deep networks hardly learn from.
 
     Raises
     ------
@@ -81,16 +84,18 @@ class Mlp(Habits):
         dtype: Literal["float32", "float64"] = "float32",
         optimizer: Literal["sgd", "momentum", "adam"] = "sgd",
         momentum: float = 0.9,
+        initial: Initial = "he",
     ) -> None:
         _check_widths(self.name, hidden)
         one_of(self.name, "dtype", dtype, ("float32", "float64"))
+        one_of(self.name, "initial", initial, INITIAL)
         one_of(self.name, "optimizer", optimizer, ("sgd", "momentum", "adam"))
         self.features, self.classes = features, classes
         self.hidden, self.learning_rate = tuple(hidden), positive(self.name, "learning_rate", learning_rate)
         self._dtype = np.dtype(dtype)
         self._sizes = np.array([features, *hidden, classes], dtype=np.int64)
         self._rate = self._dtype.type(learning_rate)
-        self._params = self._initial(rng)
+        self._params = self._initial(initial, rng)
         self._candidate = np.empty_like(self._params)
         self.optimizer, self.momentum = optimizer, within(self.name, "momentum", momentum, 0.0, 1.0, closed=True)
         self._memory, self._candidate_memory = self._remembering(), self._remembering()
@@ -274,14 +279,11 @@ class Mlp(Habits):
             start = biases + outputs
         return views
 
-    def _initial(self, rng: np.random.Generator) -> NDArray[np.floating[Any]]:
+    def _initial(self, initial: Initial, rng: np.random.Generator) -> NDArray[np.floating[Any]]:
         inputs, outputs = self._sizes[:-1], self._sizes[1:]
         params = np.zeros(int((inputs * outputs + outputs).sum()), dtype=self._dtype)
         if self.hidden:
-            for name, view in self._views(params).items():
-                if name.startswith("w"):
-                    bound = math.sqrt(6 / max(1, len(view)))
-                    view[...] = rng.uniform(-bound, bound, view.shape)
+            draw(self._views(params).values(), initial, rng)
         return params
 
 

@@ -269,3 +269,21 @@ def test_a_network_that_is_too_deep_learns_better_than_by_plain_backpropagation(
         for choice in ({"mlp": {"hidden": [20] * 24, "learning_rate": 0.01}}, {"hbp": {"depth": 24, "width": 20}})
     )
     assert hedged < plain - 0.05
+
+
+def test_initial_weights_are_he_s_or_uniform_within_one_over_the_root_of_inputs() -> None:
+    for initial, bound in (("he", 6**0.5), ("uniform", 1.0)):
+        for learner in (
+            make(features=40, depth=2, width=60, initial=initial),
+            Mlp(40, 3, np.random.default_rng(0), hidden=[60, 60], initial=initial),
+        ):
+            state = learner.state()
+            matrices = {name: part for name, part in state.items() if part.ndim == 2}
+            for name, part in matrices.items():
+                assert 0.9 < np.abs(part).max() * len(part) ** 0.5 / bound <= 1.0001, name
+            biases = np.concatenate([part for name, part in state.items() if name[0] in "bc"])
+            assert (initial == "uniform") == bool(biases.any())
+            assert np.abs(biases).max() <= 40**-0.5
+    for kind in (HedgeBackprop, Mlp):
+        with pytest.raises(RequestError, match="give he or uniform"):
+            kind(2, 2, np.random.default_rng(0), initial="glorot")

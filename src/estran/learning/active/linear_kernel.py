@@ -13,7 +13,7 @@ from estran.learning.active.kernel import Array, ask
 from estran.learning.active.rules import CODE, Rule
 from estran.learning.compiled import compiled
 from estran.learning.linear.kernel import blur, finite, score, visit
-from estran.learning.linear.plan import CLOCK, MEMORY, PROTOTYPES, RULE, SIZE, WIDTH
+from estran.learning.linear.plan import CLOCK, MEMORY, PROTOTYPES, RULE, SIZE, STRIDE, WIDTH
 
 SECOND_ORDER: Final = int(Rule.SECOND_ORDER)
 
@@ -34,12 +34,13 @@ best_two: Callable[[Array], tuple[int, int]] = compiled(_best_two, inlined=True)
 
 def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: Array, rule: Array, numbers: Array) -> int:
     """`estran.learning.linear.kernel.learn`, but of those rows only that the rule asks for; its ``numbers`` are changed."""
-    prototypes, width, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
     code, memory, kept = int(plan[RULE]), int(plan[MEMORY]), int(rule[CODE])
     spare[:size] = live[:size]
-    edge = CLOCK + prototypes * width
-    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, width), spare[edge:size]
-    row, sx, scores = spare[size : size + width], spare[size + width : size + 3 * width], spare[size + 3 * width :]
+    edge = CLOCK + prototypes * stride
+    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, stride), spare[edge:size]
+    row, sx, scores = spare[size : size + stride], spare[size + stride : size + 3 * stride], spare[size + 3 * stride :]
+    row[:] = 0.0
     row[width - 1] = 1.0
     for i in range(len(x)):
         if y[i] < 0 or y[i] >= max(2, prototypes):
@@ -47,7 +48,7 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
         for j in range(x.shape[1]):
             row[j] = x[i, j]
         for k in range(prototypes):
-            scores[k] = score(code, memory, weights, rest, k, None, row, sx[:width])
+            scores[k] = score(code, memory, weights, rest, k, None, row, sx[:stride])
             if not abs(scores[k]) < math.inf:
                 return i
         first, second, gap, variance = 0, 0, abs(scores[0]), 0.0
@@ -55,9 +56,9 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
             first, second = best_two(scores)
             gap = scores[first] - scores[second]
         if kept == SECOND_ORDER:
-            variance = blur(memory, width, rest, first, None, row, sx[:width])
+            variance = blur(memory, stride, rest, first, None, row, sx[:stride])
             if second != first:
-                variance += blur(memory, width, rest, second, None, row, sx[:width])
+                variance += blur(memory, stride, rest, second, None, row, sx[:stride])
         if ask(rule, numbers, gap, 0.0, variance):
             answers[i] = visit(plan, clock, weights, rest, None, row, y[i], scores, sx)
             if answers[i] < 0:
@@ -71,15 +72,16 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
 
 def _variances(plan: Array, live: Array, x: Array, found: Array) -> int:
     """Variance of each row of a dense chunk under each prototype's covariance, shape (n, prototypes). -1: all went well."""
-    memory, prototypes, width, size = int(plan[MEMORY]), int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
-    rest = live[CLOCK + prototypes * width : size]
-    row, sx = live[size : size + width], live[size + width : size + 2 * width]
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
+    memory, rest = int(plan[MEMORY]), live[CLOCK + prototypes * stride : size]
+    row, sx = live[size : size + stride], live[size + stride : size + 2 * stride]
+    row[:] = 0.0
     row[width - 1] = 1.0
     for i in range(len(x)):
         for j in range(x.shape[1]):
             row[j] = x[i, j]
         for k in range(prototypes):
-            found[i, k] = blur(memory, width, rest, k, None, row, sx)
+            found[i, k] = blur(memory, stride, rest, k, None, row, sx)
     return -1
 
 

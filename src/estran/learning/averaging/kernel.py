@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from estran.learning.averaging.windows import WINDOWS
 from estran.learning.compiled import compiled
 from estran.learning.linear.kernel import finite, visit
-from estran.learning.linear.plan import CLOCK, PROTOTYPES, SIZE, WIDTH
-from estran.learning.mlp_kernel import dot
+from estran.learning.linear.plan import CLOCK, PROTOTYPES, SIZE, STRIDE, WIDTH
+from estran.learning.linear.rows import dot
 
 Array: TypeAlias = NDArray[Any]
 SUFFIX: Final = WINDOWS.index("suffix")
@@ -58,11 +58,12 @@ def _learn(
     decay: Any,
 ) -> int:
     """`estran.learning.linear.kernel.learn`, answered by averages, which are changed; ``rows`` is how many they are of."""
-    prototypes, width, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
     spare[:size] = live[:size]
-    edge = CLOCK + prototypes * width
-    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, width), spare[edge:size]
-    row, sx, scores = spare[size : size + width], spare[size + width : size + 3 * width], spare[size + 3 * width :]
+    edge = CLOCK + prototypes * stride
+    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, stride), spare[edge:size]
+    row, sx, scores = spare[size : size + stride], spare[size + stride : size + 3 * stride], spare[size + 3 * stride :]
+    row[:] = 0.0
     row[width - 1] = 1.0
     halved, start, voice = window == SUFFIX, 1, weights.copy()
     while 2 * start <= rows:
@@ -76,7 +77,7 @@ def _learn(
             spoken(mean, older, halved, rows, start, voice)
         answer, best = 0, 0.0 if prototypes == 1 else -math.inf
         for k in range(prototypes):
-            found = dot(voice[k], row)
+            found = dot(voice[k], None, row)
             if not abs(found) < math.inf:
                 return i
             if found > best:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.about import About
+from estran.learning.deep.initial import INITIAL, Initial, draw
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, writable
@@ -30,8 +31,7 @@ class HedgeBackprop(Habits):
     features, classes
         Width of a row, and number of classes.
     rng
-        Source of the initial weights: He's uniform distribution, as for `estran.learning.mlp.Mlp`. Biases start from zero, shares
-        from 1 / (depth + 1).
+        Source of the initial weights. Shares start from 1 / (depth + 1).
     depth, width
         Number of hidden layers, the paper's L, and width of each.
     learning_rate
@@ -42,6 +42,8 @@ class HedgeBackprop(Habits):
         Smoothing, from 0 to below 1: no share falls below s / L (before normalisation), so that none is lost for good.
     scale_losses
         Stretch the losses of each row to [0, 1] before they discount shares, as the authors' program does. The paper does not.
+    initial
+        ``he`` or ``uniform``, as for `estran.learning.mlp.Mlp`.
     dtype
         Type of the weights; ``float64`` is for checking gradients. Shares are always float64.
 
@@ -81,9 +83,11 @@ class HedgeBackprop(Habits):
         beta: float = 0.99,
         s: float = 0.2,
         scale_losses: bool = False,
+        initial: Initial = "he",
         dtype: Literal["float32", "float64"] = "float32",
     ) -> None:
         one_of(self.name, "dtype", dtype, ("float32", "float64"))
+        one_of(self.name, "initial", initial, INITIAL)
         self.features, self.classes = features, classes
         self.depth, self.width = whole(self.name, "depth", depth), whole(self.name, "width", width)
         self.learning_rate, self.beta = (
@@ -94,7 +98,7 @@ class HedgeBackprop(Habits):
         self.scale_losses = flag(self.name, "scale_losses", scale_losses)
         self._dtype = np.dtype(dtype)
         self._shape = np.array([features, width, depth, classes], dtype=np.int64)
-        self._params, self._shares = self._initial(rng), np.full(depth + 1, 1 / (depth + 1))
+        self._params, self._shares = self._initial(initial, rng), np.full(depth + 1, 1 / (depth + 1))
         self._candidate, self._candidate_shares = np.empty_like(self._params), np.empty_like(self._shares)
         activations = features + depth * width + (depth + 1) * classes
         self._acts, self._blames = np.zeros((1, activations), self._dtype), np.zeros((2, width), self._dtype)
@@ -244,12 +248,9 @@ class HedgeBackprop(Habits):
             views[f"c{level}"] = params[biases:start]
         return {**views, "alpha": shares}
 
-    def _initial(self, rng: np.random.Generator) -> NDArray[np.floating[Any]]:
+    def _initial(self, initial: Initial, rng: np.random.Generator) -> NDArray[np.floating[Any]]:
         inputs = self.features + (self.depth - 1) * self.width
         outputs = (self.features + self.depth * self.width + self.depth + 1) * self.classes
         params = np.zeros((inputs + self.depth) * self.width + outputs, dtype=self._dtype)
-        for name, view in self._views(params, np.empty(0)).items():
-            if name.startswith(("w", "theta")):
-                bound = math.sqrt(6 / len(view))
-                view[...] = rng.uniform(-bound, bound, view.shape)
+        draw(self._views(params, np.empty(0)).values(), initial, rng)
         return params

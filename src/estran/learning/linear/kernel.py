@@ -15,12 +15,11 @@ import numpy as np
 from estran.learning.compiled import compiled
 from estran.learning.linear.cost_rules import costed
 from estran.learning.linear.newton_rules import newton
-from estran.learning.linear.plan import CLOCK, MEMORY, PRIOR, PROTOTYPES, RULE, SETTINGS, SIZE, WIDTH, Memory, Rule
-from estran.learning.linear.rows import Array, Index, add, dot, inner, narrow, spread, times
+from estran.learning.linear.plan import CLOCK, MEMORY, PRIOR, PROTOTYPES, RULE, SETTINGS, SIZE, STRIDE, WIDTH, Memory, Rule
+from estran.learning.linear.rows import Array, Index, add, add_dense, dot, inner, narrow, spread, times
 from estran.learning.linear.rules import adapt, first, follow, second, slope, threshold
+from estran.learning.linear.vectors import less_square, sum_of_products
 from estran.learning.linear.winnow_rules import winnow
-from estran.learning.mlp_kernel import add as add_dense
-from estran.learning.mlp_kernel import dot as dot_dense
 
 FULL: Final = int(Memory.FULL)
 NONE: Final = int(Memory.NONE)
@@ -59,7 +58,7 @@ def _score(rule: int, memory: int, weights: Array, rest: Array, k: int, index: I
     if rule != SOP:
         return dot(weights[k], index, value)
     v = blur(memory, width, rest, k, index, value, sx)
-    blurred = dot_dense(weights[k], sx) if memory == FULL else dot(weights[k], index, sx)
+    blurred = sum_of_products(weights[k], sx) if memory == FULL else dot(weights[k], index, sx)
     return blurred / (1.0 + v)
 
 
@@ -78,10 +77,11 @@ def _shrink(
     beta = gain / (1.0 + gain * v)
     if v < least * (1.0 + gain * v):
         beta = (1.0 - least / v) / v
+    # Each factor takes half of beta, so that what is subtracted is symmetric to the bit.
+    half = math.sqrt(beta)
     for i in range(width):
-        if sx[i] != 0.0:
-            at = (k * width + i) * width
-            add_dense(-beta * sx[i], sx, rest[at : at + width])
+        sx[i] *= half
+    less_square(rest[k * width * width : (k + 1) * width * width], sx)
 
 
 shrink: Callable[[int, int, Array, int, Index, Array, Array, Any, Any, Any], None] = compiled(_shrink, inlined=True)
@@ -94,16 +94,13 @@ def _first_order(
     rule, p = int(plan[RULE]), plan[SETTINGS:]
     if m > threshold(rule, p):
         return
-    norm = 0.0
     square = inner(index, value, value) * (1.0 if no < 0 else 2.0)
-    if rule in (ROMMA, AROMMA):
-        for k in range(len(weights)):
-            norm += dot_dense(weights[k], weights[k])
+    flat = weights.reshape(-1)
+    norm = sum_of_products(flat, flat) if rule in (ROMMA, AROMMA) else 0.0
     scale, step = first(rule, p, clock, m, square, norm)
     if scale != 1.0:
-        for k in range(len(weights)):
-            for j in range(weights.shape[1]):
-                weights[k, j] *= scale
+        for j in range(flat.size):
+            flat[j] *= scale
     if step != 0.0:
         add(weights[yes], index, sign * step, value)
         if no >= 0:
@@ -124,37 +121,37 @@ def _large_margin(
     if no >= 0:
         add(weights[no], index, -step, value)
     clock[1] += 1.0
-    norm = 0.0
-    for k in range(len(weights)):
-        norm += dot_dense(weights[k], weights[k])
+    flat = weights.reshape(-1)
+    norm = sum_of_products(flat, flat)
     if norm > 1.0:
         shorter = 1.0 / math.sqrt(norm)
-        for k in range(len(weights)):
-            for j in range(weights.shape[1]):
-                weights[k, j] *= shorter
+        for j in range(flat.size):
+            flat[j] *= shorter
 
 
 def _columnwise(rule: int, p: Array, weights: Array, rest: Array, k: int, push: Any, index: Index, value: Array) -> None:
     """AdaGrad or FTRL-Proximal on one prototype, whose gradient is ``push`` times the row."""
     width = weights.shape[1]
     mine = weights[k]
-    squares = rest[k * width : (k + 1) * width]
-    if rule == ADAGRAD:
+    known = rest[k * width : (k + 1) * width]
+    if rule == ADAGRAD:  # p = (η, loss, ε)
         if index is None:
-            for j in range(value.size):
-                adapt(mine, squares, j, push * value[j], p)
+            adapt(p[0], p[2], push, mine, known, value)
         else:
-            for i in range(index[0].size):
-                adapt(mine, squares, index[0][i], push * value[i], p)
+            for i in range(value.size):
+                j = index[0][i]
+                adapt(p[0], p[2], push, mine[j : j + 1], known[j : j + 1], value[i : i + 1])
         return
     at = (len(weights) + k) * width
     linear = rest[at : at + width]
+    alpha, inverse, base, least = p[0], 1.0 / p[0], p[2] + p[0] * p[4], p[3]  # p = (α, loss, β, λ₁, λ₂)
     if index is None:
-        for j in range(value.size):
-            follow(mine, squares, linear, j, push * value[j], p)
+        follow(alpha, inverse, base, least, push, mine, known, linear, value)
     else:
-        for i in range(index[0].size):
-            follow(mine, squares, linear, index[0][i], push * value[i], p)
+        for i in range(value.size):
+            j = index[0][i]
+            here, there = mine[j : j + 1], known[j : j + 1]
+            follow(alpha, inverse, base, least, push, here, there, linear[j : j + 1], value[i : i + 1])
 
 
 first_order: Callable[[Array, Array, Array, int, int, Any, Any, Index, Array], None] = compiled(_first_order, inlined=True)
@@ -195,9 +192,9 @@ def _second_order(
         if not (abs(step) < math.inf and abs(gain) < math.inf):
             return False
         if memory == FULL:
-            add_dense(sign * step, here, weights[yes])
+            add_dense(sign * step, weights[yes], here)
             if no >= 0:
-                add_dense(-step, there, weights[no])
+                add_dense(-step, weights[no], there)
         else:
             add(weights[yes], index, sign * step, here)
             if no >= 0:
@@ -274,10 +271,11 @@ visit: Callable[[Array, Array, Array, Array, Index, Array, int, Array, Array], i
 
 def _finite(numbers: Array) -> bool:
     """Whether all are."""
-    nothing = 0.0
+    wrong = 0
     for j in range(numbers.size):
-        nothing += numbers[j] * 0.0
-    return nothing == 0.0
+        # Counted, not returned from, so that many are looked at side by side.
+        wrong += 0 if numbers[j] * 0.0 == 0.0 else 1
+    return wrong == 0
 
 
 finite: Callable[[Array], bool] = compiled(_finite, inlined=True)
@@ -302,11 +300,13 @@ def _learn(plan: Array, live: Array, spare: Array, x: Array, y: Array, answers: 
     int
         -1 if all went well, else the row where it did not (n if only the whole has become infinite).
     """
-    prototypes, width, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
-    spare[:size] = live[:size]
-    edge = CLOCK + prototypes * width
-    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, width), spare[edge:size]
-    row, sx, scores = spare[size : size + width], spare[size + width : size + 3 * width], spare[size + 3 * width :]
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
+    for j in range(size):
+        spare[j] = live[j]
+    edge = CLOCK + prototypes * stride
+    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, stride), spare[edge:size]
+    row, sx, scores = spare[size : size + stride], spare[size + stride : size + 3 * stride], spare[size + 3 * stride :]
+    row[:] = 0.0
     row[width - 1] = 1.0
     for i in range(len(x)):
         if y[i] < 0 or y[i] >= max(2, prototypes):
@@ -323,17 +323,18 @@ def _learn_sparse(
     plan: Array, live: Array, spare: Array, data: Array, columns: Array, starts: Array, y: Array, answers: Array, bias: bool
 ) -> int:
     """The same of a chunk in compressed sparse rows, with ascending columns."""
-    prototypes, width, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
-    spare[:size] = live[:size]
-    edge = CLOCK + prototypes * width
-    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, width), spare[edge:size]
-    row, sx, scores = spare[size : size + width], spare[size + width : size + 3 * width], spare[size + 3 * width :]
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
+    for j in range(size):
+        spare[j] = live[j]
+    edge = CLOCK + prototypes * stride
+    clock, weights, rest = spare[:CLOCK], spare[CLOCK:edge].reshape(prototypes, stride), spare[edge:size]
+    row, sx, scores = spare[size : size + stride], spare[size + stride : size + 3 * stride], spare[size + 3 * stride :]
     where, lanes = np.empty(width, dtype=np.int64), np.empty(8)
     for i in range(len(y)):
         if y[i] < 0 or y[i] >= max(2, prototypes):
             return i
         count = gather(data, columns, starts, i, bias, width, where, row)
-        index = (where[:count], lanes, width)
+        index = (where[:count], lanes, stride)
         answers[i] = visit(plan, clock, weights, rest, index, row[:count], y[i], scores, sx)
         if answers[i] < 0:
             return i
@@ -358,10 +359,11 @@ gather: Callable[[Array, Array, Array, int, bool, int, Array, Array], int] = com
 def _decide(plan: Array, live: Array, x: Array, found: Array) -> int:
     """Scores of a dense chunk, shape (n, prototypes). Returns -1, or the first row whose scores are not finite."""
     rule, memory = int(plan[RULE]), int(plan[MEMORY])
-    prototypes, width, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
-    edge = CLOCK + prototypes * width
-    weights, rest = live[CLOCK:edge].reshape(prototypes, width), live[edge:size]
-    row, sx = live[size : size + width], live[size + width : size + 2 * width]
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
+    edge = CLOCK + prototypes * stride
+    weights, rest = live[CLOCK:edge].reshape(prototypes, stride), live[edge:size]
+    row, sx = live[size : size + stride], live[size + stride : size + 2 * stride]
+    row[:] = 0.0
     row[width - 1] = 1.0
     for i in range(len(x)):
         for j in range(x.shape[1]):
@@ -376,14 +378,14 @@ def _decide(plan: Array, live: Array, x: Array, found: Array) -> int:
 def _decide_sparse(plan: Array, live: Array, data: Array, columns: Array, starts: Array, bias: bool, found: Array) -> int:
     """The same of a chunk in compressed sparse rows."""
     rule, memory = int(plan[RULE]), int(plan[MEMORY])
-    prototypes, width, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[SIZE])
-    edge = CLOCK + prototypes * width
-    weights, rest = live[CLOCK:edge].reshape(prototypes, width), live[edge:size]
-    row, sx = live[size : size + width], live[size + width : size + 2 * width]
+    prototypes, width, stride, size = int(plan[PROTOTYPES]), int(plan[WIDTH]), int(plan[STRIDE]), int(plan[SIZE])
+    edge = CLOCK + prototypes * stride
+    weights, rest = live[CLOCK:edge].reshape(prototypes, stride), live[edge:size]
+    row, sx = live[size : size + stride], live[size + stride : size + 2 * stride]
     where, lanes = np.empty(width, dtype=np.int64), np.empty(8)
     for i in range(len(found)):
         count = gather(data, columns, starts, i, bias, width, where, row)
-        index = (where[:count], lanes, width)
+        index = (where[:count], lanes, stride)
         for k in range(prototypes):
             found[i, k] = score(rule, memory, weights, rest, k, index, row[:count], sx)
             if not abs(found[i, k]) < math.inf:
@@ -391,7 +393,7 @@ def _decide_sparse(plan: Array, live: Array, data: Array, columns: Array, starts
     return -1
 
 
-learn: Callable[[Array, Array, Array, Array, Array, Array], int] = compiled(_learn)
+learn: Callable[[Array, Array, Array, Array, Array, Array], int] = compiled(_learn, lent=True)
 learn_sparse: Callable[[Array, Array, Array, Array, Array, Array, Array, Array, bool], int] = compiled(_learn_sparse)
-decide: Callable[[Array, Array, Array, Array], int] = compiled(_decide)
+decide: Callable[[Array, Array, Array, Array], int] = compiled(_decide, lent=True)
 decide_sparse: Callable[[Array, Array, Array, Array, Array, bool, Array], int] = compiled(_decide_sparse)

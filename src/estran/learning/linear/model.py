@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable
 from typing import Any, ClassVar, cast
@@ -14,12 +13,13 @@ from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
-from estran.learning.linear.plan import Memory, Plan, Rule
+from estran.learning.linear.plan import LANES, Memory, Plan, Rule
 from estran.learning.rows import (
     checked_chunk,
     checked_rows,
     compressed,
     is_sparse,
+    ready,
     shaped_chunk,
     shaped_rows,
     softmax,
@@ -57,9 +57,12 @@ class Linear(Habits):
             raise RequestError(f"{classes} class cannot be told apart", where=self.name, remedy="give data of two classes or more")
         self.features, self.classes = features, classes
         self.bias = bool(bias)
-        self._plan = Plan(rule, memory, 1 if classes == 2 else classes, features + self.bias, settings, prior, fade)
+        # Only the loop of all plain rules counts on rows that are filled up to whole vectors.
+        lanes, prototypes = LANES if self.compiled == Linear.compiled else 1, 1 if classes == 2 else classes
+        self._plan = Plan(rule, memory, prototypes, features + self.bias, settings, prior, fade, lanes)
         self._vector = self._plan.vector()
         self._live, self._spare = self._plan.fresh(), self._plan.fresh()
+        self._kernel: Any = None
 
     def predict_then_learn(self, x: Features, y: Labels) -> Labels:
         """Answer each row of a chunk before learning from it.
@@ -83,9 +86,9 @@ class Linear(Habits):
         NotFiniteError
             If a value is not finite, or the weights diverge. Nothing of the chunk is then learned.
         """
-        kernel = _kernel(self.compiled)
-        if _ready(x, y, self.features):
-            answers = np.empty(len(y), dtype=np.int64)
+        kernel = self._kernel or self._load_kernel()
+        if ready(x, y, self.features, _INT):
+            answers = np.empty(len(y), _INT)
             bad = kernel.learn(self._vector, self._live, self._spare, x, y, answers)
         elif is_sparse(x):
             data, columns, starts = compressed(x, self.features, self.name)
@@ -198,7 +201,7 @@ class Linear(Habits):
         learner.predict(np.zeros((1, 1)))
 
     def _scores(self, x: Features) -> NDArray[np.float64]:
-        kernel = _kernel(self.compiled)
+        kernel = self._kernel or self._load_kernel()
         if is_sparse(x):
             data, columns, starts = compressed(x, self.features, self.name)
             found = np.empty((len(starts) - 1, self._plan.prototypes))
@@ -208,6 +211,11 @@ class Linear(Habits):
         if bad >= 0:
             self._refuse(x, None, bad)
         return found
+
+    def _load_kernel(self) -> Any:
+        """Import the compiled part (and numba with it), when it is first needed."""
+        self._kernel = importlib.import_module(self.compiled)
+        return self._kernel
 
     def _refuse(self, x: Any, y: Any, bad: int) -> None:
         """Say what was wrong at the row where the kernel stopped."""
@@ -234,23 +242,7 @@ def is_plain(learner: object) -> bool:
     return kind.predict is Linear.predict and kind.predict_then_learn is Linear.predict_then_learn
 
 
-@functools.cache
-def _kernel(module: str) -> Any:
-    """The compiled part, imported (and numba with it) when it is first needed; asking again is quicker than importing again."""
-    return importlib.import_module(module)
-
-
-_FLOAT, _INT = np.dtype(np.float64), np.dtype(np.int64)
-
-
-def _ready(x: Any, y: Any, features: int) -> bool:
-    """Whether the kernel can take a chunk as it is: for most, the checks would otherwise cost more than a row."""
-    if type(x) is not np.ndarray or type(y) is not np.ndarray or x.dtype is not _FLOAT or y.dtype is not _INT:
-        return False
-    if x.ndim != 2 or x.shape[1] != features or y.shape != x.shape[:1]:
-        return False
-    a, b = x.flags, y.flags
-    return bool(a.c_contiguous and a.writeable and b.c_contiguous and b.writeable)
+_INT = np.dtype(np.int64)
 
 
 def _labels(y: Labels, n: int, learner: str) -> Labels:

@@ -11,9 +11,9 @@ from typing import Any, Final
 
 from estran.learning.compiled import compiled
 from estran.learning.linear.plan import MEMORY, PRIOR, SETTINGS, Memory
-from estran.learning.linear.rows import Array, Index, add, dot, inner, narrow, spread, times
+from estran.learning.linear.rows import Array, Index, add, add_dense, dot, inner, narrow, spread, times
 from estran.learning.linear.rules import LOGISTIC, slope
-from estran.learning.mlp_kernel import add as add_dense
+from estran.learning.linear.vectors import less_square
 
 FULL: Final = int(Memory.FULL)
 FLOOR: Final = 1e-10
@@ -34,11 +34,13 @@ def _along(covariance: Array, weights: Array, push: Any, gain: Any, least: Any, 
     if v > least:
         rest = max(1.0 / (1.0 + gain * v), least / v)
         beta = (1.0 - rest) / v
+    add_dense(push * rest, weights, sx)
     if beta > 0.0:
+        # Each factor takes half of beta, so that what is subtracted is symmetric to the bit.
+        half = math.sqrt(beta)
         for i in range(width):
-            if sx[i] != 0.0:
-                add_dense(-beta * sx[i], sx, covariance[i * width : (i + 1) * width])
-    add_dense(push * rest, sx, weights)
+            sx[i] *= half
+        less_square(covariance, sx)
     return True
 
 

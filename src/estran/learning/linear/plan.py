@@ -53,8 +53,10 @@ class Memory(IntEnum):
     FULL = 2
 
 
-CLOCK: Final = 3
-"""Numbers before the weights: rows seen, updates made, and a rule's own: fading factor, or shrinkage so far."""
+LANES: Final = 8
+"""Rows of numbers are filled up with zeros to a multiple of this, and begin at such a place: processors take so many at once."""
+CLOCK: Final = LANES
+"""Room before the weights, of which three numbers are used: rows seen, updates made, and a rule's own: fading factor, or shrinkage so far."""
 SPARSE: Final[dict[Rule, tuple[str, ...]]] = {
     Rule.TRUNCATED: ("shifted", "rate"),
     Rule.FOBOS: ("shifted",),
@@ -63,7 +65,7 @@ SPARSE: Final[dict[Rule, tuple[str, ...]]] = {
     Rule.ADA_RDA: ("gradients", "rate", "squares"),
 }
 """What sparse rules remember in place of weights, which follow from it (`estran.learning.linear.sparse_kernel`)."""
-RULE, MEMORY, PROTOTYPES, WIDTH, SIZE, PRIOR, SETTINGS = range(7)
+RULE, MEMORY, PROTOTYPES, WIDTH, STRIDE, SIZE, PRIOR, SETTINGS = range(8)
 """Places in a plan's vector; a rule's own settings begin at the last."""
 
 
@@ -85,6 +87,8 @@ class Plan:
         The covariance that learning begins with is this much of the identity.
     fade
         Fading factor to begin with.
+    lanes
+        Rows of numbers are filled up to a multiple of this: `LANES`, or 1 for kernels that do not count on it.
     """
 
     rule: Rule
@@ -94,15 +98,16 @@ class Plan:
     settings: Sequence[float] = ()
     prior: float = 1.0
     fade: float = 0.0
+    lanes: int = LANES
 
     def parts(self) -> dict[str, tuple[int, ...]]:
         """Shapes of all that is remembered, by name, in the order in which they lie."""
         shape = (self.prototypes, self.width)
         if self.rule in SPARSE:
-            return {"clock": (CLOCK,)} | dict.fromkeys(SPARSE[self.rule], shape)
-        found: dict[str, tuple[int, ...]] = {"clock": (CLOCK,), "weights": shape}
+            return {"clock": (3,)} | dict.fromkeys(SPARSE[self.rule], shape)
+        found: dict[str, tuple[int, ...]] = {"clock": (3,), "weights": shape}
         if self.rule in (Rule.ADAGRAD, Rule.FTRL):
-            found["squares"] = shape
+            found["squares" if self.rule is Rule.ADAGRAD else "roots"] = shape
         if self.rule is Rule.FTRL:
             found["linear"] = shape
         if self.rule is Rule.CSOGD:
@@ -114,18 +119,26 @@ class Plan:
         return found
 
     @property
+    def stride(self) -> int:
+        """How far apart the weights of two prototypes begin."""
+        return -(-self.width // self.lanes) * self.lanes
+
+    @property
     def size(self) -> int:
-        """How many numbers are remembered."""
-        return sum(int(np.prod(shape)) for shape in self.parts().values())
+        """How many numbers are kept, those that fill up included."""
+        return CLOCK + sum(int(np.prod(self._filled(shape))) for name, shape in self.parts().items() if name != "clock")
 
     def vector(self) -> NDArray[np.float64]:
         """The plan as the kernel reads it."""
-        sizes = (self.rule, self.memory, self.prototypes, self.width, self.size, self.prior)
+        sizes = (self.rule, self.memory, self.prototypes, self.width, self.stride, self.size, self.prior)
         return np.array([*sizes, *self.settings], dtype=np.float64)
 
     def fresh(self) -> NDArray[np.float64]:
         """All numbers before the first row, and after them the kernel's room to work in."""
-        numbers = np.zeros(self.size + 3 * self.width + self.prototypes)
+        needed = self.size + 3 * self.stride + self.prototypes
+        numbers = np.zeros(needed + LANES)
+        skipped = -(numbers.__array_interface__["data"][0] // numbers.itemsize) % LANES
+        numbers = numbers[skipped : skipped + needed]
         views = self.views(numbers)
         views["clock"][2] = self.fade
         if "variance" in views:
@@ -135,10 +148,16 @@ class Plan:
         return numbers
 
     def views(self, numbers: NDArray[np.float64]) -> dict[str, NDArray[Any]]:
-        """Every part of the numbers, by name, sharing their memory."""
-        views, at = {}, 0
+        """Every part of the numbers, by name, sharing their memory; without what fills up."""
+        views, at = {"clock": numbers[:3]}, CLOCK
         for name, shape in self.parts().items():
-            size = int(np.prod(shape))
-            views[name] = numbers[at : at + size].reshape(shape)
-            at += size
+            if name != "clock":
+                filled = self._filled(shape)
+                size = int(np.prod(filled))
+                views[name] = numbers[at : at + size].reshape(filled)[tuple(slice(length) for length in shape)]
+                at += size
         return views
+
+    def _filled(self, shape: tuple[int, ...]) -> tuple[int, ...]:
+        """Room for a part: what has a number for each weight has one for each place of the stride."""
+        return (shape[0], *[self.stride] * (len(shape) - 1))

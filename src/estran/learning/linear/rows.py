@@ -14,16 +14,34 @@ from typing import Any, TypeAlias
 from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
-from estran.learning.mlp_kernel import add as add_dense
-from estran.learning.mlp_kernel import dot as dot_dense
+from estran.learning.linear.vectors import Wide, matrix_by_row, sum_of_products, swept
 
 Array: TypeAlias = NDArray[Any]
 Index: TypeAlias = Any
 """None or ``(columns, lanes, width)``."""
 
 
+def _moved(scale: Wide, target: Wide, source: Wide) -> tuple[Wide]:
+    return (target + scale * source,)
+
+
+def _multiplied(target: Wide, a: Wide, b: Wide) -> tuple[Wide]:
+    return (a * b,)
+
+
+def _narrowed(gain: Wide, least: Wide, variance: Wide, value: Wide) -> tuple[Wide]:
+    # The square comes first, so that a zero changes nothing, however large the gain is.
+    return ((variance / (variance.constant(1.0) + gain * (value * value) * variance)).at_least(least),)
+
+
+add_dense: Callable[[Any, Array, Array], None] = swept(1, _moved)
+"""``target += scale * source``, of ``(scale, target, source)``."""
+multiply: Callable[[Array, Array, Array], None] = swept(1, _multiplied)
+narrow_dense: Callable[[Any, Any, Array, Array], None] = swept(1, _narrowed)
+
+
 def _total(lanes: Array) -> Any:
-    return ((lanes[0] + lanes[1]) + (lanes[2] + lanes[3])) + ((lanes[4] + lanes[5]) + (lanes[6] + lanes[7]))
+    return ((lanes[0] + lanes[4]) + (lanes[2] + lanes[6])) + ((lanes[1] + lanes[5]) + (lanes[3] + lanes[7]))
 
 
 total: Callable[[Array], Any] = compiled(_total, inlined=True)
@@ -32,7 +50,7 @@ total: Callable[[Array], Any] = compiled(_total, inlined=True)
 def _inner(index: Index, a: Array, b: Array) -> Any:
     """Sum of products of two arrays that both belong to the row's columns."""
     if index is None:
-        return dot_dense(a, b)
+        return sum_of_products(a, b)
     columns, lanes, width = index
     whole = width - width % 8
     lanes[:] = 0.0
@@ -50,7 +68,7 @@ def _inner(index: Index, a: Array, b: Array) -> Any:
 def _dot(weights: Array, index: Index, value: Array) -> Any:
     """Sum of products of weights with a row."""
     if index is None:
-        return dot_dense(weights, value)
+        return sum_of_products(weights, value)
     columns, lanes, width = index
     whole = width - width % 8
     lanes[:] = 0.0
@@ -68,7 +86,7 @@ def _dot(weights: Array, index: Index, value: Array) -> Any:
 def _add(weights: Array, index: Index, scale: Any, value: Array) -> None:
     """``weights += scale * row``."""
     if index is None:
-        add_dense(scale, value, weights)
+        add_dense(scale, weights, value)
     else:
         columns = index[0]
         for i in range(columns.size):
@@ -78,8 +96,7 @@ def _add(weights: Array, index: Index, scale: Any, value: Array) -> None:
 def _times(variances: Array, index: Index, value: Array, target: Array) -> None:
     """``target = variances * row``, column by column."""
     if index is None:
-        for j in range(value.size):
-            target[j] = variances[j] * value[j]
+        multiply(target, variances, value)
     else:
         columns = index[0]
         for i in range(columns.size):
@@ -89,28 +106,26 @@ def _times(variances: Array, index: Index, value: Array, target: Array) -> None:
 def _narrow(variances: Array, index: Index, value: Array, gain: Any, least: Any) -> None:
     """``1 / variances += gain * row²``, column by column, but not below ``least``."""
     if index is None:
-        for j in range(value.size):
-            variances[j] = max(variances[j] / (1.0 + gain * variances[j] * value[j] * value[j]), least)
+        narrow_dense(gain, least, variances, value)
     else:
         columns = index[0]
         for i in range(columns.size):
             j = columns[i]
-            variances[j] = max(variances[j] / (1.0 + gain * variances[j] * value[i] * value[i]), least)
+            found = variances[j] / (1.0 + gain * (value[i] * value[i]) * variances[j])
+            variances[j] = found if found > least else least
 
 
 def _spread(covariance: Array, width: int, index: Index, value: Array, target: Array) -> None:
     """``target = covariance @ row``, where the (symmetric) covariance lies flat, row by row."""
-    target[:] = 0.0
     if index is None:
-        for j in range(width):
-            if value[j] != 0.0:
-                add_dense(value[j], covariance[j * width : (j + 1) * width], target)
+        matrix_by_row(covariance, value, target)
     else:
+        target[:] = 0.0
         columns = index[0]
         for i in range(columns.size):
             j = columns[i]
             if value[i] != 0.0:
-                add_dense(value[i], covariance[j * width : (j + 1) * width], target)
+                add_dense(value[i], target, covariance[j * width : (j + 1) * width])
 
 
 inner: Callable[[Index, Array, Array], Any] = compiled(_inner, inlined=True)

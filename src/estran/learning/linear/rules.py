@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
 from estran.learning.linear.plan import Rule
+from estran.learning.linear.vectors import Wide, swept
 
 Array: TypeAlias = NDArray[Any]
 
 HINGE: Final = 0
 LOGISTIC: Final = 1
 SQUARED: Final = 3
+
+FAR: Final = 1e100
+"""Of |w|², where ROMMA shortens w."""
+SHORTER: Final = 2.0**-83
+"""By how much: a power of two, which rounds nothing."""
 
 PERCEPTRON: Final = int(Rule.PERCEPTRON)
 PA: Final = int(Rule.PA)
@@ -68,14 +74,19 @@ def _aggressive(rule: int, p: Array, m: Any, square: Any) -> Any:
 
 
 def _relaxed(rule: int, m: Any, square: Any, norm: Any) -> tuple[Any, Any]:
-    """ROMMA and aggressive ROMMA (Li, Long, Machine Learning 46:361, 2002); norm is |w|²."""
+    """ROMMA and aggressive ROMMA (Li, Long, Machine Learning 46:361, 2002); norm is |w|².
+
+    Where no w parts the classes, |w| never ceases to grow. Beyond `FAR` a margin of 1 has long been lost in rounding, the rule
+    does the same at any length of w, and so w is shortened, which changes no answer.
+    """
     if norm == 0.0 or (rule == AROMMA and m >= square * norm):
         return 0.0, 1.0 / square
     rest = square * norm - m * m
     # Along w itself there is nothing to relax; rounding may leave a little less than nothing.
     if rest <= 1e-14 * square * norm:
         return 1.0, 0.0
-    return (square * norm - m) / rest, norm * (1.0 - m) / rest
+    shorter = SHORTER if norm > FAR else 1.0
+    return shorter * ((square * norm - m) / rest), shorter * (norm * (1.0 - m) / rest)
 
 
 aggressive: Callable[[int, Array, Any, Any], Any] = compiled(_aggressive, inlined=True)
@@ -161,23 +172,26 @@ def _second(rule: int, p: Array, clock: Array, m: Any, v: Any) -> tuple[Any, Any
 second: Callable[[int, Array, Array, Any, Any], tuple[Any, Any, Any]] = compiled(_second, inlined=True)
 
 
-def _adapt(weights: Array, squares: Array, j: int, slope: Any, p: Array) -> None:
-    """AdaGrad, diagonal (Duchi, Hazan, Singer, JMLR 12:2121, 2011, figure 1), of one weight; p = (η, loss, ε)."""
-    squares[j] += slope * slope
-    weights[j] -= p[0] * slope / (p[2] + math.sqrt(squares[j]))
+def _adapted(rate: Wide, least: Wide, push: Wide, weight: Wide, square: Wide, value: Wide) -> tuple[Wide, Wide]:
+    """AdaGrad, diagonal (Duchi, Hazan, Singer, JMLR 12:2121, 2011, figure 1); squares are sums of squared slopes."""
+    slope = push * value
+    square = square + slope * slope
+    return weight - rate * slope / (least + square.root()), square
 
 
-def _follow(weights: Array, squares: Array, linear: Array, j: int, slope: Any, p: Array) -> None:
-    """FTRL-Proximal (McMahan et al., KDD 2013, algorithm 1) of one weight; p = (α, loss, β, λ₁, λ₂)."""
-    grown = squares[j] + slope * slope
-    linear[j] += slope - (math.sqrt(grown) - math.sqrt(squares[j])) / p[0] * weights[j]
-    squares[j] = grown
-    z = linear[j]
-    if abs(z) <= p[3]:
-        weights[j] = 0.0
-    else:
-        weights[j] = -(z - math.copysign(p[3], z)) / ((p[2] + math.sqrt(grown)) / p[0] + p[4])
+def _followed(
+    alpha: Wide, inverse: Wide, base: Wide, least: Wide, push: Wide, weight: Wide, root: Wide, linear: Wide, value: Wide
+) -> tuple[Wide, Wide, Wide]:
+    """FTRL-Proximal (McMahan et al., KDD 2013, algorithm 1); roots are those of sums of squared slopes, ``linear`` is their z.
+
+    ``inverse`` is 1/α, ``base`` is β + α·λ₂, ``least`` is λ₁. Where |z| ≤ λ₁ nothing is over, and the weight is zero.
+    """
+    slope = push * value
+    grown = (root * root + slope * slope).root()
+    linear = linear + (slope - (grown - root) * inverse * weight)
+    over = alpha * (linear.size() - least).at_least(linear.constant(0.0))
+    return over.signed(linear.constant(0.0) - linear) / (base + grown), grown, linear
 
 
-adapt: Callable[[Array, Array, int, Any, Array], None] = compiled(_adapt, inlined=True)
-follow: Callable[[Array, Array, Array, int, Any, Array], None] = compiled(_follow, inlined=True)
+adapt: Callable[[Any, Any, Any, Array, Array, Array], None] = swept(2, _adapted)
+follow: Callable[[Any, Any, Any, Any, Any, Array, Array, Array, Array], None] = swept(3, _followed)

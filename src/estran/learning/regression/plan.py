@@ -60,7 +60,7 @@ class Plan:
         shape = (self.width,)
         found: dict[str, tuple[int, ...]] = {"clock": (CLOCK,), "weights": shape}
         if self.rule in (Rule.ADAGRAD, Rule.FTRL):
-            found["squares"] = shape
+            found["squares" if self.rule is Rule.ADAGRAD else "roots"] = shape
         if self.rule is Rule.FTRL:
             found["linear"] = shape
         if self.rule >= Rule.RIDGE:
