@@ -109,7 +109,7 @@ def test_snapshots_that_do_not_fit_are_refused() -> None:
 def test_what_is_asked_wrongly_is_told() -> None:
     with pytest.raises(SettingsError, match="rr"):
         registry.check({"scaled": {"learner": {"arow": {"rr": 1}}}})
-    model = Scaled(2, 2, np.random.default_rng(0), learner={"mlp": {"hidden": [4]}})
+    model = Scaled(2, 2, np.random.default_rng(0), learner="drift-reacting")
     with pytest.raises(LearnerError, match="predict_proba"):
         model.decision_function(np.zeros((1, 2)))
 

@@ -56,7 +56,7 @@ class Memory(IntEnum):
 LANES: Final = 8
 """Rows of numbers are filled up with zeros to a multiple of this, and begin at such a place: processors take so many at once."""
 CLOCK: Final = LANES
-"""Room before the weights, of which three numbers are used: rows seen, updates made, and a rule's own: fading factor, or shrinkage so far."""
+"""Room before the weights, of which three numbers are used: rows seen, updates made, and what a rule itself fades or shrinks by."""
 SPARSE: Final[dict[Rule, tuple[str, ...]]] = {
     Rule.TRUNCATED: ("shifted", "rate"),
     Rule.FOBOS: ("shifted",),
