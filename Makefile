@@ -2,8 +2,6 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
-# Tests that only compute run side by side. The others start hosts, links and programs whose timing matters: one at a time.
-PURE := tests/explain tests/learning tests/spec
 
 .PHONY: run test lint install install-test apt-extras clean
 
@@ -15,8 +13,8 @@ test: $(VENV)/.installed-test apt-extras
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist worksteal $(PURE)
-	$(BIN)/pytest $(addprefix --ignore=,$(PURE))
+	$(BIN)/pytest -n 2 --dist worksteal -m 'not alone'
+	$(BIN)/pytest -m alone
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

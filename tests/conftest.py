@@ -1,0 +1,44 @@
+"""Which tests may run beside others: those that only compute. All else starts hosts, links and programs whose timing matters."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent
+COMPUTING = (
+    "checks/test_experiments.py",
+    "checks/test_simulated.py",
+    "cli/",
+    "components/",
+    "docs/",
+    "explain/",
+    "learning/",
+    "observe/calibrate/test_fit.py",
+    "observe/test_exchange",
+    "observe/test_intervals.py",
+    "observe/test_packets.py",
+    "observe/test_queries.py",
+    "observe/test_responses.py",
+    "platforms/simulated/",
+    "report/",
+    "run/test_escapes.py",
+    "run/test_flow.py",
+    "run/test_simulated_run.py",
+    "run/test_wiring.py",
+    "spec/",
+    "study/test_design.py",
+    "study/test_study.py",
+    "study/test_verdicts.py",
+    "test_units.py",
+)
+MARKS = ("browser", "root", "uml")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark as ``alone`` what must have the machine to itself."""
+    for item in items:
+        place = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
+        if not place.startswith(COMPUTING) or any(item.get_closest_marker(mark) for mark in MARKS):
+            item.add_marker("alone")
