@@ -108,6 +108,7 @@ _REGRESSION: Final = {
     "ftrl-regression": "estran.learning.regression.first_order:FTRLRegression",
     "ridge": "estran.learning.regression.second_order:Ridge",
     "forward-ridge": "estran.learning.regression.second_order:ForwardRidge",
+    "mlp-regression": "estran.learning.regression.network:MlpRegressor",
     "ons-regression": "estran.learning.regression.second_order:OnlineNewton",
 }
 

@@ -32,6 +32,8 @@ CHOICES: dict[str, Any] = {
     "ridge": "ridge",
     "ridge-forgetting": {"ridge": {"forgetting": 0.99, "bias": False}},
     "forward-ridge": "forward-ridge",
+    "mlp": {"mlp-regression": {"hidden": [8], "learning_rate": 0.05}},
+    "mlp-huber": {"mlp-regression": {"hidden": [], "loss": "huber", "learning_rate": 0.05, "dtype": "float64"}},
     "ons": {"ons-regression": {"bound": 4.0}},
     "ons-unbounded": {"ons-regression": {"gamma": 0.2}},
 }
@@ -168,7 +170,7 @@ def test_regressors_are_in_the_catalogue_and_no_learners_of_classes() -> None:
         about = registry.about(name)
         assert about is not None
         assert (about.family, about.task) == ("regression", "numbers")
-        assert registry.settings(name)[-1] == "bias"
+        assert registry.settings(name)[-1] == ("initial" if name == "mlp-regression" else "bias")
         with pytest.raises(SettingsError, match=f"learner {name}: it learns numbers, not classes"):
             registry.check(name)
         registry.warm(name)

@@ -42,7 +42,7 @@ def adapt(model: Any, features: int, *, name: str, chunked: bool = False) -> Reg
 class _Foreign(NumberHabits):
     """What foreign regressors share: they answer and learn row by row, and what they answer is checked."""
 
-    name: str  # type: ignore[misc]  # not of the class: two of one class may have been chosen by different names
+    name: str
 
     def predict_then_learn(self, x: Features, y: Numbers) -> Numbers:
         """Answer each row of a chunk before learning from it, shape (n,).

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Protocol, Self, runtime_checkable
+from typing import Any, Protocol, Self, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -65,7 +65,7 @@ class Regressor(Protocol):
 class NumberHabits:
     """Two habits of calling a regressor, to mix in: it needs ``name``, ``features``, ``learn_many`` and ``predict``."""
 
-    name: ClassVar[str]
+    name: str
     features: int
 
     def learn_many(self, x: Features, y: Numbers) -> None:
