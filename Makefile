@@ -13,7 +13,7 @@ test: $(VENV)/.installed-test apt-extras
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist worksteal -m 'not alone'
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'not alone'
 	$(BIN)/pytest -m alone
 
 install: $(VENV)/.installed

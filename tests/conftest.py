@@ -34,11 +34,15 @@ COMPUTING = (
     "test_units.py",
 )
 MARKS = ("browser", "root", "uml")
+LINEAR = ("learning/active/", "learning/averaging/", "learning/linear/")
+"""Their kernels take longest to compile: one process does that, and the tests that need them wait in line behind it."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``alone`` what must have the machine to itself."""
+    """Mark as ``alone`` what must have the machine to itself, and group by file what may run beside others."""
     for item in items:
         place = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
         if not place.startswith(COMPUTING) or any(item.get_closest_marker(mark) for mark in MARKS):
             item.add_marker("alone")
+        group = "linear" if place.startswith(LINEAR) else "learning" if place.startswith("learning/") else place
+        item.add_marker(pytest.mark.xdist_group(group))
