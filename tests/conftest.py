@@ -34,15 +34,20 @@ COMPUTING = (
     "test_units.py",
 )
 MARKS = ("browser", "root", "uml")
-LINEAR = ("learning/active/", "learning/averaging/", "learning/linear/")
-"""Their kernels take longest to compile: one process does that, and the tests that need them wait in line behind it."""
+TOGETHER = {
+    "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
+    "learning": ("learning/",),
+    "flow": ("cli/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
+}
+"""What needs the same kernels compiled: one process does that, and the tests wait in line behind it. The first that fits counts."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``alone`` what must have the machine to itself, and group by file what may run beside others."""
     for item in items:
         place = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
-        if not place.startswith(COMPUTING) or any(item.get_closest_marker(mark) for mark in MARKS):
+        emulates = "emulate" in item.name
+        if emulates or not place.startswith(COMPUTING) or any(item.get_closest_marker(mark) for mark in MARKS):
             item.add_marker("alone")
-        group = "linear" if place.startswith(LINEAR) else "learning" if place.startswith("learning/") else place
+        group = next((name for name, places in TOGETHER.items() if place.startswith(places)), place)
         item.add_marker(pytest.mark.xdist_group(group))
