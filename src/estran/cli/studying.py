@@ -119,9 +119,13 @@ def print_study(console: Console, folder: Folder, outcomes: Mapping[int, Outcome
     for row in sorted(folder.rows, key=lambda row: _place(row, folder)):
         points[tuple(cell(row.levels[name]) for name in names)].append(outcomes[row.run])
     measured = {name for outcome in outcomes.values() for name in outcome.responses or ()}
-    shown = [name for name in SHOWN if name in measured][:4]
+    # Levels must be readable; of the responses there are as many as the terminal has room for.
+    room = console.width - sum(max(len(name), *(len(point[i]) for point in points)) + 3 for i, name in enumerate(names)) - 8
+    shown = [name for name in SHOWN if name in measured][: max(1, min(4, room // 20))]
     milli = {name for outcome in outcomes.values() for name, one in (outcome.responses or {}).items() if one["unit"] == "s"}
-    table = Table(*names, "runs", box=None, pad_edge=False)
+    table = Table(box=None, pad_edge=False)
+    for name in (*names, "runs"):
+        table.add_column(name, no_wrap=True)
     for name in shown:
         table.add_column(f"{name} (ms)" if name in milli else name, justify="right", no_wrap=True)
     for point, found in list(points.items())[:MOST_LINES]:

@@ -12,7 +12,7 @@ from estran.report.explaining import answer, signed, told, validity
 from estran.report.table import bare_table
 from estran.report.wording import interval, quantity
 
-BAR = 20
+BAR = 12
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:
