@@ -140,3 +140,13 @@ def softmax(scores: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     shifted = scores.astype(np.float64) - scores.max(axis=1, keepdims=True, initial=-np.inf)
     odds = np.exp(shifted)
     return np.asarray(odds / odds.sum(axis=1, keepdims=True), dtype=np.float64)
+
+
+def odds_of(scores: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Class probabilities of rows of scores, shape (n, classes), that put the same class first as the scores do."""
+    odds = softmax(scores)
+    # Scores that differ by less than a probability can show must not change who is first.
+    best, every = scores.argmax(axis=1), np.arange(len(odds))
+    tied = odds.argmax(axis=1) != best
+    odds[every[tied], best[tied]] = np.nextafter(odds.max(axis=1)[tied], 2.0)
+    return odds

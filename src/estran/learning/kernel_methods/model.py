@@ -13,7 +13,7 @@ from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, NotFiniteError
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, softmax, writable
+from estran.learning.rows import checked_chunk, checked_rows, odds_of, shaped_chunk, shaped_rows, writable
 
 
 class KernelLearner(Habits):
@@ -89,12 +89,7 @@ class KernelLearner(Habits):
         scores = self._scores(x)
         if self.classes == 2:
             scores = np.column_stack([np.zeros(len(scores)), scores])
-        odds = softmax(scores)
-        # Scores that differ by less than a probability can show must not change who is first.
-        best, every = scores.argmax(axis=1), np.arange(len(odds))
-        tied = odds.argmax(axis=1) != best
-        odds[every[tied], best[tied]] = np.nextafter(odds.max(axis=1)[tied], 2.0)
-        return odds
+        return odds_of(scores)
 
     def predict(self, x: Features) -> Labels:
         """Class of the highest score of each row, shape (n,)."""

@@ -19,10 +19,10 @@ from estran.learning.rows import (
     checked_rows,
     compressed,
     is_sparse,
+    odds_of,
     ready,
     shaped_chunk,
     shaped_rows,
-    softmax,
     writable,
 )
 from estran.learning.snapshots import check_fits
@@ -130,12 +130,7 @@ class Linear(Habits):
         scores = self._scores(x)
         if self.classes == 2:
             scores = np.column_stack([np.zeros(len(scores)), scores])
-        odds = softmax(scores)
-        # Scores that differ by less than a probability can show must not change who is first.
-        best, every = scores.argmax(axis=1), np.arange(len(odds))
-        tied = odds.argmax(axis=1) != best
-        odds[every[tied], best[tied]] = np.nextafter(odds.max(axis=1)[tied], 2.0)
-        return odds
+        return odds_of(scores)
 
     def predict(self, x: Features) -> Labels:
         """Class of the highest score of each row, shape (n,)."""

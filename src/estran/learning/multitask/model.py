@@ -14,7 +14,7 @@ from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State
-from estran.learning.rows import checked_chunk, checked_rows, shaped_chunk, shaped_rows, softmax, writable
+from estran.learning.rows import checked_chunk, checked_rows, odds_of, shaped_chunk, shaped_rows, writable
 from estran.learning.settings import flag, whole, within
 from estran.learning.snapshots import check_fits
 
@@ -123,12 +123,7 @@ class MultitaskPerceptron(Habits):
         scores = self._scores(x)
         if self.classes == 2:
             scores = np.column_stack([np.zeros(len(scores)), scores])
-        odds = softmax(scores)
-        # Scores that differ by less than a probability can show must not change who is first.
-        best, every = scores.argmax(axis=1), np.arange(len(odds))
-        tied = odds.argmax(axis=1) != best
-        odds[every[tied], best[tied]] = np.nextafter(odds.max(axis=1)[tied], 2.0)
-        return odds
+        return odds_of(scores)
 
     def state(self) -> State:
         """A copy of ``weights``, shape (tasks, prototypes, features): the bias's last, where the task's number is in a row."""
