@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import numpy as np
@@ -12,25 +12,37 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.explain.diagnostics import Diagnosis, diagnose
-from estran.explain.model import Fit, Matrix, Model, Term, build, contrasts, curve, fit
+from estran.explain.mixed import MixedFit, fit_mixed, separable
+from estran.explain.model import Estimate, Fit, Matrix, Model, Term, build, contrasts, curve, fit, independent
+from estran.explain.sample import Sample, sample
+from estran.explain.shape import Kind, Scale, Shape, chosen, described
 from estran.explain.table import Table
+from estran.explain.transform import back, forward, power_of
 from estran.study.rows import level
 
 PERMUTATIONS: Final = 1999
 CURVED: Final = 6
-"""A numeric factor with more levels than this is described by a parabola instead of a mean for each level."""
+"""A numeric factor with more levels than this is described by a curve instead of a mean for each level."""
 ALPHA: Final = 0.05
 
 
 @dataclass(frozen=True)
 class Level:
-    """The mean at one level of a factor, all others averaged over, and the difference from the factor's first level."""
+    """The mean at one level of a factor, all others averaged over, and the difference from the factor's first level.
+
+    Attributes
+    ----------
+    ratio, ratio_ci95
+        To the first level, where the response was transformed: the mean is then what the mean of transformed values stands for.
+    """
 
     name: str
     mean: float
     mean_ci95: tuple[float, float]
     difference: float
     difference_ci95: tuple[float, float]
+    ratio: float | None = None
+    ratio_ci95: tuple[float, float] | None = None
 
 
 @dataclass(frozen=True)
@@ -47,6 +59,8 @@ class Effect:
         Of the test that the term explains nothing; and adjusted by Holm's method over all terms of the response.
     levels
         Of a main effect.
+    shape
+        How the mean follows a numeric factor of three levels or more.
     """
 
     term: str
@@ -58,6 +72,7 @@ class Effect:
     p: float
     p_holm: float
     levels: tuple[Level, ...]
+    shape: Shape | None = None
 
     @property
     def found(self) -> bool:
@@ -87,7 +102,15 @@ class Explanation:
     robust, permuted
         Whether intervals allow for unequal variances, and p-values are from permutations; and why.
     detectable
-        Smallest difference between two levels of a factor that a study like this finds four times of five, by factor.
+        Smallest difference between two levels of a factor that a study like this finds four times of five, by factor; where the
+        response was transformed, as a share of the first level.
+    power
+        Of the response, that was fitted: 1 for itself, 0 for its logarithm.
+    random
+        Of a mixed model: the share that each kind of random effect explains (``hosts``, ``machines``, ``runs``,
+        ``hosts × factor``); ``blocks`` has a field of its own. Empty for a linear model with fixed blocks.
+    groups
+        How many hosts and machines there were.
     """
 
     response: str
@@ -105,6 +128,14 @@ class Explanation:
     unfitted: tuple[str, ...]
     detectable: Mapping[str, float]
     diagnosis: Diagnosis
+    power: float = 1.0
+    random: Mapping[str, float] = field(default_factory=dict)
+    groups: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def mixed(self) -> bool:
+        """Whether a mixed model was fitted."""
+        return bool(self.groups)
 
 
 def explain(table: Table, response: str, rng: np.random.Generator) -> Explanation:
@@ -120,59 +151,218 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     RequestError
         If there is no such response, it is the same in all runs, or there are too few runs to judge by.
     """
-    y, rows = _measured(table, response)
-    codes, codings = _coded(table, rows)
-    model = build(codes, table.blocks[rows], codings)
-    fitted = _fitted(model, y, response, table)
-    names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][rows])] for name in codes}
-    diagnosis = diagnose(fitted, codes, np.flatnonzero(rows) + 1)
+    taken = sample(table, response)
+    groups = _groups(table, taken)
+    power, (model, codes, kinds, fitted, diagnosis) = 1.0, _modelled(table, taken, taken.y, response, groups)
+    if (diagnosis.unequal is not None or not diagnosis.normal) and table.units.get(response) != "fraction":
+        tried = power_of(fitted.matrix, taken.y)
+        other = _modelled(table, taken, forward(taken.y, tried), response, groups)
+        if tried != 1 and other[-1].unequal is None and other[-1].normal:
+            power, (model, codes, kinds, fitted, diagnosis) = tried, other
+    y = forward(taken.y, power)
+    names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][taken.rows])] for name in codes}
+    scope = _Scope(model, names, power)
+    runs = len(np.unique(taken.rows))
+    common: dict[str, Any] = {
+        "response": response,
+        "unit": table.units.get(response, table.units.get(response.replace("*", "0"), "")),
+        "runs": runs,
+        "missing": table.runs - runs,
+        "mean": float(taken.y.mean()),
+        "aliased": model.aliased,
+        "unfitted": model.unfitted,
+        "diagnosis": diagnosis,
+        "power": power,
+    }
+    found = (
+        _by_mixed(scope, y, codes, groups) if groups else _by_squares(scope, y, table.blocks[taken.rows], fitted, diagnosis, rng)
+    )
+    effects = _shaped(found.pop("effects"), scope, y, codes, kinds, _scales(table, taken), found.pop("judge"))
+    kept = {name: int(code.max()) + 1 for name, code in groups.items() if name in ("hosts", "machines", "blocks")}
+    return Explanation(**common, **found, groups=kept, effects=tuple(sorted(effects, key=lambda effect: -effect.omega)))
+
+
+@dataclass(frozen=True)
+class _Scope:
+    """What levels are told by."""
+
+    model: Model
+    names: Mapping[str, list[str]]
+    power: float
+
+
+def _by_squares(
+    scope: _Scope, y: Matrix, blocks: NDArray[np.int64], fitted: Fit, diagnosis: Diagnosis, rng: np.random.Generator
+) -> dict[str, Any]:
+    """Effects by least squares, with blocks as fixed effects."""
+    model = scope.model
     robust, permuted = diagnosis.unequal is not None, diagnosis.unequal is not None or not diagnosis.normal
     total = float(((y - y.mean()) ** 2).sum())
-    orders = _orders(table.blocks[rows], rng) if permuted else None
+    orders = _orders(blocks, rng) if permuted else None
     tests = [_tested(model, term, y, fitted, orders) for term in model.terms]
     adjusted = _holm([p for _, _, p in tests])
-    covariance = fitted.covariance(robust=robust)
-    effects = [
-        _effect(model, term, test, p, total, fitted, covariance, names)
-        for term, test, p in zip(model.terms, tests, adjusted, strict=True)
-    ]
-    base = fit(model.base, y).error
-    return Explanation(
-        response=response,
-        unit=table.units.get(response, ""),
-        runs=len(y),
-        missing=table.runs - len(y),
-        mean=float(y.mean()),
-        effects=tuple(sorted(effects, key=lambda effect: -effect.omega)),
-        blocks=(total - base) / total,
-        residual=fitted.error / total,
-        freedom=fitted.freedom,
-        robust=robust,
-        permuted=permuted,
-        aliased=model.aliased,
-        unfitted=model.unfitted,
-        detectable=_detectable(model, fitted, covariance),
-        diagnosis=diagnosis,
-    )
+    judge = _Squares(fitted, fitted.covariance(robust=robust))
+    effects = [_effect(scope, term, test, p, total, judge) for term, test, p in zip(model.terms, tests, adjusted, strict=True)]
+    return {
+        "effects": effects,
+        "judge": judge,
+        "blocks": (total - fit(model.base, y).error) / total,
+        "residual": fitted.error / total,
+        "freedom": fitted.freedom,
+        "robust": robust,
+        "permuted": permuted,
+        "detectable": _detectable(scope, judge),
+    }
 
 
-def _measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
-    if response not in table.responses:
-        known = ", ".join(sorted(table.responses))
-        raise RequestError(f"no run measured {response!r}", where="--response", remedy=f"choose one of {known}")
-    values = table.responses[response]
-    rows = table.done & np.isfinite(values)
-    if not rows.any():
-        raise RequestError(f"no finished run measured {response}", where="--response", remedy="see why: estran show RUN")
-    y = values[rows]
-    if not table.varies(response):
-        raise RequestError(
-            f"{response} is {y[0]:.6g} in all {len(y)} runs: nothing changes it", where="--response", remedy="choose another"
+def _by_mixed(
+    scope: _Scope, y: Matrix, codes: Mapping[str, NDArray[np.int64]], groups: Mapping[str, NDArray[np.int64]]
+) -> dict[str, Any]:
+    """Effects by a mixed model. Shares are of the sum of all variances: those of what terms add to the rows, and the components."""
+    model, kinds = scope.model, dict(groups)
+    if "hosts" in groups:
+        for term in model.terms:
+            if len(term.factors) == 1 and len(term.contrasts) <= CURVED:
+                code = codes[term.name]
+                kinds[f"hosts × {term.name}"] = groups["hosts"] * (int(code.max()) + 1) + code
+    matrix = model.matrix()
+    judge = fit_mixed(matrix, y, kinds)
+    added = {term.name: float((term.columns @ judge.coefficients[model.place(term)]).var()) for term in model.terms}
+    total = float((matrix @ judge.coefficients).var()) + sum(judge.components.values()) + judge.error
+    tests = [judge.test(model.place(term)) for term in model.terms]
+    effects = []
+    for term, test, p in zip(model.terms, tests, _holm([test.p for test in tests]), strict=True):
+        place, share = model.place(term), added[term.name] / total
+        noise = float(
+            np.trace(np.cov(term.columns.T, bias=True).reshape((term.columns.shape[1],) * 2) @ judge.covariance[place, place])
         )
-    return y, rows
+        omega = max(0.0, added[term.name] - noise) / total
+        cohen = math.sqrt(added[term.name] / judge.error) if judge.error > 0 else math.inf
+        levels = _levels(scope, term, judge) if len(term.factors) == 1 else ()
+        effects.append(Effect(term.name, term.columns.shape[1], share, omega, cohen, test.f, test.p, p, levels))
+    return {
+        "effects": effects,
+        "judge": judge,
+        "blocks": judge.components.get("blocks", 0.0) / total,
+        "residual": judge.error / total,
+        "freedom": len(y) - matrix.shape[1],
+        "robust": False,
+        "permuted": False,
+        "detectable": _detectable(scope, judge),
+        "random": {name: value / total for name, value in judge.components.items() if name != "blocks"},
+    }
 
 
-def _coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
+@dataclass(frozen=True)
+class _Squares:
+    """Estimates of a least-squares fit."""
+
+    fitted: Fit
+    covariance: Matrix
+
+    @property
+    def coefficients(self) -> Matrix:
+        """Of all columns."""
+        return self.fitted.coefficients
+
+    def estimate(self, weights: Matrix) -> Estimate:
+        """A combination of coefficients."""
+        variance = max(0.0, float(weights @ self.covariance @ weights))
+        return Estimate(float(weights @ self.fitted.coefficients), math.sqrt(variance), self.fitted.freedom)
+
+
+_Judge = _Squares | MixedFit
+
+
+def _groups(table: Table, taken: Sample) -> dict[str, NDArray[np.int64]]:
+    """Kinds of random effects: none where each run has one value and all ran on one machine; then blocks are fixed."""
+    found = {}
+    if taken.hosts is not None:
+        found |= {"hosts": taken.hosts, "runs": np.unique(taken.rows, return_inverse=True)[1].astype(np.int64)}
+    if taken.machines is not None:
+        found["machines"] = taken.machines
+    if not found:
+        return {}
+    blocks = np.unique(table.blocks[taken.rows], return_inverse=True)[1].astype(np.int64)
+    return found | ({"blocks": blocks} if blocks.max() else {})
+
+
+_Modelled = tuple[Model, dict[str, NDArray[np.int64]], Mapping[str, Kind], Fit, Diagnosis]
+
+
+def _modelled(table: Table, taken: Sample, y: Matrix, response: str, groups: Mapping[str, NDArray[np.int64]]) -> _Modelled:
+    """The model of a (transformed) response, and what residuals say, all groups taken as fixed for that."""
+    codes, codings = _coded(table, taken.rows)
+    runs, place = np.unique(taken.rows, return_inverse=True)
+    first = np.unique(place, return_index=True)[1]
+    by_run = {name: code[first] for name, code in codes.items()}
+    blocks = np.zeros(len(runs), np.int64) if groups else table.blocks[runs]
+    curved = {name: scale for name, scale in _scales(table, taken).items() if len(scale.numbers) > CURVED}
+    kinds: Mapping[str, Kind] = {}
+    if curved:
+        means = np.bincount(place, y) / np.bincount(place)
+        best = chosen(means, by_run, table.blocks[runs], codings, curved)
+        kinds, codings = (
+            {name: kind for name, (kind, _) in best.items()},
+            codings | {name: coding for name, (_, coding) in best.items()},
+        )
+    model = build(by_run, blocks, codings)
+    if not model.terms or len(runs) <= model.matrix().shape[1]:
+        raise RequestError(
+            f"{len(runs)} runs that measured {response} are too few for the effects of {len(table.levels)} factors",
+            where=str(table.folder.path),
+            remedy="make more replicates, or fewer levels",
+        )
+    if len(first) < len(y):
+        terms = tuple(replace(term, columns=term.columns[place]) for term in model.terms)
+        model = replace(model, base=model.base[place], terms=terms)
+    matrix = model.matrix()
+    if "machines" in groups and not separable(matrix, groups["machines"]):
+        model = replace(model, aliased={**model.aliased, "machines": tuple(term.name for term in model.terms)})
+    if groups:
+        dummies = [np.eye(int(code.max()) + 1)[code] for code in groups.values()]
+        wider = independent(np.column_stack([matrix, *dummies]))
+        matrix = wider if wider.shape[1] < len(y) - 1 else matrix
+    fitted = fit(matrix, y)
+    return model, codes, kinds, fitted, diagnose(fitted, codes, taken.rows + 1)
+
+
+def _scales(table: Table, taken: Sample) -> dict[str, Scale]:
+    """Numeric factors with three levels or more among these rows."""
+    found = {}
+    for factor in table.folder.factors():
+        kept = np.unique(table.codes[factor.name][taken.rows])
+        span = factor.span
+        if span is not None and len(kept) > 2:
+            numbers = np.array([factor.number(level(table.levels[factor.name][code])) for code in kept])
+            if len(np.unique(numbers)) == len(numbers):
+                found[factor.name] = Scale(numbers, span[2])
+    return found
+
+
+def _shaped(
+    effects: list[Effect],
+    scope: _Scope,
+    y: Matrix,
+    codes: Mapping[str, NDArray[np.int64]],
+    kinds: Mapping[str, Kind],
+    scales: Mapping[str, Scale],
+    judge: _Judge,
+) -> list[Effect]:
+    """Main effects of numeric factors with their shape."""
+    found = []
+    for effect in effects:
+        if effect.levels and effect.term in scales:
+            term = next(term for term in scope.model.terms if term.name == effect.term)
+            means = (judge.coefficients[0] + term.contrasts @ judge.coefficients[scope.model.place(term)]).tolist()
+            others = scope.model.matrix(without=effect.term)
+            shape = described(y, codes[effect.term], others, scales[effect.term], means, kinds.get(effect.term))
+            effect = replace(effect, shape=shape)
+        found.append(effect)
+    return found
+
+
+def _coded(table: Table, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
     """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of."""
     codes, codings = {}, {}
     factors = {factor.name: factor for factor in table.folder.factors()}
@@ -187,17 +377,6 @@ def _coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.
         else:
             codings[name] = contrasts(len(kept))
     return codes, codings
-
-
-def _fitted(model: Model, y: Matrix, response: str, table: Table) -> Fit:
-    matrix = model.matrix()
-    if not model.terms or len(y) <= matrix.shape[1]:
-        raise RequestError(
-            f"{len(y)} runs that measured {response} are too few for the effects of {len(table.levels)} factors",
-            where=str(table.folder.path),
-            remedy="make more replicates, or fewer levels",
-        )
-    return fit(matrix, y)
 
 
 def _orders(blocks: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
@@ -244,69 +423,65 @@ def _holm(p: Sequence[float]) -> list[float]:
     return [float(value) for value in adjusted]
 
 
-def _effect(
-    model: Model,
-    term: Term,
-    test: tuple[float, float, float],
-    p_holm: float,
-    total: float,
-    fitted: Fit,
-    covariance: Matrix,
-    names: Mapping[str, list[str]],
-) -> Effect:
+def _effect(scope: _Scope, term: Term, test: tuple[float, float, float], p_holm: float, total: float, judge: _Squares) -> Effect:
     squares, f, p = test
-    df, variance = term.columns.shape[1], fitted.variance
+    df, variance, error = term.columns.shape[1], judge.fitted.variance, judge.fitted.error
     return Effect(
         term=term.name,
         df=df,
         share=squares / total,
         omega=max(0.0, (squares - df * variance) / (total + variance)),
-        cohen=math.sqrt(squares / fitted.error) if fitted.error > 0 else math.inf,
+        cohen=math.sqrt(squares / error) if error > 0 else math.inf,
         f=f,
         p=p,
         p_holm=p_holm,
-        levels=_levels(model, term, fitted, covariance, names[term.factors[0]]) if len(term.factors) == 1 else (),
+        levels=_levels(scope, term, judge) if len(term.factors) == 1 else (),
     )
 
 
-def _levels(model: Model, term: Term, fitted: Fit, covariance: Matrix, names: list[str]) -> tuple[Level, ...]:
-    place, quantile = model.place(term), _student(fitted.freedom)
-    found = []
-    for name, contrast in zip(names, term.contrasts, strict=True):
-        mean, half = _estimate(fitted, covariance, quantile, place, contrast, intercept=1.0)
-        apart, spread = _estimate(fitted, covariance, quantile, place, contrast - term.contrasts[0], intercept=0.0)
-        found.append(Level(name, mean, (mean - half, mean + half), apart, (apart - spread, apart + spread)))
+def _levels(scope: _Scope, term: Term, judge: _Judge) -> tuple[Level, ...]:
+    found, power = [], scope.power
+    first = _weights(scope.model, term, term.contrasts[0], intercept=1.0, judge=judge)
+    base, base_slope = back(judge.estimate(first).value, power)
+    for name, contrast in zip(scope.names[term.factors[0]], term.contrasts, strict=True):
+        weights = _weights(scope.model, term, contrast, intercept=1.0, judge=judge)
+        mean = judge.estimate(weights)
+        ends = mean.interval()
+        if power == 1:
+            apart = judge.estimate(weights - first)
+            found.append(Level(name, mean.value, ends, apart.value, apart.interval()))
+            continue
+        here, slope = back(mean.value, power)
+        ends = (back(ends[0], power)[0], back(ends[1], power)[0])
+        # Differences and ratios of what is transformed back have the spread that their slopes give them (delta method).
+        apart = replace(judge.estimate(slope * weights - base_slope * first), value=here - base)
+        ratio = judge.estimate(slope / here * weights - base_slope / base * first)
+        low, high = replace(ratio, value=math.log(here / base)).interval()
+        found.append(Level(name, here, ends, here - base, apart.interval(), here / base, (math.exp(low), math.exp(high))))
     return tuple(found)
 
 
-def _estimate(
-    fitted: Fit, covariance: Matrix, quantile: float, place: slice, contrast: Matrix, *, intercept: float
-) -> tuple[float, float]:
-    """A combination of coefficients, and half the width of its interval."""
-    weights = np.zeros(len(fitted.coefficients))
-    weights[0], weights[place] = intercept, contrast
-    return float(weights @ fitted.coefficients), quantile * math.sqrt(max(0.0, float(weights @ covariance @ weights)))
+def _weights(model: Model, term: Term, contrast: Matrix, *, intercept: float, judge: _Judge) -> Matrix:
+    weights = np.zeros(len(judge.coefficients))
+    weights[0], weights[model.place(term)] = intercept, contrast
+    return weights
 
 
-def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, float]:
+def _detectable(scope: _Scope, judge: _Judge) -> dict[str, float]:
     """Two-sided test at 5 %, power 80 %: (t₀.₉₇₅ + t₀.₈) standard errors of the least certain difference from the first level."""
     from scipy.stats import t
 
-    factor = _student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
-    found = {}
-    for term in model.terms:
+    found, power = {}, scope.power
+    for term in scope.model.terms:
         if len(term.factors) == 1:
-            place = model.place(term)
-            apart = term.contrasts[1:] - term.contrasts[0]
-            variances = np.einsum("ij,jk,ik->i", apart, covariance[place, place], apart)
-            found[term.name] = factor * math.sqrt(max(0.0, float(variances.max())))
+            apart = [_weights(scope.model, term, row - term.contrasts[0], intercept=0.0, judge=judge) for row in term.contrasts[1:]]
+            worst = max((judge.estimate(weights) for weights in apart), key=lambda one: one.error)
+            least = float(t.ppf(0.975, worst.freedom) + t.ppf(0.8, worst.freedom)) * worst.error
+            if power != 1:
+                middle, slope = back(float(judge.coefficients[0]), power)
+                least = math.expm1(min(700.0, slope / middle * least))
+            found[term.name] = least
     return found
-
-
-def _student(freedom: int) -> float:
-    from scipy.stats import t
-
-    return float(t.ppf(0.975, freedom))
 
 
 def plain(explanation: Any) -> dict[str, Any]:

@@ -139,6 +139,44 @@ def _rank(matrix: Matrix) -> int:
     return int(np.linalg.matrix_rank(matrix))
 
 
+def independent(matrix: Matrix) -> Matrix:
+    """The columns that are no combination of those before them."""
+    kept: list[Matrix] = []
+    basis = np.empty((len(matrix), 0))
+    for column in matrix.T:
+        left = column - basis @ (basis.T @ column)
+        left -= basis @ (basis.T @ left)
+        size = float(np.linalg.norm(left))
+        if size > 1e-8 * max(1e-300, float(np.linalg.norm(column))):
+            basis = np.column_stack([basis, left / size])
+            kept.append(column)
+    return np.column_stack(kept) if kept else matrix[:, :0]
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """A combination of coefficients, with its standard error and the degrees of freedom of that."""
+
+    value: float
+    error: float
+    freedom: float
+
+    def interval(self, confidence: float = 0.95) -> tuple[float, float]:
+        """Student's interval."""
+        from scipy.stats import t
+
+        half = float(t.ppf((1 + confidence) / 2, self.freedom)) * self.error
+        return self.value - half, self.value + half
+
+
+@dataclass(frozen=True)
+class Test:
+    """An F statistic and its p-value."""
+
+    f: float
+    p: float
+
+
 @dataclass(frozen=True)
 class Fit:
     """A least-squares fit.

@@ -38,6 +38,8 @@ class Table:
         Values by response, shape (rows,); NaN where a run did not measure it.
     units
         Of each response.
+    machines
+        Name of the machine on which each row's run was made; empty where it does not matter (simulated time) or is not known.
     """
 
     folder: Folder
@@ -48,6 +50,7 @@ class Table:
     done: NDArray[np.bool_]
     responses: Mapping[str, NDArray[np.float64]]
     units: Mapping[str, str]
+    machines: tuple[str, ...] = ()
 
     @property
     def runs(self) -> int:
@@ -95,7 +98,24 @@ def read_table(path: Path) -> Table:
     levels = {name: _ordered(cells[name], folder.asked.factors[name]) for name in names}
     numbers = {name: {text: number for number, text in enumerate(levels[name])} for name in names}
     codes = {name: np.array([numbers[name][text] for text in cells[name]], dtype=np.int64) for name in names}
-    return Table(folder, levels, codes, blocks, points, done, values, units)
+    return Table(folder, levels, codes, blocks, points, done, values, units, _machines(folder, rows))
+
+
+def _machines(folder: Folder, rows: list[dict[str, str]]) -> tuple[str, ...]:
+    """From the manifests of runs in real time: the machine's name, or what hardware it has; none if any done run has no manifest."""
+    if folder.asked.on == "simulate":
+        return ()
+    found = []
+    for row in rows:
+        manifest = folder.path / row["folder"] / "manifest.json"
+        if row["status"] != "done":
+            found.append("")
+        elif manifest.exists():
+            facts = json.loads(manifest.read_text(encoding="utf-8"))
+            found.append(facts.get("machine") or json.dumps(facts.get("hardware"), sort_keys=True))
+        else:
+            return ()
+    return tuple(found)
 
 
 def _number(text: str) -> float:

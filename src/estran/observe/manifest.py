@@ -46,7 +46,7 @@ def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[
     Returns
     -------
     dict
-        ``estran``, ``python``, ``packages``, ``kernel``, ``cpu``, ``hardware``, ``sysctls``, ``git`` (None outside a repository),
+        ``estran``, ``python``, ``packages``, ``kernel``, ``cpu``, ``hardware``, ``machine`` (its name), ``sysctls``, ``git`` (None outside a repository),
         ``hashes`` (``sha256:…`` by path, relative to the experiment's folder where below it), ``command``, ``environment``.
 
     Raises
@@ -63,6 +63,7 @@ def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[
         "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
         "cpu": f"{hardware['cores']} × {hardware['model']}",
         "hardware": hardware,
+        "machine": platform.node(),
         "sysctls": _sysctls(),
         "git": git_state(folder),
         "hashes": {_shown(path, folder): digest(path) for path in (experiment, *inputs)},

@@ -71,6 +71,17 @@ class Factor:
             return 0.0
         return (value - low + 0.5) / (high - low + 1) if whole else (value - low) / (high - low)
 
+    def number(self, level: Any) -> float:
+        """A level as a number in the unit of the first one.
+
+        Raises
+        ------
+        RequestError
+            If it is none, as where levels have no order.
+        """
+        span = self.span
+        return self._in_units(level, 1.0 if span is None else span[3])
+
     def _in_units(self, level: Any, size: float) -> float:
         if _is_number(level):
             return float(level)
