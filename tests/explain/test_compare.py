@@ -12,7 +12,7 @@ import pytest
 pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran[study]'")
 
 from estran.errors import RequestError
-from estran.explain.compare import compare, verdict
+from estran.explain.compare import _of_pairs, compare, verdict
 from estran.study.folder import Asked, Folder, Outcome
 from estran.study.rows import Row
 
@@ -36,21 +36,57 @@ def study(path: Path, values: Any, *, name: str = "latency", unit: str = "s", po
 
 
 @pytest.mark.parametrize(
-    ("name", "absolute", "relative", "wanted"),
+    ("name", "absolute", "equivalence", "wanted"),
     [
-        ("latency", (0.001, 0.002), (0.1, 0.2), "worse"),
-        ("latency_p99", (-0.002, -0.001), (-0.2, -0.1), "better"),
-        ("accuracy", (0.1, 0.2), (0.1, 0.2), "better"),
-        ("throughput@fog", (-3.0, -1.0), (-0.3, -0.1), "worse"),
-        ("utilisation", (0.1, 0.2), (0.1, 0.2), "higher"),
-        ("latency", (0.0001, 0.0002), (0.01, 0.02), "equivalent"),
-        ("latency", (-0.002, 0.002), (-0.2, 0.2), "cannot tell"),
+        ("latency", (0.001, 0.002), 0.9, "worse"),
+        ("latency_p99", (-0.002, -0.001), 0.9, "better"),
+        ("accuracy", (0.1, 0.2), 0.9, "better"),
+        ("throughput@fog", (-3.0, -1.0), 0.9, "worse"),
+        ("utilisation", (0.1, 0.2), 0.9, "higher"),
+        ("latency", (0.0001, 0.0002), 0.04, "equivalent"),
+        ("latency", (-0.002, 0.002), 0.06, "cannot tell"),
         ("latency", None, None, "cannot tell"),
         ("loss", (0.0, 0.0), None, "equivalent"),
     ],
 )
-def test_verdicts(name: str, absolute: Any, relative: Any, wanted: str) -> None:
-    assert verdict(name, absolute, relative, 0.05) == wanted
+def test_verdicts(name: str, absolute: Any, equivalence: float | None, wanted: str) -> None:
+    assert verdict(name, absolute, equivalence) == wanted
+
+
+def test_equivalence_is_that_of_two_one_sided_tests(tmp_path: Path) -> None:
+    """Against scipy's one-sided t tests of B − (1 ± margin) A; at the margin 5 % are called equivalent."""
+    from scipy.stats import ttest_1samp
+
+    rng = np.random.default_rng(8)
+    left = 1 + rng.normal(scale=0.02, size=(5, 4))
+    right = left * 1.01 + rng.normal(scale=0.06, size=(5, 4))
+    (one,) = compare(study(tmp_path / "a", left), study(tmp_path / "b", right)).differences
+    sides = [
+        ttest_1samp((right - share * left).ravel(), 0, alternative=how).pvalue for share, how in ((0.95, "greater"), (1.05, "less"))
+    ]
+    assert one.equivalence == pytest.approx(max(sides))
+    called = 0
+    for _ in range(2000):
+        a = 1 + rng.normal(scale=0.02, size=12)
+        b = 1.05 + rng.normal(scale=0.02, size=12)
+        called += _of_pairs("latency", "s", a, b, 0.05).verdict == "equivalent"
+    assert 0.035 < called / 2000 < 0.065
+
+
+def test_what_cannot_be_told_says_how_much_more_would() -> None:
+    """With as many more pairs as said, four of five studies tell."""
+    rng = np.random.default_rng(9)
+    a = np.full(8, 1.0)
+    noise = rng.normal(size=8)
+    found = _of_pairs("latency", "s", a, a + 0.1 * (noise - noise.mean()) / noise.std(ddof=1), 0.05)
+    assert found.verdict == "cannot tell"
+    assert found.needed is not None
+    more = round(8 * found.needed)
+    told = 0
+    for _ in range(500):
+        told += _of_pairs("latency", "s", np.ones(more), 1 + 0.1 * rng.normal(size=more), 0.05).verdict == "equivalent"
+    # Normal quantiles, and power for one of the two sides: less than 80 % where the true difference is 0.
+    assert 0.5 < told / 500 < 0.9
 
 
 def test_studies_are_compared_in_pairs_and_by_what_they_conclude(tmp_path: Path) -> None:

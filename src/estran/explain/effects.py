@@ -10,19 +10,16 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.errors import RequestError
-from estran.explain.diagnostics import Diagnosis, diagnose
-from estran.explain.mixed import MixedFit, fit_mixed, separable
-from estran.explain.model import Estimate, Fit, Matrix, Model, Term, build, contrasts, curve, fit, independent
-from estran.explain.sample import Sample, sample
-from estran.explain.shape import Kind, Scale, Shape, chosen, described
+from estran.explain.diagnostics import Diagnosis
+from estran.explain.mixed import MixedFit, fit_mixed
+from estran.explain.model import Estimate, Fit, Matrix, Model, Term, fit
+from estran.explain.modelled import CURVED, groups_of, modelled, scales_of
+from estran.explain.sample import sample
+from estran.explain.shape import Kind, Scale, Shape, described
 from estran.explain.table import Table
 from estran.explain.transform import back, forward, power_of
-from estran.study.rows import level
 
 PERMUTATIONS: Final = 1999
-CURVED: Final = 6
-"""A numeric factor with more levels than this is described by a curve instead of a mean for each level."""
 ALPHA: Final = 0.05
 
 
@@ -152,11 +149,11 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         If there is no such response, it is the same in all runs, or there are too few runs to judge by.
     """
     taken = sample(table, response)
-    groups = _groups(table, taken)
-    power, (model, codes, kinds, fitted, diagnosis) = 1.0, _modelled(table, taken, taken.y, response, groups)
+    groups = groups_of(table, taken)
+    power, (model, codes, kinds, fitted, diagnosis) = 1.0, modelled(table, taken, taken.y, response, groups)
     if (diagnosis.unequal is not None or not diagnosis.normal) and table.units.get(response) != "fraction":
         tried = power_of(fitted.matrix, taken.y)
-        other = _modelled(table, taken, forward(taken.y, tried), response, groups)
+        other = modelled(table, taken, forward(taken.y, tried), response, groups)
         if tried != 1 and other[-1].unequal is None and other[-1].normal:
             power, (model, codes, kinds, fitted, diagnosis) = tried, other
     y = forward(taken.y, power)
@@ -177,7 +174,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     found = (
         _by_mixed(scope, y, codes, groups) if groups else _by_squares(scope, y, table.blocks[taken.rows], fitted, diagnosis, rng)
     )
-    effects = _shaped(found.pop("effects"), scope, y, codes, kinds, _scales(table, taken), found.pop("judge"))
+    effects = _shaped(found.pop("effects"), scope, y, codes, kinds, scales_of(table, taken), found.pop("judge"))
     kept = {name: int(code.max()) + 1 for name, code in groups.items() if name in ("hosts", "machines", "blocks")}
     return Explanation(**common, **found, groups=kept, effects=tuple(sorted(effects, key=lambda effect: -effect.omega)))
 
@@ -219,7 +216,8 @@ def _by_mixed(
     scope: _Scope, y: Matrix, codes: Mapping[str, NDArray[np.int64]], groups: Mapping[str, NDArray[np.int64]]
 ) -> dict[str, Any]:
     """Effects by a mixed model. Shares are of the sum of all variances: those of what terms add to the rows, and the components."""
-    model, kinds = scope.model, dict(groups)
+    model = scope.model
+    kinds = {name: code for name, code in groups.items() if name not in model.aliased}
     if "hosts" in groups:
         for term in model.terms:
             if len(term.factors) == 1 and len(term.contrasts) <= CURVED:
@@ -274,72 +272,6 @@ class _Squares:
 _Judge = _Squares | MixedFit
 
 
-def _groups(table: Table, taken: Sample) -> dict[str, NDArray[np.int64]]:
-    """Kinds of random effects: none where each run has one value and all ran on one machine; then blocks are fixed."""
-    found = {}
-    if taken.hosts is not None:
-        found |= {"hosts": taken.hosts, "runs": np.unique(taken.rows, return_inverse=True)[1].astype(np.int64)}
-    if taken.machines is not None:
-        found["machines"] = taken.machines
-    if not found:
-        return {}
-    blocks = np.unique(table.blocks[taken.rows], return_inverse=True)[1].astype(np.int64)
-    return found | ({"blocks": blocks} if blocks.max() else {})
-
-
-_Modelled = tuple[Model, dict[str, NDArray[np.int64]], Mapping[str, Kind], Fit, Diagnosis]
-
-
-def _modelled(table: Table, taken: Sample, y: Matrix, response: str, groups: Mapping[str, NDArray[np.int64]]) -> _Modelled:
-    """The model of a (transformed) response, and what residuals say, all groups taken as fixed for that."""
-    codes, codings = _coded(table, taken.rows)
-    runs, place = np.unique(taken.rows, return_inverse=True)
-    first = np.unique(place, return_index=True)[1]
-    by_run = {name: code[first] for name, code in codes.items()}
-    blocks = np.zeros(len(runs), np.int64) if groups else table.blocks[runs]
-    curved = {name: scale for name, scale in _scales(table, taken).items() if len(scale.numbers) > CURVED}
-    kinds: Mapping[str, Kind] = {}
-    if curved:
-        means = np.bincount(place, y) / np.bincount(place)
-        best = chosen(means, by_run, table.blocks[runs], codings, curved)
-        kinds, codings = (
-            {name: kind for name, (kind, _) in best.items()},
-            codings | {name: coding for name, (_, coding) in best.items()},
-        )
-    model = build(by_run, blocks, codings)
-    if not model.terms or len(runs) <= model.matrix().shape[1]:
-        raise RequestError(
-            f"{len(runs)} runs that measured {response} are too few for the effects of {len(table.levels)} factors",
-            where=str(table.folder.path),
-            remedy="make more replicates, or fewer levels",
-        )
-    if len(first) < len(y):
-        terms = tuple(replace(term, columns=term.columns[place]) for term in model.terms)
-        model = replace(model, base=model.base[place], terms=terms)
-    matrix = model.matrix()
-    if "machines" in groups and not separable(matrix, groups["machines"]):
-        model = replace(model, aliased={**model.aliased, "machines": tuple(term.name for term in model.terms)})
-    if groups:
-        dummies = [np.eye(int(code.max()) + 1)[code] for code in groups.values()]
-        wider = independent(np.column_stack([matrix, *dummies]))
-        matrix = wider if wider.shape[1] < len(y) - 1 else matrix
-    fitted = fit(matrix, y)
-    return model, codes, kinds, fitted, diagnose(fitted, codes, taken.rows + 1)
-
-
-def _scales(table: Table, taken: Sample) -> dict[str, Scale]:
-    """Numeric factors with three levels or more among these rows."""
-    found = {}
-    for factor in table.folder.factors():
-        kept = np.unique(table.codes[factor.name][taken.rows])
-        span = factor.span
-        if span is not None and len(kept) > 2:
-            numbers = np.array([factor.number(level(table.levels[factor.name][code])) for code in kept])
-            if len(np.unique(numbers)) == len(numbers):
-                found[factor.name] = Scale(numbers, span[2])
-    return found
-
-
 def _shaped(
     effects: list[Effect],
     scope: _Scope,
@@ -360,23 +292,6 @@ def _shaped(
             effect = replace(effect, shape=shape)
         found.append(effect)
     return found
-
-
-def _coded(table: Table, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
-    """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of."""
-    codes, codings = {}, {}
-    factors = {factor.name: factor for factor in table.folder.factors()}
-    for name, code in table.codes.items():
-        kept, dense = np.unique(code[rows], return_inverse=True)
-        if len(kept) < 2:
-            continue
-        codes[name] = dense.astype(np.int64)
-        factor = factors[name]
-        if len(kept) > CURVED and factor.span is not None:
-            codings[name] = curve(np.array([factor.place(level(table.levels[name][number])) for number in kept]))
-        else:
-            codings[name] = contrasts(len(kept))
-    return codes, codings
 
 
 def _orders(blocks: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Final
 
 import numpy as np
@@ -120,7 +121,7 @@ def fit_mixed(matrix: Matrix, y: Matrix, groups: Mapping[str, NDArray[np.int64]]
 def separable(matrix: Matrix, groups: NDArray[np.int64]) -> bool:
     """Whether groups differ beyond what the fixed effects and error could account for: two at least at the same levels."""
     wider = independent(np.column_stack([matrix, np.eye(int(groups.max()) + 1)[groups]]))
-    return matrix.shape[1] < wider.shape[1] < len(groups)
+    return bool(matrix.shape[1] < wider.shape[1] < len(groups))
 
 
 @dataclass(frozen=True)
@@ -148,7 +149,7 @@ class _Products:
         for start, codes in zip(ends[:-1], groups.values(), strict=True):
             hit[np.arange(len(y)), start + codes] = 1.0
         whole = np.column_stack([hit, columns])
-        kinds = tuple(slice(int(a), int(b)) for a, b in zip(ends[:-1], ends[1:], strict=True))
+        kinds = tuple(slice(int(a), int(b)) for a, b in pairwise(ends))
         return cls(whole.T @ whole, kinds, slice(count, count + matrix.shape[1]), len(y), scale)
 
     def weighted(self, variances: Matrix) -> tuple[Matrix, float]:
@@ -232,7 +233,7 @@ def _judged(products: _Products, variances: Matrix, names: Sequence[str]) -> Mix
     weighted, _ = products.weighted(variances)
     _, plain, _ = _swept(weighted, products.fixed)
     information = _moments(products, variances)[0]
-    taken = [place for place, value in enumerate(variances[:-1]) if value > 0]
+    taken = list(range(len(variances) - 1))
     places = [*taken, len(variances) - 1]
     uncertainty = 2 * np.linalg.pinv(information[np.ix_(places, places)])
     slopes, crossed = _derivatives(products, variances, taken, weighted)
@@ -250,7 +251,7 @@ def _judged(products: _Products, variances: Matrix, names: Sequence[str]) -> Mix
         covariance=(adjusted + adjusted.T) / 2 * squared,
         plain=plain * squared,
         slopes=tuple(one / squared**2 for one in slopes),
-        uncertainty=uncertainty * squared**2,
+        uncertainty=np.asarray(uncertainty * squared**2),
     )
 
 

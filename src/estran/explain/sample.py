@@ -76,7 +76,7 @@ def sample(table: Table, response: str) -> Sample:
 
 
 def _machines(table: Table, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
-    names = np.array([table.machines[row] for row in rows]) if table.machines else np.empty(0)
+    names = np.array([table.machines[row] for row in rows] if table.machines else [], dtype=np.str_)
     return _dense(names) if len(np.unique(names)) > 1 else None
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, Literal
@@ -9,7 +10,7 @@ from typing import Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.explain.model import Fit, Matrix, build, fit
+from estran.explain.model import Fit, Matrix, build, contrasts, fit
 
 Kind = Literal["straight", "logarithmic", "parabola", "spline", "levels"]
 
@@ -17,9 +18,11 @@ WIDE: Final = 5.0
 """Ratio of the greatest to the least level from which on a logarithm is tried."""
 FLAT: Final = 0.08
 """Share of the whole change below which a third of the range is called flat."""
-_CLOSE: Final = 2.0
-"""Difference of AICc within which the curve with fewer terms is taken (Burnham, Anderson 2002)."""
+_DOUBTFUL: Final = 0.25
+"""A curve that replicates speak against as clearly as this makes room for a mean at each level: intervals must not be too narrow."""
 _ALPHA: Final = 0.05
+_ENOUGH: Final = 0.99
+"""Share of what differs between levels' means that a line must explain to be told although it is not quite true."""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,9 @@ class Scale:
     def step(self) -> float:
         """1, 2 or 5 times a power of ten: about a quarter of the range."""
         quarter = float(np.ptp(self.numbers)) / 4
-        power = 10.0 ** np.floor(np.log10(quarter))
-        return float(power * max(one for one in (1, 2, 5) if one * power <= quarter * (1 + 1e-9)))
+        power = 10.0 ** math.floor(math.log10(quarter))
+        size: float = power * max(one for one in (1, 2, 5) if one * power <= quarter * (1 + 1e-9))
+        return size
 
     def candidates(self) -> Iterator[tuple[Kind, Matrix]]:
         """Codings of the levels, from few terms to many, each column with mean 0 over the levels and the first one monotone."""
@@ -80,9 +84,10 @@ class Scale:
         if self.wide:
             yield "logarithmic", _centred(np.log(self.numbers))
         yield "parabola", _centred(line, (2 * line - 1) ** 2)
-        for knots, least in ((4, 8), (5, 11)):
+        for knots, least in ((4, 8), (5, 11), (7, 14)):
             if len(line) >= least:
                 yield "spline", _centred(natural_spline(line, knots))
+        yield "levels", contrasts(len(line))
 
 
 def _centred(*columns: Matrix) -> Matrix:
@@ -111,7 +116,7 @@ def chosen(
     codings: Mapping[str, Matrix],
     scales: Mapping[str, Scale],
 ) -> dict[str, tuple[Kind, Matrix]]:
-    """For each of the factors with a scale the coding with fewest terms whose AICc is within 2 of the least, beside main effects.
+    """For each of the factors with a scale the coding with the least AICc, beside main effects; a mean for each level if none fits.
 
     AICc: Hurvich, Tsai, *Regression and time series model selection in small samples*, Biometrika 76, 1989.
     """
@@ -121,10 +126,16 @@ def chosen(
             others = {other: found[other][1] if other in found else coding for other, coding in codings.items()}
             tried = []
             for kind, coding in scale.candidates():
+                if kind == "levels" and coding.shape[1] > len(y) / 3:
+                    continue
                 model = build(codes, blocks, others | {name: coding}, least=len(y))
-                tried.append((_criterion(fit(model.matrix(), y)), coding.shape[1], kind, coding))
-            least = min(one[0] for one in tried)
-            best = min((one for one in tried if one[0] <= least + _CLOSE), key=lambda one: (one[1], one[0]))
+                fitted = fit(model.matrix(), y)
+                tried.append((_criterion(fitted), coding.shape[1], kind, coding))
+            best = min(tried, key=lambda one: one[:2])
+            rest = build({other: code for other, code in codes.items() if other != name}, blocks, others, least=len(y)).matrix()
+            lack = _lack(y, codes[name], rest, best[3])
+            if lack is not None and lack < _DOUBTFUL:
+                best = next((one for one in tried if one[2] == "levels"), best)
             found[name] = best[2], best[3]
     return found
 
@@ -133,10 +144,13 @@ def _criterion(fitted: Fit) -> float:
     rows, terms = len(fitted.residuals), fitted.matrix.shape[1] + 1
     if rows - terms < 2:
         return float("inf")
-    return rows * float(np.log(max(fitted.error, 1e-300) / rows)) + 2 * terms * rows / (rows - terms - 1)
+    penalty: float = 2 * terms * rows / (rows - terms - 1)
+    return rows * math.log(max(fitted.error, 1e-300) / rows) + penalty
 
 
-def described(y: Matrix, code: NDArray[np.int64], matrix: Matrix, scale: Scale, means: Sequence[float], kind: Kind | None) -> Shape:
+def described(
+    y: Matrix, code: NDArray[np.int64], matrix: Matrix, scale: Scale, means: Sequence[float], given: Kind | None
+) -> Shape:
     """Say what the means at a factor's levels do.
 
     Parameters
@@ -145,19 +159,21 @@ def described(y: Matrix, code: NDArray[np.int64], matrix: Matrix, scale: Scale, 
         Columns of all else that is in the model, shape (rows, …).
     means
         At each level, on the scale that the model is fitted on.
-    kind
-        Of the curve that was fitted; None where each level has its own mean: then a line is looked for that does as well.
+    given
+        The curve that was fitted; None where each level has its own mean: then a line is looked for that does as well.
     """
     values = np.asarray(means)
     candidates = dict(scale.candidates())
-    if kind is None:
-        lines = {one: _lack(y, code, matrix, candidates[one]) for one in ("straight", "logarithmic") if one in candidates}
-        fitting = {one: p for one, p in lines.items() if p is not None and p >= _ALPHA}
-        kind = max(fitting, key=lambda one: fitting[one]) if fitting else "levels"  # type: ignore[assignment]
-        lack = fitting.get(kind) if kind is not None else None
+    kind: Kind
+    if given is None:
+        tried = {one: _lack(y, code, matrix, coding) for one, coding in candidates.items() if coding.shape[1] == 1}
+        near = {one: _explained(scale, values, one) >= _ENOUGH for one in tried}
+        fitting = {one: p for one, p in tried.items() if p is not None and (p >= _ALPHA or near[one])}
+        kind = max(fitting, key=lambda one: fitting[one]) if fitting else "levels"
+        lack = fitting.get(kind)
     else:
-        lack = _lack(y, code, matrix, candidates[kind])
-    return Shape(kind or "levels", _slope(kind, scale, values), scale.unit, scale.step, _trend(scale, values, kind), lack)
+        kind, lack = given, _lack(y, code, matrix, candidates[given])
+    return Shape(kind, _slope(kind, scale, values), scale.unit, scale.step, _trend(scale, values, kind), lack)
 
 
 def _lack(y: Matrix, code: NDArray[np.int64], matrix: Matrix, coding: Matrix) -> float | None:
@@ -185,7 +201,13 @@ def _slope(kind: Kind | None, scale: Scale, means: Matrix) -> float | None:
     return float(np.polyfit(along, means, 1)[0])
 
 
-def _trend(scale: Scale, means: Matrix, kind: Kind | None) -> tuple[str, ...]:
+def _explained(scale: Scale, means: Matrix, kind: Kind) -> float:
+    """Share of what differs between levels' means that a line explains."""
+    along = scale.numbers if kind == "straight" else np.log(scale.numbers)
+    return float(np.corrcoef(along, means)[0, 1] ** 2) if np.ptp(means) > 0 else 0.0
+
+
+def _trend(scale: Scale, means: Matrix, kind: Kind) -> tuple[str, ...]:
     """What the mean does in each third of the range (between levels, where there are few), like neighbours joined."""
     order = np.argsort(scale.numbers)
     along = np.log(scale.numbers[order]) if kind == "logarithmic" else scale.numbers[order]

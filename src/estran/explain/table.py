@@ -102,7 +102,7 @@ def read_table(path: Path) -> Table:
 
 
 def _machines(folder: Folder, rows: list[dict[str, str]]) -> tuple[str, ...]:
-    """From the manifests of runs in real time: the machine's name, or what hardware it has; none if any done run has no manifest."""
+    """From the manifests of runs in real time: the machine's name, or its hardware; none if any done run has none."""
     if folder.asked.on == "simulate":
         return ()
     found = []

@@ -46,7 +46,8 @@ def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[
     Returns
     -------
     dict
-        ``estran``, ``python``, ``packages``, ``kernel``, ``cpu``, ``hardware``, ``machine`` (its name), ``sysctls``, ``git`` (None outside a repository),
+        ``estran``, ``python``, ``packages``, ``kernel``, ``cpu``, ``hardware``, ``machine`` (its name), ``sysctls``,
+        ``git`` (None outside a repository),
         ``hashes`` (``sha256:…`` by path, relative to the experiment's folder where below it), ``command``, ``environment``.
 
     Raises

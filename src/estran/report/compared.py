@@ -19,7 +19,9 @@ def print_comparison(console: Console, found: Comparison) -> None:
     pairs = max(difference.pairs for difference in found.differences)
     about = f"{pairs} pairs of runs" if pairs > 1 else "two runs, by the interval that each has of itself"
     lost = f" · without a partner: {found.unmatched[0]} of A, {found.unmatched[1]} of B" if any(found.unmatched) else ""
-    console.print(Text(f"{about} · equivalent within {plain(100 * found.margin)} %{lost}", style="dim"))
+    console.print(
+        Text(f"{about} · equivalent: within ±{plain(100 * found.margin)} % by two one-sided tests at 5 %{lost}", style="dim")
+    )
     table = bare_table()
     table.add_column("response", overflow="fold", min_width=14)
     for column in ("A", "B", "B beside A (95 % CI)"):
@@ -29,6 +31,9 @@ def print_comparison(console: Console, found: Comparison) -> None:
         values = quantity(one.a, one.unit), quantity(one.b, one.unit)
         table.add_row(one.response, *values, _apart(one), Text(one.verdict, style=_STYLES[one.verdict]))
     console.print(table)
+    for one in found.differences:
+        if one.needed is not None:
+            console.print(_needed(one), highlight=False, soft_wrap=True)
     for conclusion in found.conclusions:
         console.print(_conclusion(conclusion), highlight=False, soft_wrap=True)
 
@@ -41,6 +46,12 @@ def _apart(one: Difference) -> str:
     shares = one.relative_ci95
     shown = NONE if shares is None else f"{100 * shares[0]:+.1f} to {100 * shares[1]:+.1f}"
     return f"{100 * one.relative:+.1f} % ({shown})"
+
+
+def _needed(one: Difference) -> str:
+    times = f"{plain(max(1.1, one.needed or 1.0), 2)} times"
+    how = f"{times} as many runs" if one.pairs > 1 else f"runs {times} as long"
+    return f"{one.response}: about {how} would tell, if means and spread stay as they are"
 
 
 def _conclusion(one: Conclusion) -> str:

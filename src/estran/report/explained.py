@@ -66,6 +66,8 @@ def _effects(explanation: Explanation) -> Table:
             effect.term, f"{effect.share:.1%}", bar, f"{effect.omega:.3f}", str(effect.df), f"{effect.f:.4g}", p, style=style
         )
     table.add_row("blocks (seeds)", f"{explanation.blocks:.1%}", "", "", "", "", "", style="dim")
+    for kind, share in explanation.random.items():
+        table.add_row(kind, f"{share:.1%}", "", "", "", "", "", style="dim")
     table.add_row("not explained", f"{explanation.residual:.1%}", "", "", str(explanation.freedom), "", "", style="dim")
     return table
 
@@ -76,6 +78,8 @@ def _levels(effect: Effect, unit: str) -> Table:
         first = level is effect.levels[0]
         apart = "" if first else signed(level.difference, unit)
         ends = "" if first else " to ".join(signed(end, unit) for end in level.difference_ci95)
+        if not first and level.ratio is not None and level.ratio_ci95 is not None:
+            apart, ends = f"{100 * (level.ratio - 1):+.3g} %", " to ".join(f"{100 * (end - 1):+.3g} %" for end in level.ratio_ci95)
         table.add_row(level.name, quantity(level.mean, unit), interval(*level.mean_ci95, unit), apart, ends)
     return table
 

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from estran.explain.effects import Effect, Explanation, Level
 from estran.explain.indices import Indices
+from estran.explain.shape import Shape
 from estran.report.wording import plain, quantity
 
 NEGLIGIBLE = 0.01
@@ -29,6 +31,9 @@ def answer(explanation: Explanation) -> Iterator[str]:
     yield from _nothing_found(explanation)
     if explanation.blocks >= NEGLIGIBLE:
         yield f"Differences between seeds (blocks) explain {explanation.blocks:.0%}."
+    for kind, share in explanation.random.items():
+        if share >= NEGLIGIBLE:
+            yield f"{_source(kind)} {_percent(share)}."
     yield f"{_percent(explanation.residual)} is not explained: chance, and interactions of three factors or more."
 
 
@@ -39,14 +44,26 @@ def validity(explanation: Explanation) -> Iterator[str]:
         yield f"{explanation.missing} runs of the design do not count: they failed, or did not measure {explanation.response}."
     if explanation.freedom < 10:
         yield "With so few, intervals are wide and assumptions cannot be checked: make more replicates."
+    yield _model(explanation)
     diagnosis = explanation.diagnosis
-    if diagnosis.unequal is not None:
+    if explanation.mixed:
+        if diagnosis.unequal is not None or not diagnosis.normal:
+            what = (
+                "Residuals are not normal"
+                if diagnosis.unequal is None
+                else f"Spread differs between the levels of {diagnosis.unequal}"
+            )
+            yield f"{what}, for which the mixed model does not allow: take its intervals and p-values as approximate."
+    elif diagnosis.unequal is not None:
         what = f"Spread differs between the levels of {diagnosis.unequal}"
         yield f"{what}: intervals allow for it (HC3), and p-values are from permutations."
     elif explanation.permuted:
         yield "Residuals are not normal: p-values are from permutations."
     for term, twins in explanation.aliased.items():
         yield f"The effect of {term} cannot be told from that of {_listed(list(twins))} in this design."
+    for effect in explanation.effects:
+        if effect.shape is not None and effect.shape.kind != "levels" and (effect.shape.lack_of_fit or 1) < 0.05:
+            yield f"The curve that was fitted over {effect.term} does not follow its levels closely (lack of fit, p < 0.05)."
     if explanation.unfitted:
         yield f"Too few runs to tell interactions: {_listed(list(explanation.unfitted))}."
     if diagnosis.outliers:
@@ -55,6 +72,35 @@ def validity(explanation: Explanation) -> Iterator[str]:
         run, jump = diagnosis.drift
         shown = signed(jump, explanation.unit)
         yield f"The response drifted while the study ran: after run {run} it was {shown} off."
+
+
+def _model(explanation: Explanation) -> str:
+    """Which model was used, in words."""
+    if explanation.mixed:
+        kinds = _listed([f"{count} {name}" for name, count in explanation.groups.items()])
+        model = f"A mixed model with {kinds} as random effects (REML, Kenward–Roger): intervals are for hosts and seeds like these."
+    else:
+        model = "A linear model with a fixed effect for each block."
+    if explanation.power == 1:
+        return model
+    how = {0.0: "logarithm", 0.5: "square root", -1.0: "reciprocal"}[explanation.power]
+    return f"{model} It was fitted to the {how} of {explanation.response}, whose spread is even: differences are told as shares."
+
+
+def _source(kind: str) -> str:
+    if kind.startswith("hosts × "):
+        return f"That {kind[8:]} does not do the same on all hosts explains"
+    return {"runs": "Differences from run to run explain"}.get(kind, f"Differences between {kind} explain")
+
+
+def follows(shape: Shape, power: float, unit: str) -> str:
+    """How a mean follows a numeric factor: ``rises by 3 ms for each 10ms``, ``falls, then stays flat``."""
+    if shape.slope is None or power not in (0, 1):
+        return ", then ".join(shape.trend)
+    change = shape.slope * (shape.step if shape.kind == "straight" else 1.0)
+    size = f"{plain(100 * abs(math.expm1(change)))} %" if power == 0 else difference(change, unit)
+    each = f"{plain(shape.step)}{shape.unit}" if shape.kind == "straight" else "factor of 10"
+    return f"{'rises' if change > 0 else 'falls'} by {size} for each {each}"
 
 
 def told(found: Indices) -> Iterator[str]:
@@ -88,6 +134,8 @@ def difference(value: float, unit: str) -> str:
 
 def _sentence(effect: Effect, explanation: Explanation) -> str:
     head = f"{effect.term} explains {_percent(effect.share)} of how {explanation.response} varies"
+    if effect.shape is not None:
+        head = f"{head} (it {follows(effect.shape, explanation.power, explanation.unit)})"
     widest = effect.widest
     if widest is None:
         one, other = effect.term.split(" × ")
@@ -105,6 +153,9 @@ def _sentence(effect: Effect, explanation: Explanation) -> str:
 
 
 def _apart(level: Level, unit: str, how: str) -> str:
+    if level.ratio is not None and level.ratio_ci95 is not None:
+        ends = sorted(100 * abs(end - 1) * (1 if (end > 1) == (level.ratio > 1) else -1) for end in level.ratio_ci95)
+        return f"{plain(100 * abs(level.ratio - 1))} % {how} (95 % CI {plain(ends[0])} % to {plain(ends[1])} %)"
     low, high = level.difference_ci95 if level.difference >= 0 else (-level.difference_ci95[1], -level.difference_ci95[0])
     return f"{difference(level.difference, unit)} {how} (95 % CI {_bound(low, unit)} to {_bound(high, unit)})"
 
@@ -116,7 +167,8 @@ def _bound(value: float, unit: str) -> str:
 def _nothing_found(explanation: Explanation) -> Iterator[str]:
     for effect in explanation.effects:
         if not effect.found and effect.levels:
-            enough = difference(explanation.detectable[effect.term], explanation.unit)
+            least = explanation.detectable[effect.term]
+            enough = difference(least, explanation.unit) if explanation.power == 1 else f"{plain(100 * least)} %"
             yield f"{effect.term}: no effect found; a difference of {enough} would have been, four times of five."
 
 
