@@ -16,7 +16,7 @@ from estran.explain.table import Table
 from estran.report.explaining import answer, validity
 from tests.explain.planted import table
 
-STUDIES = 120
+STUDIES = 200
 
 PENICILLIN = """272326232321 272326232321 252125242420 262325232320 252226222320 242225232219 242023212219 262226242421
 242124222220 242124232219 262326242421 252226242420 262426242522 262326232320 262325242422 252225232320
@@ -85,7 +85,7 @@ def on_hosts(rng: np.random.Generator) -> tuple[Table, np.ndarray, set[str]]:
 
 @pytest.mark.parametrize(("planted", "response"), [(on_machines, "latency"), (on_hosts, "energy@edge-*")])
 def test_intervals_allow_for_few_machines_and_hosts(planted: object, response: str) -> None:
-    """Over 120 studies each: intervals hold the truth in 93 % at least; 5 % of studies have false discoveries (two standard errors)."""
+    """Over 200 studies each: intervals hold the truth in 93 % at least; 5 % of studies have false discoveries (± two errors)."""
     rng = np.random.default_rng(2027)
     held = intervals = false = 0
     for _ in range(STUDIES):

@@ -175,7 +175,11 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         _by_mixed(scope, y, codes, groups) if groups else _by_squares(scope, y, table.blocks[taken.rows], fitted, diagnosis, rng)
     )
     effects = _shaped(found.pop("effects"), scope, y, codes, kinds, scales_of(table, taken), found.pop("judge"))
-    kept = {name: int(code.max()) + 1 for name, code in groups.items() if name in ("hosts", "machines", "blocks")}
+    kept = {
+        name: int(code.max()) + 1
+        for name, code in groups.items()
+        if name in ("hosts", "machines", "blocks") and name not in model.aliased
+    }
     return Explanation(**common, **found, groups=kept, effects=tuple(sorted(effects, key=lambda effect: -effect.omega)))
 
 

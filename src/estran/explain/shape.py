@@ -19,7 +19,7 @@ WIDE: Final = 5.0
 FLAT: Final = 0.08
 """Share of the whole change below which a third of the range is called flat."""
 _DOUBTFUL: Final = 0.25
-"""A curve that replicates speak against as clearly as this makes room for a mean at each level: intervals must not be too narrow."""
+"""A curve that replicates speak against as clearly as this makes room for a mean at each level: intervals must be wide enough."""
 _ALPHA: Final = 0.05
 _ENOUGH: Final = 0.99
 """Share of what differs between levels' means that a line must explain to be told although it is not quite true."""

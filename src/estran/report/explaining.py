@@ -78,7 +78,7 @@ def _model(explanation: Explanation) -> str:
     """Which model was used, in words."""
     if explanation.mixed:
         kinds = _listed([f"{count} {name}" for name, count in explanation.groups.items()])
-        model = f"A mixed model with {kinds} as random effects (REML, Kenward–Roger): intervals are for hosts and seeds like these."
+        model = f"A mixed model with {kinds} as random effects (REML, Kenward–Roger): intervals are for others like these, too."
     else:
         model = "A linear model with a fixed effect for each block."
     if explanation.power == 1:
