@@ -108,3 +108,11 @@ def test_hosts_are_told_of_in_words() -> None:
     found = explain(given, "energy@edge-*", np.random.default_rng(0))
     assert any(sentence.startswith("Differences between hosts explain") for sentence in answer(found))
     assert any("A mixed model with" in sentence and "hosts" in sentence for sentence in validity(found))
+
+
+def test_machines_that_follow_a_factor_are_named_not_fitted() -> None:
+    given, _, _ = on_machines(np.random.default_rng(1))
+    confounded = replace(given, machines=tuple(f"node-{code}" for code in given.codes["b"]), blocks=np.ones_like(given.blocks))
+    found = explain(confounded, "latency", np.random.default_rng(0))
+    assert "machines" in found.aliased
+    assert not found.mixed

@@ -157,6 +157,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         if tried != 1 and other[-1].unequal is None and other[-1].normal:
             power, (model, codes, kinds, fitted, diagnosis) = tried, other
     y = forward(taken.y, power)
+    groups = {name: code for name, code in groups.items() if name not in model.aliased}
     names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][taken.rows])] for name in codes}
     scope = _Scope(model, names, power)
     runs = len(np.unique(taken.rows))
@@ -221,7 +222,7 @@ def _by_mixed(
 ) -> dict[str, Any]:
     """Effects by a mixed model. Shares are of the sum of all variances: those of what terms add to the rows, and the components."""
     model = scope.model
-    kinds = {name: code for name, code in groups.items() if name not in model.aliased}
+    kinds = dict(groups)
     if "hosts" in groups:
         for term in model.terms:
             if len(term.factors) == 1 and len(term.contrasts) <= CURVED:
