@@ -120,10 +120,9 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     RequestError
         If there is no such response, it is the same in all runs, or there are too few runs to judge by.
     """
-    y, rows = _measured(table, response)
+    y, rows = measured(table, response)
     codes, codings = _coded(table, rows)
-    model = build(codes, table.blocks[rows], codings)
-    fitted = _fitted(model, y, response, table)
+    model, fitted = modelled(table, response)
     names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][rows])] for name in codes}
     diagnosis = diagnose(fitted, codes, np.flatnonzero(rows) + 1)
     robust, permuted = diagnosis.unequal is not None, diagnosis.unequal is not None or not diagnosis.normal
@@ -156,7 +155,16 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     )
 
 
-def _measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
+def modelled(table: Table, response: str) -> tuple[Model, Fit]:
+    """What a study's design can tell of a response, and its fit to the runs that measured it."""
+    y, rows = measured(table, response)
+    codes, codings = _coded(table, rows)
+    model = build(codes, table.blocks[rows], codings)
+    return model, _fitted(model, y, response, table)
+
+
+def measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
+    """Values of a response, and in which rows they are."""
     if response not in table.responses:
         known = ", ".join(sorted(table.responses))
         raise RequestError(f"no run measured {response!r}", where="--response", remedy=f"choose one of {known}")
@@ -270,7 +278,7 @@ def _effect(
 
 
 def _levels(model: Model, term: Term, fitted: Fit, covariance: Matrix, names: list[str]) -> tuple[Level, ...]:
-    place, quantile = model.place(term), _student(fitted.freedom)
+    place, quantile = model.place(term), student(fitted.freedom)
     found = []
     for name, contrast in zip(names, term.contrasts, strict=True):
         mean, half = _estimate(fitted, covariance, quantile, place, contrast, intercept=1.0)
@@ -292,7 +300,7 @@ def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, floa
     """Two-sided test at 5 %, power 80 %: (t₀.₉₇₅ + t₀.₈) standard errors of the least certain difference from the first level."""
     from scipy.stats import t
 
-    factor = _student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
+    factor = student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
     found = {}
     for term in model.terms:
         if len(term.factors) == 1:
@@ -303,7 +311,8 @@ def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, floa
     return found
 
 
-def _student(freedom: int) -> float:
+def student(freedom: int) -> float:
+    """Half the width of a 95 % interval in standard errors, with so many degrees of freedom."""
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom))
