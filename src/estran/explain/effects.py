@@ -121,7 +121,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         If there is no such response, it is the same in all runs, or there are too few runs to judge by.
     """
     y, rows = _measured(table, response)
-    codes, codings = _coded(table, rows)
+    codes, codings = coded(table, rows)
     model = build(codes, table.blocks[rows], codings)
     fitted = _fitted(model, y, response, table)
     names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][rows])] for name in codes}
@@ -172,7 +172,7 @@ def _measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
     return y, rows
 
 
-def _coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
+def coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
     """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of."""
     codes, codings = {}, {}
     factors = {factor.name: factor for factor in table.folder.factors()}
