@@ -35,16 +35,19 @@ def explain(
     from estran.explain.effects import explain as explained
     from estran.explain.effects import plain
     from estran.explain.indices import explain_by_indices
+    from estran.explain.paths import paths
     from estran.explain.table import read_table
     from estran.report.explained import print_explanation, print_indices
+    from estran.report.pathed import print_paths
 
     table = read_table(study)
     wanted = response or [name for name in SHOWN if table.varies(name)] or sorted(filter(table.varies, table.responses))[:1]
     indices = table.folder.asked.design in ("sobol", "morris")
     how, printed = (explain_by_indices, print_indices) if indices else (explained, print_explanation)
     found: list[Any] = [how(table, name, np.random.default_rng(seed)) for name in wanted or sorted(table.responses)[:1]]
+    way = paths(table, np.random.default_rng(seed)) if any(one.response.startswith("latency") for one in found) else None
     if json:
-        data = {"study": str(study), "explanations": [plain(one) for one in found]}
+        data = {"study": str(study), "explanations": [plain(one) for one in found], "paths": way and plain(way)}
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
         return
     console = Console()
@@ -52,6 +55,9 @@ def explain(
         if number:
             console.rule(style="dim")
         printed(console, one)
+    if way is not None:
+        console.rule(style="dim")
+        print_paths(console, way)
 
 
 def compare(

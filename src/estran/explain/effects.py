@@ -120,9 +120,10 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     RequestError
         If there is no such response, it is the same in all runs, or there are too few runs to judge by.
     """
-    y, rows = measured(table, response)
-    codes, codings = _coded(table, rows)
-    model, fitted = modelled(table, response)
+    y, rows = _measured(table, response)
+    codes, codings = coded(table, rows)
+    model = build(codes, table.blocks[rows], codings)
+    fitted = _fitted(model, y, response, table)
     names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][rows])] for name in codes}
     diagnosis = diagnose(fitted, codes, np.flatnonzero(rows) + 1)
     robust, permuted = diagnosis.unequal is not None, diagnosis.unequal is not None or not diagnosis.normal
@@ -155,16 +156,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     )
 
 
-def modelled(table: Table, response: str) -> tuple[Model, Fit]:
-    """What a study's design can tell of a response, and its fit to the runs that measured it."""
-    y, rows = measured(table, response)
-    codes, codings = _coded(table, rows)
-    model = build(codes, table.blocks[rows], codings)
-    return model, _fitted(model, y, response, table)
-
-
-def measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
-    """Values of a response, and in which rows they are."""
+def _measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
     if response not in table.responses:
         known = ", ".join(sorted(table.responses))
         raise RequestError(f"no run measured {response!r}", where="--response", remedy=f"choose one of {known}")
@@ -180,7 +172,7 @@ def measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
     return y, rows
 
 
-def _coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
+def coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
     """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of."""
     codes, codings = {}, {}
     factors = {factor.name: factor for factor in table.folder.factors()}
@@ -278,7 +270,7 @@ def _effect(
 
 
 def _levels(model: Model, term: Term, fitted: Fit, covariance: Matrix, names: list[str]) -> tuple[Level, ...]:
-    place, quantile = model.place(term), student(fitted.freedom)
+    place, quantile = model.place(term), _student(fitted.freedom)
     found = []
     for name, contrast in zip(names, term.contrasts, strict=True):
         mean, half = _estimate(fitted, covariance, quantile, place, contrast, intercept=1.0)
@@ -300,7 +292,7 @@ def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, floa
     """Two-sided test at 5 %, power 80 %: (t₀.₉₇₅ + t₀.₈) standard errors of the least certain difference from the first level."""
     from scipy.stats import t
 
-    factor = student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
+    factor = _student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
     found = {}
     for term in model.terms:
         if len(term.factors) == 1:
@@ -311,8 +303,7 @@ def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, floa
     return found
 
 
-def student(freedom: int) -> float:
-    """Half the width of a 95 % interval in standard errors, with so many degrees of freedom."""
+def _student(freedom: int) -> float:
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom))
