@@ -65,21 +65,13 @@ class Factor:
         span = self.span
         if span is None:
             return (self.levels.index(level) + 0.5) / len(self.levels)
-        low, high, _, _, whole = span
-        value = self.number(level)
+        low, high, _, size, whole = span
+        value = self._in_units(level, size)
         if high == low:
             return 0.0
         return (value - low + 0.5) / (high - low + 1) if whole else (value - low) / (high - low)
 
-    def number(self, level: Any) -> float:
-        """A level of a factor that has a `span`, in the unit of the first one.
-
-        Raises
-        ------
-        RequestError
-            If it is neither a number nor a quantity.
-        """
-        size = 1.0 if self.span is None else self.span[3]
+    def _in_units(self, level: Any, size: float) -> float:
         if _is_number(level):
             return float(level)
         for dimension in get_args(Dimension):
