@@ -156,6 +156,47 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     )
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """The linear model of one response with all that was fitted: what predictions and choices of further runs begin from.
+
+    Attributes
+    ----------
+    rows
+        Which rows of the table count.
+    kept
+        Of each factor in the model, the numbers of its levels that occur in these rows, in the order of its coding.
+    codes, codings
+        Level of each row, as a place in ``kept``; and what each of these levels has in the factor's columns.
+    diagnosis
+        Of the residuals.
+    """
+
+    model: Model
+    fit: Fit
+    rows: NDArray[np.bool_]
+    kept: Mapping[str, NDArray[np.int64]]
+    codes: Mapping[str, NDArray[np.int64]]
+    codings: Mapping[str, Matrix]
+    diagnosis: Diagnosis
+
+
+def fitted(table: Table, response: str) -> Fitted:
+    """Fit a response as `explain` does.
+
+    Raises
+    ------
+    RequestError
+        As `explain`.
+    """
+    y, rows = _measured(table, response)
+    codes, codings = _coded(table, rows)
+    model = build(codes, table.blocks[rows], codings)
+    found = _fitted(model, y, response, table)
+    kept = {name: np.unique(table.codes[name][rows]) for name in codes}
+    return Fitted(model, found, rows, kept, codes, codings, diagnose(found, codes, np.flatnonzero(rows) + 1))
+
+
 def _measured(table: Table, response: str) -> tuple[Matrix, NDArray[np.bool_]]:
     if response not in table.responses:
         known = ", ".join(sorted(table.responses))

@@ -71,6 +71,19 @@ class Factor:
             return 0.0
         return (value - low + 0.5) / (high - low + 1) if whole else (value - low) / (high - low)
 
+    def amount(self, level: Any) -> float:
+        """A numeric level as a number, in the unit of the first one.
+
+        Raises
+        ------
+        RequestError
+            If the factor is not numeric, or this is no quantity of its kind.
+        """
+        span = self.span
+        if span is None:
+            raise RequestError(f"{self.name} has no numeric levels", where="factors", remedy="see the factors of the experiment")
+        return self._in_units(level, span[3])
+
     def _in_units(self, level: Any, size: float) -> float:
         if _is_number(level):
             return float(level)
