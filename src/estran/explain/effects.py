@@ -190,7 +190,7 @@ def fitted(table: Table, response: str) -> Fitted:
         As `explain`.
     """
     y, rows = _measured(table, response)
-    codes, codings = _coded(table, rows)
+    codes, codings = coded(table, rows)
     model = build(codes, table.blocks[rows], codings)
     found = _fitted(model, y, response, table)
     kept = {name: np.unique(table.codes[name][rows]) for name in codes}
@@ -311,7 +311,7 @@ def _effect(
 
 
 def _levels(model: Model, term: Term, fitted: Fit, covariance: Matrix, names: list[str]) -> tuple[Level, ...]:
-    place, quantile = model.place(term), _student(fitted.freedom)
+    place, quantile = model.place(term), student(fitted.freedom)
     found = []
     for name, contrast in zip(names, term.contrasts, strict=True):
         mean, half = _estimate(fitted, covariance, quantile, place, contrast, intercept=1.0)
@@ -333,7 +333,7 @@ def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, floa
     """Two-sided test at 5 %, power 80 %: (t₀.₉₇₅ + t₀.₈) standard errors of the least certain difference from the first level."""
     from scipy.stats import t
 
-    factor = _student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
+    factor = student(fitted.freedom) + float(t.ppf(0.8, fitted.freedom))
     found = {}
     for term in model.terms:
         if len(term.factors) == 1:
@@ -344,7 +344,8 @@ def _detectable(model: Model, fitted: Fit, covariance: Matrix) -> dict[str, floa
     return found
 
 
-def _student(freedom: int) -> float:
+def student(freedom: int) -> float:
+    """Half the width of a 95 % interval in standard errors, with so many degrees of freedom."""
     from scipy.stats import t
 
     return float(t.ppf(0.975, freedom))

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.explain.diagnostics import studentised
-from estran.explain.effects import Explanation, measured, modelled, student
+from estran.explain.effects import Explanation, fitted, student
 from estran.explain.model import Fit, Matrix, Model
 from estran.explain.table import Table
 from estran.study.rows import level
@@ -85,20 +85,20 @@ def evidence(table: Table, explanation: Explanation, rng: np.random.Generator) -
     rng
         Source of what intervals of shares are made from.
     """
-    y, rows = measured(table, explanation.response)
-    model, fitted = modelled(table, explanation.response)
-    names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][rows])] for name in table.codes}
+    made = fitted(table, explanation.response)
+    rows, y = made.rows, table.responses[explanation.response][made.rows]
+    names = {name: [table.levels[name][code] for code in kept] for name, kept in made.kept.items()}
     found = {effect.term for effect in explanation.effects if effect.found}
     return Evidence(
         shares_ci95(explanation, len(np.unique(table.blocks[rows])), rng),
         {
-            term.name: _cells(model, fitted, term.factors, names, robust=explanation.robust)
-            for term in model.terms
+            term.name: _cells(made.model, made.fit, term.factors, names, robust=explanation.robust)
+            for term in made.model.terms
             if len(term.factors) == 2 and term.name in found
         },
         {name: known for name in names if (known := _places(table, name, names[name]))},
         {name: _values(table, name, y, rows) for name in names},
-        _residuals(fitted, y, rows),
+        _residuals(made.fit, y, rows),
     )
 
 
@@ -139,19 +139,19 @@ def _noncentralities(found: Matrix, df: int, rng: np.random.Generator) -> Matrix
 
 
 def _cells(
-    model: Model, fitted: Fit, factors: tuple[str, ...], names: Mapping[str, list[str]], *, robust: bool
+    model: Model, fit: Fit, factors: tuple[str, ...], names: Mapping[str, list[str]], *, robust: bool
 ) -> tuple[Cell, ...]:
     terms = {term.name: term for term in model.terms}
     one, other, both = terms[factors[0]], terms[factors[1]], terms[" × ".join(factors)]
-    covariance, quantile = fitted.covariance(robust=robust), student(fitted.freedom)
+    covariance, quantile = fit.covariance(robust=robust), student(fit.freedom)
     cells = []
     for first, left in zip(names[factors[0]], one.contrasts, strict=True):
         for second, right in zip(names[factors[1]], other.contrasts, strict=True):
-            weights = np.zeros(len(fitted.coefficients))
+            weights = np.zeros(len(fit.coefficients))
             weights[0] = 1.0
             weights[model.place(one)], weights[model.place(other)] = left, right
             weights[model.place(both)] = np.outer(left, right).ravel()
-            mean, half = float(weights @ fitted.coefficients), quantile * math.sqrt(max(0.0, weights @ covariance @ weights))
+            mean, half = float(weights @ fit.coefficients), quantile * math.sqrt(max(0.0, weights @ covariance @ weights))
             cells.append(Cell(first, second, mean, (mean - half, mean + half)))
     return tuple(cells)
 
@@ -162,7 +162,7 @@ def _places(table: Table, name: str, names: list[str]) -> dict[str, float]:
     if factor.span is None:
         return {}
     try:
-        return {text: factor.number(level(text)) for text in names}
+        return {text: factor.amount(level(text)) for text in names}
     except RequestError:  # a design of one's own may have levels of any kind
         return {}
 
@@ -172,12 +172,12 @@ def _values(table: Table, name: str, y: NDArray[np.float64], rows: NDArray[np.bo
     return {table.levels[name][number]: tuple(np.sort(y[code == number]).tolist()) for number in np.unique(code)}
 
 
-def _residuals(fitted: Fit, y: NDArray[np.float64], rows: NDArray[np.bool_]) -> tuple[Residual, ...]:
+def _residuals(fit: Fit, y: NDArray[np.float64], rows: NDArray[np.bool_]) -> tuple[Residual, ...]:
     from scipy.special import ndtri
 
-    scaled = studentised(fitted)
+    scaled = studentised(fit)
     ranks = np.empty(len(y))
     ranks[np.argsort(scaled, kind="stable")] = np.arange(1, len(y) + 1)
     normal = ndtri((ranks - 0.375) / (len(y) + 0.25))
-    columns = np.flatnonzero(rows) + 1, y - fitted.residuals, scaled, normal
+    columns = np.flatnonzero(rows) + 1, y - fit.residuals, scaled, normal
     return tuple(Residual(int(run), float(at), float(apart), float(place)) for run, at, apart, place in zip(*columns, strict=True))
