@@ -50,9 +50,7 @@ def diagnose(fitted: Fit, codes: Mapping[str, NDArray[np.int64]], runs: NDArray[
         Number of each row's run, in the order in which they were made.
     """
     scaled = studentised(fitted)
-    return Diagnosis(
-        _is_normal(scaled), _unequal(fitted.residuals, codes), _outliers(scaled, fitted, runs), _drift(fitted, runs)
-    )
+    return Diagnosis(_is_normal(scaled), _unequal(fitted.residuals, codes), _outliers(scaled, fitted, runs), _drift(fitted, runs))
 
 
 def studentised(fitted: Fit) -> Matrix:

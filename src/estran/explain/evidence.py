@@ -138,9 +138,7 @@ def _noncentralities(found: Matrix, df: int, rng: np.random.Generator) -> Matrix
     return drawn
 
 
-def _cells(
-    model: Model, fit: Fit, factors: tuple[str, ...], names: Mapping[str, list[str]], *, robust: bool
-) -> tuple[Cell, ...]:
+def _cells(model: Model, fit: Fit, factors: tuple[str, ...], names: Mapping[str, list[str]], *, robust: bool) -> tuple[Cell, ...]:
     terms = {term.name: term for term in model.terms}
     one, other, both = terms[factors[0]], terms[factors[1]], terms[" × ".join(factors)]
     covariance, quantile = fit.covariance(robust=robust), student(fit.freedom)

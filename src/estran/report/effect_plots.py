@@ -56,12 +56,12 @@ def bars(entries: Sequence[Bar]) -> str:
     return tag("div", *rows, class_="bars effects")
 
 
-def effect_bars(explanation: Explanation, evidence: Evidence) -> str:
-    """Shares of all terms, with their intervals."""
+def effect_bars(effects: Sequence[Effect], evidence: Evidence) -> str:
+    """Shares of terms, with their intervals."""
     return bars(
         [
             Bar(effect.term, effect.share, *evidence.shares_ci95[effect.term], percent(effect.share), effect.found)
-            for effect in explanation.effects
+            for effect in effects
         ]
     )
 
@@ -69,7 +69,9 @@ def effect_bars(explanation: Explanation, evidence: Evidence) -> str:
 def index_bars(found: Indices) -> str:
     """Both indices of each factor, with their intervals."""
     sobol = found.kind == "sobol"
-    names = ("alone (first order)", "with interactions (total)") if sobol else ("μ, the mean change", "μ*, the mean size of changes")
+    names = (
+        ("alone (first order)", "with interactions (total)") if sobol else ("μ, the mean change", "μ*, the mean size of changes")
+    )
     blocks = []
     for name, values in zip(
         names, ([(i.first, i.first_ci95) for i in found.indices], [(i.total, i.total_ci95) for i in found.indices]), strict=True
@@ -94,7 +96,9 @@ def main_effect(effect: Effect, explanation: Explanation, places: Mapping[str, f
         plot.band([(place, *level.mean_ci95) for place, level in zip(at, shown, strict=True)], "layer-0")
     plot.line([(place, level.mean) for place, level in zip(at, shown, strict=True)], "layer-0" if places else "layer-0 thin")
     for place, level in zip(at, shown, strict=True):
-        said = f"{effect.term} {level.name}: {quantity(level.mean, explanation.unit)} ({interval(*level.mean_ci95, explanation.unit)})"
+        said = (
+            f"{effect.term} {level.name}: {quantity(level.mean, explanation.unit)} ({interval(*level.mean_ci95, explanation.unit)})"
+        )
         if len(shown) <= MOST_MARKS:
             plot.whisker(place, *level.mean_ci95, "layer-0")
             plot.dot(place, level.mean, "layer-0", said)

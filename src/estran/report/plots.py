@@ -77,7 +77,9 @@ def levels(places: Sequence[float], names: Sequence[str], title: str) -> Axis:
     log = low > 0 and high / low >= 50
     if low == high:
         low, high = low - 0.5, high + 0.5
-    axis = Axis(low / 1.1, high * 1.1, (), title, True) if log else Axis(low - (room := 0.07 * (high - low)), high + room, (), title)
+    axis = (
+        Axis(low / 1.1, high * 1.1, (), title, True) if log else Axis(low - (room := 0.07 * (high - low)), high + room, (), title)
+    )
     kept: list[tuple[float, str]] = []
     end = -1.0
     inside = WIDTH - LEFT - RIGHT
@@ -205,7 +207,9 @@ class Plot:
             drawn += f'<path class="p-grid" d="M{place:.1f} {self._bottom}v4"/>'
             half = len(name) * _LETTER / 2
             anchor = "end" if place + half > self.width else "middle"
-            drawn += _label(min(place + half if anchor == "end" else place, self.width - 1), self._bottom + 17, name, "p-tick", anchor)
+            drawn += _label(
+                min(place + half if anchor == "end" else place, self.width - 1), self._bottom + 17, name, "p-tick", anchor
+            )
         return drawn + f'<path class="p-axis" d="M{LEFT} {self._bottom}H{self.width - RIGHT}"/>'
 
 
@@ -233,7 +237,9 @@ def key(names: Sequence[str]) -> str:
     items = []
     for i, name in enumerate(names):
         mark = f'<path class="p-line" d="M0 7H30"/><path class="p-dot" d="{outline(15, 7, i, 3.5)}"/>'
-        items.append(tag("li", tag("svg", mark, class_=f"sample {line_style(i)}", viewBox="0 0 30 14", aria_hidden="true"), text(name)))
+        items.append(
+            tag("li", tag("svg", mark, class_=f"sample {line_style(i)}", viewBox="0 0 30 14", aria_hidden="true"), text(name))
+        )
     return tag("ul", *items, class_="key")
 
 

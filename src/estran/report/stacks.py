@@ -74,9 +74,7 @@ def _stages(paths: Paths) -> list[str]:
     """The stages with the most time at any level, in the order of the way: as all profiles list them."""
     profiles = [profile for _, profile in _named(paths)]
     names = list(dict.fromkeys(stage for profile in profiles for stage in profile.mean))
-    most = {
-        stage: max(max(profile.mean.get(stage, 0.0), profile.tail.get(stage, 0.0)) for profile in profiles) for stage in names
-    }
+    most = {stage: max(max(profile.mean.get(stage, 0.0), profile.tail.get(stage, 0.0)) for profile in profiles) for stage in names}
     kept = set(sorted(names, key=lambda stage: -most[stage])[:MOST_STAGES])
     return sorted((stage for stage in names if stage in kept and most[stage] > 0), key=lambda stage: (_kind(stage), -most[stage]))
 

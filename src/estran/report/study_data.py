@@ -53,6 +53,11 @@ class Study:
     failures: Mapping[int, str] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
+    @property
+    def explanations(self) -> list[Explanation | Indices]:
+        """The answers without their evidence."""
+        return [one if isinstance(one, Indices) else one.explanation for one in self.answers]
+
 
 def gather(table: Table, responses: Sequence[str] = (), seed: int = 0) -> Study:
     """Explain a study.
