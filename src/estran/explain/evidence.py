@@ -126,7 +126,7 @@ def shares_ci95(explanation: Explanation, blocks: int, rng: np.random.Generator)
 
 
 def _noncentralities(found: Matrix, df: int, rng: np.random.Generator) -> Matrix:
-    """Of noncentral χ² distributions with ``df`` degrees of freedom, λ at which ``found`` is a quantile that is drawn; 0 if at none."""
+    """Of noncentral χ² distributions with ``df`` degrees of freedom, λ at which ``found`` is a drawn quantile; 0 if at none."""
     from scipy.special import chdtr, chndtrinc, ndtri
 
     p = rng.random(len(found))
@@ -149,7 +149,7 @@ def _cells(model: Model, fit: Fit, factors: tuple[str, ...], names: Mapping[str,
             weights[0] = 1.0
             weights[model.place(one)], weights[model.place(other)] = left, right
             weights[model.place(both)] = np.outer(left, right).ravel()
-            mean, half = float(weights @ fit.coefficients), quantile * math.sqrt(max(0.0, weights @ covariance @ weights))
+            mean, half = float(weights @ fit.coefficients), quantile * math.sqrt(max(0.0, float(weights @ covariance @ weights)))
             cells.append(Cell(first, second, mean, (mean - half, mean + half)))
     return tuple(cells)
 

@@ -133,7 +133,7 @@ def interaction(term: str, cells: Sequence[Cell], explanation: Explanation, evid
             plot.whisker(place, *cell.ci95, style, shift=shift)
             plot.dot(place, cell.mean, style, said, shape=number, shift=shift)
     said = f"{explanation.response} over {across}, a line for each level of {apart}: {', '.join(lines)}."
-    return key([f"{apart} {line}" for line in lines]) + plot.svg(said)
+    return key([_of(apart, line) for line in lines]) + plot.svg(said)
 
 
 def distribution(factor: str, explanation: Explanation, evidence: Evidence) -> str:
@@ -148,7 +148,7 @@ def distribution(factor: str, explanation: Explanation, evidence: Evidence) -> s
         plot.dot(values[middle], (middle + 1) / len(values), line_style(number), shape=number)
     medians = ", ".join(f"{name} {quantity(values[len(values) // 2], explanation.unit)}" for name, values in groups.items())
     said = f"Distribution of {explanation.response} over runs at the levels of {factor}; medians: {medians}."
-    return key([f"{factor} {name}" for name in groups]) + plot.svg(said)
+    return key([_of(factor, name) for name in groups]) + plot.svg(said)
 
 
 def grouped(values: Mapping[str, tuple[float, ...]], places: Mapping[str, float] | None) -> dict[str, list[float]]:
@@ -165,7 +165,7 @@ def residual_plots(explanation: Explanation, evidence: Evidence) -> list[tuple[s
     outliers = frozenset(explanation.diagnosis.outliers)
     step = -(-len(evidence.residuals) // MOST_POINTS)
     shown = [one for i, one in enumerate(evidence.residuals) if i % step == 0 or one.run in outliers]
-    y = numbers([2.5, -2.5, *(one.studentised for one in shown)], "residual, in standard deviations", "")
+    y = numbers([2.5, -2.5, *(one.studentised for one in shown)], "residual (sd)", "")
     fitted = Plot(numbers([one.fitted for one in shown], f"fitted {explanation.response}", explanation.unit), y)
     order = Plot(numbers([float(one.run) for one in shown], "run, in the order made", ""), y)
     quantiles = Plot(numbers([2.0, -2.0, *(one.normal for one in shown)], "normal quantile", ""), y)
@@ -208,6 +208,11 @@ def percent(share: float) -> str:
 
 def _axis(names: Sequence[str], places: Mapping[str, float] | None, title: str) -> Axis:
     return levels([places[name] for name in names], names, title) if places else slots(names, title)
+
+
+def _of(factor: str, level: str) -> str:
+    """A level with its factor, where that is no burden; the heading above says it too."""
+    return f"{factor} {level}" if len(factor) <= 16 else level
 
 
 def _some(names: Sequence[str], places: Mapping[str, float] | None) -> list[str]:

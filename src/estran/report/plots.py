@@ -72,7 +72,7 @@ def nice(low: float, high: float, most: int) -> list[float]:
 
 
 def levels(places: Sequence[float], names: Sequence[str], title: str) -> Axis:
-    """An axis with a tick at each level of a factor; a logarithm's where they span powers of ten. Names that do not fit are left out."""
+    """An axis with a tick at each level of a factor; of logarithms where they span powers of ten. Not all names may fit."""
     low, high = min(places), max(places)
     log = low > 0 and high / low >= 50
     if low == high:
