@@ -64,8 +64,8 @@ class Evidence:
         Of each term's share.
     cells
         Of each interaction that was found.
-    places
-        Of each factor with numeric levels, where each level lies, in the unit of the first one.
+    places, units
+        Of each factor with numeric levels, where each level lies, in the unit of the first one; and that.
     values
         Of each factor, the response's values at each level, sorted.
     """
@@ -73,6 +73,7 @@ class Evidence:
     shares_ci95: Mapping[str, Interval]
     cells: Mapping[str, tuple[Cell, ...]]
     places: Mapping[str, Mapping[str, float]]
+    units: Mapping[str, str]
     values: Mapping[str, Mapping[str, tuple[float, ...]]]
     residuals: tuple[Residual, ...]
 
@@ -97,6 +98,7 @@ def evidence(table: Table, explanation: Explanation, rng: np.random.Generator) -
             if len(term.factors) == 2 and term.name in found
         },
         {name: known for name in names if (known := _places(table, name, names[name]))},
+        {factor.name: factor.span[2] for factor in table.folder.factors() if factor.span is not None},
         {name: _values(table, name, y, rows) for name in names},
         _residuals(made.fit, y, rows),
     )
@@ -121,7 +123,9 @@ def shares_ci95(explanation: Explanation, blocks: int, rng: np.random.Generator)
     drawn = {term: _noncentralities(ratio * found, df, rng) for term, (found, df) in parts.items()}
     others = _noncentralities(ratio * explanation.blocks * total, blocks - 1, rng) if blocks > 1 else 0.0
     whole = sum(drawn.values()) + others + explanation.runs
-    ends = {term: np.quantile(one / whole, [0.025, 0.975]) for term, one in drawn.items()}
+    # Where a design is not balanced, what terms explain beyond each other does not add up to the whole.
+    uneven = sum(effect.share for effect in explanation.effects) + explanation.blocks + explanation.residual
+    ends = {term: np.quantile(uneven * one / whole, [0.025, 0.975]).clip(0.0, 1.0) for term, one in drawn.items()}
     return {term: (float(low), float(high)) for term, (low, high) in ends.items()}
 
 

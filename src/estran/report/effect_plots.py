@@ -84,10 +84,10 @@ def index_bars(found: Indices) -> str:
     return tag("div", *blocks, class_="grid")
 
 
-def main_effect(effect: Effect, explanation: Explanation, places: Mapping[str, float] | None) -> str:
+def main_effect(effect: Effect, explanation: Explanation, places: Mapping[str, float] | None, unit: str) -> str:
     """Means at a factor's levels; on a numeric axis where levels are numbers."""
     shown = ordered(effect.levels, places)
-    x = _axis([level.name for level in shown], places, effect.term)
+    x = _axis([level.name for level in shown], places, effect.term, unit)
     y = numbers([end for level in shown for end in (*level.mean_ci95, level.mean)], explanation.response, explanation.unit)
     at = [places[level.name] if places else float(i) for i, level in enumerate(shown)]
     plot = Plot(x, y)
@@ -119,7 +119,7 @@ def interaction(term: str, cells: Sequence[Cell], explanation: Explanation, evid
         along = sorted(along, key=lambda name: places[name])
     shown = [means[name, line] for line in lines for name in along]
     ends = [end for cell in shown for end in cell.ci95]
-    plot = Plot(_axis(along, places, across), numbers(ends, explanation.response, explanation.unit))
+    plot = Plot(_axis(along, places, across, evidence.units.get(across, "")), numbers(ends, explanation.response, explanation.unit))
     at = [places[name] if places else float(i) for i, name in enumerate(along)]
     for number, line in enumerate(lines):
         style, shift = line_style(number), (number - (len(lines) - 1) / 2) * 4
@@ -206,8 +206,8 @@ def percent(share: float) -> str:
     return f"{shown.replace('-', '−')}\u202f%"
 
 
-def _axis(names: Sequence[str], places: Mapping[str, float] | None, title: str) -> Axis:
-    return levels([places[name] for name in names], names, title) if places else slots(names, title)
+def _axis(names: Sequence[str], places: Mapping[str, float] | None, title: str, unit: str) -> Axis:
+    return levels([places[name] for name in names], names, title, unit) if places else slots(names, title)
 
 
 def _of(factor: str, level: str) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from itertools import combinations
 
 from estran.explain.pareto import Candidate, Front
-from estran.report.markup import table, tag, text
+from estran.report.markup import table, tag, text, wrapped
 from estran.report.plots import Plot, cut, numbers
 from estran.report.wording import count, interval, quantity
 
@@ -58,7 +58,7 @@ def pictures(front: Front) -> str:
     ]
     options = "".join(tag("option", text(name), value=name) for name in names)
     chooser = tag("p", tag("label", "Responses: ", f'<select data-choose="front">{options}</select>'), hidden="hidden")
-    return (chooser if len(pairs) > 1 else "") + tag("div", *drawn, class_="grid wide")
+    return (chooser if len(pairs) > 1 else "") + tag("div", *drawn, class_="fronts")
 
 
 def candidate_table(front: Front) -> str:
@@ -69,7 +69,7 @@ def candidate_table(front: Front) -> str:
     rows = [
         [
             text(numbered.get(id(one), "")),
-            *(text(one.levels[name]) for name in factors),
+            *(wrapped(one.levels[name]) for name in factors),
             *(
                 text(quantity(mean, unit) + (f" ({interval(*ends, unit)})" if ends else ""))
                 for mean, unit, ends in zip(one.means, front.units, one.ci95, strict=True)
@@ -93,7 +93,7 @@ def _numbered(front: Front) -> dict[int, int]:
 def _picture(front: Front, i: int, j: int, numbered: Mapping[int, int]) -> str:
     drawn = sorted(front.candidates, key=lambda one: one.rank)[:MOST_DRAWN]
     best = [one for one in drawn if one.on_front]
-    spans = [[one.means[k] for one in drawn] + [end for one in best for end in one.ci95[k] or ()] for k in (i, j)]
+    spans = [_span([one.means[k] for one in drawn], [end for one in best for end in one.ci95[k] or ()]) for k in (i, j)]
     axes = [numbers(span, front.responses[k], front.units[k]) for span, k in zip(spans, (i, j), strict=True)]
     plot = Plot(*axes, width=_SIZE[0], height=_SIZE[1])
     for one in drawn:
@@ -117,6 +117,13 @@ def _picture(front: Front, i: int, j: int, numbered: Mapping[int, int]) -> str:
             taken.append(place)
     said = f"{front.responses[j]} over {front.responses[i]}: {len(best)} of {count(len(front.candidates), 'setting')} on the front."
     return plot.svg(said)
+
+
+def _span(means: list[float], ends: list[float]) -> list[float]:
+    """What an axis must hold: all means, and of intervals no more than leaves the means apart."""
+    low, high = min(means), max(means)
+    room = 0.4 * (high - low)
+    return [low, high, *(min(high + room, max(low - room, end)) for end in ends)]
 
 
 def _edge(front: Front, i: int, j: int, drawn: list[Candidate]) -> list[Candidate]:

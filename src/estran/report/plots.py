@@ -14,6 +14,8 @@ LEFT, RIGHT, TOP, BOTTOM = 52.0, 12.0, 12.0, 46.0
 LINES = 6
 """Lines that can be told apart by colour, dash and shape."""
 _LETTER = 6.6
+_NAMED = 8
+"""Levels that are named on an axis; of more, round numbers are."""
 
 
 @dataclass(frozen=True)
@@ -71,17 +73,19 @@ def nice(low: float, high: float, most: int) -> list[float]:
     return [float(f"{number * step:.12g}") for number in range(first, last + 1)]
 
 
-def levels(places: Sequence[float], names: Sequence[str], title: str) -> Axis:
+def levels(places: Sequence[float], names: Sequence[str], title: str, unit: str = "") -> Axis:
     """An axis with a tick at each level of a factor; of logarithms where they span powers of ten. Not all names may fit."""
     low, high = min(places), max(places)
-    log = low > 0 and high / low >= 50
+    log = len(names) <= _NAMED and low > 0 and high / low >= 50
     if low == high:
         low, high = low - 0.5, high + 0.5
-    axis = (
-        Axis(low / 1.1, high * 1.1, (), title, True) if log else Axis(low - (room := 0.07 * (high - low)), high + room, (), title)
-    )
+    room = (high / low) ** 0.07 if log else 0.07 * (high - low)
+    axis = Axis(low / room, high * room, (), title, True) if log else Axis(low - room, high + room, (), title)
+    if len(names) > _NAMED:
+        round_ones = nice(axis.low, axis.high, 5)
+        return Axis(axis.low, axis.high, tuple((tick, f"{_written(tick)}{unit}") for tick in round_ones), title)
     kept: list[tuple[float, str]] = []
-    end = -1.0
+    end = -LEFT
     inside = WIDTH - LEFT - RIGHT
     for place, name in sorted(zip(places, names, strict=True)):
         label = cut(name, 12)

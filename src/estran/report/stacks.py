@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from estran.explain.paths import Change, Paths, Profile
 from estran.report.explaining import signed
-from estran.report.markup import table, tag, text
+from estran.report.markup import table, tag, text, wrapped
 from estran.report.plots import cut
 from estran.report.wording import NONE, quantity
 
@@ -28,7 +28,7 @@ def stacks(paths: Paths) -> str:
 def stage_table(paths: Paths) -> str:
     """The same figures as a table: a row for each stage and level."""
     rows = [
-        [text(name), text(stage), text(quantity(profile.mean[stage], "s")), text(quantity(profile.tail[stage], "s"))]
+        [wrapped(name), text(stage), text(quantity(profile.mean[stage], "s")), text(quantity(profile.tail[stage], "s"))]
         for name, profile in _named(paths)
         for stage in sorted(profile.mean, key=lambda one: -profile.tail[one])
     ]
@@ -39,9 +39,9 @@ def change_table(changes: Sequence[Change]) -> str:
     """What changes between levels are made of."""
     rows = [
         [
-            text(f"{change.factor}: {change.low} → {change.high}"),
+            wrapped(f"{change.factor}: {change.low} → {change.high}"),
             text(name),
-            text(signed(whole, "s")),
+            text(signed(round(whole, 9), "s")),  # less than a nanosecond is rounding
             _made_of(shares, ends),
         ]
         for change in changes
@@ -58,7 +58,7 @@ def _made_of(shares: Mapping[str, float], ends: Mapping[str, tuple[float, float]
         return text("not told from 0")
     largest = [stage for stage in sorted(shares, key=lambda one: -abs(shares[one]))[:3] if abs(shares[stage]) >= 0.005]
     said = [f"{stage} {_share(shares[stage])} ({_share(ends[stage][0])} to {_share(ends[stage][1])})" for stage in largest]
-    return text("; ".join(said) or NONE)
+    return wrapped("; ".join(said) or NONE)
 
 
 def _share(value: float) -> str:

@@ -60,12 +60,12 @@ def _header(study: Study) -> str:
         ("factors", f"{len(table.levels):,}", ", ".join(table.levels) if len(table.levels) <= 4 else ""),
         ("responses", f"{len(study.answers):,}", "explained here"),
     ]
-    first = " ".join(sentence for found in study.answers for sentence in _first(found))
+    first = [sentence for found in study.answers for sentence in _first(found)]
     return tag(
         "header",
         tag("p", status, text(" · ".join(facts)), class_="meta"),
         tag("h1", text(asked.experiment)),
-        tag("p", text(first), class_="verdict"),
+        tag("div", *(tag("p", text(sentence)) for sentence in first), class_="verdict"),
         tag(
             "dl",
             *(

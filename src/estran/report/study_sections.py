@@ -12,7 +12,7 @@ from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
 from estran.report import effect_plots, front_chart, pathed, stacks
 from estran.report.explaining import answer, signed, told, validity
-from estran.report.markup import table, tag, text
+from estran.report.markup import table, tag, text, wrapped
 from estran.report.network import flatten
 from estran.report.records import pairs
 from estran.report.sections import nothing, section
@@ -43,8 +43,12 @@ def response(number: int, found: Answer | Indices) -> str:
         _mains(found),
         _interactions(found),
         _distributions(found),
-        tag("h3", "What to mind"),
-        tag("ul", *(tag("li", text(sentence)) for sentence in validity(explanation)), class_="warnings validity"),
+        tag(
+            "aside",
+            tag("h3", "What to mind"),
+            tag("ul", *(tag("li", text(one)) for one in validity(explanation))),
+            class_="validity",
+        ),
         _residuals(found),
     ]
     return section(f"r{number}", title, *parts)
@@ -85,7 +89,7 @@ def _effects(found: Answer) -> str:
     explanation = found.explanation
     rows = [
         [
-            text(effect.term),
+            wrapped(effect.term),
             text(effect_plots.percent(effect.share)),
             text(" to ".join(map(effect_plots.percent, found.evidence.shares_ci95[effect.term]))),
             text(plain(effect.omega)),
@@ -122,7 +126,8 @@ def _mains(found: Answer) -> str:
     drawn = []
     for effect in explanation.effects:
         if effect.levels:
-            picture = effect_plots.main_effect(effect, explanation, evidence.places.get(effect.term))
+            places, unit = evidence.places.get(effect.term), evidence.units.get(effect.term, "")
+            picture = effect_plots.main_effect(effect, explanation, places, unit)
             listed = tag("details", tag("summary", "As a table"), _levels(effect, explanation, evidence.places.get(effect.term)))
             drawn.append(tag("figure", tag("h4", text(effect.term)), picture, listed))
     caption = "Means at each level, all other factors averaged over, with 95 % intervals; dashed: the mean of all."
@@ -134,7 +139,7 @@ def _levels(effect: Effect, explanation: Explanation, places: Mapping[str, float
     step = -(-len(along) // MOST_LEVELS)
     rows = [
         [
-            text(level.name),
+            wrapped(level.name),
             text(quantity(level.mean, unit)),
             text(interval(*level.mean_ci95, unit)),
             text(signed(level.difference, unit)),
@@ -154,8 +159,8 @@ def _interactions(found: Answer) -> str:
         cells = evidence.cells[term]
         rows = [
             [
-                text(one.one),
-                text(one.other),
+                wrapped(one.one),
+                wrapped(one.other),
                 text(quantity(one.mean, explanation.unit)),
                 text(interval(*one.ci95, explanation.unit)),
             ]
@@ -249,7 +254,7 @@ def used(study: Study) -> str:
             text({"cpu": "processor", "link": "link", "service": "service"}[one.kind]),
             text(effect_plots.percent(one.utilisation)),
             text(effect_plots.percent(one.highest)),
-            text(front_chart.levels(one.where)),
+            wrapped(front_chart.levels(one.where)),
             text(
                 "its queue grows"
                 if one.growing
@@ -279,7 +284,7 @@ def runs(study: Study) -> str:
         done = np.bincount(found.codes[name], found.done, minlength=len(names))
         shown = [f"{level} ({int(done[i])}/{int(total[i])})" for i, level in enumerate(names[:12])]
         more = f" and {len(names) - 12} more levels" if len(names) > 12 else ""
-        rows.append([text(name), text(", ".join(shown) + more)])
+        rows.append([wrapped(name), wrapped(", ".join(shown) + more)])
     lead = f"Design {asked.design}, {count(int(found.points.max()), 'point')}, {count(asked.replicates, 'replicate')} of each."
     factors = table(["factor", "levels (runs done / made)"], rows)
     return section("runs", "Design and runs", factors, _failures(study), _points(study), lead=lead)
@@ -292,9 +297,9 @@ def _failures(study: Study) -> str:
     rows = [
         [
             text(number),
-            text(", ".join(f"{name} {cell(value)}" for name, value in rows_of[number].levels.items())),
+            wrapped(", ".join(f"{name} {cell(value)}" for name, value in rows_of[number].levels.items())),
             text(rows_of[number].seed),
-            text(why),
+            wrapped(why),
         ]
         for number, why in list(study.failures.items())[:MOST_FAILURES]
     ]
@@ -324,7 +329,7 @@ def _point(study: Study, names: list[str], members: list[int]) -> list[str]:
         known = values[found.done[members] & np.isfinite(values)]
         spread = f" ± {quantity(float(known.std(ddof=1)), found.units.get(name, ''))}" if len(known) > 1 else ""
         cells.append(text(quantity(float(known.mean()), found.units.get(name, "")) + spread if len(known) else NONE))
-    levels = [text(found.levels[name][found.codes[name][members[0]]]) for name in found.levels]
+    levels = [wrapped(found.levels[name][found.codes[name][members[0]]]) for name in found.levels]
     return [*levels, text(f"{int(found.done[members].sum())}/{len(members)}"), *cells]
 
 
