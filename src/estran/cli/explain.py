@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
 
 from cyclopts import Parameter
 
 from estran.cli.describe import JsonOption
-from estran.cli.studying import SHOWN
 
 
 def explain(
@@ -29,29 +28,29 @@ def explain(
         Print one JSON object.
     """
     import msgspec
-    import numpy as np
     from rich.console import Console
 
-    from estran.explain.effects import explain as explained
     from estran.explain.effects import plain
-    from estran.explain.indices import explain_by_indices
     from estran.explain.table import read_table
-    from estran.report.explained import print_explanation, print_indices
+    from estran.report.explained import print_study_explained
+    from estran.report.study_data import gather
+    from estran.report.study_page import write_study_page
 
-    table = read_table(study)
-    wanted = response or [name for name in SHOWN if table.varies(name)] or sorted(filter(table.varies, table.responses))[:1]
-    indices = table.folder.asked.design in ("sobol", "morris")
-    how, printed = (explain_by_indices, print_indices) if indices else (explained, print_explanation)
-    found: list[Any] = [how(table, name, np.random.default_rng(seed)) for name in wanted or sorted(table.responses)[:1]]
+    found = gather(read_table(study), response or (), seed)
+    page = write_study_page(found)
     if json:
-        data = {"study": str(study), "explanations": [plain(one) for one in found]}
+        data = {
+            "study": str(study),
+            "explanations": [plain(one) for one in found.explanations],
+            "paths": found.paths and plain(found.paths),
+            "front": found.front and plain(found.front),
+            "bottleneck": found.bottleneck and plain(found.bottleneck),
+            "page": str(page),
+        }
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
         return
-    console = Console()
-    for number, one in enumerate(found):
-        if number:
-            console.rule(style="dim")
-        printed(console, one)
+    print_study_explained(Console(), found)
+    print(f"→ {page}")
 
 
 def compare(

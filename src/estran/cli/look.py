@@ -69,16 +69,23 @@ def logs(run: str = "latest", service: str | None = None, /, *, out: Path = Path
 
 
 def report(run: str = "latest", /, *, out: Path = Path("runs")) -> None:
-    """Write a run's self-contained HTML report and print its path.
+    """Write a run's or a study's self-contained HTML report and print its path.
 
     Parameters
     ----------
     run
-        A run folder, a run's id (or the beginning of it), or `latest`.
+        A run folder, a run's id (or the beginning of it), or `latest`; or a study's folder.
     out
         Where run folders are.
     """
     from estran.cli.listing import find_run
     from estran.report.page import write_report
 
+    if (Path(run) / "study.json").exists():
+        from estran.explain.table import read_table
+        from estran.report.study_data import gather
+        from estran.report.study_page import write_study_page
+
+        print(write_study_page(gather(read_table(Path(run)))))
+        return
     print(write_report(find_run(run, out)))

@@ -14,12 +14,11 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from estran.explain.table import SHOWN
 from estran.study.execution import Watcher
 from estran.study.folder import Folder, Outcome
 from estran.study.rows import Row, cell
 
-SHOWN = ("accuracy", "latency", "latency_p99", "staleness", "throughput", "exchange_latency", "exchanges")
-"""Responses that a terminal shows, the first four of those that were measured; the table has all."""
 MOST_LINES = 40
 """Points that a terminal shows at the most."""
 

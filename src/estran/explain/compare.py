@@ -11,6 +11,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from estran.errors import RequestError
+from estran.explain.better import higher_is_better
 from estran.explain.effects import ALPHA, Explanation, explain
 from estran.explain.table import Table, read_table
 from estran.observe.queries import open_run
@@ -18,13 +19,6 @@ from estran.study.verdicts import error
 
 Verdict = Literal["better", "worse", "higher", "lower", "equivalent", "cannot tell"]
 Bounds = tuple[float, float]
-
-_GOOD_LOW: Final = (
-    "latency", "staleness", "exchange_latency", "exchange_service_time", "energy", "bytes", "message_bytes", "loss", "duplicates",
-    "reordered", "unprocessed", "cpu_seconds", "memory_peak",
-)  # fmt: skip
-_GOOD_HIGH: Final = ("accuracy", "accuracy_final", "throughput", "exchanges")
-"""What is better low and better high; of all else a difference is only higher or lower."""
 
 
 @dataclass(frozen=True)
@@ -241,13 +235,10 @@ def verdict(name: str, absolute: Bounds | None, equivalence: float | None) -> Ve
         return "equivalent"
     if absolute is None or absolute[0] <= 0 <= absolute[1]:
         return "cannot tell"
-    high = absolute[0] > 0
-    base = name.partition("@")[0]
-    if base in _GOOD_HIGH:
-        return "better" if high else "worse"
-    if base.startswith(_GOOD_LOW):
-        return "worse" if high else "better"
-    return "higher" if high else "lower"
+    high, good = absolute[0] > 0, higher_is_better(name)
+    if good is None:
+        return "higher" if high else "lower"
+    return "better" if high == good else "worse"
 
 
 def _conclusions(tables: tuple[Table, Table], names: list[str], seed: int) -> list[Conclusion]:

@@ -49,13 +49,11 @@ def diagnose(fitted: Fit, codes: Mapping[str, NDArray[np.int64]], runs: NDArray[
     runs
         Number of each row's run, in the order in which they were made.
     """
-    studentised = _studentised(fitted)
-    return Diagnosis(
-        _is_normal(studentised), _unequal(fitted.residuals, codes), _outliers(studentised, fitted, runs), _drift(fitted, runs)
-    )
+    scaled = studentised(fitted)
+    return Diagnosis(_is_normal(scaled), _unequal(fitted.residuals, codes), _outliers(scaled, fitted, runs), _drift(fitted, runs))
 
 
-def _studentised(fitted: Fit) -> Matrix:
+def studentised(fitted: Fit) -> Matrix:
     """Internally studentised residuals; 0 where a row is fitted exactly."""
     scale = np.sqrt(fitted.variance * np.maximum(1 - fitted.leverage, 1e-12))
     with np.errstate(divide="ignore", invalid="ignore"):

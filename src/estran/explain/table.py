@@ -17,6 +17,9 @@ from estran.errors import RequestError
 from estran.study.folder import Folder
 from estran.study.rows import OWN, cell
 
+SHOWN = ("accuracy", "latency", "latency_p99", "staleness", "throughput", "exchange_latency", "exchanges")
+"""The best-known responses: what is explained, and shown on a terminal, if nothing is asked."""
+
 
 @dataclass(frozen=True)
 class Table:

@@ -25,7 +25,7 @@ from estran.observe.stories import NONE, Floats, Integers, Mask, Stories, duplic
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["UNTIL_NAMES", "LiveResponses", "Response", "Responses", "compute_responses", "measure"]
+__all__ = ["UNTIL_NAMES", "LiveResponses", "Response", "Responses", "compute_responses", "measure", "measured_window", "ways_end"]
 
 LAST_PART = 0.2
 """The share of the window, at its end, that ``accuracy_final`` is of."""
@@ -40,7 +40,7 @@ def measure(run: Run) -> Responses:
         If a file of the run folder cannot be read.
     """
     with run.database() as connection:
-        result = Responses(_window(run, connection))
+        result = Responses(measured_window(run, connection))
         every = load(connection)
         again = duplicates(every)
         stories = every.select(~again)
@@ -49,7 +49,7 @@ def measure(run: Run) -> Responses:
         services = {replica: service for replica, (service, _) in run.replicas.items()}
         hosts = {replica: host for replica, (_, host) in run.replicas.items()}
         backlog = channel_responses(result, run, connection, every, again)
-        ends = _ends(stories)
+        ends = ways_end(stories)
         _accuracy(result, stories.select(inside), graded(stories), services)
         _latency(result, stories, np.flatnonzero(inside & ends), services, backlog)
         _throughput(result, stories, ends, services)
@@ -67,7 +67,7 @@ def compute_responses(folder: Path) -> dict[str, dict[str, Any]]:
     return measure(open_run(folder)).plain()
 
 
-def _window(run: Run, connection: duckdb.DuckDBPyConnection) -> tuple[float, float]:
+def measured_window(run: Run, connection: duckdb.DuckDBPyConnection) -> tuple[float, float]:
     """The measured window; a run that stopped before its time ends with its last record."""
     begin, end = run.status.warmup, run.status.warmup + run.status.duration
     last = connection.execute(
@@ -77,7 +77,7 @@ def _window(run: Run, connection: duckdb.DuckDBPyConnection) -> tuple[float, flo
     return begin, min(end, latest) if latest > begin else end
 
 
-def _ends(stories: Stories) -> Mask:
+def ways_end(stories: Stories) -> Mask:
     """Rows where a trace's way ends: the answers or, where nothing answers, messages that led to no further one."""
     answers: Mask = stories.answer != NONE
     if answers.any():

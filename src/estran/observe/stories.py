@@ -5,9 +5,9 @@ Rows are ordered by ``done``; frames that a receiver saw twice are marked, so th
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 Floats: TypeAlias = NDArray[np.float64]
 Integers: TypeAlias = NDArray[np.int64]
 Mask: TypeAlias = NDArray[np.bool_]
+_Key = TypeVar("_Key")
 
 NONE: Final = -1
 """Stands for an absent version, truth or answer."""
@@ -156,40 +157,84 @@ def stages(stories: Stories, ends: Integers, services: Mapping[str, str]) -> lis
         Indices of the rows to explain.
     """
     listed, service_of = stories.by_service(services)
-    parts = _Parts(len(ends))
+    found: dict[tuple[str, str], tuple[Floats, int]] = {}
+    for part in _way(stories, ends):
+        _gather(found, len(ends), part, [(name, part.kind) for name in listed], service_of[part.receiver])
+    return [Stage(service, kind, seconds, passed) for (service, kind), (seconds, passed) in sorted(found.items())]
+
+
+def stages_by_link(
+    stories: Stories, ends: Integers, services: Mapping[str, str], hosts: Mapping[str, tuple[str, str]]
+) -> dict[str, Floats]:
+    """Split ``done - created`` as `stages` does, and tell transfer by link instead of by the service that it leads to.
+
+    Parameters
+    ----------
+    hosts
+        Host and layer of every replica. One that is not there is told by its service.
+
+    Returns
+    -------
+    dict
+        Seconds per end of ``queueing at detector``, ``compute at detector``, ``transfer edge → fog`` (layers of the two hosts),
+        ``transfer within edge hosts`` (what never left its host).
+    """
+    listed, service_of = stories.by_service(services)
+    places = [hosts.get(name, (name, listed[service_of[code]])) for code, name in enumerate(stories.names)]
+    pairs = [_link(one, other) for one in places for other in places]
+    links = sorted(set(pairs))
+    link_of = np.array([links.index(pair) for pair in pairs], dtype=np.int64).reshape(len(places), len(places))
+    found: dict[str, tuple[Floats, int]] = {}
+    for part in _way(stories, ends):
+        if part.kind == "transfer":
+            _gather(found, len(ends), part, links, link_of[part.origin, part.receiver])
+        else:
+            _gather(found, len(ends), part, [f"{part.kind} at {name}" for name in listed], service_of[part.receiver])
+    return {name: seconds for name, (seconds, _) in sorted(found.items())}
+
+
+def _link(one: tuple[str, str], other: tuple[str, str]) -> str:
+    return f"transfer within {one[1]} hosts" if one[0] == other[0] else f"transfer {one[1]} → {other[1]}"
+
+
+class _Part(NamedTuple):
+    """Seconds that some ends (``which``) spent on one hop; what happens at one replica has it as ``origin`` and ``receiver``."""
+
+    kind: str
+    origin: Integers
+    receiver: Integers
+    which: Integers
+    seconds: Floats
+
+
+def _way(stories: Stories, ends: Integers) -> Iterator[_Part]:
+    """The parts of the ways to some rows, hop by hop from their ends."""
     upstream = _Upstream(stories)
     created = stories.created[ends]
     which, row, until = np.arange(len(ends)), ends, stories.done[ends]
     for hop in range(_MOST_HOPS):
-        here, there = service_of[stories.receiver[row]], service_of[stories.origin[row]]
-        parts.add("compute", here, which, until - stories.started[row])
-        parts.add("queueing", here, which, stories.started[row] - stories.received[row])
-        parts.add("transfer", here, which, stories.received[row] - stories.sent[row])
+        here, there = stories.receiver[row], stories.origin[row]
+        yield _Part("compute", here, here, which, until - stories.started[row])
+        yield _Part("queueing", here, here, which, stories.started[row] - stories.received[row])
+        yield _Part("transfer", there, here, which, stories.received[row] - stories.sent[row])
         up = upstream.of(row) if hop < _MOST_HOPS - 1 else np.full(len(row), NONE)
         first = up == NONE
-        parts.add("queueing", there[first], which[first], stories.sent[row[first]] - created[which[first]])
+        yield _Part("queueing", there[first], there[first], which[first], stories.sent[row[first]] - created[which[first]])
         on, sent = up[~first], stories.sent[row[~first]]
         until = np.minimum(stories.done[on], sent)
-        parts.add("queueing", there[~first], which[~first], sent - until)
+        yield _Part("queueing", there[~first], there[~first], which[~first], sent - until)
         which, row = which[~first], on
         if not len(row):
             break
-    return [Stage(listed[service], kind, seconds, passed) for (service, kind), (seconds, passed) in sorted(parts.found.items())]
 
 
-class _Parts:
-    """Sums of seconds by service and kind, one array entry per end."""
-
-    def __init__(self, count: int) -> None:
-        self._count = count
-        self.found: dict[tuple[int, str], tuple[Floats, int]] = {}
-
-    def add(self, kind: str, service: Integers, which: Integers, seconds: Floats) -> None:
-        for one in np.unique(service):
-            mine = service == one
-            total, passed = self.found.get((int(one), kind), (np.zeros(self._count), 0))
-            total[which[mine]] += seconds[mine]
-            self.found[int(one), kind] = (total, passed + int(mine.sum()))
+def _gather(found: dict[_Key, tuple[Floats, int]], count: int, part: _Part, keys: Sequence[_Key], codes: Integers) -> None:
+    """Add a part's seconds, one array entry per end, to what was found by key."""
+    for one in np.unique(codes):
+        mine = codes == one
+        total, passed = found.get(keys[one], (np.zeros(count), 0))
+        total[part.which[mine]] += part.seconds[mine]
+        found[keys[one]] = (total, passed + int(mine.sum()))
 
 
 class _Upstream:

@@ -9,10 +9,32 @@ from rich.text import Text
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
 from estran.report.explaining import answer, signed, told, validity
+from estran.report.front_chart import told as front_told
+from estran.report.pathed import print_paths
+from estran.report.study_data import Study
 from estran.report.table import bare_table
 from estran.report.wording import interval, quantity
 
 BAR = 12
+
+
+def print_study_explained(console: Console, study: Study) -> None:
+    """Each response, then where the time goes, and what no other setting beats."""
+    for number, one in enumerate(study.explanations):
+        if number:
+            console.rule(style="dim")
+        if isinstance(one, Indices):
+            print_indices(console, one)
+        else:
+            print_explanation(console, one)
+    if study.paths is not None and any(one.response.startswith("latency") for one in study.explanations):
+        console.rule(style="dim")
+        print_paths(console, study.paths)
+    if study.front is not None:
+        console.rule(style="dim")
+        console.print(Text("Trade-offs", style="bold"))
+        for sentence in front_told(study.front):
+            console.print(f"  {sentence}", highlight=False, soft_wrap=True, markup=False)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:

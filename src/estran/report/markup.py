@@ -31,6 +31,11 @@ def tag(name: str, *children: str, **attributes: object) -> str:
     return f"<{name}{written}>{''.join(children)}</{name}>"
 
 
+def wrapped(value: object) -> str:
+    """Text for a cell that may run over several lines, whatever its column does."""
+    return tag("span", text(value), class_="wrap")
+
+
 def table(heads: list[str], rows: list[list[str]], *, numeric: frozenset[int] = frozenset(), caption: str = "") -> str:
     """A table of already escaped cells inside a frame that scrolls on narrow screens; ``numeric`` columns are right-aligned."""
     head = "".join(tag("th", text(name), scope="col", class_="n" if i in numeric else None) for i, name in enumerate(heads))

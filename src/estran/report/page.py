@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Callable
 from datetime import datetime
-from functools import cache
-from importlib.resources import files
 from pathlib import Path
 
-from estran.errors import DataError
 from estran.report import records, sections
 from estran.report.data import Report, gather
+from estran.report.frame import CHARTS, document, write_page
 from estran.report.markup import data_block, tag, text
 from estran.report.verdict import cause, figures, sentences
 
@@ -54,26 +50,21 @@ def write_report(folder: Path) -> Path:
     DataError
         If one of its files is damaged.
     """
-    document, path = render(folder), folder / NAME
-    part = path.with_name(NAME + ".part")
-    try:
-        part.write_text(document, encoding="utf-8")
-        part.replace(path)
-    except OSError as error:
-        part.unlink(missing_ok=True)
-        what = f"the report cannot be written: {error.strerror}"
-        raise DataError(what, where=str(path), remedy="free some space or check permissions, then `estran report`") from error
-    return path
+    return write_page(render(folder), folder / NAME, "`estran report`")
 
 
 def page(report: Report) -> str:
     """The document of gathered data."""
     body = "".join(build(report) for _, _, build in _parts(report))
-    main = tag("main", _header(report), body, id="top")
-    data = data_block("estran-data", {"charts": sections.chart_data(report)})
-    scripts = "".join(f"<script>{_asset(name)}</script>" for name in ("vendor/uPlot.iife.min.js", "assets/charts.js"))
-    whole = tag("body", _bar(report), main, _footer(report), data, scripts)
-    return f'<!doctype html>\n<html lang="en">{_head(report)}{whole}</html>\n'
+    return document(
+        f"{report.run.name} · {report.run.run.get('id', '')}",
+        report.run.name,
+        [(identity, short) for identity, short, _ in _parts(report)],
+        _header(report) + body,
+        _footer(report),
+        data=data_block("estran-data", {"charts": sections.chart_data(report)}),
+        scripts=CHARTS,
+    )
 
 
 def _parts(report: Report) -> tuple[tuple[str, str, Callable[[Report], str]], ...]:
@@ -82,44 +73,6 @@ def _parts(report: Report) -> tuple[tuple[str, str, Callable[[Report], str]], ..
         return _PARTS
     kept = tuple(part for part in _PARTS if part[0] in ("responses", "warnings", "reproducibility"))
     return (("latency", "Latency", sections.latency_by_costs), *kept)
-
-
-def _head(report: Report) -> str:
-    title = f"{report.run.name} · {report.run.run.get('id', '')}"
-    return (
-        '<head><meta charset="utf-8">'
-        f'<meta http-equiv="Content-Security-Policy" content="{_policy()}">'
-        '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">'
-        '<meta name="referrer" content="no-referrer"><meta name="generator" content="Estran"><link rel="icon" href="data:,">'
-        f"{tag('title', text(title))}<style>{_asset('vendor/uPlot.min.css')}</style>"
-        f"<style>{_asset('assets/style.css')}</style></head>"
-    )
-
-
-@cache
-def _asset(name: str) -> str:
-    return files("estran.report").joinpath(name).read_text(encoding="utf-8").strip()
-
-
-@cache
-def _policy() -> str:
-    """Nothing may be loaded, and only the page's own scripts and styles, known by their hashes, take effect."""
-
-    def hashed(*names: str) -> str:
-        digests = (hashlib.sha256(_asset(name).encode()).digest() for name in names)
-        return " ".join(f"'sha256-{base64.b64encode(digest).decode()}'" for digest in digests)
-
-    scripts = hashed("vendor/uPlot.iife.min.js", "assets/charts.js")
-    styles = hashed("vendor/uPlot.min.css", "assets/style.css")
-    return f"default-src 'none'; script-src {scripts}; style-src {styles}; img-src data:; base-uri 'none'; form-action 'none'"
-
-
-def _bar(report: Report) -> str:
-    anchors = "".join(tag("a", text(short), href=f"#{identity}") for identity, short, _ in _parts(report))
-    toggle = '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button>'
-    skip = tag("a", "Skip to the report", href="#top", class_="skip")
-    brand = tag("a", text(report.run.name), href="#top", class_="brand")
-    return skip + tag("nav", brand, tag("div", anchors, class_="anchors"), toggle, aria_label="Sections")
 
 
 def _header(report: Report) -> str:
@@ -182,4 +135,4 @@ def _failure(report: Report) -> str:
 def _footer(report: Report) -> str:
     version = report.run.manifest.get("estran")
     said = f"Written by Estran{f' {version}' if isinstance(version, str) else ''}. This file is whole in itself and loads nothing."
-    return tag("footer", tag("p", text(said)), tag("p", text("Charts: uPlot, MIT licence, © Leon Sorokin.")))
+    return tag("p", text(said)) + tag("p", text("Charts: uPlot, MIT licence, © Leon Sorokin."))

@@ -193,7 +193,7 @@ def warnings(report: Report) -> str:
         if weaker
         else nothing("None: no weaker means was in use.")
     )
-    return section("warnings", "Warnings and fallbacks", body, _ladders(report), _pairs(engines) if engines else "")
+    return section("warnings", "Warnings and fallbacks", body, _ladders(report), pairs(engines) if engines else "")
 
 
 def _ladders(report: Report) -> str:
@@ -229,20 +229,20 @@ def reproducibility(report: Report) -> str:
     """Everything that another lab needs to run it again."""
     run, manifest = report.run, report.run.manifest
     command = manifest.get("command")
-    pairs = [
+    known = [
         ("run", str(run.run.get("id", ""))),
         ("started", str(run.run.get("started", ""))),
         ("ended", str(run.run.get("ended") or "")),
     ]
-    pairs += [("platform", str(run.run.get("platform", ""))), ("seed", str(run.run.get("seed", "")))]
-    pairs += [(f"factor {name}", str(value)) for name, value in run.factors.items()]
+    known += [("platform", str(run.run.get("platform", ""))), ("seed", str(run.run.get("seed", "")))]
+    known += [(f"factor {name}", str(value)) for name, value in run.factors.items()]
     rest: Mapping[str, Any] = {key: value for key, value in manifest.items() if key != "command"}
-    parts = [_pairs([pair for pair in pairs if pair[1]])]
+    parts = [pairs([pair for pair in known if pair[1]])]
     if command:
         line = " ".join(map(str, command)) if isinstance(command, list) else str(command)
         parts.insert(0, tag("pre", tag("code", text(line)), class_="command", tabindex="0"))
     if rest:
-        parts.append(tag("details", tag("summary", "Versions, machine, git state and hashes"), _pairs(flatten(rest)), open="open"))
+        parts.append(tag("details", tag("summary", "Versions, machine, git state and hashes"), pairs(flatten(rest)), open="open"))
     phases = [phase for phase in run.run.get("phases") or [] if isinstance(phase, dict)]
     if phases:
         rows = [
@@ -255,12 +255,13 @@ def reproducibility(report: Report) -> str:
     return section("reproducibility", "To run it again", *parts)
 
 
-def _pairs(pairs: list[tuple[str, str]]) -> str:
+def pairs(found: list[tuple[str, str]]) -> str:
+    """Names with their values, as a list."""
     return tag(
         "dl",
         *(
             tag("div", tag("dt", text(name).replace("_", "_<wbr>").replace(".", ".<wbr>")), tag("dd", text(value)))
-            for name, value in pairs
+            for name, value in found
         ),
         class_="pairs",
     )

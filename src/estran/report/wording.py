@@ -48,12 +48,26 @@ def quantity(value: float | None, unit: str = "", digits: int = 3) -> str:
     unit = _ALIASES.get(unit, unit)
     if unit in ("fraction", "%"):
         return f"{plain(value * (100 if unit == 'fraction' else 1), digits)}{_SPACE}%"
+    scale, shown = scaled(value, unit)
+    return f"{plain(value / scale, digits)}{_SPACE}{shown}" if shown else plain(value / scale, digits)
+
+
+def scaled(value: float, unit: str) -> tuple[float, str]:
+    """The scale in which a value of a unit is best told, and the name of the unit there.
+
+    Examples
+    --------
+    >>> scaled(0.0123, "s"), scaled(0.5, "fraction"), scaled(12.0, "models")
+    ((0.001, 'ms'), (0.01, '%'), (1.0, 'models'))
+    """
+    unit = _ALIASES.get(unit, unit)
+    if unit == "fraction":
+        return 0.01, "%"
     if unit not in _SCALES:
-        return f"{plain(value, digits)}{_SPACE}{unit}" if unit else plain(value, digits)
-    scale, shown = next(((s, u) for s, u in _SCALES[unit] if abs(value) >= s * 0.9995), _SCALES[unit][-1])
+        return 1.0, unit
     if value == 0:
-        scale, shown = next((s, u) for s, u in _SCALES[unit] if s == 1.0)
-    return f"{plain(value / scale, digits)}{_SPACE}{shown}"
+        return next((s, u) for s, u in _SCALES[unit] if s == 1.0)
+    return next(((s, u) for s, u in _SCALES[unit] if abs(value) >= s * 0.9995), _SCALES[unit][-1])
 
 
 def interval(low: float | None, high: float | None, unit: str = "") -> str:

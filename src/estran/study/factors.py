@@ -77,10 +77,12 @@ class Factor:
         Raises
         ------
         RequestError
-            If it is none, as where levels have no order.
+            If the factor is not numeric, or this is no quantity of its kind.
         """
         span = self.span
-        return self._in_units(level, 1.0 if span is None else span[3])
+        if span is None:
+            raise RequestError(f"{self.name} has no numeric levels", where="factors", remedy="see the factors of the experiment")
+        return self._in_units(level, span[3])
 
     def _in_units(self, level: Any, size: float) -> float:
         if _is_number(level):

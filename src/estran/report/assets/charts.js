@@ -2,7 +2,6 @@
 (() => {
   "use strict";
   const data = JSON.parse(document.getElementById("estran-data").textContent);
-  const root = document.documentElement;
   const places = new Map([...document.querySelectorAll("[data-chart]")].map((place) => [place.dataset.chart, place]));
   const plots = [];
 
@@ -191,33 +190,5 @@
     waiting = setTimeout(draw, 120);
   });
 
-  // Light and dark: the system's wish until the reader chooses; print is always light.
-  const dark = matchMedia("(prefers-color-scheme: dark)");
-  const store = { get: () => { try { return localStorage.getItem("estran-theme"); } catch { return null; } },
-    set: (value) => { try { localStorage.setItem("estran-theme", value); } catch { /* a page without storage forgets */ } } };
-  const dress = (theme) => { root.style.colorScheme = theme || "light dark"; draw(); };
-  const toggle = document.getElementById("theme");
-  let theme = store.get();
-  toggle.hidden = false;
-  toggle.addEventListener("click", () => {
-    theme = (theme || (dark.matches ? "dark" : "light")) === "dark" ? "light" : "dark";
-    store.set(theme);
-    dress(theme);
-  });
-  if (theme) dress(theme);
-  dark.addEventListener("change", () => { if (!theme) draw(); });
-  addEventListener("beforeprint", () => dress("light"));
-  addEventListener("afterprint", () => dress(theme));
-
-  // The bar says where the reader is.
-  const anchors = new Map([...document.querySelectorAll("nav .anchors a")].map((link) => [link.hash.slice(1), link]));
-  const seen = new IntersectionObserver((entries) => {
-    for (const entry of entries) {
-      const link = anchors.get(entry.target.id);
-      if (!link || !entry.isIntersecting) continue;
-      anchors.forEach((other) => other.removeAttribute("aria-current"));
-      link.setAttribute("aria-current", "true");
-    }
-  }, { rootMargin: "-15% 0px -75% 0px" });
-  document.querySelectorAll("main > section").forEach((section) => seen.observe(section));
+  addEventListener("estran-theme", draw);
 })();

@@ -1,0 +1,133 @@
+"""Everything that is said of one study, gathered once: for the terminal and for the page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+
+from estran.errors import EstranError, RequestError
+from estran.explain.bottleneck import Bottleneck, bottleneck
+from estran.explain.effects import Explanation, explain
+from estran.explain.evidence import Evidence, evidence
+from estran.explain.indices import Indices, explain_by_indices
+from estran.explain.pareto import Front, front, usual
+from estran.explain.paths import Paths, paths
+from estran.explain.table import SHOWN, Table
+from estran.observe.queries import open_run
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What drives one response, and what stands behind that."""
+
+    explanation: Explanation
+    evidence: Evidence
+
+
+@dataclass(frozen=True)
+class Study:
+    """One study, explained.
+
+    Attributes
+    ----------
+    answers
+        Of each response: of designs for indices these, of all others effects.
+    paths, front, bottleneck
+        None where the study cannot tell; ``absent`` says why, by these names.
+    failures
+        Why runs failed that are not done, by their number.
+    manifest
+        Of the first finished run.
+    """
+
+    table: Table
+    answers: tuple[Answer | Indices, ...]
+    paths: Paths | None
+    front: Front | None
+    bottleneck: Bottleneck | None
+    absent: Mapping[str, str] = field(default_factory=dict)
+    failures: Mapping[int, str] = field(default_factory=dict)
+    manifest: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def explanations(self) -> list[Explanation | Indices]:
+        """The answers without their evidence."""
+        return [one if isinstance(one, Indices) else one.explanation for one in self.answers]
+
+
+def gather(table: Table, responses: Sequence[str] = (), seed: int = 0) -> Study:
+    """Explain a study.
+
+    Parameters
+    ----------
+    responses
+        What to explain; the best-known responses that vary if none is given.
+    seed
+        Of permutations and resamples.
+
+    Raises
+    ------
+    RequestError
+        If a response cannot be explained.
+    """
+
+    def rng() -> np.random.Generator:
+        return np.random.default_rng(seed)
+
+    absent: dict[str, str] = {}
+    wanted = list(responses) or chosen(table)
+    answers = tuple(_answer(table, name, rng()) for name in wanted)
+    ways = paths(table, rng())
+    if ways is None or not ways.overall.runs:
+        absent["paths"] = "The runs recorded no messages, so nothing can be said of their ways."
+    traded: Front | None = None
+    used: Bottleneck | None = None
+    try:
+        traded = front(table, usual(table), rng())
+    except RequestError as error:
+        absent["front"] = f"There is nothing to trade: {error.what}."
+    try:
+        used = bottleneck(table)
+    except RequestError as error:
+        absent["bottleneck"] = f"{error.what[:1].upper()}{error.what[1:]}."
+    return Study(table, answers, ways, traded, used, absent, _failures(table), _manifest(table))
+
+
+def chosen(table: Table) -> list[str]:
+    """The best-known responses that vary; else the first one that does, or that there is."""
+    varying = [name for name in SHOWN if table.varies(name)] or sorted(filter(table.varies, table.responses))[:1]
+    return varying or sorted(table.responses)[:1]
+
+
+def _answer(table: Table, response: str, rng: np.random.Generator) -> Answer | Indices:
+    if table.folder.asked.design in ("sobol", "morris"):
+        return explain_by_indices(table, response, rng)
+    explanation = explain(table, response, rng)
+    return Answer(explanation, evidence(table, explanation, rng))
+
+
+def _failures(table: Table) -> dict[int, str]:
+    found = {}
+    for row, done in zip(table.folder.rows, table.done, strict=True):
+        if not done:
+            outcome = table.folder.outcome(row)
+            found[row.run] = outcome.failure or ("it was not made" if outcome.status == "todo" else outcome.status)
+    return found
+
+
+def _manifest(table: Table) -> dict[str, Any]:
+    """Empty where the run folders were not kept."""
+    first = int(np.argmax(table.done))
+    try:
+        folder = table.folder.outcome(table.folder.rows[first]).folder
+        if folder is None:
+            return {}
+        open_run(folder)
+        found = json.loads((folder / "manifest.json").read_text(encoding="utf-8"))
+    except (EstranError, OSError, ValueError):
+        return {}
+    return found if isinstance(found, dict) else {}
