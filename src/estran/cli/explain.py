@@ -13,7 +13,15 @@ from estran.cli.studying import SHOWN
 
 
 def explain(
-    study: Path, /, *, response: Annotated[list[str] | None, Parameter(negative=())] = None, seed: int = 0, json: JsonOption = False
+    study: Path,
+    /,
+    *,
+    response: Annotated[list[str] | None, Parameter(negative=())] = None,
+    what_if: Annotated[list[str] | None, Parameter(negative=())] = None,
+    next_runs: int = 4,
+    next: Annotated[Path | None, Parameter(name="--next")] = None,  # noqa: A002 the option's name
+    seed: int = 0,
+    json: JsonOption = False,
 ) -> None:
     """Say which factors drive the responses of a study, by how much, and how sure that is.
 
@@ -23,8 +31,14 @@ def explain(
         The study's folder.
     response
         What to explain; accuracy, latency, staleness and what else is best known if not given. Repeatable.
+    what_if
+        Also predict the responses at this level of a factor, as placement=edge or delay=60ms. Repeatable: one a factor.
+    next_runs
+        How many further runs may be suggested to narrow intervals.
+    next
+        Write the suggested runs into this file, for `estran study FILE --design`.
     seed
-        Of permutations, where tests need them.
+        Of permutations and resamples.
     json
         Print one JSON object.
     """
@@ -32,10 +46,12 @@ def explain(
     import numpy as np
     from rich.console import Console
 
+    from estran.explain.beyond import look_beyond
     from estran.explain.effects import explain as explained
     from estran.explain.effects import plain
     from estran.explain.indices import explain_by_indices
     from estran.explain.table import read_table
+    from estran.report.beyond import print_beyond
     from estran.report.explained import print_explanation, print_indices
 
     table = read_table(study)
@@ -43,8 +59,9 @@ def explain(
     indices = table.folder.asked.design in ("sobol", "morris")
     how, printed = (explain_by_indices, print_indices) if indices else (explained, print_explanation)
     found: list[Any] = [how(table, name, np.random.default_rng(seed)) for name in wanted or sorted(table.responses)[:1]]
+    beyond = look_beyond(table, wanted, np.random.default_rng(seed), asked=response, what_if=what_if, runs=next_runs, file=next)
     if json:
-        data = {"study": str(study), "explanations": [plain(one) for one in found]}
+        data = {"study": str(study), "explanations": [plain(one) for one in found], **beyond.plain()}
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
         return
     console = Console()
@@ -52,6 +69,7 @@ def explain(
         if number:
             console.rule(style="dim")
         printed(console, one)
+    print_beyond(console, beyond)
 
 
 def compare(
