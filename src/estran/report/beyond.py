@@ -99,6 +99,9 @@ def advised(found: Further) -> Iterator[str]:
         yield f"To tell {terms}: add {'; '.join(_levels(point) for point in found.telling)}."
     if found.untold:
         yield f"More runs than these are needed to tell {', '.join(found.untold)} apart from others."
+    if not found.narrowing:
+        yield "Runs differ by nothing that the model does not explain: more of them would narrow nothing."
+        return
     runs = sum(times for _, times in found.narrowing)
     before, after = (difference(half, found.unit) for half in found.prediction)
     where = "; ".join(f"{_levels(point)}{f' ({times} times)' if times > 1 else ''}" for point, times in found.narrowing)
