@@ -185,11 +185,11 @@ def _links(
             continue  # no stream goes that way: there are only acknowledgements
         name = f"{source} → {target}"
         if rate is None:
-            notes[f"How full {name} is cannot be known: no rate was asked of it."] = None
+            notes[f"The use of {name} cannot be known: no rate was asked of it."] = None
             continue
         share = _share(carried, source, target, peers[source])
         if source not in sent or share is None:
-            notes[f"How full {name} is cannot be known: its bytes were not counted."] = None
+            notes[f"The use of {name} cannot be known: its bytes were not counted."] = None
             continue
         if len(peers[source]) > 1:
             shared.add(name)
