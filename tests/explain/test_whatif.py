@@ -117,7 +117,7 @@ def test_suggested_runs_have_the_gain_that_is_told(tmp_path: Path) -> None:
     model = fitted(made, "latency").model
     assert model.matrix().shape[0] == 33
     file = tmp_path / "next.csv"
-    assert write_design(file, made, [found]) == 6
+    assert write_design(file, made, [found, found]) == 6  # what two responses ask for is run once
     assert read_points(file, made.folder.factors()) == [{"place": "cloud", "delay": "100ms"}] * 6
     with file.open(encoding="utf-8") as text:
         assert next(csv.reader(text)) == ["place", "delay"]
@@ -142,5 +142,7 @@ def test_nothing_is_narrowed_where_nothing_is_left_over() -> None:
     found = suggest(table(FACTORS, points, 2, [truth(p["place"], float(p["delay"][:-2])) for p in points * 2]), "latency", 2)
     assert found.narrowing == ()
     assert "more of them would narrow nothing" in " ".join(advised(found))
+    with pytest.raises(RequestError, match="no further run would tell more"):
+        write_design(Path("never-written.csv"), table(FACTORS, points, 1, [0.0] * 9), [found])
     with pytest.raises(RequestError, match="0 further runs"):
         suggest(study(np.random.default_rng(5)), "latency", 0)

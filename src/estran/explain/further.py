@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -110,13 +111,20 @@ def suggest(table: Table, response: str, runs: int) -> Further:
 def write_design(path: Path, table: Table, further: Sequence[Further]) -> int:
     """Write all suggested runs as a design for ``estran study FILE --design``; return their number.
 
+    A run that several responses ask for is one run: it measures all of them.
+
     Raises
     ------
     RequestError
         If nothing is suggested, or the file cannot be written.
     """
     names = list(table.levels)
-    lines = [[levels[name] for name in names] for one in further for levels in one.points]
+    wanted: Counter[tuple[str, ...]] = Counter()
+    for one in further:
+        wanted |= Counter(tuple(levels[name] for name in names) for levels in one.points)
+    lines = list(wanted.elements())
+    if not lines:
+        raise RequestError("no further run would tell more", where="--next", remedy="leave it out, or add levels to the study")
     try:
         write_text(path, csv_text(names, lines))
     except OSError as error:
