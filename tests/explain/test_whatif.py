@@ -20,7 +20,7 @@ from estran.explain.further import add_rows, narrow, suggest, write_design
 from estran.explain.table import Table
 from estran.explain.whatif import parse_settings, predict
 from estran.report.beyond import advised
-from estran.study.rows import read_points
+from estran.study.rows import arranged, read_points
 from tests.explain.planted import table
 
 FACTORS: dict[str, tuple[Any, ...]] = {"place": ("edge", "fog", "cloud"), "delay": ("10ms", "40ms", "100ms")}
@@ -146,3 +146,10 @@ def test_nothing_is_narrowed_where_nothing_is_left_over() -> None:
         write_design(Path("never-written.csv"), table(FACTORS, points, 1, [0.0] * 9), [found])
     with pytest.raises(RequestError, match="0 further runs"):
         suggest(study(np.random.default_rng(5)), "latency", 0)
+
+
+def test_lines_of_a_design_that_are_alike_have_seeds_of_their_own() -> None:
+    points: list[dict[str, Any]] = [{"a": 0}, {"a": 1}, {"a": 0}]
+    rows = arranged(points, 2, 7, None, apart=True)
+    assert [(row.block, row.seed) for row in rows] == [(1, 7), (1, 7), (2, 8), (3, 9), (3, 9), (4, 10)]
+    assert [(row.block, row.seed) for row in arranged(points, 2, 7, None)] == [(1, 7)] * 3 + [(2, 8)] * 3

@@ -27,6 +27,8 @@ class Beyond:
     ----------
     written
         The file that the suggested runs were written to, and how many they are.
+    seed
+        The first that no run of the study had.
     """
 
     predictions: tuple[Prediction, ...]
@@ -34,6 +36,7 @@ class Beyond:
     front: Front | None
     further: tuple[Further, ...]
     written: tuple[Path, int] | None
+    seed: int
     why: tuple[str, ...]
 
     def plain(self) -> dict[str, Any]:
@@ -91,4 +94,5 @@ def look_beyond(
             trade = front(table, names, rng)
         except RequestError as error:
             why.append(f"No trade-offs are shown: {error.what}.")
-    return Beyond(predictions, limits, trade, further, written, tuple(why))
+    seed = 1 + max(row.seed for row in table.folder.rows)
+    return Beyond(predictions, limits, trade, further, written, seed, tuple(why))

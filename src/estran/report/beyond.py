@@ -35,7 +35,8 @@ def print_beyond(console: Console, beyond: Beyond) -> None:
         _section(console, f"What to run next for {further.response}", advised(further))
     if beyond.written is not None:
         path, runs = beyond.written
-        _section(console, "", [f"{count(runs, 'run')} → {path}  (estran study FILE --design {path} --replicates 1)"])
+        how = f"estran study FILE --design {path} --replicates 1 --seed {beyond.seed}"
+        _section(console, "", [f"{count(runs, 'run')} → {path}  ({how})"])
     if beyond.why:
         _section(console, "", beyond.why)
 
