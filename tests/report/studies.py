@@ -31,8 +31,7 @@ def usual() -> Study:
     more = {"accuracy": 0.9 - 10 * y + rng.normal(scale=0.01, size=len(y)), "energy": 300 + rng.normal(scale=5, size=len(y))}
     units = {"latency": "s", "accuracy": "fraction", "energy": "J"}
     found = gather(replace(made, done=done, responses={**made.responses, **more}, units=units))
-    absent = {name: why for name, why in found.absent.items() if name != "paths"}
-    return replace(found, paths=_paths(), absent=absent, failures={**found.failures, 4: "service trainer-0 exited with 1"})
+    return replace(found, paths=_paths(), failures={**found.failures, 4: "service trainer-0 exited with 1"})
 
 
 def many() -> Study:

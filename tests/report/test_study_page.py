@@ -29,7 +29,7 @@ from . import studies
 from .test_browser import visit
 from .test_page import Outline
 
-REST = ["time", "front", "used", "runs", "reproduce"]
+REST = ["time", "front", "used", "next", "runs", "reproduce"]
 NO_NUMBER = re.compile(r"\bnan\b|\bNaN\b|\bNone\b|\binf\b|\binfinity\b|\bundefined\b")
 
 INSIDE = """() => [...document.querySelectorAll('svg.plot text')].filter((shown) => {
