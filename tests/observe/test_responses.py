@@ -3,6 +3,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from estran.observe.answers import majority, no_change
 from estran.observe.queries import open_run
 from estran.observe.responses import Responses, compute_responses, measure
 from estran.observe.rows import EventRow, MetricRow
+from estran.observe.stories import Stories, stages_by_link
 
 from .folders import channel, hop, write_folder
 
@@ -139,6 +141,30 @@ def test_stages_always_sum_to_the_latency(tmp_path_factory: pytest.TempPathFacto
     assert value(result, "latency") == pytest.approx(expected, rel=1e-9)
     assert sum(stage.seconds.mean() for stage in result.stages) == pytest.approx(expected, rel=1e-9)
     assert all((stage.seconds >= -1e-12).all() for stage in result.stages)
+
+
+def test_transfer_is_told_by_link() -> None:
+    """camera-0 (edge-0) → gate-0 (fog-0) → detector-0 (the same host) → trainer-0, of which no plan tells."""
+    names = ("camera-0", "detector-0", "gate-0", "s", "trainer-0")
+    hops = [(0, 2, 1.0), (2, 1, 2.0), (1, 4, 4.0)]
+    columns: dict[str, list[float]] = {name: [] for name in Stories.__dataclass_fields__ if name != "names"}
+    now = 0.0
+    for origin, receiver, way in hops:
+        row = {"trace": 1, "stream": 3, "origin": origin, "receiver": receiver, "created": 0.0, "sent": now, "received": now + way}
+        row |= {"started": now + way + 0.25, "done": now + way + 0.75}
+        now += way + 0.75
+        for name, held in columns.items():
+            held.append(row.get(name, 0))
+    stories = Stories(names, *(np.array(columns[name]) for name in columns))
+    stories = replace(stories, trace=stories.trace.astype(np.uint64))
+    hosts = {"camera-0": ("edge-0", "edge"), "gate-0": ("fog-0", "fog"), "detector-0": ("fog-0", "fog")}
+    found = stages_by_link(stories, np.array([2]), {}, hosts)
+    assert {name: float(seconds[0]) for name, seconds in found.items() if name.startswith("transfer")} == {
+        "transfer edge → fog": 1.0,
+        "transfer within fog hosts": 2.0,
+        "transfer fog → trainer": 4.0,
+    }
+    assert sum(float(seconds[0]) for seconds in found.values()) == pytest.approx(now)
 
 
 def test_without_answers_latency_goes_to_the_end_of_the_way(tmp_path: Path) -> None:

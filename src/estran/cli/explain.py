@@ -12,7 +12,15 @@ from estran.cli.describe import JsonOption
 
 
 def explain(
-    study: Path, /, *, response: Annotated[list[str] | None, Parameter(negative=())] = None, seed: int = 0, json: JsonOption = False
+    study: Path,
+    /,
+    *,
+    response: Annotated[list[str] | None, Parameter(negative=())] = None,
+    what_if: Annotated[list[str] | None, Parameter(negative=())] = None,
+    next_runs: int = 4,
+    next: Annotated[Path | None, Parameter(name="--next")] = None,  # noqa: A002 the option's name
+    seed: int = 0,
+    json: JsonOption = False,
 ) -> None:
     """Say which factors drive the responses of a study, by how much, and how sure that is.
 
@@ -22,31 +30,29 @@ def explain(
         The study's folder.
     response
         What to explain; accuracy, latency, staleness and what else is best known if not given. Repeatable.
+    what_if
+        Also predict the responses at this level of a factor, as placement=edge or delay=60ms. Repeatable: one a factor.
+    next_runs
+        How many further runs may be suggested to narrow intervals.
+    next
+        Write the suggested runs into this file, for `estran study FILE --design`.
     seed
-        Of permutations, where tests need them.
+        Of permutations and resamples.
     json
         Print one JSON object.
     """
     import msgspec
     from rich.console import Console
 
-    from estran.explain.effects import plain
     from estran.explain.table import read_table
     from estran.report.explained import print_study_explained
     from estran.report.study_data import gather
     from estran.report.study_page import write_study_page
 
-    found = gather(read_table(study), response or (), seed)
+    found = gather(read_table(study), response or (), seed, what_if=what_if, next_runs=next_runs, file=next)
     page = write_study_page(found)
     if json:
-        data = {
-            "study": str(study),
-            "explanations": [plain(one) for one in found.explanations],
-            "paths": found.paths and plain(found.paths),
-            "front": found.front and plain(found.front),
-            "bottleneck": found.bottleneck and plain(found.bottleneck),
-            "page": str(page),
-        }
+        data = {"study": str(study), "page": str(page), **found.plain()}
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
         return
     print_study_explained(Console(), found)

@@ -160,7 +160,7 @@ def _services(
     busy = dict(connection.execute(query, {"a": window[0], "b": window[1]}).fetchall())
     growing = {receiver for (_, receiver), (_, waiting) in waits.items() if waiting}
     span = window[1] - window[0]
-    return {("service", name): (busy[name] / span, name in growing) for name in run.replicas if name in busy}
+    return {("service", name): (min(1.0, busy[name] / span), name in growing) for name in run.replicas if name in busy}
 
 
 def _links(
@@ -181,13 +181,15 @@ def _links(
         source, target, rate = link["source"], link["target"], link.get("rate")
         if target not in peers[source]:
             continue
+        if len(peers[source]) > 1 and carried and (source, target) not in carried:
+            continue  # no stream goes that way: there are only acknowledgements
         name = f"{source} → {target}"
         if rate is None:
-            notes[f"How full {name} is cannot be known: no rate was asked of it."] = None
+            notes[f"The use of {name} cannot be known: no rate was asked of it."] = None
             continue
         share = _share(carried, source, target, peers[source])
         if source not in sent or share is None:
-            notes[f"How full {name} is cannot be known: its bytes were not counted."] = None
+            notes[f"The use of {name} cannot be known: its bytes were not counted."] = None
             continue
         if len(peers[source]) > 1:
             shared.add(name)

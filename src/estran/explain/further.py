@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import combinations, product
@@ -37,7 +38,7 @@ class Further:
     telling
         Runs after which the terms in ``told`` can be told apart; ``untold`` are aliases for which more would be needed.
     narrowing
-        Points with the number of further runs at each, best first.
+        Points with the number of further runs at each, best first; none where the model leaves nothing over.
     gains
         Of each factor, half the 95 % interval of its least certain difference between two levels: now, and after ``narrowing``.
     prediction
@@ -85,12 +86,13 @@ def suggest(table: Table, response: str, runs: int) -> Further:
     matrix = np.array([row(found, _codings(found, names, point)) for point in points])
     telling, told, untold = _telling(found, names, points)
     first = add_rows(found.fit.inverse, matrix[telling])
-    chosen, inverse = narrow(first, matrix, runs)
+    certain = _is_certain(found)
+    chosen, inverse = narrow(first, matrix, 0 if certain else runs)
     times: dict[int, int] = {}
     for number in chosen:
         times[number] = times.get(number, 0) + 1
-    freedom = (found.fit.freedom, found.fit.freedom + len(telling) + runs)
-    deviation = float(np.sqrt(found.fit.variance))
+    freedom = (found.fit.freedom, found.fit.freedom + len(telling) + len(chosen))
+    deviation = 0.0 if certain else float(np.sqrt(found.fit.variance))
     halves = [student(free) * deviation for free in freedom]
     average = [float(np.sqrt(_average(one, matrix))) * half for one, half in zip((found.fit.inverse, inverse), halves, strict=True)]
     return Further(
@@ -109,13 +111,20 @@ def suggest(table: Table, response: str, runs: int) -> Further:
 def write_design(path: Path, table: Table, further: Sequence[Further]) -> int:
     """Write all suggested runs as a design for ``estran study FILE --design``; return their number.
 
+    A run that several responses ask for is one run: it measures all of them.
+
     Raises
     ------
     RequestError
         If nothing is suggested, or the file cannot be written.
     """
     names = list(table.levels)
-    lines = [[levels[name] for name in names] for one in further for levels in one.points]
+    wanted: Counter[tuple[str, ...]] = Counter()
+    for one in further:
+        wanted |= Counter(tuple(levels[name] for name in names) for levels in one.points)
+    lines = list(wanted.elements())
+    if not lines:
+        raise RequestError("no further run would tell more", where="--next", remedy="leave it out, or add levels to the study")
     try:
         write_text(path, csv_text(names, lines))
     except OSError as error:
@@ -142,6 +151,12 @@ def narrow(inverse: Matrix, candidates: Matrix, runs: int) -> tuple[list[int], M
         chosen.append(best)
         inverse = add_rows(inverse, candidates[[best]])
     return chosen, inverse
+
+
+def _is_certain(found: Fitted) -> bool:
+    """Whether the model leaves over what rounding leaves only, so that no further run can narrow anything."""
+    largest = float(np.abs(found.fit.matrix @ found.fit.coefficients).max())
+    return float(np.sqrt(found.fit.variance)) <= 1e-9 * largest
 
 
 def _average(inverse: Matrix, matrix: Matrix) -> float:

@@ -60,7 +60,7 @@ def trend(table: Table, factor: Factor, rows: NDArray[np.int64], values: Any) ->
     if np.corrcoef(sizes[below], means[below])[0, 1] ** 2 < _STRAIGHT:
         return None
     fullest = float(sizes[below][means[below].argmax()])
-    full = (1 - start) / slope / fullest if fullest > 0 and slope > 0 else None
+    full = float((1 - start) / slope / fullest) if fullest > 0 and slope > 0 else None
     return Trend(factor.name, names[0], names[-1], float(slope * np.ptp(sizes)), knee, full)
 
 

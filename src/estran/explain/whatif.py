@@ -99,8 +99,8 @@ def predict(table: Table, response: str, setting: Mapping[str, str]) -> Predicti
         setting=dict(setting),
         between=tuple(name for name, text in setting.items() if text not in table.levels[name]),
         mean=mean,
-        mean_ci95=(mean - half, mean + half),
-        run_pi95=(mean - run, mean + run),
+        mean_ci95=_possible(mean - half, mean + half, table.units.get(response, "")),
+        run_pi95=_possible(mean - run, mean + run, table.units.get(response, "")),
         first={name: table.levels[name][found.kept[name][0]] for name in setting},
         change=change,
         change_ci95=(change - apart, change + apart),
@@ -205,3 +205,8 @@ def _between_others(found: Fitted, codings: Mapping[str, Matrix]) -> float:
     theirs = [{name: found.codings[name][code] for name, code in zip(names, point, strict=True)} for point in points]
     means = [float(row(found, {**one, **codings}) @ found.fit.coefficients) for one in theirs]
     return float(np.var(means))
+
+
+def _possible(low: float, high: float, unit: str) -> Interval:
+    """An interval cut to what can be: fractions end at 0 and at 1."""
+    return (max(0.0, low), min(1.0, high)) if unit == "fraction" else (low, high)

@@ -8,8 +8,8 @@ from rich.text import Text
 
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
+from estran.report.beyond import print_beyond
 from estran.report.explaining import answer, signed, told, validity
-from estran.report.front_chart import told as front_told
 from estran.report.pathed import print_paths
 from estran.report.study_data import Study
 from estran.report.table import bare_table
@@ -30,11 +30,7 @@ def print_study_explained(console: Console, study: Study) -> None:
     if study.paths is not None and any(one.response.startswith("latency") for one in study.explanations):
         console.rule(style="dim")
         print_paths(console, study.paths)
-    if study.front is not None:
-        console.rule(style="dim")
-        console.print(Text("Trade-offs", style="bold"))
-        for sentence in front_told(study.front):
-            console.print(f"  {sentence}", highlight=False, soft_wrap=True, markup=False)
+    print_beyond(console, study.beyond)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:

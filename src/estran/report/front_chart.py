@@ -1,8 +1,8 @@
-"""The trade-offs of a study: what no other setting beats, in words, as pictures of two responses each, and as a table."""
+"""The trade-offs of a study: what no other setting beats, as pictures of two responses each, and as a table."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from itertools import combinations
 
 from estran.explain.pareto import Candidate, Front
@@ -11,29 +11,9 @@ from estran.report.plots import Plot, cut, numbers
 from estran.report.wording import count, interval, quantity
 
 MOST_ROWS = 40
-MOST_TOLD = 4
 MOST_DRAWN = 400
 """Settings in a picture: those of the front, and of the others the nearest to it."""
 _SIZE = (420.0, 320.0)
-
-
-def told(front: Front) -> Iterator[str]:
-    """What is on the front, and how sure that is."""
-    best = [one for one in front.candidates if one.on_front]
-    wanted = ", ".join(
-        f"{'high' if good else 'low'} {name}" for name, good in zip(front.responses, front.higher_is_better, strict=True)
-    )
-    settings = count(len(front.candidates), "setting")
-    yield f"{len(best)} of {settings} {'is' if len(best) == 1 else 'are'} beaten by no other in {wanted} together."
-    for one in best[:MOST_TOLD]:
-        means = ", ".join(
-            f"{name} {quantity(mean, unit)}" for name, mean, unit in zip(front.responses, one.means, front.units, strict=True)
-        )
-        yield f"{levels(one.levels)}: {means}{_sure(one)}."
-    if len(best) > MOST_TOLD:
-        yield f"And {len(best) - MOST_TOLD} more."
-    if front.left_out:
-        yield f"{count(front.left_out, 'setting')} cannot be placed: no run measured all of these."
 
 
 def levels(of: Mapping[str, str]) -> str:

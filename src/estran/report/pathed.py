@@ -61,7 +61,7 @@ def _sentence(change: Change) -> str:
     low, high = intervals[stage]
     what = f"the {'p99' if tail else 'mean'} {'increase' if whole > 0 else 'decrease'}"
     between = f"from {change.factor}={change.low} to {change.factor}={change.high} ({signed(whole, 's')})"
-    return f"{stage} explains {shares[stage]:.0%} (95 % CI {low:.0%} to {high:.0%}) of {what} {between}."
+    return f"{stage} explains {_percent(shares[stage])} (95 % CI {_percent(low)} to {_percent(high)}) of {what} {between}."
 
 
 def _print_stages(console: Console, paths: Paths) -> None:
@@ -108,7 +108,7 @@ def _made_of(shares: Mapping[str, float]) -> str:
     if not shares:
         return "not told from 0"
     first = sorted(shares, key=lambda stage: -abs(shares[stage]))[:2]
-    return ", ".join(f"{stage} {shares[stage]:.0%}" for stage in first if abs(shares[stage]) >= SMALL)
+    return ", ".join(f"{stage} {_percent(shares[stage])}" for stage in first if abs(shares[stage]) >= SMALL)
 
 
 def _shown(paths: Paths) -> list[str]:
@@ -130,4 +130,8 @@ def _largest(stages: Mapping[str, float]) -> str:
 
 
 def _of(stages: Mapping[str, float], stage: str, whole: float) -> str:
-    return f"{stages[stage] / whole:.0%}" if whole > 0 else "–"
+    return _percent(stages[stage] / whole) if whole > 0 else "–"
+
+
+def _percent(share: float) -> str:
+    return f"{'−' if round(share * 100) < 0 else ''}{abs(share) * 100:.0f} %"

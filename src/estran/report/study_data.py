@@ -5,16 +5,16 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from estran.errors import EstranError, RequestError
-from estran.explain.bottleneck import Bottleneck, bottleneck
-from estran.explain.effects import Explanation, explain
+from estran.errors import EstranError
+from estran.explain.beyond import Beyond, look_beyond
+from estran.explain.effects import Explanation, explain, plain
 from estran.explain.evidence import Evidence, evidence
 from estran.explain.indices import Indices, explain_by_indices
-from estran.explain.pareto import Front, front, usual
 from estran.explain.paths import Paths, paths
 from estran.explain.table import SHOWN, Table
 from estran.observe.queries import open_run
@@ -36,8 +36,10 @@ class Study:
     ----------
     answers
         Of each response: of designs for indices these, of all others effects.
-    paths, front, bottleneck
-        None where the study cannot tell; ``absent`` says why, by these names.
+    paths
+        None where runs recorded no messages.
+    beyond
+        What limits it, what trades against what, what if, and what to run next.
     failures
         Why runs failed that are not done, by their number.
     manifest
@@ -47,9 +49,7 @@ class Study:
     table: Table
     answers: tuple[Answer | Indices, ...]
     paths: Paths | None
-    front: Front | None
-    bottleneck: Bottleneck | None
-    absent: Mapping[str, str] = field(default_factory=dict)
+    beyond: Beyond
     failures: Mapping[int, str] = field(default_factory=dict)
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
@@ -58,8 +58,23 @@ class Study:
         """The answers without their evidence."""
         return [one if isinstance(one, Indices) else one.explanation for one in self.answers]
 
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        shares = [None if isinstance(one, Indices) else one.evidence.shares_ci95 for one in self.answers]
+        found = zip(self.explanations, shares, strict=True)
+        explanations = [plain(one) | ({"shares_ci95": dict(ends)} if ends is not None else {}) for one, ends in found]
+        return {"explanations": explanations, "paths": self.paths and plain(self.paths), **self.beyond.plain()}
 
-def gather(table: Table, responses: Sequence[str] = (), seed: int = 0) -> Study:
+
+def gather(
+    table: Table,
+    responses: Sequence[str] = (),
+    seed: int = 0,
+    *,
+    what_if: Sequence[str] | None = None,
+    next_runs: int = 4,
+    file: Path | None = None,
+) -> Study:
     """Explain a study.
 
     Parameters
@@ -68,33 +83,22 @@ def gather(table: Table, responses: Sequence[str] = (), seed: int = 0) -> Study:
         What to explain; the best-known responses that vary if none is given.
     seed
         Of permutations and resamples.
+    what_if, next_runs, file
+        As of `look_beyond`.
 
     Raises
     ------
     RequestError
-        If a response cannot be explained.
+        If a response cannot be explained, or what was asked for besides cannot be had.
     """
 
     def rng() -> np.random.Generator:
         return np.random.default_rng(seed)
 
-    absent: dict[str, str] = {}
     wanted = list(responses) or chosen(table)
     answers = tuple(_answer(table, name, rng()) for name in wanted)
-    ways = paths(table, rng())
-    if ways is None or not ways.overall.runs:
-        absent["paths"] = "The runs recorded no messages, so nothing can be said of their ways."
-    traded: Front | None = None
-    used: Bottleneck | None = None
-    try:
-        traded = front(table, usual(table), rng())
-    except RequestError as error:
-        absent["front"] = f"There is nothing to trade: {error.what}."
-    try:
-        used = bottleneck(table)
-    except RequestError as error:
-        absent["bottleneck"] = f"{error.what[:1].upper()}{error.what[1:]}."
-    return Study(table, answers, ways, traded, used, absent, _failures(table), _manifest(table))
+    beyond = look_beyond(table, wanted, rng(), asked=responses or None, what_if=what_if, runs=next_runs, file=file)
+    return Study(table, answers, paths(table, rng()), beyond, _failures(table), _manifest(table))
 
 
 def chosen(table: Table) -> list[str]:

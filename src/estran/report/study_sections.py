@@ -8,9 +8,11 @@ from collections.abc import Callable, Iterable, Mapping
 
 import numpy as np
 
+from estran.explain.bottleneck import Resource
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
 from estran.report import effect_plots, front_chart, pathed, stacks
+from estran.report.beyond import advised, limiting, predicted, traded
 from estran.report.explaining import answer, signed, told, validity
 from estran.report.markup import table, tag, text, wrapped
 from estran.report.network import flatten
@@ -219,8 +221,9 @@ def _gallery(title: str, drawn: list[str], caption: str) -> str:
 
 def time(study: Study) -> str:
     """Where the time of messages goes."""
-    if study.paths is None or "paths" in study.absent:
-        return section("time", "Where the time goes", nothing(study.absent["paths"]))
+    if study.paths is None or not study.paths.overall.runs:
+        why = "The runs recorded no messages, or their folders were not kept, so nothing can be said of their ways."
+        return section("time", "Where the time goes", nothing(why))
     caption = "Paler shades of a colour are further stages of its kind. Tooltips and the table tell each."
     figure = tag("figure", stacks.stacks(study.paths), tag("figcaption", text(caption)))
     listed = tag("details", tag("summary", "The same figures as a table"), stacks.stage_table(study.paths))
@@ -231,23 +234,22 @@ def time(study: Study) -> str:
 
 def front(study: Study) -> str:
     """What no other setting beats."""
-    if study.front is None:
-        return section("front", "Trade-offs", nothing(study.absent["front"]))
+    found = study.beyond.front
+    if found is None:
+        return section("front", "Trade-offs", nothing(_why(study, "No trade-offs", "There are no two responses to trade.")))
     caption = (
         "Each point is a setting. Joined: beaten by none in the two responses of the picture; numbered: beaten by none in all "
         "responses together. Crosses: 95 % intervals."
     )
-    pictures = front_chart.pictures(study.front) + tag("p", text(caption), class_="muted caption")
-    return section(
-        "front", "Trade-offs", _sentences(front_chart.told(study.front)), pictures, front_chart.candidate_table(study.front)
-    )
+    pictures = front_chart.pictures(found) + tag("p", text(caption), class_="muted caption")
+    return section("front", "Trade-offs", _sentences(traded(found)), pictures, front_chart.candidate_table(found))
 
 
 def used(study: Study) -> str:
-    """Which resources are used most."""
-    found = study.bottleneck
+    """Which resources limit the study."""
+    found = study.beyond.bottleneck
     if found is None:
-        return section("used", "What is used most", nothing(study.absent["bottleneck"]))
+        return section("used", "What limits", nothing(_why(study, "No bottleneck", "Nothing is known of it.")))
     rows = [
         [
             text(one.name),
@@ -255,15 +257,7 @@ def used(study: Study) -> str:
             text(effect_plots.percent(one.utilisation)),
             text(effect_plots.percent(one.highest)),
             wrapped(front_chart.levels(one.where)),
-            text(
-                "its queue grows"
-                if one.growing
-                else "full"
-                if one.saturated
-                else f"bears {plain(one.headroom)} × that"
-                if one.headroom
-                else ""
-            ),
+            text(_limit(one)),
         ]
         for one in found.resources[:MOST_RESOURCES]
     ]
@@ -272,7 +266,36 @@ def used(study: Study) -> str:
     items = [tag("li", text(note)) for note in found.notes]
     notes = tag("details", tag("summary", "What cannot be known"), tag("ul", *items, class_="warnings")) if items else ""
     lead = f"Of {count(len(found.resources), 'resource')}, what saturates first stands first."
-    return section("used", "What is used most", shown, notes, lead=lead)
+    said = [sentence for sentence in limiting(found) if sentence not in found.notes]
+    return section("used", "What limits", _sentences(said), shown, notes, lead=lead)
+
+
+def _limit(one: Resource) -> str:
+    if one.saturated or one.growing:
+        return "what waits for it grows" if one.growing else "saturated"
+    return f"bears {plain(one.headroom)} × that" if one.headroom is not None else ""
+
+
+def _why(study: Study, what: str, otherwise: str) -> str:
+    """Why something could not be had."""
+    return next((why for why in study.beyond.why if why.startswith(what)), otherwise)
+
+
+def further(study: Study) -> str:
+    """What would be at other settings, and which runs to add."""
+    parts = [tag("h3", text(f"What if: {one.response}")) + _sentences(predicted(one)) for one in study.beyond.predictions]
+    parts += [
+        tag(
+            "details",
+            tag("summary", text(f"To know more of {one.response}")),
+            _sentences(advised(one)),
+            open="open" if i == 0 else None,
+        )
+        for i, one in enumerate(study.beyond.further)
+    ]
+    if not parts:
+        parts = [nothing("Designs for indices have no model from which further runs could be chosen: give more --samples.")]
+    return section("next", "What to run next", *parts)
 
 
 def runs(study: Study) -> str:
@@ -369,7 +392,8 @@ def command(study: Study) -> str:
 PARTS: tuple[tuple[str, str, Callable[[Study], str]], ...] = (
     ("time", "Time", time),
     ("front", "Trade-offs", front),
-    ("used", "Use", used),
+    ("used", "Limits", used),
+    ("next", "Next", further),
     ("runs", "Runs", runs),
     ("reproduce", "Reproduce", reproduce),
 )

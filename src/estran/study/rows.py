@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -45,7 +46,9 @@ class Row:
     levels: Mapping[str, Any]
 
 
-def arranged(points: Sequence[Point], replicates: int, seed: int, rng: np.random.Generator | None) -> tuple[Row, ...]:
+def arranged(
+    points: Sequence[Point], replicates: int, seed: int, rng: np.random.Generator | None, *, apart: bool = False
+) -> tuple[Row, ...]:
     """Rows for all points, in blocks.
 
     All points of a block run with the same seed, so that they meet the same data and the same chance (common random numbers), and
@@ -56,12 +59,24 @@ def arranged(points: Sequence[Point], replicates: int, seed: int, rng: np.random
     ----------
     rng
         Source of the order; None to keep that of the design.
+    apart
+        Whether points that are written several times are replicates, in blocks of their own: with one seed they would only repeat
+        each other.
     """
     rows: list[Row] = []
+    seen: Counter[str] = Counter()
+    turns: list[int] = []
+    for point in points:
+        key = repr(sorted(point.items()))
+        turns.append(seen[key] if apart else 0)
+        seen[key] += 1
+    turn = max(turns, default=0) + 1
     for block in range(replicates):
         order = np.arange(len(points)) if rng is None else rng.permutation(len(points))
         first = block * len(points) + 1
-        rows.extend(Row(run, block + 1, j + 1, seed + block, points[j]) for run, j in enumerate(order.tolist(), first))
+        for run, j in enumerate(order.tolist(), first):
+            number = block * turn + turns[j]
+            rows.append(Row(run, number + 1, j + 1, seed + number, points[j]))
     return tuple(rows)
 
 

@@ -79,7 +79,8 @@ def begin(request: Request, *, out: Path) -> Folder:
     rng = np.random.default_rng(experiment.seed)
     chosen = _points(request, factors, rng)
     _check(request, chosen, factors)
-    rows = arranged(chosen, request.replicates, experiment.seed, None if request.ordered else rng)
+    order = None if request.ordered else rng
+    rows = arranged(chosen, request.replicates, experiment.seed, order, apart=request.design not in KINDS)
     file = experiment_path(request.file)
     asked = Asked(
         experiment=experiment.name,
