@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran[study]'")
 
 from estran.errors import RequestError
-from estran.explain.effects import explain, fitted
+from estran.explain.effects import explain
 from estran.explain.further import add_rows, narrow, suggest, write_design
+from estran.explain.linear import fitted
 from estran.explain.table import Table
 from estran.explain.whatif import parse_settings, predict
 from estran.report.beyond import advised
