@@ -143,6 +143,20 @@ def test_one_run_a_level_is_told_without_shares() -> None:
     assert "nothing is left" in told.notes[-1]
 
 
+def test_of_many_levels_the_greatest_is_told_against_the_least() -> None:
+    delays = np.random.default_rng(0).uniform(0.01, 0.08, 20)
+    truth = truths(np.random.default_rng(0))[POINTS_OF[0]]
+    found = [spent(replace(truth, link=d).stories(np.random.default_rng(1), 300), WINDOW, SERVICES, HOSTS) for d in delays.tolist()]
+    points = [{"delay": delay} for delay in delays.tolist()]
+    told = profiled(planted_table({"delay": (0.01, 0.08)}, points, 1, delays, "latin"), found, (), np.random.default_rng(0))
+    assert told is not None
+    consistent(told)
+    (change,) = told.changes
+    assert change.mean == pytest.approx(np.ptp(delays), rel=1e-6)
+    assert change.mean_shares[LINK] == pytest.approx(1.0, rel=1e-6)
+    assert "20 levels" in told.notes[-1]
+
+
 seconds = st.floats(0.0, 10.0)
 
 

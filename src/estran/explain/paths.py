@@ -86,7 +86,7 @@ class Paths:
     overall
         Over all runs that could be read; with none, all of it is zero.
     factors
-        A profile for each level, in the table's order; of a factor with many levels only for the first and the last.
+        A profile for each level, in the table's order; of a factor with many only for the least and the greatest.
     changes
         From each factor's first level to each other one.
     """
@@ -217,8 +217,7 @@ class _Study:
         count = len(term.contrasts)
         if term.columns.shape[1] == count - 1:
             return list(range(count))
-        ends = [int(np.argmin(term.contrasts[:, 0])), int(np.argmax(term.contrasts[:, 0]))]
-        return sorted(ends)
+        return [int(np.argmin(term.contrasts[:, 0])), int(np.argmax(term.contrasts[:, 0]))]
 
     def _weights(self, term: Term, contrast: Matrix, *, intercept: float) -> Matrix:
         """How much each run counts in an estimate."""

@@ -16,7 +16,7 @@ from estran.report.explaining import difference, signed
 from estran.report.table import bare_table
 from estran.report.wording import count, interval, plain, quantity
 
-MOST = 12
+MOST = 6
 """Lines of a table at the most."""
 _WHAT = {"cpu": "the processor of", "link": "the link", "service": "the service"}
 
@@ -31,8 +31,10 @@ def print_beyond(console: Console, beyond: Beyond) -> None:
     if beyond.front is not None:
         _section(console, "What trades against what", traded(beyond.front))
         _print_front(console, beyond.front)
-    for further in beyond.further:
-        _section(console, f"What to run next for {further.response}", advised(further))
+    for number, further in enumerate(beyond.further):
+        words = list(advised(further))
+        kept = words if number == 0 or len(words) <= len(further.gains) else words[: len(words) - len(further.gains)]
+        _section(console, f"What to run next for {further.response}", kept)
     if beyond.written is not None:
         path, runs = beyond.written
         how = f"estran study FILE --design {path} --replicates 1 --seed {beyond.seed}"

@@ -9,7 +9,7 @@ from rich.text import Text
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
 from estran.report.beyond import print_beyond
-from estran.report.explaining import answer, signed, told, validity
+from estran.report.explaining import NEGLIGIBLE, answer, signed, told, validity
 from estran.report.pathed import print_paths
 from estran.report.study_data import Study
 from estran.report.table import bare_table
@@ -42,7 +42,7 @@ def print_explanation(console: Console, explanation: Explanation) -> None:
     console.print(_effects(explanation))
     console.print()
     for effect in explanation.effects:
-        if effect.levels and effect.found:
+        if effect.levels and effect.found and effect.share >= NEGLIGIBLE:
             console.print(_levels(effect, explanation.unit))
             console.print()
     console.print(Text("What to mind", style="bold"))

@@ -94,9 +94,9 @@ def _print_changes(console: Console, paths: Paths) -> None:
         table.add_column("made of", overflow="fold")
     for change in paths.changes:
         cells = (
-            signed(change.mean, "s"),
+            signed(round(change.mean, 9), "s"),  # less than a nanosecond is rounding
             _made_of(change.mean_shares),
-            signed(change.tail, "s"),
+            signed(round(change.tail, 9), "s"),
             _made_of(change.tail_shares),
         )
         table.add_row(Text(f"{change.factor}: {change.low} → {change.high}"), *(Text(cell) for cell in cells))
