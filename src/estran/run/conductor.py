@@ -34,6 +34,8 @@ STOP_GRACE = 3.0
 VERIFY_ATTEMPTS = 3
 """A machine that is busy for a moment makes a probe fail now and then; what is really wrong fails every time."""
 LIVE_PERIOD = 0.25
+RESOLUTION = 1e-9
+"""Seconds that are none: simulated time, a sum of floats, can come so close to the end that waiting for the rest moves it no more."""
 LIVE_LOOKS = 50
 """Looks at the newest figures in a simulated measurement, where virtual seconds pass quickly."""
 
@@ -175,7 +177,7 @@ class Conductor:
         end = measure.warmup + measure.duration
         relaxed = self.platform.virtual and measure.until is None
         period = max(LIVE_PERIOD, measure.duration / LIVE_LOOKS) if relaxed else LIVE_PERIOD
-        while (left := end - clock.now()) > 0:
+        while (left := end - clock.now()) > RESOLUTION:
             self.progress.live(live.figures())
             if load is not None:
                 load.look()
