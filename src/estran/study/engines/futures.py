@@ -24,6 +24,8 @@ AT_ONCE: Final = 32
 """Tasks at once in Parsl, which does not say how many it bears, unless ``--jobs`` does."""
 GRACE: Final = 30.0
 """Seconds that runs have to end in good order."""
+_LOCAL: Final = {"include_dashboard": False, "_node_ip_address": "127.0.0.1"}
+"""How a Ray of its own is started: nobody else reaches it."""
 
 
 def check(choice: Choice) -> None:
@@ -62,10 +64,12 @@ class Futures:
 
     async def make(self, task: Task, began: Callable[[], None]) -> str:
         """Make a run; see `Engine.make`."""
-        future = self._submit(from_root(task))
+        future = asyncio.wrap_future(self._submit(from_root(task)))
+        future.add_done_callback(lambda ended: ended.cancelled() or ended.exception())  # it is known where nobody waits any more
         began()
         try:
-            return await asyncio.wrap_future(future)
+            # Shielded: an interrupted study lets its runs end in good order, and Parsl's futures cannot be cancelled.
+            return await asyncio.shield(future)
         except Exception as error:
             first = next(iter(str(error).strip().splitlines()), "")
             raise EngineError(
@@ -94,7 +98,7 @@ async def _ray(choice: Choice, place: Place) -> AsyncIterator[Futures]:
     import ray
 
     address = choice.options.get("address") or os.environ.get("RAY_ADDRESS") or "local"
-    own = {"num_cpus": place.jobs or len(os.sched_getaffinity(0)), "include_dashboard": False} if address == "local" else {}
+    own = dict(_LOCAL, num_cpus=place.jobs or len(os.sched_getaffinity(0))) if address == "local" else {}
     try:
         ray.init(address=address, log_to_driver=False, logging_level="ERROR", **own)
     except (ConnectionError, RuntimeError, ValueError) as error:
