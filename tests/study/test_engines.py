@@ -1,4 +1,4 @@
-"""The seam between a study and what makes its runs: how tasks are shared out, what is refused, and the same table from every engine."""
+"""The seam between a study and what makes its runs: what is shared out and refused, and the same table from every engine."""
 
 from __future__ import annotations
 
@@ -31,9 +31,8 @@ config = Config([HighThroughputExecutor(address="127.0.0.1", max_workers_per_nod
 
 
 def task(number: int) -> Task:
-    return Task(
-        file="f", overrides=[], levels={"n": number}, seed=1, on="simulate", calibration=None, out="runs", named=f"{number}-1", command=[]
-    )  # fmt: skip
+    where = {"on": "simulate", "calibration": None, "out": "runs", "named": f"{number}-1", "command": []}
+    return Task(**{"file": "f", "overrides": [], "levels": {"n": number}, "seed": 1, **where})  # type: ignore[typeddict-item]
 
 
 @given(st.integers(1, 500), st.integers(1, 40), st.none() | st.integers(1, 50), st.integers(1, 100))
