@@ -31,6 +31,15 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         yield configuration
 
 
+@pytest.fixture(scope="session")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The study that is made on Slurm, made on this machine."""
+    folder = tmp_path_factory.mktemp("here")
+    write(folder, VARIED)
+    made: Path = study(folder, "--replicates", "2", "--jobs", "2")["path"]
+    return made
+
+
 @pytest.fixture
 def configuration(running: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     monkeypatch.setenv("SLURM_CONF", str(running))
@@ -38,25 +47,23 @@ def configuration(running: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Pa
     _until(lambda: not slurm(running, "squeue", "--noheader"))  # no job is left
 
 
-def test_a_study_on_slurm_has_the_table_of_one_on_this_machine(tmp_path: Path, configuration: Path) -> None:
+def test_a_study_on_slurm_has_the_table_of_one_on_this_machine(tmp_path: Path, configuration: Path, here: Path) -> None:
     write(tmp_path, VARIED)
-    here = study(tmp_path, "--replicates", "2", "--jobs", "2", "--out", "here")
     there = study(
         tmp_path, "--replicates", "2", "--jobs", "3", *SLURM, "--engine-option", "partition=debug", "--engine-option", "time=5:00"
     )  # fmt: skip
     assert (there["done"], there["exit"]) == (8, 0)
-    assert (there["path"] / "responses.csv").read_bytes() == (here["path"] / "responses.csv").read_bytes()
-    assert (there["path"] / "units.json").read_bytes() == (here["path"] / "units.json").read_bytes()
+    assert (there["path"] / "responses.csv").read_bytes() == (here / "responses.csv").read_bytes()
+    assert (there["path"] / "units.json").read_bytes() == (here / "units.json").read_bytes()
     chunks = [json.loads(line) for line in (there["path"] / "slurm/1/tasks.jsonl").read_text().splitlines()]
     assert [len(chunk) for chunk in chunks] == [2, 2, 2, 2]  # 8 tasks would be fairer, but MaxArraySize is 6
     assert [json.loads(path.read_text())["over"] for path in there["path"].glob("slurm/*/job.json")] == [True]
     assert json.loads((there["path"] / "study.json").read_text())["engine"] == "slurm"
 
 
-def test_a_killed_study_finds_its_job_again_and_no_run_is_lost_or_repeated(tmp_path: Path, configuration: Path) -> None:
+def test_a_killed_study_finds_its_job_again_and_no_run_is_lost_or_repeated(tmp_path: Path, configuration: Path, here: Path) -> None:
     """Even if it was killed before it wrote the job's number down."""
     write(tmp_path, VARIED)
-    whole = study(tmp_path, "--replicates", "2", "--jobs", "2", "--out", "whole")
     path = _killed(tmp_path, after=random.SystemRandom().randrange(1, 4))
     record = json.loads((path / "slurm/1/job.json").read_text())
     assert slurm(configuration, "squeue", f"--jobs={record['job']}", "--noheader"), "the job should go on by itself"
@@ -68,7 +75,7 @@ def test_a_killed_study_finds_its_job_again_and_no_run_is_lost_or_repeated(tmp_p
     assert f"job {record['job']} in Slurm goes on since an earlier session" in resumed.stderr
     assert {folder.name for folder in path.glob("runs/*")} == {f"{run}-1" for run in range(1, 9)}
     assert [folder.name for folder in path.glob("slurm/*")] == ["1"], "runs were handed over twice"
-    assert (path / "responses.csv").read_bytes() == (whole["path"] / "responses.csv").read_bytes()
+    assert (path / "responses.csv").read_bytes() == (here / "responses.csv").read_bytes()
 
 
 def test_a_killed_study_whose_job_was_cancelled_makes_the_rest_anew(tmp_path: Path, configuration: Path) -> None:
