@@ -2,7 +2,7 @@
 # Install what some tests need, where this is root on a Debian-like machine; say so elsewhere.
 set -eu
 wanted=""
-for pair in iptables:iptables chromium:chromium linux.uml:user-mode-linux ip:iproute2; do
+for pair in iptables:iptables chromium:chromium linux.uml:user-mode-linux ip:iproute2 sbatch:slurm-wlm munged:munge; do
     command -v "${pair%%:*}" >/dev/null 2>&1 || wanted="$wanted ${pair#*:}"
 done
 [ -n "$wanted" ] || exit 0

@@ -29,6 +29,7 @@ COMPUTING = (
     "run/test_wiring.py",
     "spec/",
     "study/test_design.py",
+    "study/test_engines.py",
     "study/test_study.py",
     "study/test_verdicts.py",
     "test_units.py",

@@ -74,7 +74,8 @@ def learned(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("seconds", ["1s, duration: 3s", "0.7s, duration: 3.1s", "0.3s, duration: 2.9s"])
 def test_a_run_ends_also_where_sums_of_floats_miss_its_end(tmp_path: Path, seconds: str) -> None:
     text = TINY.replace("0.3s, duration: 1.5s", seconds)
-    assert record(simulate(tmp_path, text, {"parts": PARTS}))["status"] == "done"
+    found = record(simulate(tmp_path, text, PARTS_MODULE))
+    assert found["status"] == "done", found["failure"]
 
 
 def test_the_same_seed_gives_the_same_bytes(learned: Path, tmp_path: Path) -> None:

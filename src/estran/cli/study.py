@@ -13,6 +13,8 @@ from estran.cli.describe import JsonOption, OnOption, SetOption
 if TYPE_CHECKING:
     from estran.study.folder import Folder
 
+EngineOption = Annotated[list[str] | None, Parameter(name="--engine-option", negative=())]
+
 
 def study(
     file: str,
@@ -23,6 +25,8 @@ def study(
     samples: int | None = None,
     on: OnOption = "emulate",
     jobs: int | None = None,
+    engine: str = "local",
+    engine_option: EngineOption = None,
     set_: SetOption = None,
     seed: int | None = None,
     ordered: Annotated[bool, Parameter(negative=())] = False,
@@ -47,7 +51,12 @@ def study(
     on
         The platform, as for `run`.
     jobs
-        Runs side by side: as many as there are processors when simulated, else one.
+        Runs side by side: as many as there are processors when simulated, else one. With Slurm: array tasks at once, 32.
+    engine
+        What makes simulated runs: `local` processes, `slurm` array jobs, or tasks of `ray` or `parsl`.
+    engine_option
+        `name=value`, for the engine. For Slurm any option of `sbatch` (`partition=debug`, `time=10:00`), and `chunk=N`, the runs of
+        an array task; for Ray `address`; for Parsl `config`. Repeatable.
     set_
         `path=value`: fix a factor, or change a place in the document. Repeatable.
     seed
@@ -65,11 +74,22 @@ def study(
     """
     from estran.study.study import Request, begin
 
-    request = Request(file, design, samples, replicates, on, tuple(set_ or ()), seed, calibration, ordered, retries)
+    request = Request(
+        file, design, samples, replicates, on, tuple(set_ or ()), seed, calibration, ordered, retries,
+        engine, tuple(engine_option or ()),
+    )  # fmt: skip
     return _conduct(begin(request, out=out), jobs, json=json)
 
 
-def resume(folder: Path, /, *, jobs: int | None = None, json: JsonOption = False) -> int:
+def resume(
+    folder: Path,
+    /,
+    *,
+    jobs: int | None = None,
+    engine: str | None = None,
+    engine_option: EngineOption = None,
+    json: JsonOption = False,
+) -> int:
     """Go on with a study that was interrupted or killed; finished runs are kept.
 
     Parameters
@@ -78,12 +98,16 @@ def resume(folder: Path, /, *, jobs: int | None = None, json: JsonOption = False
         The study's folder.
     jobs
         Runs side by side, as for `study`.
+    engine
+        What makes the runs from now on, as for `study`; the engine that the study was begun with if not given.
+    engine_option
+        As for `study`; those that the study was begun with if none are given.
     json
         Print one JSON object at the end, and no progress.
     """
     from estran.study.study import reopen
 
-    return _conduct(reopen(folder), jobs, json=json)
+    return _conduct(reopen(folder, engine, tuple(engine_option or ())), jobs, json=json)
 
 
 def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:

@@ -19,6 +19,8 @@ from estran.study.execution import Watcher
 from estran.study.folder import Folder, Outcome
 from estran.study.rows import Row, cell
 
+MOST_GOING = 16
+"""Runs that go on which a terminal shows at the most."""
 MOST_LINES = 40
 """Points that a terminal shows at the most."""
 
@@ -31,6 +33,7 @@ class _Watching:
         self.folder = folder
         self.finished = {run: outcome for run, outcome in found.items() if outcome.status in ("done", "failed")}
         self.going: dict[int, tuple[Row, float]] = {}
+        self.engine = ""
         self.begun, self.before, self.latest = time.monotonic(), len(self.finished), Outcome("todo")
 
     def began(self, row: Row) -> None:
@@ -41,6 +44,9 @@ class _Watching:
         if outcome.status in ("done", "failed"):
             self.finished[row.run] = outcome
         self.latest = outcome
+
+    def told(self, text: str) -> None:
+        self.engine = text
 
     @property
     def left(self) -> float | None:
@@ -72,6 +78,9 @@ class _Lines(_Watching):
         line = f"run {row.run} {_levels(row)} seed {row.seed}: {told}{again}{why} — {self.head()}"
         self._console.print(line, highlight=False, soft_wrap=True)
 
+    def told(self, text: str) -> None:
+        self._console.print(text, highlight=False, soft_wrap=True)
+
 
 class _Panel(_Watching):
     """A panel that is redrawn in place."""
@@ -83,15 +92,18 @@ class _Panel(_Watching):
         bar = Table.grid()
         bar.add_row(ProgressBar(total=len(self.folder.rows), completed=len(self.finished), width=60))
         going = Table.grid(padding=(0, 2))
-        for row, since in self.going.values():
+        for row, since in list(self.going.values())[:MOST_GOING]:
             going.add_row(
                 Text(f"run {row.run}", style="cyan"), Text(_levels(row)), Text(f"{time.monotonic() - since:.0f}s", style="dim")
             )
+        if len(self.going) > MOST_GOING:
+            going.add_row(Text(f"and {len(self.going) - MOST_GOING} more", style="dim"))
         figures = self.latest.responses or {}
         shown = [f"{name} {figures[name]['value']:.4g}" for name in SHOWN if name in figures]
         latest = Text(f"latest: {'   '.join(shown)}" if shown else (self.latest.failure or ""), style="dim")
         latest.no_wrap, latest.overflow = True, "ellipsis"
-        return Group(title, bar, going, latest)
+        engine = Text(self.engine, style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(title, bar, *([engine] if self.engine else []), going, latest)
 
 
 class _Quiet(_Watching):

@@ -35,7 +35,7 @@ VERIFY_ATTEMPTS = 3
 """A machine that is busy for a moment makes a probe fail now and then; what is really wrong fails every time."""
 LIVE_PERIOD = 0.25
 RESOLUTION = 1e-9
-"""Seconds that are none: simulated time, a sum of floats, can come so close to the end that waiting for the rest moves it no more."""
+"""Seconds that are none: simulated time, a sum of floats, can come so near the end that waiting for the rest moves it no more."""
 LIVE_LOOKS = 50
 """Looks at the newest figures in a simulated measurement, where virtual seconds pass quickly."""
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
-import json
-import os
-import signal
-import sys
-from collections import deque
-from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from collections import Counter, deque
+from collections.abc import Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from estran.errors import EstranError
+from estran.study.engines.engine import Choice, Engine, EngineError, Place, opened
 from estran.study.folder import Folder, Outcome
 from estran.study.rows import Row
 from estran.study.worker import Task
 
-GRACE: Final = 20.0
-"""Seconds that a worker has to end its run in good order, before it is killed."""
-_ONE_THREAD: Final = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+BETWEEN: Final = 0.5
+"""Seconds between two writings of the table, which takes long in large studies."""
 
 
 class Watcher(Protocol):
@@ -35,86 +29,14 @@ class Watcher(Protocol):
         """It has ended; ``todo`` if it will be made again."""
         ...
 
-
-class Engine(Protocol):
-    """Where runs are made. It makes one task and says how it ended; as many are asked of it at once as there are jobs."""
-
-    async def make(self, task: Task) -> str:
-        """Make a run. ``done``, ``failed`` or ``interrupted``; its folder tells more.
-
-        Raises
-        ------
-        EngineError
-            If what makes runs has itself ended; the next call starts it again.
-        """
+    def told(self, text: str) -> None:
+        """What makes the runs says something of itself."""
         ...
 
 
-class EngineError(EstranError):
-    """What makes the runs of a study ended in the middle of one."""
-
-
-class LocalProcess:
-    """Makes runs in a worker process on this machine, one after another."""
-
-    def __init__(self) -> None:
-        self._process: asyncio.subprocess.Process | None = None
-
-    async def make(self, task: Task) -> str:
-        """Make a run; see `Engine.make`."""
-        if self._process is None or self._process.returncode is not None:
-            self._process = await _start()
-        process = self._process
-        if process.stdin is None or process.stdout is None:
-            raise EngineError("a worker has no pipes", where="study")
-        try:
-            process.stdin.write(json.dumps(task).encode() + b"\n")
-            await process.stdin.drain()
-            line = await process.stdout.readline()
-        except ConnectionError:
-            line = b""
-        if not line:
-            code = await process.wait()
-            how = f"was killed by signal {-code}" if code < 0 else f"ended with status {code}"
-            raise EngineError(f"the process that made the run {how}", where=task["named"], remedy="is there memory enough?")
-        status: str = json.loads(line)["status"]
-        return status
-
-    async def close(self) -> None:
-        """End the worker; a run that goes on ends in good order first."""
-        process = self._process
-        if process is None or process.returncode is not None:
-            return
-        with contextlib.suppress(ProcessLookupError):
-            process.send_signal(signal.SIGTERM)
-        try:
-            async with asyncio.timeout(GRACE):
-                await process.wait()
-        except TimeoutError:
-            process.kill()
-            await process.wait()
-
-
-async def _start() -> asyncio.subprocess.Process:
-    # In a process group of its own, so that Ctrl-C reaches the study alone, which then ends its runs one by one.
-    single = {name: os.environ.get(name, "1") for name in _ONE_THREAD}
-    return await asyncio.create_subprocess_exec(
-        sys.executable, "-m", "estran.study.worker",
-        stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, process_group=0, env={**os.environ, **single},
-    )  # fmt: skip
-
-
-@asynccontextmanager
-async def local_engine() -> AsyncIterator[LocalProcess]:
-    """A worker process that ends with the block."""
-    engine = LocalProcess()
-    try:
-        yield engine
-    finally:
-        await asyncio.shield(engine.close())
-
-
-async def carry_out(folder: Folder, *, jobs: int, watcher: Watcher, command: Sequence[str]) -> dict[int, Outcome]:
+async def carry_out(
+    folder: Folder, choice: Choice, *, jobs: int | None, watcher: Watcher, command: Sequence[str]
+) -> dict[int, Outcome]:
     """Make all runs that are still to be made.
 
     Returns
@@ -122,50 +44,89 @@ async def carry_out(folder: Folder, *, jobs: int, watcher: Watcher, command: Seq
     dict
         The outcome of every row, by its number; all of them are ``done`` or ``failed``.
     """
-    outcomes = folder.outcomes()
-    todo = deque(row for row in folder.rows if outcomes[row.run].status == "todo")
-    folder.write_table(outcomes)
+    progress = _Progress(folder, watcher, list(command))
+    progress.write()
     try:
-        async with asyncio.TaskGroup() as group:
-            for _ in range(min(jobs, len(todo))):
-                group.create_task(_work(folder, todo, outcomes, watcher, list(command)))
+        async with opened(choice, Place(folder.path, jobs, watcher.told)) as engine:
+            progress.look()  # what went on until now may have ended
+            await progress.all_made(engine)
     finally:
         # A run may have ended just when the study was interrupted, and nobody was told.
-        outcomes.update({row.run: folder.outcome(row) for row in folder.rows if outcomes[row.run].status == "todo"})
-        folder.write_table(outcomes)
-    return outcomes
+        progress.look()
+        progress.write()
+    return progress.outcomes
 
 
-async def _work(folder: Folder, todo: deque[Row], outcomes: dict[int, Outcome], watcher: Watcher, command: list[str]) -> None:
-    deaths: dict[int, int] = {}
-    async with local_engine() as engine:
+class _Progress:
+    """How far a study has come, and what is to be made."""
+
+    def __init__(self, folder: Folder, watcher: Watcher, command: list[str]) -> None:
+        self.outcomes = folder.outcomes()
+        self._folder, self._watcher, self._command = folder, watcher, command
+        self._deaths: Counter[int] = Counter()
+        self._changed = asyncio.Event()
+
+    def look(self) -> None:
+        """See which runs have ended that nobody told of."""
+        found = self._folder.outcomes()
+        self.outcomes.update({run: found[run] for run, outcome in self.outcomes.items() if outcome.status == "todo"})
+
+    def write(self) -> None:
+        """Write the table."""
+        self._folder.write_table(self.outcomes)
+
+    async def all_made(self, engine: Engine) -> None:
+        """Ask an engine for every run that is still to be made, as many at once as it is wide."""
+        todo = deque(row for row in self._folder.rows if self.outcomes[row.run].status == "todo")
+        writing = asyncio.create_task(self._keep_written())
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(engine.width, len(todo))):
+                    group.create_task(self._work(engine, todo))
+        finally:
+            writing.cancel()
+
+    async def _keep_written(self) -> None:
+        while True:
+            await self._changed.wait()
+            self._changed.clear()
+            self.write()
+            await asyncio.sleep(BETWEEN)
+
+    async def _work(self, engine: Engine, todo: deque[Row]) -> None:
         while todo:
             row = todo.popleft()
-            watcher.began(row)
-            task = _task(folder, row, outcomes[row.run].attempts + 1, command)
-            try:
-                status = await engine.make(task)
-                outcome = folder.outcome(row)
-            except EngineError as error:
-                deaths[row.run] = deaths.get(row.run, 0) + 1
-                again = deaths[row.run] <= folder.asked.retries
-                found = folder.outcome(row)
-                outcome = replace(found, status="todo" if again else "failed", failure=error.what)
-                status = "failed"
-            outcomes[row.run] = outcome
-            if status == "interrupted":
-                raise EngineError(
-                    f"run {row.run} was interrupted", where=str(folder.path), remedy=f"go on: estran resume {folder.path}"
-                )
+            outcome = self.outcomes[row.run] = await self._made(engine, row)
             if outcome.status == "todo":
                 todo.append(row)
-            watcher.ended(row, outcome)
-            folder.write_table(outcomes)
+            self._watcher.ended(row, outcome)
+            self._changed.set()
+
+    async def _made(self, engine: Engine, row: Row) -> Outcome:
+        folder = self._folder
+        task = _task(folder, row, self.outcomes[row.run].attempts, engine.going, self._command)
+        try:
+            status = await engine.make(task, lambda: self._watcher.began(row))
+        except EngineError as error:
+            found = folder.outcome(row)
+            if found.status == "done":
+                return found
+            self._deaths[row.run] += 1
+            again = self._deaths[row.run] <= folder.asked.retries
+            return replace(found, status="todo" if again else "failed", failure=error.what)
+        if status == "interrupted":
+            self.outcomes[row.run] = folder.outcome(row)
+            raise EngineError(
+                f"run {row.run} was interrupted", where=str(folder.path), remedy=f"go on: estran resume {folder.path}"
+            )
+        return folder.outcome(row)
 
 
-def _task(folder: Folder, row: Row, attempt: int, command: list[str]) -> Task:
+def _task(folder: Folder, row: Row, attempts: int, going: AbstractSet[str], command: list[str]) -> Task:
+    """The next attempt at a row; the latest one if that still goes on."""
     asked = folder.asked
-    place = folder.attempt(row, attempt)
+    latest = folder.attempt(row, attempts)
+    place = latest if latest.name in going else folder.attempt(row, attempts + 1)
     levels: dict[str, Any] = dict(row.levels)
     return Task(
         file=asked.file,

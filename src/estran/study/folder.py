@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -34,6 +35,8 @@ class Asked:
         As on the command line, the first seed resolved.
     retries
         How often a failed run is made again.
+    engine, engine_options
+        What makes the runs, unless `estran resume` is told otherwise.
     """
 
     experiment: str
@@ -48,6 +51,8 @@ class Asked:
     seed: int
     retries: int
     factors: Mapping[str, tuple[Any, ...]]
+    engine: str = "local"
+    engine_options: tuple[str, ...] = ()
     schema: int = SCHEMA
 
 
@@ -119,7 +124,8 @@ class Folder:
                     f"its version is {data.get('schema')!r}, not {SCHEMA}", where=str(file), remedy="use the Estran that made it"
                 )
             factors = {name: tuple(levels) for name, levels in data["factors"].items()}
-            asked = Asked(**{**data, "factors": factors, "overrides": tuple(data["overrides"])})
+            several = {name: tuple(data[name]) for name in ("overrides", "engine_options") if name in data}
+            asked = Asked(**{**data, **several, "factors": factors})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RequestError(
                 f"it cannot be read: {error}", where=str(file), remedy="restore the file as it was written"
@@ -139,22 +145,25 @@ class Folder:
 
         A run that was killed is still to be made: its folder is kept, and the next attempt has another number.
         """
-        width = len(str(len(self.rows)))
-        found = sorted((self.path / "runs").glob(f"{row.run:0{width}d}-*"), key=lambda path: int(path.name.rpartition("-")[2]))
+        return self._outcome((self.path / "runs").glob(self.attempt(row, 0).name[:-1] + "*"))
+
+    def outcomes(self) -> dict[int, Outcome]:
+        """Of every row, by its number, in order."""
+        found: dict[str, list[Path]] = defaultdict(list)
+        for path in (self.path / "runs").glob("*-*"):
+            found[path.name.partition("-")[0]].append(path)
+        return {row.run: self._outcome(found[self.attempt(row, 0).name.partition("-")[0]]) for row in self.rows}
+
+    def _outcome(self, attempts: Iterable[Path]) -> Outcome:
         failures = 0
         last = Outcome("todo")
-        for folder in found:
-            number = int(folder.name.rpartition("-")[2])
+        for number, folder in sorted((int(path.name.rpartition("-")[2]), path) for path in attempts):
             status, failure = _ended(folder)
             if status == "done":
                 return Outcome("done", folder, number, open_run(folder).responses)
             failures += status == "failed"
             last = Outcome("failed" if failures > self.asked.retries else "todo", folder, number, None, failure)
         return last
-
-    def outcomes(self) -> dict[int, Outcome]:
-        """Of every row, by its number, in order."""
-        return {row.run: self.outcome(row) for row in self.rows}
 
     def write_table(self, outcomes: Mapping[int, Outcome]) -> None:
         """Write ``responses.csv``: a line for every row of the design, also for those without responses."""

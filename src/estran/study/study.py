@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from estran.run.prepare import Simulation, experiment_path, prepare, read_experi
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
 from estran.study.design import KINDS, Point, points
+from estran.study.engines.engine import Choice, check
 from estran.study.execution import Watcher, carry_out
 from estran.study.factors import Factor, factors_of
 from estran.study.folder import Asked, Folder, Outcome, digest
@@ -45,6 +46,8 @@ class Request:
         Keep the order of the design instead of drawing one.
     retries
         How often a failed run is made again.
+    engine, engine_options
+        What makes the runs.
     """
 
     file: str
@@ -57,6 +60,8 @@ class Request:
     calibration: str | None = None
     ordered: bool = False
     retries: int = 1
+    engine: str = "local"
+    engine_options: tuple[str, ...] = ()
 
 
 def begin(request: Request, *, out: Path) -> Folder:
@@ -73,6 +78,7 @@ def begin(request: Request, *, out: Path) -> Folder:
         raise RequestError(f"{request.retries} retries are fewer than none", where="--retries", remedy="give 0 or more")
     if request.calibration is not None and request.on != "simulate":
         raise RequestError(f"--calibration has no meaning on {request.on}", where="--calibration", remedy="add --on simulate")
+    check(Choice.read(request.engine, request.engine_options), request.on)
     experiment, _ = read_experiment(request.file, overrides=request.overrides, seed=request.seed)
     fixed = {name for name, _, _ in (override.partition("=") for override in request.overrides)}
     factors = factors_of(experiment.factors, {name: None for name in experiment.factors if name in fixed})
@@ -95,12 +101,19 @@ def begin(request: Request, *, out: Path) -> Folder:
         seed=experiment.seed,
         retries=request.retries,
         factors={factor.name: factor.levels for factor in factors},
+        engine=request.engine,
+        engine_options=request.engine_options,
     )
     return Folder.make(out / experiment.name / new_run_id(), asked, rows)
 
 
-def reopen(path: Path) -> Folder:
+def reopen(path: Path, engine: str | None = None, engine_options: tuple[str, ...] = ()) -> Folder:
     """Open a study to go on with it.
+
+    Parameters
+    ----------
+    engine, engine_options
+        What makes the runs from now on; None for what the study was begun with, with its options unless there are others.
 
     Raises
     ------
@@ -112,7 +125,11 @@ def reopen(path: Path) -> Folder:
     if not file.exists() or digest(file) != folder.asked.digest:
         what = "has changed since the study began" if file.exists() else "is gone"
         raise RequestError(f"the experiment file {what}", where=str(file), remedy="restore it, or begin a new study")
-    return folder
+    asked = folder.asked
+    name = engine or asked.engine
+    options = engine_options or (asked.engine_options if name == asked.engine else ())
+    check(Choice.read(name, options), asked.on)
+    return Folder(folder.path, replace(asked, engine=name, engine_options=options), folder.rows)
 
 
 def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequence[str]) -> dict[int, Outcome]:
@@ -121,7 +138,8 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     Parameters
     ----------
     jobs
-        Runs side by side; None for as many as the platform bears: simulated runs one a processor, others one at all.
+        Runs side by side; None for as many as the platform bears: simulated runs one a processor, others one at all. On other
+        engines than this machine: array tasks of Slurm, or tasks, at once; None for as many as the engine takes to be right.
 
     Raises
     ------
@@ -130,10 +148,11 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     KeyboardInterrupt
         If it was interrupted; runs that went on have ended in good order, and `estran resume` goes on.
     """
+    choice = Choice.read(folder.asked.engine, folder.asked.engine_options)
     chosen = _jobs(folder, jobs)
     with asyncio.Runner() as runner:
         try:
-            return runner.run(carry_out(folder, jobs=chosen, watcher=watcher, command=command))
+            return runner.run(carry_out(folder, choice, jobs=chosen, watcher=watcher, command=command))
         except ExceptionGroup as error:
             raise cause(error) from error
 
@@ -183,10 +202,12 @@ def _distinct(values: Any) -> list[Any]:
     return found
 
 
-def _jobs(folder: Folder, asked: int | None) -> int:
+def _jobs(folder: Folder, asked: int | None) -> int | None:
     cores = len(os.sched_getaffinity(0))
     if asked is not None and asked < 1:
         raise RequestError(f"{asked} jobs do nothing", where="--jobs", remedy="give 1 or more")
+    if folder.asked.engine != "local":
+        return asked
     if folder.asked.on.partition(":")[0] == "simulate":
         return asked or cores
     if asked is None or asked == 1:

@@ -13,9 +13,12 @@ import json
 import os
 import signal
 import sys
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TextIO, TypedDict
+from typing import Any, Final, TypedDict
 
+ONE_THREAD: Final[Mapping[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of runs that go on side by side, unless it says otherwise."""
 _PR_SET_PDEATHSIG: Final = 1
 
 
@@ -39,20 +42,25 @@ def main() -> None:
     # What a component prints while it is simulated must not be taken for an answer.
     answers = os.fdopen(os.dup(sys.stdout.fileno()), "w", encoding="utf-8")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())
-    with contextlib.suppress(KeyboardInterrupt):
-        _serve(answers)
 
-
-def _serve(answers: TextIO) -> None:
-    for line in sys.stdin:
-        # While a run goes on, it has handlers of its own; before and after, and so anew each time, this one is in force.
-        signal.signal(signal.SIGTERM, _interrupt)
-        status = make(json.loads(line))
-        signal.signal(signal.SIGTERM, _interrupt)
+    def answer(status: str) -> None:
         answers.write(json.dumps({"status": status}) + "\n")
         answers.flush()
-        if status == "interrupted":
-            break
+
+    serve(map(json.loads, sys.stdin), answer)
+
+
+def serve(tasks: Iterable[Task], answer: Callable[[str], None]) -> None:
+    """Make runs one after another, until there are no more or one is interrupted; say of each how it ended."""
+    with contextlib.suppress(KeyboardInterrupt):
+        for task in tasks:
+            # While a run goes on, it has handlers of its own; before and after, and so anew each time, this one is in force.
+            signal.signal(signal.SIGTERM, _interrupt)
+            status = make(task)
+            signal.signal(signal.SIGTERM, _interrupt)
+            answer(status)
+            if status == "interrupted":
+                break
 
 
 def _interrupt(number: int, frame: object) -> None:

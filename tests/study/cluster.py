@@ -1,0 +1,113 @@
+"""A real Slurm of one's own: munged, slurmctld and two slurmd on this machine, on free ports, in a folder of their own."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
+CONFIGURATION = """
+ClusterName=estran
+SlurmctldHost={host}(127.0.0.1)
+SlurmctldPort={ports[0]}
+AuthType=auth/munge
+AuthInfo=socket={folder}/munge.socket
+SlurmUser=root
+SlurmdUser=root
+StateSaveLocation={folder}/state
+SlurmdSpoolDir={folder}/spool-%n
+SlurmctldPidFile={folder}/slurmctld.pid
+SlurmdPidFile={folder}/slurmd-%n.pid
+ProctrackType=proctrack/linuxproc
+TaskPlugin=task/none
+SelectType=select/cons_tres
+SelectTypeParameters=CR_Core
+SlurmdParameters=config_overrides
+ReturnToService=2
+MpiDefault=none
+SwitchType=switch/none
+JobAcctGatherType=jobacct_gather/none
+AccountingStorageType=accounting_storage/none
+JobCompType=jobcomp/none
+KillWait=5
+MaxArraySize=6
+SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,bf_interval=5
+NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 State=UNKNOWN
+NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 State=UNKNOWN
+PartitionName=debug Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+"""
+
+
+def lacking() -> str | None:
+    """Why there can be no Slurm here, or None."""
+    absent = [program for program in NEEDED if shutil.which(program) is None]
+    if absent:
+        return f"{absent[0]} is not installed: apt-get install --no-install-recommends slurm-wlm munge"
+    return None if os.geteuid() == 0 else "a Slurm of one's own needs root"
+
+
+@contextmanager
+def cluster(folder: Path) -> Iterator[Path]:
+    """Start one; its configuration is the file that ``SLURM_CONF`` must name."""
+    host = socket.gethostname().partition(".")[0]
+    (folder / "state").mkdir()
+    key = folder / "munge.key"
+    key.write_bytes(os.urandom(1024))
+    key.chmod(0o600)
+    configuration = folder / "slurm.conf"
+    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, ports=_free_ports(3)))
+    munged = [
+        "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", "--num-threads=2",
+        f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed",
+    ]  # fmt: skip
+    with ExitStack() as stack:
+        for argv in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]):
+            stack.enter_context(_program(argv, configuration))
+            if argv is munged:
+                _until(lambda: (folder / "munge.socket").exists())
+        _until(lambda: slurm(configuration, "sinfo", "--noheader", "--format=%t %D").split() == ["idle", "2"])
+        yield configuration
+
+
+def slurm(configuration: Path, *argv: str) -> str:
+    """What a command of this Slurm prints."""
+    done = subprocess.run(argv, env={**os.environ, "SLURM_CONF": str(configuration)}, capture_output=True, text=True, timeout=30)
+    return done.stdout
+
+
+@contextmanager
+def _program(argv: list[str], configuration: Path) -> Iterator[None]:
+    with (configuration.parent / f"{argv[0]}-{argv[-1]}.out".replace("/", "_")[-60:]).open("wb") as out:
+        environment = {**os.environ, "SLURM_CONF": str(configuration)}
+        process = subprocess.Popen(argv, stdout=out, stderr=out, stdin=subprocess.DEVNULL, env=environment)
+        try:
+            yield
+        finally:
+            process.send_signal(signal.SIGTERM)
+            try:
+                process.wait(10)
+            except subprocess.TimeoutExpired:
+                process.kill()
+                process.wait()
+
+
+def _free_ports(count: int) -> list[int]:
+    with ExitStack() as stack:
+        sockets = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for one in sockets:
+            one.bind(("127.0.0.1", 0))
+        return [one.getsockname()[1] for one in sockets]
+
+
+def _until(holds: Callable[[], bool], timeout: float = 30.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not holds():
+        assert time.monotonic() < deadline, "Slurm did not start"
+        time.sleep(0.05)
