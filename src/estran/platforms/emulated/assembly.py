@@ -134,7 +134,8 @@ class Assembly:
     def verify(self) -> Verification:
         """Probe every distinct link, then the CPU share of every distinct device, as far as that is not known of these hosts.
 
-        If anything is not as asked, the next attempt measures everything. Afterwards links begin anew, so that what they do to the workload does not depend on how often they were probed.
+        If anything is not as asked, the next attempt measures everything. Afterwards links begin anew, so that what they do to the
+        workload does not depend on how often they were probed.
         """
         links = self._verify_links()
         shares = self._verify_shares()
