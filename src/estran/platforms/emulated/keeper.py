@@ -152,8 +152,8 @@ class Keeper:
     def _do_agents(self, hosts: Sequence[str], origin_ns: int) -> None:
         """Fork agents; their ends of their connections have been handed in, in this order."""
         _, ends, _, _ = socket.recv_fds(self._doors, 1, len(hosts))
-        for host, descriptor in zip(hosts, ends, strict=True):
-            self._agents[self._fork_agent(host, descriptor, origin_ns)] = host
+        for number, host in enumerate(hosts):
+            self._agents[self._fork_agent(host, ends[number], ends[number + 1 :], origin_ns)] = host
 
     def _do_end(self) -> Sequence[str]:
         """Take from the hosts all that the run had there; say what could not be taken."""
@@ -173,7 +173,7 @@ class Keeper:
             raise PlatformError("nothing has been built for a run")
         return self._assembly
 
-    def _fork_agent(self, host: str, descriptor: int, origin_ns: int) -> int:
+    def _fork_agent(self, host: str, descriptor: int, others: Sequence[int], origin_ns: int) -> int:
         assembly = self._built()
         pid = os.fork()
         if pid:
@@ -185,6 +185,8 @@ class Keeper:
             self._control.close()
             self._doors.close()
             self._hosts_file.close()
+            for other in others:  # held open, they would hide the death of the agent that they belong to
+                os.close(other)
             assembly.enter(host)
             _be_agent(host, socket.socket(fileno=descriptor), origin_ns, assembly)
             status = 0
