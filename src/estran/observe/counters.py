@@ -179,21 +179,26 @@ class ProcessCounters:
 
 
 class NetworkCounters:
-    """Bytes over all interfaces but loopback, of the network namespace that this process is in when it is made."""
+    """Bytes over all interfaces but loopback, of the network namespace that this process is in when it is made; since then."""
 
     def __init__(self) -> None:
         self._fd = os.open("/proc/self/net/dev", os.O_RDONLY | os.O_CLOEXEC)
+        self._before = self._counted()
 
     def read(self) -> Iterator[Value]:
         """Read all counters once."""
+        received, sent = self._counted()
+        yield "rx_bytes", float(received - self._before[0])
+        yield "tx_bytes", float(sent - self._before[1])
+
+    def _counted(self) -> tuple[int, int]:
         received = sent = 0
         for line in os.pread(self._fd, _BUFFER, 0).splitlines()[2:]:
             name, _, fields = line.partition(b":")
             if name.strip() != b"lo":
                 words = fields.split()
                 received, sent = received + int(words[0]), sent + int(words[8])
-        yield "rx_bytes", float(received)
-        yield "tx_bytes", float(sent)
+        return received, sent
 
     def close(self) -> None:
         """Close the file."""

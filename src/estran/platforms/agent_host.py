@@ -103,4 +103,8 @@ class AgentHost:
         """Let the agent end, with everything that it started."""
         if not self._gone:
             await self.ask("exit")
+        await self.disconnect()
+
+    async def disconnect(self) -> None:
+        """Close this connection, and leave all else to the other end."""
         await self._link.close()

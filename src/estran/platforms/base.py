@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Mapping, Sequence
-from contextlib import AbstractAsyncContextManager
+from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from estran.runtime.clock import Clock
 from estran.spec.plan import Plan
@@ -186,5 +186,23 @@ class Platform(Protocol):
         ------
         PlatformError
             On entering, if the hosts cannot be provided.
+        """
+        ...
+
+
+@runtime_checkable
+class Holdable(Protocol):
+    """A `Platform` that can keep what it provides from one run to the next, where both ask for the same."""
+
+    def hold(self, name: str) -> AbstractContextManager[None]:
+        """Keep what is provided, until the context is left.
+
+        A run finds nothing of the one before: no process, packet, connection or figure. After a run that failed, or that left
+        what cannot be removed, everything is provided anew.
+
+        Parameters
+        ----------
+        name
+            Value of the environment variable ``ESTRAN_RUN`` of the processes that outlive runs.
         """
         ...

@@ -33,6 +33,8 @@ START_MARGIN_NS = 100_000_000
 STOP_GRACE = 3.0
 VERIFY_ATTEMPTS = 3
 """A machine that is busy for a moment makes a probe fail now and then; what is really wrong fails every time."""
+BEFORE = ("hosts_built_in", "measured_in")
+"""Facts of a verification that may name a run before this one, which left its hosts to it."""
 LIVE_PERIOD = 0.25
 RESOLUTION = 1e-9
 """Seconds that are none: simulated time, a sum of floats, can come so near the end that waiting for the rest moves it no more."""
@@ -147,6 +149,7 @@ class Conductor:
         for attempt in range(1, VERIFY_ATTEMPTS + 1):
             self.verification = await provision.verify()
             write_json(self.folder / "network.json", asdict(self.verification))
+            self.record.note(**{name: self.verification.facts[name] for name in BEFORE if name in self.verification.facts})
             measures: list[LinkMeasure | CpuMeasure] = [*self.verification.links, *self.verification.cpus]
             bad = [measure for measure in measures if not measure.ok]
             wrong = [f"{_place(measure)}: {measure.complaint}" for measure in bad]

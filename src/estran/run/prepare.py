@@ -107,6 +107,7 @@ def prepare(
     seed: int | None = None,
     on: str = "emulate",
     simulation: Simulation | None = None,
+    platform: Platform | None = None,
 ) -> Prepared:
     """Load an experiment, plan it, and ask the platform what it cannot do of it.
 
@@ -116,6 +117,8 @@ def prepare(
         Options ``path=value``.
     assignment
         Levels of some factors; the others have their first.
+    platform
+        The one to use, instead of opening that of ``on``.
 
     Raises
     ------
@@ -124,7 +127,7 @@ def prepare(
     RequestError
         If the file or the platform does not exist.
     """
-    platform = open_platform(on, experiment_path(file).parent, simulation)
+    platform = platform or open_platform(on, experiment_path(file).parent, simulation)
     experiment, index = read_experiment(file, overrides=overrides, assignment=assignment, seed=seed)
     plan = planned(experiment)
     components = {

@@ -1,8 +1,8 @@
 """A process that makes runs of a study, one after another: tasks come in as lines of JSON, and how each ended goes out.
 
 A process of its own, because a run has an event loop and signal handlers of its own, and because several can then go on side by
-side. It is kept from run to run, so that Python and the models are imported once. When the study's process dies, so does it: a
-run that goes on then ends in good order, as after Ctrl-C.
+side. It is kept from run to run, so that Python and the models are imported once, and hosts are built once. When the study's
+process dies, so does it: a run that goes on then ends in good order, as after Ctrl-C.
 """
 
 from __future__ import annotations
@@ -15,7 +15,11 @@ import signal
 import sys
 from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
-from typing import Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, TypedDict
+
+if TYPE_CHECKING:
+    from estran.platforms.base import Platform
+    from estran.run.prepare import Prepared
 
 ONE_THREAD: Final[Mapping[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
 """Environment of runs that go on side by side, unless it says otherwise."""
@@ -52,11 +56,11 @@ def main() -> None:
 
 def serve(tasks: Iterable[Task], answer: Callable[[str], None]) -> None:
     """Make runs one after another, until there are no more or one is interrupted; say of each how it ended."""
-    with contextlib.suppress(KeyboardInterrupt):
+    with contextlib.suppress(KeyboardInterrupt), Workshop() as workshop:
         for task in tasks:
             # While a run goes on, it has handlers of its own; before and after, and so anew each time, this one is in force.
             signal.signal(signal.SIGTERM, _interrupt)
-            status = make(task)
+            status = workshop.make(task)
             signal.signal(signal.SIGTERM, _interrupt)
             answer(status)
             if status == "interrupted":
@@ -67,41 +71,70 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def make(task: Task) -> str:
-    """Make one run; what it was and how it ended stands in its folder, also where it could not begin.
+class Workshop:
+    """Makes runs, and keeps the hosts of one for the next; a context manager that gives them back."""
 
-    Returns
-    -------
-    str
-        ``done``, ``failed`` or ``interrupted``.
-    """
-    from estran.errors import EstranError
-    from estran.run.prepare import Simulation, prepare
-    from estran.run.record import QuietProgress, RunRecord
-    from estran.run.session import execute, make_folder, new_run_id
+    def __init__(self) -> None:
+        self._held = contextlib.ExitStack()
+        self._platforms: dict[str, Platform] = {}
 
-    simulation = Simulation(task["calibration"]) if task["on"] == "simulate" else None
-    out, named = Path(task["out"]), task["named"]
-    try:
-        prepared = prepare(
+    def __enter__(self) -> Workshop:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self._held.close()
+
+    def make(self, task: Task) -> str:
+        """Make one run; what it was and how it ended stands in its folder, also where it could not begin.
+
+        Returns
+        -------
+        str
+            ``done``, ``failed`` or ``interrupted``.
+        """
+        from estran.errors import EstranError
+        from estran.run.record import QuietProgress, RunRecord
+        from estran.run.session import execute, make_folder, new_run_id
+
+        out, named = Path(task["out"]), task["named"]
+        try:
+            prepared = self._prepare(task, out)
+            return execute(prepared, out=out, progress=QuietProgress(), command=task["command"], named=named)[1]
+        except EstranError as error:
+            if (out / named / "run.json").exists():
+                raise
+            facts = {"id": new_run_id(), "experiment": Path(task["file"]).stem, "platform": task["on"], "seed": task["seed"]}
+            record = RunRecord(make_folder(out / named), facts, QuietProgress())
+            record.fail(error)
+            record.end("failed")
+            return "failed"
+        except KeyboardInterrupt:
+            return "interrupted"
+
+    def _prepare(self, task: Task, out: Path) -> Prepared:
+        from estran.run.prepare import Simulation, prepare
+
+        simulated = task["on"] == "simulate"
+        return prepare(
             task["file"],
             overrides=task["overrides"],
             assignment=task["levels"],
             seed=task["seed"],
             on=task["on"],
-            simulation=simulation,
+            simulation=Simulation(task["calibration"]) if simulated else None,
+            platform=None if simulated else self._platform(task["on"], out),
         )
-        return execute(prepared, out=out, progress=QuietProgress(), command=task["command"], named=named)[1]
-    except EstranError as error:
-        if (out / named / "run.json").exists():
-            raise
-        facts = {"id": new_run_id(), "experiment": Path(task["file"]).stem, "platform": task["on"], "seed": task["seed"]}
-        record = RunRecord(make_folder(out / named), facts, QuietProgress())
-        record.fail(error)
-        record.end("failed")
-        return "failed"
-    except KeyboardInterrupt:
-        return "interrupted"
+
+    def _platform(self, name: str, out: Path) -> Platform:
+        """The platform of a name, which keeps hosts if it can."""
+        from estran.run.holding import holding
+        from estran.run.prepare import open_platform
+
+        if name not in self._platforms:
+            platform = open_platform(name)
+            self._held.enter_context(holding(platform, out))
+            self._platforms[name] = platform
+        return self._platforms[name]
 
 
 if __name__ == "__main__":

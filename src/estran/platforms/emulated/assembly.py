@@ -1,60 +1,96 @@
-"""An emulated infrastructure put together inside the keeper: fabric, engine and limits, with their probes."""
+"""An emulated infrastructure put together in the keeper for one run: engine and limits on hosts and wires, with their probes."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from dataclasses import asdict
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final, Self
 
 from estran.errors import PlatformError
-from estran.platforms.base import CpuMeasure, Verification
-from estran.platforms.emulated.limits.ladder import choose_limiter
+from estran.platforms.base import Verification
+from estran.platforms.emulated.ground import Ground, Measured
+from estran.platforms.emulated.limits.ladder import choose_limiter, make_limiter
 from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
 from estran.platforms.emulated.limits.shares import verify_shares
-from estran.platforms.emulated.links.engine import Running
-from estran.platforms.emulated.links.ladder import Choice, choose
+from estran.platforms.emulated.links.engine import Running, Trial
+from estran.platforms.emulated.links.ladder import Choice, choose, make_engine
 from estran.platforms.emulated.network import namespace
 from estran.platforms.emulated.order import HostOrder, Order
 from estran.platforms.emulated.probes.probe import probe
 
+LOCALHOST: Final = "127.0.0.1\tlocalhost\n"
 PROBE_BUDGET: Final = 1.2
 SHARE_SECONDS: Final = 0.3
 PROBE_NICENESS: Final = -15
 UNOBSERVABLE: Final = "without network namespaces all hosts share one network, and what commands exchange cannot be told apart"
 
 
-class Assembly:
-    """Everything that one order needs, for as long as the context lasts."""
+@dataclass(slots=True)
+class Rungs:
+    """The engine and the limiter that work here, by their trials: found for the first order, the same for all of a keeper."""
 
-    def __init__(self, order: Order, notes: list[str]) -> None:
+    choice: Choice | None = None
+    limiter: str | None = None
+    limiter_trials: Mapping[str, Trial] = field(default_factory=dict)
+
+    def engine(self, order: Order) -> Choice:
+        """An engine that draws from the order's seed."""
+        if self.choice is None:
+            self.choice = choose(order.engine, seed=order.seed)
+        return Choice(make_engine(self.choice.engine.name, order.seed), self.choice.trials)
+
+    def new_limiter(self, order: Order) -> Limiter:
+        """A limiter with nothing in its books."""
+        if self.limiter is not None:
+            return make_limiter(self.limiter, order.run_id)
+        limiter, self.limiter_trials = choose_limiter(order.run_id, order.limiter)
+        self.limiter = limiter.name
+        return limiter
+
+
+class Assembly:
+    """Everything that one order needs, for as long as the context lasts.
+
+    Parameters
+    ----------
+    ground
+        Hosts and wires, from this run or one before.
+    """
+
+    def __init__(self, order: Order, rungs: Rungs, ground: Ground, notes: Sequence[str]) -> None:
         self._order = order
-        self._notes = notes
+        self._rungs = rungs
+        self._ground = ground
+        self.fabric = ground.fabric
+        self._notes = list(notes)
         self._resources = ExitStack()
+        self._doubted = False
         self._groups: dict[str, HostGroup] = {}
         self._enclosures: dict[str, dict[str, ServiceGroup]] = {}
 
     def __enter__(self) -> Self:
         with ExitStack() as resources:
             self._limit(resources)
-            self._choice: Choice = choose(self._order.engine, seed=self._order.seed)
-            links = {(link.source, link.target): link.link for link in self._order.links}
-            ports = {host.name: host.ports for host in self._order.hosts}
-            self.fabric = resources.enter_context(self._choice.fabric(list(ports), links, ports))
-            self._running: Running = resources.enter_context(self._choice.engine.start(self.fabric))
+            self._choice: Choice = self._rungs.engine(self._order)
+            self._shaping = resources.enter_context(ExitStack())
+            self._shape()
             self._resources = resources.pop_all()
-        self._write_hosts()
         return self
+
+    def _shape(self) -> None:
+        """Start the engine, anew if it runs: nothing under way, nothing counted, its random numbers from the beginning."""
+        self._shaping.close()
+        self._running: Running = self._shaping.enter_context(self._choice.engine.start(self.fabric))
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._resources.close()
 
     def _limit(self, resources: ExitStack) -> None:
-        limiter, self._trials = choose_limiter(self._order.run_id, self._order.limiter)
-        self._limiter: Limiter = resources.enter_context(limiter)
+        self._limiter: Limiter = resources.enter_context(self._rungs.new_limiter(self._order))
         for host in self._order.hosts:
             if host.replicas:
                 self._enclosures[host.name] = self._limit_host(host)
@@ -66,13 +102,10 @@ class Assembly:
         self._notes.extend(group.notes)
         return {name: group.service(name, min(cores, device.cores) * device.speed) for name, cores in host.replicas.items()}
 
-    def _write_hosts(self) -> None:
-        """Names of hosts resolve on all of them, where addresses are the same for all."""
-        if self.fabric.core_fd is None:
-            return
-        lines = [f"{self.fabric.address(host.name, host.name)}\t{host.name}\n" for host in self._order.hosts]
-        with Path(self._order.hosts_file).open("a", encoding="utf-8") as file:
-            file.writelines(lines)
+    def names(self) -> str:
+        """What ``/etc/hosts`` says: names of hosts resolve on all of them, where addresses are the same for all."""
+        hosts = [] if self.fabric.core_fd is None else self._order.hosts
+        return LOCALHOST + "".join(f"{self.fabric.address(host.name, host.name)}\t{host.name}\n" for host in hosts)
 
     def enter(self, host: str) -> None:
         """Move the calling process onto a host, for good."""
@@ -99,10 +132,34 @@ class Assembly:
         return None
 
     def verify(self) -> Verification:
-        """Probe every distinct link, then the CPU share of every distinct device."""
+        """Probe every distinct link, then the CPU share of every distinct device, as far as that is not known of these hosts.
+
+        If anything is not as asked, the next attempt measures everything. Afterwards links begin anew, so that what they do to the
+        workload does not depend on how often they were probed.
+        """
+        links = self._verify_links()
+        shares = self._verify_shares()
+        self._doubted = not all(measure.ok for measure in (*links.what, *(measured.what for measured in shares)))
+        engine = dict(self._running.facts())
+        if links.run == self._order.run_id:
+            self._shape()
+        since = {"links": links, **{measured.what.host: measured for measured in shares}}
+        measured_in = {name: {"run": measured.run, "at": measured.at} for name, measured in since.items()}
+        facts = {"engine": engine, "hosts_built_in": self._ground.built_in, "measured_in": measured_in}
+        return Verification(links.what, tuple(measured.what for measured in shares), facts)
+
+    def _verify_links(self) -> Measured:
+        links, kinds = self.fabric.links, self._kinds()
+        asked = frozenset(links.items()), frozenset(kinds.items())
+        known = self._recall(asked)
+        if known is not None:
+            return known
         with _favoured():
-            links = probe(self.fabric, self.fabric.links, self._kinds(), budget_s=PROBE_BUDGET)
-        return Verification(tuple(links), tuple(self._verify_shares()), {"engine": dict(self._running.facts())})
+            fresh = tuple(probe(self.fabric, links, kinds, budget_s=PROBE_BUDGET))
+        return self._ground.note(asked, fresh, self._order.run_id, good=all(measure.ok for measure in fresh))
+
+    def _recall(self, asked: Hashable) -> Measured | None:
+        return None if self._doubted else self._ground.recall(asked)
 
     def lift(self) -> None:
         """Let services use the whole machine while they get ready: how long that takes is not what is measured."""
@@ -118,13 +175,19 @@ class Assembly:
         """The layer of each host: links between the same layers with the same figures are of one kind."""
         return {host.name: host.layer for host in self._order.hosts}
 
-    def _verify_shares(self) -> list[CpuMeasure]:
+    def _verify_shares(self) -> list[Measured]:
         distinct: dict[tuple[float, float], str] = {}
         for host in self._order.hosts:
             if host.name in self._groups:
                 distinct.setdefault((host.device.cores, host.device.speed), host.name)
-        speeds = {host.name: host.device.speed for host in self._order.hosts}
-        return verify_shares([(self._groups[name], speeds[name]) for name in distinct.values()], SHARE_SECONDS)
+        known = {kind: self._recall(kind) for kind in distinct}
+        unknown = [kind for kind, measured in known.items() if measured is None]
+        fresh = verify_shares([(self._groups[distinct[kind]], kind[1]) for kind in unknown], SHARE_SECONDS)
+        noted = {
+            kind: self._ground.note(kind, measure, self._order.run_id, good=measure.ok)
+            for kind, measure in zip(unknown, fresh, strict=True)
+        }
+        return [measured or noted[kind] for kind, measured in known.items()]
 
     def facts(self) -> Mapping[str, Any]:
         """What the conductor must know, and what goes into the run's record."""
@@ -141,7 +204,7 @@ class Assembly:
                 "fabric": dict(self.fabric.facts()),
                 "engine_ladder": {name: asdict(trial) for name, trial in self._choice.trials.items()},
                 "limiter": self._limiter.name,
-                "limiter_ladder": {name: asdict(trial) for name, trial in self._trials.items()},
+                "limiter_ladder": {name: asdict(trial) for name, trial in self._rungs.limiter_trials.items()},
                 "notes": list(dict.fromkeys(self._notes)),
             },
         }

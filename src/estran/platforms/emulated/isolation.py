@@ -5,6 +5,8 @@ from __future__ import annotations
 import ctypes
 import os
 import signal
+import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -15,6 +17,7 @@ CLONE_NEWPID: Final = 0x20000000
 MS_BIND: Final = 0x1000
 PR_SET_PDEATHSIG: Final = 1
 PR_SET_TIMERSLACK: Final = 29
+PR_SET_CHILD_SUBREAPER: Final = 36
 
 _libc = ctypes.CDLL(None, use_errno=True)
 
@@ -53,6 +56,43 @@ def die_with_parent(parent: int) -> None:
     _libc.prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     if os.getppid() != parent:
         os._exit(1)
+
+
+def adopt_orphans() -> None:
+    """Become the parent of every process below this one whose own parent ends, as the first process of a namespace is anyway."""
+    _check(_libc.prctl(PR_SET_CHILD_SUBREAPER, 1), "cannot adopt orphans")
+
+
+def end_children(patience: float = 5.0) -> bool:
+    """Kill all processes below this one, which has adopted orphans; whether they are gone after ``patience`` seconds."""
+    deadline = time.monotonic() + patience
+    while children := _children():
+        for pid in children:
+            with suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
+        while True:  # children of those that end become our own
+            try:
+                pid, _ = os.waitpid(-1, os.WNOHANG)
+            except ChildProcessError:
+                return True
+            if not pid:
+                break
+        if time.monotonic() > deadline:
+            return False
+        time.sleep(0.001)
+    return True
+
+
+def _children() -> list[int]:
+    """Processes that this one has to wait for; ended ones, too."""
+    own = os.getpid()
+    found = []
+    for entry in Path("/proc").iterdir():
+        if entry.name.isdigit():
+            with suppress(OSError):
+                if int((entry / "stat").read_text().rpartition(")")[2].split()[1]) == own:
+                    found.append(int(entry.name))
+    return found
 
 
 def _attempt() -> str | None:

@@ -1,10 +1,11 @@
-"""The keeper: one process that holds an emulated run's namespaces and limits, and forks its agents from a warm interpreter.
+"""The keeper: one process that holds emulated hosts and limits, and forks a run's agents from a warm interpreter.
 
-It is the first process of a process namespace where the kernel allows one: when it ends, however that comes, the kernel ends
-every agent, relay, service and stray child with it, and network namespaces vanish with their last descriptor. It ends when the
-conductor says so or goes. Synchronous and single-threaded, since it forks.
+It serves one run after another, as long as its owner keeps it: ``end`` takes from the hosts all that the run had there, and the
+next ``up`` finds them again if it asks for the same ones. It is the first process of a process namespace where the kernel allows
+one: when it ends, however that comes, the kernel ends every agent, relay, service and stray child with it, and network namespaces
+vanish with their last descriptor. It ends when the owner goes. Synchronous and single-threaded, since it forks.
 
-Requests are those of `estran.runtime.control`: ``up``, ``verify``, ``agents``, ``exit``.
+Requests are those of `estran.runtime.control`: ``up``, ``warm``, ``verify``, ``lift``, ``agents``, ``enforce``, ``end``.
 """
 
 from __future__ import annotations
@@ -17,17 +18,18 @@ import select
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, TextIO
 
 import msgspec
 
 from estran.errors import EstranError, PlatformError
 from estran.platforms.emulated import isolation
-from estran.platforms.emulated.assembly import Assembly
+from estran.platforms.emulated.assembly import Assembly, Rungs
+from estran.platforms.emulated.ground import Ground
 from estran.platforms.emulated.order import Order
 from estran.runtime.control import pack
 
@@ -52,36 +54,42 @@ _LENGTH: Final = 4
 
 
 class Keeper:
-    """Serves the conductor's requests until it goes.
+    """Serves its owner's requests until it goes.
 
     Parameters
     ----------
     control
-        The conductor's connection.
+        The owner's connection.
+    doors
+        Over which the owner hands in the agents' ends of their connections.
+    hosts_file
+        What is seen as ``/etc/hosts``, open for writing.
     """
 
-    def __init__(self, control: socket.socket, notes: list[str]) -> None:
+    def __init__(self, control: socket.socket, doors: socket.socket, hosts_file: TextIO, notes: list[str]) -> None:
         self._control = control
+        self._doors = doors
+        self._hosts_file = hosts_file
         self._notes = notes
-        self._resources = ExitStack()
+        self._rungs = Rungs()
+        self._ground: Ground | None = None
         self._assembly: Assembly | None = None
         self._agents: dict[int, str] = {}
         self._reported: set[str] = set()
 
     def serve(self) -> None:
-        """Answer until the conductor says ``exit`` or goes, then give everything back."""
+        """Answer until the owner goes, then give everything back."""
         poll = select.poll()
         poll.register(self._control, select.POLLIN)
-        with self._resources:
-            self._resources.callback(self._end_agents)
+        with ExitStack() as resources:
+            resources.callback(self._release)
+            resources.callback(self._end_run)
             while True:
                 if poll.poll(STEP_MS):
                     frame = self._read()
                     if frame is None:
                         return
                     self._answer(frame)
-                    if frame["do"] == "exit":
-                        return
                 self._look_after()
 
     def _answer(self, frame: Mapping[str, Any]) -> None:
@@ -92,11 +100,39 @@ class Keeper:
             reply = {"reply": frame["id"], "error": {"what": str(error.what), "remedy": error.remedy}}
         except OSError as error:
             reply = {"reply": frame["id"], "error": {"what": f"{type(error).__name__}: {error}", "remedy": None}}
-        self._control.sendall(pack(reply))
+        self._say(reply)
 
-    def _do_up(self, order: Mapping[str, Any]) -> Mapping[str, Any]:
-        self._assembly = self._resources.enter_context(Assembly(msgspec.convert(order, Order), self._notes))
-        return self._assembly.facts()
+    def _say(self, frame: Mapping[str, Any]) -> None:
+        with suppress(BrokenPipeError, ConnectionResetError):  # the owner has gone, which the next reading tells
+            self._control.sendall(pack(frame))
+
+    def _do_up(self, order: Mapping[str, Any], log: str) -> Mapping[str, Any]:
+        _redirect(log)
+        wanted = msgspec.convert(order, Order)
+        assembly = Assembly(wanted, self._rungs, self._prepared(wanted), self._notes)
+        assembly.__enter__()
+        self._assembly = assembly
+        self._hosts_file.seek(0)
+        self._hosts_file.truncate()
+        self._hosts_file.write(assembly.names())
+        self._hosts_file.flush()
+        return assembly.facts()
+
+    def _prepared(self, order: Order) -> Ground:
+        """The hosts and wires of an order: those that are there, or new ones in place of them."""
+        if self._ground is not None and self._ground.fits(order):
+            self._ground.reshape(order)
+            return self._ground
+        self._release()
+        ground = Ground(order, self._rungs.engine(order))
+        ground.__enter__()
+        self._ground = ground
+        return ground
+
+    def _release(self) -> None:
+        ground, self._ground = self._ground, None
+        if ground is not None:
+            ground.__exit__(None, None, None)
 
     def _do_warm(self) -> None:
         for name in WARM:
@@ -113,19 +149,31 @@ class Keeper:
     def _do_enforce(self) -> None:
         self._built().enforce()
 
-    def _do_agents(self, ends: Mapping[str, int], origin_ns: int) -> None:
-        for host, descriptor in ends.items():
-            self._agents[self._fork_agent(host, descriptor, origin_ns)] = host
+    def _do_agents(self, hosts: Sequence[str], origin_ns: int) -> None:
+        """Fork agents; their ends of their connections have been handed in, in this order."""
+        _, ends, _, _ = socket.recv_fds(self._doors, 1, len(hosts))
+        for number, host in enumerate(hosts):
+            self._agents[self._fork_agent(host, ends[number], ends[number + 1 :], origin_ns)] = host
 
-    def _do_exit(self) -> None:
+    def _do_end(self) -> Sequence[str]:
+        """Take from the hosts all that the run had there; say what could not be taken."""
+        return self._end_run()
+
+    def _end_run(self) -> list[str]:
         self._end_agents()
+        assembly, self._assembly = self._assembly, None
+        if assembly is not None:
+            assembly.__exit__(None, None, None)
+        self._reported.clear()
+        left = [] if isolation.end_children() else ["processes that do not end"]
+        return left if self._ground is None else [*left, *self._ground.clear()]
 
     def _built(self) -> Assembly:
         if self._assembly is None:
-            raise PlatformError("nothing has been built yet")
+            raise PlatformError("nothing has been built for a run")
         return self._assembly
 
-    def _fork_agent(self, host: str, descriptor: int, origin_ns: int) -> int:
+    def _fork_agent(self, host: str, descriptor: int, others: Sequence[int], origin_ns: int) -> int:
         assembly = self._built()
         pid = os.fork()
         if pid:
@@ -135,6 +183,10 @@ class Keeper:
         try:
             isolation.die_with_parent(os.getppid())
             self._control.close()
+            self._doors.close()
+            self._hosts_file.close()
+            for other in others:  # held open, they would hide the death of the agent that they belong to
+                os.close(other)
             assembly.enter(host)
             _be_agent(host, socket.socket(fileno=descriptor), origin_ns, assembly)
             status = 0
@@ -155,7 +207,7 @@ class Keeper:
     def _report(self, what: str) -> None:
         if what not in self._reported:
             self._reported.add(what)
-            self._control.sendall(pack({"say": "broken", "what": what}))
+            self._say({"say": "broken", "what": what})
 
     def _reap(self) -> list[int]:
         """Collect ended agents and, as the first process of a namespace, orphans; a relay is left to its engine."""
@@ -205,13 +257,24 @@ def _be_agent(host: str, end: socket.socket, origin_ns: int, assembly: Assembly)
 
 
 def main() -> None:
-    """Entry point: ``python -m estran.platforms.emulated.keeper FD HOSTS_FILE``."""
-    control = socket.socket(fileno=int(sys.argv[1]))
+    """Entry point: ``python -m estran.platforms.emulated.keeper CONTROL DOORS HOSTS_FILE``."""
+    control, doors = (socket.socket(fileno=int(descriptor)) for descriptor in sys.argv[1:3])
+    hosts_file = Path(sys.argv[3])
     libc = ctypes.CDLL(None)
     libc.prctl(isolation.PR_SET_TIMERSLACK, 1)
     notes: list[str] = []
-    isolation.isolate(notes, Path(sys.argv[2]))
-    Keeper(control, notes).serve()
+    with hosts_file.open("r+", encoding="utf-8") as file:
+        isolation.isolate(notes, hosts_file)
+        isolation.adopt_orphans()
+        Keeper(control, doors, file, notes).serve()
+
+
+def _redirect(log: str) -> None:
+    """Write from now on to another run's log."""
+    descriptor = os.open(log, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    for standard in (1, 2):
+        os.dup2(descriptor, standard)
+    os.close(descriptor)
 
 
 if __name__ == "__main__":

@@ -38,7 +38,7 @@ class LinkOrder:
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """A whole infrastructure to emulate.
+    """A whole infrastructure to emulate, for one run.
 
     Attributes
     ----------
@@ -52,7 +52,6 @@ class Order:
     hosts: list[HostOrder]
     links: list[LinkOrder]
     seed: int
-    hosts_file: str
     engine: str | None = None
     limiter: str | None = None
     stream_ports: list[int] = field(default_factory=list)

@@ -3,31 +3,28 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import socket
-import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
 import msgspec
 
-from estran.errors import EstranError, PlatformError, RequestError
+from estran.errors import PlatformError, RequestError
 from estran.platforms.agent_host import AgentHost
 from estran.platforms.base import Host, Problem, Verification
-from estran.platforms.emulated.leftovers import remove_groups
+from estran.platforms.emulated.keeping import Keeping
 from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
-from estran.platforms.emulated.survey import problems, survey
+from estran.platforms.emulated.survey import Survey, problems, survey
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.control import Link
 from estran.spec.plan import Plan, host_ports, stream_ports
 from estran.spec.suggest import did_you_mean
 
-EXIT_TIMEOUT: Final = 5.0
 SAMPLER: Final = "estran.observe.sampler:run"
 OBSERVER: Final = "estran.observe.command_observer:run"
 
@@ -49,6 +46,9 @@ class EmulatedPlatform:
             raise RequestError(f"there is no engine {engine!r}", where="--on", remedy=did_you_mean(engine, RUNGS, kind="engine"))
         self._engine = engine
         self._limiter = limiter
+        self._held_as: str | None = None
+        self._kept: Keeping | None = None
+        self._survey: Survey | None = None
 
     @staticmethod
     def loop_factory() -> asyncio.AbstractEventLoop:
@@ -57,38 +57,53 @@ class EmulatedPlatform:
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What this machine cannot emulate of the plan, found by trying each engine in a throw-away namespace."""
-        return problems(plan, await survey(self._engine, self._limiter))
+        found = self._survey or await survey(self._engine, self._limiter)
+        self._survey = found if self._held_as is not None else None
+        return problems(plan, found)
 
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[EmulatedProvision]:
-        """Start the keeper, build hosts and links, start the agents."""
-        inhabited = {replica.host for replica in plan.replicas.values()}
-        hosts_file = folder / "hosts"
-        hosts_file.write_text("127.0.0.1\tlocalhost\n", encoding="utf-8")
-        async with AsyncExitStack() as stack:
-            pairs = {name: socket.socketpair() for name in plan.hosts if name in inhabited}
-            ours, theirs = socket.socketpair()
-            process = await _spawn(theirs, [end for _, end in pairs.values()], hosts_file, folder, run_id)
-            theirs.close()
-            keeper = AgentHost("keeper", await Link.over(ours))
-            serving = asyncio.create_task(keeper.serve(), name="keeper")
-            stack.push_async_callback(_give_back, keeper, serving, process, folder, run_id)
-            try:
-                order = _order(plan, run_id, hosts_file, self._engine, self._limiter)
-                facts = await keeper.ask("up", order=msgspec.to_builtins(order))
-                warming = asyncio.create_task(keeper.ask("warm"))
-                await warming
-                await keeper.ask(
-                    "agents", ends={name: end.fileno() for name, (_, end) in pairs.items()}, origin_ns=time.monotonic_ns()
-                )
-            except PlatformError as error:
-                last = _last_words(folder)
-                raise PlatformError(error.what + last, where="emulated platform", remedy=error.remedy) from error
-            finally:
-                for _, end in pairs.values():
-                    end.close()
-            hosts = {name: AgentHost(name, await Link.over(end)) for name, (end, _) in pairs.items()}
-            yield EmulatedProvision(keeper, hosts, facts)
+        """Start the keeper or take the one that is held, build hosts and links, start the agents."""
+        keeping = self._take() or Keeping(self._held_as or run_id, folder)
+        clean = False
+        try:
+            async with _connected(keeping, run_id) as keeper:
+                order = _order(plan, run_id, self._engine, self._limiter)
+                try:
+                    facts, hosts = await _built(keeping, keeper, order, folder)
+                except PlatformError as error:
+                    last = _last_words(folder)
+                    raise PlatformError(error.what + last, where="emulated platform", remedy=error.remedy) from error
+                yield EmulatedProvision(keeper, hosts, facts)
+                if self._held_as is not None:
+                    clean = not await keeper.ask("end")
+        finally:
+            # After a failure nobody knows what state the hosts are in: the next run has new ones.
+            if clean:
+                self._kept = keeping
+            else:
+                keeping.end()
+            _remove_if_empty(folder / "keeper.log")
+
+    @contextmanager
+    def hold(self, name: str) -> Iterator[None]:
+        """Keep hosts and wires from one run to the next until the context is left; see `Holdable`."""
+        self._held_as = name
+        try:
+            yield
+        finally:
+            self._held_as = self._survey = None
+            if self._kept is not None:
+                self._kept.end()
+                self._kept = None
+
+    def _take(self) -> Keeping | None:
+        """The keeper that a run before has left, if it is still alive."""
+        kept, self._kept = self._kept, None
+        if kept is not None and not kept.alive:
+            kept.end()
+            return None
+        return kept
 
 
 class EmulatedProvision:
@@ -145,37 +160,36 @@ class EmulatedProvision:
         return "the keeper of the emulated hosts has ended; its own log is keeper.log"
 
 
-async def _spawn(
-    control: socket.socket, ends: list[socket.socket], hosts_file: Path, folder: Path, run_id: str
-) -> asyncio.subprocess.Process:
-    descriptors = [control.fileno(), *(end.fileno() for end in ends)]
-    with (folder / "keeper.log").open("ab") as log:
-        return await asyncio.create_subprocess_exec(
-            sys.executable, "-m", "estran.platforms.emulated.keeper", str(control.fileno()), str(hosts_file),
-            stdin=asyncio.subprocess.DEVNULL, stdout=log, stderr=log, pass_fds=descriptors, start_new_session=True,
-            env={**os.environ, "ESTRAN_RUN": run_id, "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"},
-        )  # fmt: skip
-
-
-async def _give_back(
-    keeper: AgentHost, serving: asyncio.Task[None], process: asyncio.subprocess.Process, folder: Path, run_id: str
-) -> None:
-    """Let the keeper end; kill it if it does not. Its end takes everything with it."""
+@asynccontextmanager
+async def _connected(keeping: Keeping, run_id: str) -> AsyncIterator[AgentHost]:
+    keeper = await keeping.connect(run_id)
+    serving = asyncio.create_task(keeper.serve(), name="keeper")
     try:
-        async with asyncio.timeout(EXIT_TIMEOUT):
-            with suppress(EstranError):  # it has gone already, which is what was wanted
-                await keeper.ask("exit")
-            await process.wait()
-    except TimeoutError:
-        process.kill()
-        await process.wait()
-    serving.cancel()
-    (folder / "hosts").unlink(missing_ok=True)
-    log = folder / "keeper.log"
-    if log.stat().st_size == 0:
+        yield keeper
+    finally:
+        serving.cancel()
+        await keeper.disconnect()
+
+
+async def _built(
+    keeping: Keeping, keeper: AgentHost, order: Order, folder: Path
+) -> tuple[Mapping[str, Any], Mapping[str, AgentHost]]:
+    """Have everything built that an order asks for, and an agent started on each host that has replicas."""
+    facts = await keeper.ask("up", order=msgspec.to_builtins(order), log=str((folder / "keeper.log").resolve()))
+    keeping.forget_hosts_file()
+    await keeper.ask("warm")
+    pairs = {host.name: socket.socketpair() for host in order.hosts if host.replicas}
+    try:
+        await keeping.fork_agents(keeper, {name: end for name, (_, end) in pairs.items()}, time.monotonic_ns())
+    finally:
+        for _, end in pairs.values():
+            end.close()
+    return facts, {name: AgentHost(name, await Link.over(end)) for name, (end, _) in pairs.items()}
+
+
+def _remove_if_empty(log: Path) -> None:
+    if log.exists() and log.stat().st_size == 0:
         log.unlink()
-    if process.returncode != 0:
-        remove_groups(run_id)
 
 
 def _last_words(folder: Path) -> str:
@@ -184,7 +198,7 @@ def _last_words(folder: Path) -> str:
     return f" ({lines[-1]})" if lines else ""
 
 
-def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limiter: str | None) -> Order:
+def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None) -> Order:
     replicas: dict[str, dict[str, int]] = {name: {} for name in plan.hosts}
     commands: dict[str, list[str]] = {name: [] for name in plan.hosts}
     for replica in plan.replicas.values():
@@ -200,7 +214,6 @@ def _order(plan: Plan, run_id: str, hosts_file: Path, engine: str | None, limite
         ],
         links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],
         seed=plan.experiment.seed,
-        hosts_file=str(hosts_file),
         engine=engine,
         limiter=limiter,
         stream_ports=sorted(stream_ports(plan).values()),

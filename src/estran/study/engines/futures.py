@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from estran.errors import EstranError, RequestError
 from estran.study.engines.engine import Choice, EngineError, Place, from_root
-from estran.study.worker import ONE_THREAD, Task, make
+from estran.study.worker import ONE_THREAD, Task, Workshop
 
 AT_ONCE: Final = 32
 """Tasks at once in Parsl, which does not say how many it bears, unless ``--jobs`` does."""
@@ -89,7 +89,8 @@ def make_here(task: Task) -> str:
         raise EstranError("a run needs a process of its own", remedy="choose an executor with processes, not threads")
     for name, value in ONE_THREAD.items():
         os.environ.setdefault(name, value)
-    return make(task)
+    with Workshop() as workshop:
+        return workshop.make(task)
 
 
 @asynccontextmanager

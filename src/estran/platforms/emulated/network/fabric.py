@@ -44,6 +44,7 @@ _SPARE_DESCRIPTORS: Final = _TOGETHER + 64
 _CONGESTION: Final = ("cubic", "reno")
 
 _NO_IPV6: Final = "ipv6/conf/all/disable_ipv6"
+_NO_METRICS: Final = "ipv4/tcp_no_metrics_save"
 _QUIET: Final = {"ipv4/conf/all/rp_filter": "0", "ipv4/conf/default/rp_filter": "0"}
 
 
@@ -218,6 +219,8 @@ class Fabric:
             self._sysctls = _QUIET | {"ipv4/tcp_congestion_control": self._congestion}
             if Path("/proc/sys/net", _NO_IPV6).exists():  # else the kernel has no IPv6 to be switched off
                 self._sysctls[_NO_IPV6] = "1"
+            if Path("/proc/sys/net", _NO_METRICS).exists():  # else connections start from what earlier ones to a host had learned
+                self._sysctls[_NO_METRICS] = "1"
             namespace.set_sysctls(self._sysctls | {"ipv4/ip_forward": "1"})
             with netlink.Netlink() as core:
                 core.send([netlink.link_up(_LOOPBACK)])

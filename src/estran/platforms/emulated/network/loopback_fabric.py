@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import socket
 from collections.abc import Mapping, Sequence
@@ -21,6 +22,7 @@ Ports = Mapping[str, Sequence[int]]
 """TCP ports on which something listens, by host."""
 
 _CLAIM_PORT: Final = 47016
+_turns: Final = itertools.count()
 _BLOCKS: Final = range(16, 255)  # 127.0 and 127.1 have other uses: localhost, Debian's 127.0.1.1, systemd's 127.0.0.53
 
 
@@ -119,8 +121,9 @@ class LoopbackFabric:
         PlatformError
             If none is free.
         """
+        first = os.getpid() + next(_turns)  # connections of the fabric before may still keep their ports
         for offset in range(len(_BLOCKS)):
-            block = _BLOCKS[(os.getpid() + offset) % len(_BLOCKS)]
+            block = _BLOCKS[(first + offset) % len(_BLOCKS)]
             claim = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
             with suppress(OSError):
                 claim.bind((f"127.{block}.255.254", _CLAIM_PORT))

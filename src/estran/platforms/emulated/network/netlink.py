@@ -16,6 +16,7 @@ from typing import Final, Self
 
 from estran.errors import PlatformError
 
+NETLINK_ROUTE, NETLINK_SOCK_DIAG = 0, 4
 SOL_NETLINK: Final = 270
 NETLINK_CAP_ACK: Final = 10
 NETLINK_EXT_ACK: Final = 11
@@ -135,10 +136,16 @@ def text(kind: int, value: str) -> bytes:
 
 
 class Netlink:
-    """An rtnetlink socket; it acts on the network namespace in which it was opened, wherever its owner goes later."""
+    """A netlink socket; it acts on the network namespace in which it was opened, wherever its owner goes later.
 
-    def __init__(self) -> None:
-        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, socket.NETLINK_ROUTE)
+    Parameters
+    ----------
+    family
+        Of messages: rtnetlink, or what the kernel knows of sockets.
+    """
+
+    def __init__(self, family: int = NETLINK_ROUTE) -> None:
+        self._socket = socket.socket(socket.AF_NETLINK, socket.SOCK_RAW | socket.SOCK_CLOEXEC, family)
         self._sequence = 0
         try:
             self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BUFFER)
@@ -187,18 +194,28 @@ class Netlink:
             If the kernel refuses.
         """
         body = _LINK.pack(0, 0, 0, 0, 0) + u32(IFLA_EXT_MASK, RTEXT_FILTER_SKIP_STATS)
-        request = Request(RTM_GETLINK, NLM_F_DUMP, body, "list the interfaces")
+        answers = self.dump(Request(RTM_GETLINK, NLM_F_DUMP, body, "list the interfaces"))
+        return {_LINK.unpack_from(answer)[2] for answer in answers if _state(answer) == _UP}
+
+    def dump(self, request: Request) -> list[bytes]:
+        """All that the kernel answers to a request with `NLM_F_DUMP`.
+
+        Raises
+        ------
+        PlatformError
+            If the kernel refuses.
+        """
+        body = request.body
         self._sequence += 1
         header = _HEADER.pack(_HEADER.size + len(body), request.kind, request.flags | NLM_F_REQUEST, self._sequence, 0)
         self._socket.send(header + body)
-        found: set[int] = set()
+        found: list[bytes] = []
         for kind, flags, _, answer in self._messages():
             if kind == NLMSG_ERROR:
                 raise _refused(*_answer(flags, answer), request)
             if kind == NLMSG_DONE:
                 return found
-            if dict(attributes(answer[_LINK.size :])).get(IFLA_OPERSTATE) == _UP:
-                found.add(_LINK.unpack_from(answer)[2])
+            found.append(answer)
         raise AssertionError("a row of messages ends with its own end mark")
 
     def _send(self, batch: Sequence[Request]) -> None:
@@ -235,6 +252,10 @@ class Netlink:
                 length, kind, flags, number, _ = _HEADER.unpack_from(data, offset)
                 yield kind, flags, number, data[offset + _HEADER.size : offset + length]
                 offset += length + (-length % 4)
+
+
+def _state(link: bytes) -> bytes | None:
+    return dict(attributes(link[_LINK.size :])).get(IFLA_OPERSTATE)
 
 
 def _answer(flags: int, body: bytes) -> tuple[int, str]:
