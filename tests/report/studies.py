@@ -31,7 +31,9 @@ def usual() -> Study:
     more = {"accuracy": 0.9 - 10 * y + rng.normal(scale=0.01, size=len(y)), "energy": 300 + rng.normal(scale=5, size=len(y))}
     units = {"latency": "s", "accuracy": "fraction", "energy": "J"}
     found = gather(replace(made, done=done, responses={**made.responses, **more}, units=units))
-    return replace(found, paths=_paths(), failures={**found.failures, 4: "service trainer-0 exited with 1"})
+    return replace(
+        found, paths=_paths(), failures={run: f"service trainer-{run} exited with 1" for run in (4, 10, 21, 42)}, unmade=0
+    )
 
 
 def many() -> Study:

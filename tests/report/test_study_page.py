@@ -69,7 +69,12 @@ def test_nothing_is_loaded_and_nothing_runs_but_the_pages_own(explained: Mapping
 def test_words_come_first_and_failed_runs_are_told(explained: Mapping[str, Study]) -> None:
     shown = page(explained["usual"])
     assert shown.index('class="verdict"') < shown.index("4 runs of 54 failed") < shown.index('id="r0"')
-    assert shown.count("service trainer-0 exited with 1") == 2
+    assert shown.count("service trainer-4 exited with 1") == 2
+    assert shown.count("service trainer-42 exited with 1") == 1
+    waiting = page(replace(explained["usual"], failures={}, unmade=4))
+    assert "not finished" in waiting
+    assert "of 54, 4 to be made" in waiting
+    assert "No run failed. 4 runs to be made" in waiting
     assert "placement_of_the_detector explains" in shown
     assert re.search("transfer edge → fog explains 100 ?% .*of the mean increase", shown.replace("\u202f", " "))
 

@@ -41,7 +41,9 @@ class Study:
     beyond
         What limits it, what trades against what, what if, and what to run next.
     failures
-        Why runs failed that are not done, by their number.
+        Why runs failed, by their number.
+    unmade
+        How many runs are still to be made.
     manifest
         Of the first finished run.
     """
@@ -51,6 +53,7 @@ class Study:
     paths: Paths | None
     beyond: Beyond
     failures: Mapping[int, str] = field(default_factory=dict)
+    unmade: int = 0
     manifest: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -98,7 +101,9 @@ def gather(
     wanted = list(responses) or chosen(table)
     answers = tuple(_answer(table, name, rng()) for name in wanted)
     beyond = look_beyond(table, wanted, rng(), asked=responses or None, what_if=what_if, runs=next_runs, file=file)
-    return Study(table, answers, paths(table, rng()), beyond, _failures(table), _manifest(table))
+    failures = _failures(table)
+    unmade = int((~table.done).sum()) - len(failures)
+    return Study(table, answers, paths(table, rng()), beyond, failures, unmade, _manifest(table))
 
 
 def chosen(table: Table) -> list[str]:
@@ -119,7 +124,8 @@ def _failures(table: Table) -> dict[int, str]:
     for row, done in zip(table.folder.rows, table.done, strict=True):
         if not done:
             outcome = table.folder.outcome(row)
-            found[row.run] = outcome.failure or ("it was not made" if outcome.status == "todo" else outcome.status)
+            if outcome.status != "todo":
+                found[row.run] = outcome.failure or outcome.status
     return found
 
 

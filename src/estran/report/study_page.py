@@ -51,10 +51,11 @@ def _response(found: Answer | Indices) -> str:
 def _header(study: Study) -> str:
     table, asked = study.table, study.table.folder.asked
     done, lost = int(table.done.sum()), len(study.failures)
-    status = tag("span", "done" if not lost else f"{lost} failed", class_="status done" if not lost else "status failed")
+    state, style = (f"{lost} failed", "failed") if lost else ("not finished", "interrupted") if study.unmade else ("done", "done")
+    status = tag("span", state, class_=f"status {style}")
     facts = [table.folder.path.name, f"design {asked.design}", f"platform {asked.on}", f"seed {asked.seed}"]
     tiles = [
-        ("runs done", f"{done:,}", f"of {table.runs:,}"),
+        ("runs done", f"{done:,}", f"of {table.runs:,}" + (f", {study.unmade:,} to be made" if study.unmade else "")),
         ("failed", f"{lost:,}", "they do not count" if lost else "none"),
         ("replicates", f"{asked.replicates:,}", f"of {count(int(table.points.max()), 'point')}"),
         ("factors", f"{len(table.levels):,}", ", ".join(table.levels) if len(table.levels) <= 4 else ""),

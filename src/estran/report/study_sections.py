@@ -315,7 +315,9 @@ def runs(study: Study) -> str:
 
 def _failures(study: Study) -> str:
     if not study.failures:
-        return tag("p", "No run failed.")
+        return tag(
+            "p", text("No run failed." + (f" {count(study.unmade, 'run')} to be made: estran resume." if study.unmade else ""))
+        )
     rows_of = {row.run: row for row in study.table.folder.rows}
     rows = [
         [
@@ -328,7 +330,7 @@ def _failures(study: Study) -> str:
     ]
     left = len(study.failures) - MOST_FAILURES
     more = tag("p", text(f"And {count(left, 'run')} more."), class_="muted") if left > 0 else ""
-    return table(["run", "levels", "seed", "why"], rows, caption="Runs without a result, which do not count") + more
+    return table(["run", "levels", "seed", "why"], rows, caption="Failed runs, which do not count") + more
 
 
 def _points(study: Study) -> str:
