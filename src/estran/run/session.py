@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
+import shutil
 import signal
 import sys
 from collections.abc import Iterator, Sequence
@@ -40,18 +41,19 @@ def execute(
     experiment = prepared.experiment
     run_id = new_run_id()
     folder = make_folder(out / experiment.name / run_id if named is None else out / named)
-    record = RunRecord(
-        folder,
-        {
-            "id": run_id,
-            "experiment": experiment.name,
-            "platform": prepared.platform.name,
-            "seed": experiment.seed,
-            "warmup": experiment.measure.warmup,
-            "duration": experiment.measure.duration,
-        },
-        progress,
-    )
+    facts = {
+        "id": run_id,
+        "experiment": experiment.name,
+        "platform": prepared.platform.name,
+        "seed": experiment.seed,
+        "warmup": experiment.measure.warmup,
+        "duration": experiment.measure.duration,
+    }
+    try:
+        record = RunRecord(folder, facts, progress)
+    except KeyboardInterrupt:
+        shutil.rmtree(folder)  # nothing has begun, and nothing says so
+        raise
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     try:
         _describe(prepared, folder, command or sys.argv)

@@ -83,6 +83,8 @@ class LocalProcess:
             return
         with contextlib.suppress(ProcessLookupError):
             process.send_signal(signal.SIGTERM)
+        if process.stdin is not None:
+            process.stdin.close()  # a run that had all but ended goes on to its end: then there is no further task
         try:
             async with asyncio.timeout(GRACE):
                 await process.wait()
