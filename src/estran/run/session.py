@@ -40,7 +40,7 @@ def execute(
         raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
     experiment = prepared.experiment
     run_id = new_run_id()
-    folder = make_folder(out / experiment.name / run_id if named is None else out / named)
+    folder = out / experiment.name / run_id if named is None else out / named
     facts = {
         "id": run_id,
         "experiment": experiment.name,
@@ -50,9 +50,9 @@ def execute(
         "duration": experiment.measure.duration,
     }
     try:
-        record = RunRecord(folder, facts, progress)
+        record = RunRecord(make_folder(folder), facts, progress)
     except KeyboardInterrupt:
-        shutil.rmtree(folder)  # nothing has begun, and nothing says so
+        shutil.rmtree(folder, ignore_errors=True)  # nothing has begun, and nothing would say so
         raise
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     try:
