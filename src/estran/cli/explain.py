@@ -75,7 +75,7 @@ def compare(
     a, b
         Two run folders, or the folders of two studies with points in common: other platforms, other versions, other settings.
     response
-        What to compare; all that both measured if not given. Repeatable.
+        What to compare; all that both measured if not given (a terminal shows those of the whole run). Repeatable.
     margin
         Relative difference that counts as none.
     json
@@ -93,4 +93,4 @@ def compare(
     if json:
         sys.stdout.write(msgspec.json.encode(plain(found)).decode() + "\n")
     else:
-        print_comparison(Console(), found)
+        print_comparison(Console(), found, parts=bool(response) or all("@" in one.response for one in found.differences))

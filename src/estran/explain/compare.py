@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from itertools import combinations
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -19,6 +20,10 @@ from estran.study.verdicts import error
 
 Verdict = Literal["better", "worse", "higher", "lower", "equivalent", "cannot tell"]
 Bounds = tuple[float, float]
+
+
+NOTABLE: Final = 0.05
+"""A share of the variance, and a difference between two shares, that conclusions are compared by."""
 
 
 @dataclass(frozen=True)
@@ -64,9 +69,15 @@ class Conclusion:
 
     @property
     def agree(self) -> bool:
-        """Whether both find the same terms that explain 1 % or more, in the same order."""
-        a, b = ([term for term, share in side.items() if share >= 0.01] for side in (self.a, self.b))
-        return a == b
+        """Whether both find the terms that matter, and put those that are apart on both sides in the same order.
+
+        Matter: a share of `NOTABLE` or more on either side. Apart: by as much.
+        """
+        terms = [term for term in {**self.a, **self.b} if max(self.a.get(term, 0.0), self.b.get(term, 0.0)) >= NOTABLE]
+        if any(term not in self.a or term not in self.b for term in terms):
+            return False
+        apart = [(self.a[one] - self.a[other], self.b[one] - self.b[other]) for one, other in combinations(terms, 2)]
+        return not any(min(abs(left), abs(right)) >= NOTABLE and left * right < 0 for left, right in apart)
 
 
 @dataclass(frozen=True)

@@ -109,7 +109,7 @@ def advised(found: Further) -> Iterator[str]:
     before, after = (difference(half, found.unit) for half in found.prediction)
     where = "; ".join(f"{_levels(point)}{f' ({times} times)' if times > 1 else ''}" for point, times in found.narrowing)
     more = " after these" if found.telling else ""
-    yield f"{count(runs, 'more run')}{more} narrow the mean at a point from ±{before} to ±{after} best: {where}."
+    yield f"{count(runs, 'more run')}{more} would narrow the mean at a point from ±{before} to ±{after}, best at {where}."
     for name, halves in found.gains.items():
         now, then = (difference(half, found.unit) for half in halves)
         yield f"{name}: its least certain difference is known to ±{now}, then to ±{then}."

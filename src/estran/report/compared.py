@@ -13,8 +13,14 @@ from estran.report.wording import NONE, plain, quantity
 _STYLES = {"better": "green", "worse": "red", "equivalent": "", "cannot tell": "yellow", "higher": "cyan", "lower": "cyan"}
 
 
-def print_comparison(console: Console, found: Comparison) -> None:
-    """Print what differs, and for two studies what both conclude."""
+def print_comparison(console: Console, found: Comparison, *, parts: bool) -> None:
+    """Print what differs, and for two studies what both conclude.
+
+    Parameters
+    ----------
+    parts
+        Whether responses of one service, stream or host (``latency@detector``) are shown too.
+    """
     console.print(Text.assemble(("A", "bold"), f" {found.a}\n", ("B", "bold"), f" {found.b}"), soft_wrap=True)
     pairs = max(difference.pairs for difference in found.differences)
     about = f"{pairs} pairs of runs" if pairs > 1 else "two runs, by the interval that each has of itself"
@@ -23,15 +29,18 @@ def print_comparison(console: Console, found: Comparison) -> None:
         Text(f"{about} · equivalent: within ±{plain(100 * found.margin)} % by two one-sided tests at 5 %{lost}", style="dim")
     )
     table = bare_table()
-    table.add_column("response", overflow="fold", min_width=14)
+    table.add_column("response", no_wrap=True)
     for column in ("A", "B", "B beside A (95 % CI)"):
         table.add_column(column, justify="right", overflow="fold")
     table.add_column("B is", no_wrap=True)
-    for one in found.differences:
+    shown = [one for one in found.differences if parts or "@" not in one.response]
+    for one in shown:
         values = quantity(one.a, one.unit), quantity(one.b, one.unit)
         table.add_row(one.response, *values, _apart(one), Text(one.verdict, style=_STYLES[one.verdict]))
     console.print(table)
-    for one in found.differences:
+    if left := len(found.differences) - len(shown):
+        console.print(f"and {left} of single services, streams and hosts: name them with --response, or see --json", style="dim")
+    for one in shown:
         if one.needed is not None:
             console.print(_needed(one), highlight=False, soft_wrap=True)
     for conclusion in found.conclusions:

@@ -43,10 +43,9 @@ def bars(entries: Sequence[Bar]) -> str:
     for bar in entries:
         left, right = sorted((at(0.0), at(bar.value)))
         start, end = at(bar.low), at(bar.high)
-        drawn = (
-            f'<rect x="{left:.1f}" y="4" width="{max(1.0, right - left):.1f}" height="12"/>'
-            f'<path class="p-whisker" d="M{start:.1f} 10H{end:.1f}M{start:.1f} 6V14M{end:.1f} 6V14"/>'
-        )
+        drawn = f'<rect x="{left:.1f}" y="4" width="{max(1.0, right - left):.1f}" height="12"/>'
+        if bar.low < bar.high:
+            drawn += f'<path class="p-whisker" d="M{start:.1f} 10H{end:.1f}M{start:.1f} 6V14M{end:.1f} 6V14"/>'
         picture = (
             '<svg class="bar" viewBox="0 0 1000 20" preserveAspectRatio="none" role="img" '
             f'aria-label="{text(f"{bar.name}: {bar.said}")}">{tag("title", text(f"{bar.name}: {bar.said}"))}{drawn}</svg>'

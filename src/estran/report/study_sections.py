@@ -106,6 +106,7 @@ def _effects(found: Answer) -> str:
     rows += [
         [text(name), text(effect_plots.percent(share)), "", "", "", text(freedom), "", "", ""]
         for name, share, freedom in (
+            *((kind, share, "") for kind, share in explanation.random.items()),
             ("blocks (seeds)", explanation.blocks, ""),
             ("not explained", explanation.residual, explanation.freedom),
         )
