@@ -36,6 +36,17 @@ def usual() -> Study:
     )
 
 
+def per_host() -> Study:
+    """A response of four hosts, one of which failed to measure it in a run."""
+    factors = {"delay": ("1ms", "10ms"), "placement": ("edge", "cloud")}
+    points = [dict(zip(factors, levels, strict=True)) for levels in product(*factors.values())]
+    rng = np.random.default_rng(6)
+    made = table(factors, points, 3, np.array([10.0 + 5 * (point["delay"] == "10ms") for point in points * 3]))
+    hosts = {f"energy@edge-{i}": made.responses["latency"] + rng.normal() + rng.normal(scale=0.3, size=made.runs) for i in range(4)}
+    hosts["energy@edge-2"][5] = np.nan
+    return gather(replace(made, responses=hosts, units=dict.fromkeys(hosts, "J")), ["energy@edge-*"])
+
+
 def many() -> Study:
     """Twelve factors in few runs."""
     import pyDOE3

@@ -42,10 +42,16 @@ INSIDE = """() => [...document.querySelectorAll('svg.plot text')].filter((shown)
 @pytest.fixture(scope="module")
 def explained() -> dict[str, Study]:
     """One of each kind."""
-    return {"usual": studies.usual(), "many": studies.many(), "drawn": studies.drawn(), "indexed": studies.indexed()}
+    return {
+        "usual": studies.usual(),
+        "hosts": studies.per_host(),
+        "many": studies.many(),
+        "drawn": studies.drawn(),
+        "indexed": studies.indexed(),
+    }
 
 
-@pytest.mark.parametrize(("kind", "responses"), [("usual", 2), ("many", 1), ("drawn", 1), ("indexed", 1)])
+@pytest.mark.parametrize(("kind", "responses"), [("usual", 2), ("hosts", 1), ("many", 1), ("drawn", 1), ("indexed", 1)])
 def test_all_sections_are_there_in_order(explained: Mapping[str, Study], kind: str, responses: int) -> None:
     outline = Outline(shown := page(explained[kind]))
     assert outline.sections == [*(f"r{i}" for i in range(responses)), *REST]

@@ -12,7 +12,7 @@ from estran.errors import RequestError
 from estran.explain.diagnostics import Diagnosis, diagnose
 from estran.explain.model import Fit, Matrix, Model, build, contrasts, curve, fit
 from estran.explain.modelled import CURVED
-from estran.explain.sample import sample
+from estran.explain.sample import by_run, sample
 from estran.explain.table import Table
 from estran.explain.transform import forward
 from estran.study.rows import level
@@ -59,10 +59,8 @@ def fitted(table: Table, response: str, power: float = 1.0) -> Fitted:
     RequestError
         If there is no such response, it is the same in all runs, or there are too few runs to judge by.
     """
-    taken = sample(table, response)
-    numbers, place = np.unique(taken.rows, return_inverse=True)
-    y = np.bincount(place, taken.y) / np.bincount(place)
-    rows = np.isin(np.arange(table.runs), numbers)
+    numbers = np.unique(sample(table, response).rows)
+    y, rows = by_run(table, response)[numbers], np.isin(np.arange(table.runs), numbers)
     codes, codings = coded(table, rows)
     model = build(codes, table.blocks[rows], codings)
     matrix = model.matrix()

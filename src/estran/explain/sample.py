@@ -75,6 +75,15 @@ def sample(table: Table, response: str) -> Sample:
     return Sample(y, rows, _dense(hosts) if several else None, _machines(table, rows))
 
 
+def by_run(table: Table, response: str) -> Matrix:
+    """One value for each row of the table: what its run measured, or the mean over like hosts; NaN where there is none."""
+    columns = per_host(table).get(response, (response,))
+    values = np.array([table.responses[name] for name in columns])
+    known = np.isfinite(values)
+    counts = known.sum(axis=0)
+    return np.where(counts > 0, np.where(known, values, 0.0).sum(axis=0) / np.maximum(counts, 1), np.nan)
+
+
 def _machines(table: Table, rows: NDArray[np.int64]) -> NDArray[np.int64] | None:
     names = np.array([table.machines[row] for row in rows] if table.machines else [], dtype=np.str_)
     return _dense(names) if len(np.unique(names)) > 1 else None

@@ -11,6 +11,7 @@ import numpy as np
 from estran.explain.bottleneck import Resource
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
+from estran.explain.sample import by_run
 from estran.report import effect_plots, front_chart, pathed, stacks
 from estran.report.beyond import advised, limiting, predicted, traded
 from estran.report.explaining import answer, signed, told, validity
@@ -351,7 +352,7 @@ def _points(study: Study) -> str:
 def _point(study: Study, names: list[str], members: list[int]) -> list[str]:
     found, cells = study.table, []
     for name in names:
-        values = found.responses[name][members]
+        values = by_run(found, name)[members]
         known = values[found.done[members] & np.isfinite(values)]
         spread = f" ± {quantity(float(known.std(ddof=1)), found.units.get(name, ''))}" if len(known) > 1 else ""
         cells.append(text(quantity(float(known.mean()), found.units.get(name, "")) + spread if len(known) else NONE))
