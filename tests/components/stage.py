@@ -144,7 +144,7 @@ class Stage:
         channels = [Channel(self.clock, delay, capacity) for _ in receivers]
         for channel, (receiver, port) in zip(channels, receivers, strict=True):
             getattr(receiver, port).attach(f"{sender.name}.{output}", sender.name, channel, conflate=delivery == "latest")
-            getattr(sender, output).attach([channel], rotate=False)
+            getattr(sender, output).attach([channel], rotate=False, peers=[receiver.name])
         return channels
 
     def hand(self, receiver: Component, port: str, payloads: Sequence[Any], *, at: Sequence[float] | None = None) -> Channel:

@@ -84,3 +84,64 @@ class Predictions:
     confidence: NDArray[np.float32]
     version: int
     index: int
+
+
+@dataclass(frozen=True, eq=False)
+class WorkOrder:
+    """What a worker is to do: begin with this model, learn, and send what it came to.
+
+    Attributes
+    ----------
+    server
+        When this life of the aggregator began; seconds of the run's clock.
+    number
+        Grows from order to order.
+    model
+        To begin with; its version is 0 before anything was learned.
+    steps, epochs
+        Steps of the stream, or passes over what the worker holds; one of them is 0.
+    batch
+        Rows of a step.
+    """
+
+    server: float
+    number: int
+    model: Model
+    steps: int
+    epochs: int
+    batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What a worker has learned.
+
+    Attributes
+    ----------
+    born
+        When this life of the worker began; seconds of the run's clock.
+    server, order
+        Of the order that it answers; 0 to say that the worker is there and idle.
+    version
+        Of the model that the state began with.
+    features, classes
+        Width of a row, and number of classes.
+    state
+        Snapshot of its learner; empty where it has none.
+    rows, right
+        How many rows it learned from, and how many it had answered right before: with the order's model if it passes over what it
+        holds, else just before it learned each step.
+    failed
+        Why it could not learn; empty if it could.
+    """
+
+    born: float
+    server: float
+    order: int
+    version: int
+    features: int
+    classes: int
+    state: dict[str, NDArray[Any]]
+    rows: int = 0
+    right: int = 0
+    failed: str = ""
