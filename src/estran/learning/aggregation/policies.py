@@ -19,8 +19,8 @@ class Rounds(Server):
     """All who take part in a round begin with one model; the weighted mean of theirs is the next one.
 
     A round closes when all who take part have answered; or at its deadline, if enough have (`Policy.quorum`), else it is given
-    up. Those that let a deadline pass are left out until they are heard of again. Sums are taken in the order of the workers' names,
-    so that it does not matter who answers first.
+    up. Those that let a deadline pass are left out until they are heard of again. Sums are taken in the order of the workers'
+    names, so that it does not matter who answers first.
 
     Notes
     -----

@@ -40,9 +40,9 @@ class Policy:
     kind
         ``synchronous``: all begin a step with the same model, and the mean of theirs is the next one. ``local-sgd``: the same after
         several steps. ``fedavg``: rounds in which some of the workers, drawn anew, pass over the rows that they hold. ``ssp``:
-        changes are added up as they come, and nobody is more than ``staleness`` updates ahead of the slowest.
-        ``asynchronous``: every answer is mixed in as it comes, the staler the less. ``fedbuff``: so many changes are gathered before
-        they are added.
+        changes are added up as they come, and nobody is more than ``staleness`` answers ahead of the slowest.
+        ``asynchronous``: every answer is mixed in as it comes, the staler the less. ``fedbuff``: so many changes are gathered
+        before they are added.
     steps
         Local steps between two exchanges, each of ``batch`` rows of the stream.
     epochs
@@ -54,13 +54,13 @@ class Policy:
     weighting
         What a worker's model weighs in the mean of a round: by the rows that it learned, or all alike.
     rate
-        Length of the server's step: of the mean change in a round, of each change (over the number of workers) in `ssp`, of the mean
-        of a full buffer, or the share that a fresh answer has in the next model of `asynchronous`.
+        Length of the server's step: of the mean change in a round, of each change (over the number of workers) in ``ssp``, of the
+        mean of a full buffer, or the share that a fresh answer has in the next model of `asynchronous`.
     staleness
-        ``ssp``: how many updates the fastest may be ahead of the slowest; of the others: changes that were made from a model more
+        ``ssp``: how many answers the fastest may be ahead of the slowest; of the others: changes that were made from a model more
         versions old are refused.
     decay
-        a in (1 + τ)^-a, by which an answer of staleness τ weighs less.
+        The a in (1 + τ)^-a, by which an answer of staleness τ weighs less.
     buffer
         How many changes make a new model.
     deadline
@@ -93,7 +93,9 @@ class Policy:
             self._check(name, least=0, remedy="give 0 or more")
         for name in ("fraction", "quorum"):
             self._check(name, above=0, most=1, remedy="give a share above 0 and up to 1")
-        self._check("rate", above=0, most=1 if self.kind == "asynchronous" else None, remedy=_RATE_REMEDY[self.kind == "asynchronous"])
+        if self.kind == "asynchronous":
+            self._check("rate", above=0, most=1, remedy="give a share above 0 and up to 1")
+        self._check("rate", above=0, remedy="give more than 0")
         for name in ("deadline", "largest"):
             self._check(name, above=0, remedy="give more than 0")
         if self.steps is not None and self.epochs is not None:
@@ -128,7 +130,7 @@ class Policy:
 
     @property
     def fading(self) -> float:
-        """a in (1 + τ)^-a."""
+        """The a in (1 + τ)^-a."""
         return _DECAY if self.decay is None else self.decay
 
     @property
@@ -152,9 +154,6 @@ class Policy:
         # Written so that a NaN is refused.
         if value is not None and not (value >= least and value > above and (most is None or value <= most)):
             raise SettingsError(f"{name} is {value}", where="policy", remedy=remedy)
-
-
-_RATE_REMEDY: Final = ("give more than 0", "give a share above 0 and up to 1")
 
 
 def policy_choice(choice: Kind | Policy) -> Policy:

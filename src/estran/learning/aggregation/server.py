@@ -1,4 +1,4 @@
-"""The server's side of an aggregation: who is there, what each was asked, and which answers count. It knows no clock: it is told."""
+"""The server's side of an aggregation: who is there, what each was asked, and which answers count. It is told the time."""
 
 from __future__ import annotations
 
