@@ -64,7 +64,7 @@ class Channel:
         self.sent += 1
         self.changed.set()
         if self.arrived is not None:
-            asyncio.get_running_loop().call_later(self.delay, self.arrived)
+            asyncio.get_running_loop().call_later(self.delay, self._tell)
         await asyncio.sleep(0)
         return self.sent - 1
 
@@ -91,7 +91,12 @@ class Channel:
     def notify(self, arrived: Callable[[], None] | None) -> None:
         self.arrived = arrived
         for when, _, _ in self.flying if arrived is not None else ():
-            asyncio.get_running_loop().call_at(when, arrived)
+            asyncio.get_running_loop().call_at(when, self._tell)
+
+    def _tell(self) -> None:
+        """Whoever listens now is told: a receiver may have been restarted."""
+        if self.arrived is not None:
+            self.arrived()
 
     def done(self, seq: int) -> None:
         self.processed = max(self.processed, seq + 1)

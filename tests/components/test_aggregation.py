@@ -1,8 +1,7 @@
-"""Aggregation in virtual time: every policy against a plain sequential program, and what happens when workers come and go."""
+"""Aggregation in virtual time: every policy against a plain sequential program written for these tests alone."""
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -12,8 +11,6 @@ import pytest
 from estran.components.aggregator import Aggregator
 from estran.components.messages import Model, Samples
 from estran.components.worker import Worker
-from estran.errors import EstranError, ServiceError
-from estran.learning.learner import NotFiniteError
 from estran.runtime.component import Component, generator
 from estran.runtime.message import Message
 from estran.runtime.ports import Input

@@ -19,8 +19,8 @@ class Rounds(Server):
     """All who take part in a round begin with one model; the weighted mean of theirs is the next one.
 
     A round closes when all who take part have answered; or at its deadline, if enough have (`Policy.quorum`), else it is given
-    up. Those that let a deadline pass are left out until they are heard of again. Sums are taken in the order of the workers'
-    names, so that it does not matter who answers first.
+    up. Those that let a deadline pass are left out until they are heard of again, unless that would leave nobody. Sums are taken
+    in the order of the workers' names, so that it does not matter who answers first.
 
     Notes
     -----
@@ -57,6 +57,10 @@ class Rounds(Server):
             self._close(now)
 
     def _expired(self, now: float) -> None:
+        if not self._answers and self._missing == set(self.present()):
+            # There is nobody else to go on with: all may be slow.
+            self.due = now + self.policy.deadline
+            return
         self.suspect(self._missing)
         if len(self._answers) >= math.ceil(self.policy.needed * self._asked):
             self._close(now)
@@ -101,7 +105,12 @@ class Bounded(Server):
 
     def _expired(self, now: float) -> None:
         late = [name for name, since in self._working().items() if since + self.policy.deadline <= now]
-        self.suspect(late)
+        if late == self.present():
+            # There is nobody else to go on with: all may be slow.
+            for name in late:
+                self.peers[name].since = now
+        else:
+            self.suspect(late)
         self._release(now)
 
     def _release(self, now: float) -> None:

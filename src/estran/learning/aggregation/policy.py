@@ -64,7 +64,8 @@ class Policy:
     buffer
         How many changes make a new model.
     deadline
-        After this time nobody waits for a worker any longer: it is left out until it is heard of again.
+        After this time nobody waits for a worker any longer: it is left out until it is heard of again. Where that would leave
+        nobody, all have as long again.
     quorum
         Share of those who take part that must have answered by then; a round with fewer is given up, and changes nothing.
     largest
