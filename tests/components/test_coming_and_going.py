@@ -275,6 +275,21 @@ def test_an_aggregator_that_is_restarted_goes_on_with_what_the_workers_know() ->
     assert np.abs(before[-1].state["w0"]).max() > 0.2
 
 
+def test_those_that_are_not_drawn_say_little() -> None:
+    """Who waits long says that it is there, without sending its model."""
+    federation = Living({"kind": "fedavg", "fraction": 0.25, "steps": 4, "batch": 32}, remind=0.2, every=0.001)
+
+    async def story() -> None:
+        await until(federation.stage.clock, 3.0)
+
+    federation.play(story)
+    heard = [row.bytes for row in federation.stage.rows["messages"] if row.receiver == "server-0"]
+    reminders = [size for size in heard if size < 200]
+    assert len(reminders) > WORKERS
+    assert len(heard) - len(reminders) == len(federation.versions) > 5
+    assert federation.server._server.refused.total() == 0
+
+
 def test_a_late_comer_joins_a_federation_that_runs() -> None:
     federation = Living({"kind": "ssp", "staleness": 1, "batch": 2, "deadline": 0.3}, least=1)
     x, y = federation.parts[0]

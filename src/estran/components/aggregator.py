@@ -98,6 +98,9 @@ class Aggregator(Component):
 
     async def _take(self, update: Update, worker: str, size: int) -> None:
         if self._server is None:
+            if update.version and not update.state:
+                await self._recall(update, worker)
+                return
             self._server = self._created(update)
         elif (update.features, update.classes) != (self._features, self._classes):
             raise DataError(
@@ -111,6 +114,12 @@ class Aggregator(Component):
             self._heard.add(update, size)
         reply = Reply(worker, update.born, order, update.state, update.rows, update.failed)
         await self._advance(lambda server, now: server.hear(reply, now))
+
+    async def _recall(self, update: Update, worker: str) -> None:
+        """Ask for the model that a worker knows from before this aggregator was restarted."""
+        name, settings = registry.read(self.settings.learner)
+        nothing = Model(0, {name: settings}, update.features, update.classes, {}, 0, self.clock.now())
+        await self.rounds.send(WorkOrder(self._born, 0, nothing, 0, 0, 0), to=(worker,))
 
     def _created(self, first: Update) -> Server:
         """Begin with a fresh model, or with what a worker knows from before this aggregator was restarted."""

@@ -99,7 +99,8 @@ class WorkOrder:
     model
         To begin with; its version is 0 before anything was learned.
     steps, epochs
-        Steps of the stream, or passes over what the worker holds; one of them is 0.
+        Steps of the stream, or passes over what the worker holds; one of them is 0. Both are where an aggregator that was restarted
+        asks for the model that the worker had last.
     batch
         Rows of a step.
     """

@@ -96,7 +96,9 @@ class Worker(Component):
                 await self.updates.send(self._present())
                 continue
             order = (self.rounds.newest() or message).payload
-            if self._is_new(order):
+            if not order.steps and not order.epochs:
+                await self.updates.send(self._present(with_model=True))
+            elif self._is_new(order):
                 self._last = order
                 self.metrics.record("waiting", self.clock.now() - idle)
                 update = await self._follow(order)
@@ -116,10 +118,11 @@ class Worker(Component):
         last = self._last
         return last is None or (order.server, order.number) > (last.server, last.number)
 
-    def _present(self) -> Update:
-        """Say that this worker is there; with the model that it had last, in case the aggregator has lost it."""
+    def _present(self, *, with_model: bool = False) -> Update:
+        """Say that this worker is there, and which model it had last; with that model, for an aggregator that has lost it."""
         model = self._last.model if self._last is not None else None
-        version, state = (model.version, model.state) if model is not None else (0, {})
+        state = model.state if model is not None and with_model else {}
+        version = model.version if model is not None else 0
         return Update(self._born, 0.0, 0, version, self._held.features, self._held.classes, state)
 
     async def _follow(self, order: WorkOrder) -> Update:
