@@ -358,6 +358,16 @@ def test_policies_that_make_no_sense_are_refused(policy: dict[str, Any], message
         Policy(**policy)
 
 
+class Counting:
+    """A learner that counts classes, and knows nothing else."""
+
+    def __init__(self, features: int, classes: int, rng: np.random.Generator) -> None:
+        self.counts = np.zeros(classes, np.int64)
+
+    def state(self) -> dict[str, Any]:
+        return {"counts": self.counts.copy()}
+
+
 @pytest.mark.parametrize(
     ("learner", "message"),
     [
@@ -367,6 +377,7 @@ def test_policies_that_make_no_sense_are_refused(policy: dict[str, Any], message
         ("fobos", "sparse"),
         ("ftrl", "all gradients"),
         ("river.tree:HoeffdingTreeClassifier", "no snapshot|cannot be"),
+        ("tests.components.test_coming_and_going:Counting", "counts of .* is int64, which has no mean"),
         ("nonsense", "no learner"),
     ],
 )
