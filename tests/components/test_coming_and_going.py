@@ -253,7 +253,9 @@ def test_what_is_not_finite_or_does_not_fit_is_refused_and_counted(kind: str) ->
     assert (odds.argmax(axis=1) == y).mean() > 0.7
 
 
-def test_an_aggregator_that_is_restarted_goes_on_with_what_the_workers_know() -> None:
+@pytest.mark.parametrize("lost", [False, True])
+def test_an_aggregator_that_is_restarted_goes_on_with_what_the_workers_know(lost: bool) -> None:
+    """From an answer that waited for it; or, if those are lost, from what it asks for."""
     federation = Living(ROUND, remind=0.5)
 
     async def story() -> None:
@@ -261,6 +263,9 @@ def test_an_aggregator_that_is_restarted_goes_on_with_what_the_workers_know() ->
         await until(clock, 1.03)
         await federation.kill(federation.server)
         await until(clock, 2.0)
+        for _, port, _, _, channel in federation.channels if lost else ():
+            if port == "updates":
+                channel.flying.clear()
         settings = {"learner": LEARNER, "policy": ROUND}
         federation.server = await federation.restart(federation.server, Aggregator, settings)
         await until(clock, 4.0)

@@ -89,7 +89,8 @@ def gossiping(stage: Stage, count: int, settings: Mapping[str, Any], delay: floa
         parts = [Samples(x[i : i + 1], y[i : i + 1], i, CLASSES) for i in range(rows)]
         stage.hand(peer, "samples", parts, at=[0.01 * i + 0.001 * k for i in range(rows)])
     for peer in peers:
-        stage.connect(peer, "offers", *[(other, "peers") for other in peers if other is not peer], delay=delay)
+        # Few may be unprocessed, so that one who sends too much to a dead peer is held up.
+        stage.connect(peer, "offers", *[(other, "peers") for other in peers if other is not peer], delay=delay, capacity=4)
     return peers
 
 
@@ -230,8 +231,11 @@ def test_a_front_whose_gradient_is_lost_or_not_finite_goes_on() -> None:
         stage.hand(front, "samples", [Samples(x, y, 0, CLASSES)])
         begin = Gradients(0.0, 0.0, 0, np.zeros((0, 0)), weights, 0.1, 10, 99)
         bad = Gradients(0.0, 0.0, 2, np.full((10, 2), np.nan), {}, 0.1, 10, 99)
-        # The first batch is answered by nobody; it then asks for weights again, and its second answer is not finite.
-        stage.hand(front, "gradients", [begin, begin, bad], at=[0.1, 1.0, 1.1])
+        other = {"w0": np.ones((FEATURES, 9)), "b0": np.zeros(9)}
+        former = Gradients(-5.0, 0.0, 0, np.zeros((0, 0)), other, 0.1, 10, 99)
+        # What a former life was sent is left alone. The first batch is answered by nobody; it then asks for weights again, and its
+        # second answer is not finite.
+        stage.hand(front, "gradients", [former, begin, former, begin, bad], at=[0.05, 0.1, 0.2, 1.0, 1.1])
         await stage.run(3.0)
 
     play(scene)

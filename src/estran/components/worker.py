@@ -98,7 +98,7 @@ class Worker(Component):
             order = (self.rounds.newest() or message).payload
             if not order.steps and not order.epochs:
                 await self.updates.send(self._present(with_model=True))
-            elif self._is_new(order):
+            else:
                 self._last = order
                 self.metrics.record("waiting", self.clock.now() - idle)
                 update = await self._follow(order)
@@ -113,10 +113,6 @@ class Worker(Component):
                 return await self.rounds.receive()
         except TimeoutError:
             return None
-
-    def _is_new(self, order: WorkOrder) -> bool:
-        last = self._last
-        return last is None or (order.server, order.number) > (last.server, last.number)
 
     def _present(self, *, with_model: bool = False) -> Update:
         """Say that this worker is there, and which model it had last; with that model, for an aggregator that has lost it."""

@@ -151,6 +151,32 @@ def test_a_former_life_is_not_listened_to() -> None:
     assert server.version == 0
 
 
+def test_one_that_comes_back_does_not_hold_up_those_that_went_ahead() -> None:
+    server = serve(Policy("ssp", staleness=1, deadline=1.0), {"w": np.zeros(1)}, 3, np.random.default_rng(0))
+    for name in "abc":
+        server.hear(Reply(name, 0.0, 0, {}), 0.0)
+    server.orders(0.0)
+    numbers = dict.fromkeys("abc", 1)
+
+    def turn(now: float, *names: str) -> tuple[str, ...]:
+        for name in names:
+            server.hear(Reply(name, 0.0, numbers[name], {"w": np.ones(1)}, 1), now)
+        number, chosen = server.orders(now)
+        numbers.update(dict.fromkeys(chosen, number))
+        return chosen
+
+    assert turn(0.5, "a", "b") == ("a", "b")
+    assert turn(0.6, "a", "b") == ()
+    assert server.due == 1.0
+    server.expire(1.0)
+    assert turn(1.0) == ("a", "b")
+    for step in range(6):
+        assert turn(1.1 + step / 10, "a", "b") == ("a", "b")
+    assert turn(2.0, "c") == ("c",)
+    assert server.refused == {"late": 1}
+    assert turn(2.1, "a", "b") == ("a", "b")
+
+
 def test_an_answer_counts_once() -> None:
     server = serve(Policy("asynchronous", rate=1.0), {"w": np.zeros(1)}, 1, np.random.default_rng(0))
     server.hear(Reply("a", 0.0, 0, {}), 0.0)
