@@ -64,7 +64,7 @@ class Channel:
         self.sent += 1
         self.changed.set()
         if self.arrived is not None:
-            asyncio.get_running_loop().call_later(self.delay, self.arrived)
+            asyncio.get_running_loop().call_later(self.delay, self._tell)
         await asyncio.sleep(0)
         return self.sent - 1
 
@@ -91,7 +91,12 @@ class Channel:
     def notify(self, arrived: Callable[[], None] | None) -> None:
         self.arrived = arrived
         for when, _, _ in self.flying if arrived is not None else ():
-            asyncio.get_running_loop().call_at(when, arrived)
+            asyncio.get_running_loop().call_at(when, self._tell)
+
+    def _tell(self) -> None:
+        """Whoever listens now is told: a receiver may have been restarted."""
+        if self.arrived is not None:
+            self.arrived()
 
     def done(self, seq: int) -> None:
         self.processed = max(self.processed, seq + 1)
@@ -144,7 +149,7 @@ class Stage:
         channels = [Channel(self.clock, delay, capacity) for _ in receivers]
         for channel, (receiver, port) in zip(channels, receivers, strict=True):
             getattr(receiver, port).attach(f"{sender.name}.{output}", sender.name, channel, conflate=delivery == "latest")
-            getattr(sender, output).attach([channel], rotate=False)
+            getattr(sender, output).attach([channel], rotate=False, peers=[receiver.name])
         return channels
 
     def hand(self, receiver: Component, port: str, payloads: Sequence[Any], *, at: Sequence[float] | None = None) -> Channel:

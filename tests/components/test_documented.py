@@ -11,10 +11,10 @@ from ruamel.yaml import YAML
 from estran.components.index import Components
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "components.md"
-SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
+SECTIONS = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
 
 
-@pytest.mark.parametrize("name", ["source", "trainer", "predictor", "sink"])
+@pytest.mark.parametrize("name", sorted(Components().names()))
 def test_every_setting_is_documented(name: str) -> None:
     for setting in Components().describe(name).settings["properties"]:
         assert f"`{setting}`" in SECTIONS[name] or f"`{setting}:" in SECTIONS[name]

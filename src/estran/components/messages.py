@@ -84,3 +84,148 @@ class Predictions:
     confidence: NDArray[np.float32]
     version: int
     index: int
+
+
+@dataclass(frozen=True, eq=False)
+class WorkOrder:
+    """What a worker is to do: begin with this model, learn, and send what it came to.
+
+    Attributes
+    ----------
+    server
+        When this life of the aggregator began; seconds of the run's clock.
+    number
+        Grows from order to order.
+    model
+        To begin with; its version is 0 before anything was learned.
+    steps, epochs
+        Steps of the stream, or passes over what the worker holds; one of them is 0. Both are where an aggregator that was restarted
+        asks for the model that the worker had last.
+    batch
+        Rows of a step.
+    """
+
+    server: float
+    number: int
+    model: Model
+    steps: int
+    epochs: int
+    batch: int
+
+
+@dataclass(frozen=True, eq=False)
+class Update:
+    """What a worker has learned.
+
+    Attributes
+    ----------
+    born
+        When this life of the worker began; seconds of the run's clock.
+    server, order
+        Of the order that it answers; 0 to say that the worker is there and idle.
+    version
+        Of the model that the state began with.
+    features, classes
+        Width of a row, and number of classes.
+    state
+        Snapshot of its learner; empty where it has none.
+    rows, right
+        How many rows it learned from, and how many it had answered right before: with the order's model if it passes over what it
+        holds, else just before it learned each step.
+    failed
+        Why it could not learn; empty if it could.
+    """
+
+    born: float
+    server: float
+    order: int
+    version: int
+    features: int
+    classes: int
+    state: dict[str, NDArray[Any]]
+    rows: int = 0
+    right: int = 0
+    failed: str = ""
+
+
+@dataclass(frozen=True, eq=False)
+class Exchange:
+    """What one peer says to another: its model, unasked or as an answer to the other's.
+
+    Attributes
+    ----------
+    born
+        When the life began of the one who made the offer; seconds of the run's clock.
+    answer
+        Whether it answers an offer.
+    features, classes
+        Width of a row, and number of classes.
+    state
+        A snapshot, made before the other's was taken in; empty in the answer to one that was refused.
+    """
+
+    born: float
+    answer: bool
+    features: int
+    classes: int
+    state: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Activations:
+    """What the front of a network sends up: what its cut layer says of some rows.
+
+    Attributes
+    ----------
+    born, server
+        When these lives of the front and of the back began; seconds of the run's clock.
+    number
+        Of these rows; 0 to say that the front is there.
+    features, classes
+        Width of a row, and number of classes.
+    values, labels
+        Of the cut layer, shape (n, width), and the rows' classes, shape (n,).
+    front
+        The front's weights before these rows, where it is time to gather them; else empty.
+    """
+
+    born: float
+    server: float
+    number: int
+    features: int
+    classes: int
+    values: NDArray[np.floating[Any]]
+    labels: NDArray[np.int64]
+    front: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Gradients:
+    """What the back of a network sends down.
+
+    Attributes
+    ----------
+    born, server
+        When these lives of the front and of the back began; seconds of the run's clock.
+    number
+        Of the rows; 0 for the weights to begin with.
+    values
+        Gradient of the loss by the cut layer, shape (n, width); empty if there is none.
+    front
+        Weights that take the place of the front's; else empty.
+    rate
+        Length of a step.
+    batch
+        Rows that are sent up together.
+    gather
+        How many batches lie between two in which the front sends its weights.
+    """
+
+    born: float
+    server: float
+    number: int
+    values: NDArray[np.floating[Any]]
+    front: dict[str, NDArray[Any]]
+    rate: float
+    batch: int
+    gather: int

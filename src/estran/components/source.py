@@ -18,7 +18,7 @@ from estran.learning.datasets import Data, data_choice, load
 from estran.learning.drift import Concept, Drift
 from estran.learning.learner import Labels
 from estran.learning.mistakes import SettingsError
-from estran.learning.orders import Order, OrderKind, Partition, order_choice, partition, passes
+from estran.learning.orders import Dealt, Order, OrderKind, Partition, order_choice, partition, passes
 from estran.runtime.component import Component
 from estran.runtime.message import Story
 from estran.runtime.ports import Output
@@ -50,11 +50,11 @@ class SourceSettings:
     limit
         Samples after which each replica ends.
     partition
-        Which rows a replica has: ``iid``, ``by-class``, or ``shared`` for all.
+        Which rows a replica has: ``iid``, ``by-class``, ``shared`` for all, or `Dealt` for unequal shares of every class.
     drift
         Concept drifts, in the order in which they are applied.
     seed
-        Of what all replicas must agree on, which is what a drift does. All else follows the experiment's seed.
+        Of what all replicas must agree on: what a drift does, and shares that are drawn. All else follows the experiment's seed.
     dtype
         Of the rows in a message.
     """
@@ -66,7 +66,7 @@ class SourceSettings:
     batch: int = 1
     repeat: int | None = None
     limit: int | None = None
-    partition: Partition = "iid"
+    partition: Partition | Dealt = "iid"
     drift: tuple[Drift, ...] = ()
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
@@ -99,7 +99,7 @@ class Source(Component):
         """Load the data and take this replica's share of it."""
         settings = self.settings
         self._data = load(settings.data, self.experiment_folder)
-        self._own = partition(self._data.y, settings.partition, self.index, self.replicas)
+        self._own = partition(self._data.y, settings.partition, self.index, self.replicas, settings.seed)
         shared = np.random.default_rng(settings.seed)
         self._concepts = [Concept(one, self._data.x, self._data.classes, shared) for one in settings.drift]
         self._gaps = gaps(arrival_process(settings.arrivals), settings.rate, self.rng, self.experiment_folder)

@@ -53,6 +53,28 @@ class Order:
             raise SettingsError("a class arrives once", where="order.classes", remedy="name each class once")
 
 
+@dataclass(frozen=True)
+class Dealt:
+    """Classes that replicas have unequal shares of.
+
+    Attributes
+    ----------
+    dirichlet
+        Concentration of the Dirichlet distribution that the shares of each class are drawn from: the smaller, the fewer replicas
+        have most of a class; 100 is nearly alike.
+
+    Notes
+    -----
+    Yurochkin et al., *Bayesian nonparametric federated learning of neural networks*, ICML 2019.
+    """
+
+    dirichlet: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.dirichlet < float("inf"):
+            raise SettingsError(f"dirichlet is {self.dirichlet}", where="partition", remedy="give a number above 0, such as 0.5")
+
+
 def order_choice(choice: OrderKind | Order) -> Order:
     """Read a short form."""
     return choice if isinstance(choice, Order) else Order(choice)
@@ -81,21 +103,37 @@ def passes(wanted: Order, y: Labels, rng: np.random.Generator) -> Iterator[Indic
         yield np.arange(len(y)) if wanted.kind == "as-is" else rng.permutation(len(y))
 
 
-def partition(y: Labels, how: Partition, index: int, replicas: int) -> Indices:
-    """Rows that one replica of a source has; without randomness, so that all replicas agree.
+def partition(y: Labels, how: Partition | Dealt, index: int, replicas: int, seed: int = 0) -> Indices:
+    """Rows that one replica of a source has; every row is somebody's, whatever the seed, as long as all replicas have the same.
 
     Parameters
     ----------
     how
         ``iid``: rows are dealt so that every replica has its share of every class. ``by-class``: classes are dealt to replicas.
-        ``shared``: every replica has all rows.
+        ``shared``: every replica has all rows. `Dealt`: unequal shares of every class.
+    seed
+        Of the shares that are drawn.
     """
+    if isinstance(how, Dealt):
+        return np.flatnonzero(dealt(y, how, replicas, seed) == index)
     if how == "shared" or replicas == 1:
         return np.arange(len(y))
     if how == "by-class":
         return np.flatnonzero(y % replicas == index)
     by_class = np.argsort(y, kind="stable")
     return np.sort(by_class[index::replicas])
+
+
+def dealt(y: Labels, how: Dealt, replicas: int, seed: int) -> Indices:
+    """Which replica has each row."""
+    rng = np.random.default_rng(seed)
+    owners = np.empty(len(y), dtype=np.int64)
+    for label in np.unique(y):
+        rows = rng.permutation(np.flatnonzero(y == label))
+        shares = rng.dirichlet(np.full(replicas, how.dirichlet))
+        ends = np.rint(np.cumsum(shares) * len(rows))
+        owners[rows] = np.minimum(np.searchsorted(ends, np.arange(len(rows)), side="right"), replicas - 1)
+    return owners
 
 
 def _arriving(wanted: Order, y: Labels, rng: np.random.Generator) -> Iterator[Indices]:

@@ -76,13 +76,14 @@ async def attach(component: Component, inputs: Sequence[ChannelEnd], outputs: Se
         receiver = await transport.receiver(channel.spec)
         conflate = channel.delivery == "latest"
         getattr(component, channel.port).attach(channel.stream, channel.peer, receiver, conflate=conflate)
-    groups: dict[tuple[str, str, bool], list[Sender]] = {}
+    groups: dict[tuple[str, str, bool], list[tuple[str, Sender]]] = {}
     for channel in outputs:
         if channel.port not in form.outputs:
             raise ServiceError(f"{type(component).__name__} has no output {channel.port!r}", where=component.name)
-        groups.setdefault((channel.port, channel.group, channel.rotate), []).append(await transport.sender(channel.spec))
-    for (port, _, rotate), senders in groups.items():
-        getattr(component, port).attach(senders, rotate=rotate)
+        ends = groups.setdefault((channel.port, channel.group, channel.rotate), [])
+        ends.append((channel.peer, await transport.sender(channel.spec)))
+    for (port, _, rotate), ends in groups.items():
+        getattr(component, port).attach([sender for _, sender in ends], rotate=rotate, peers=[peer for peer, _ in ends])
 
 
 async def run_component(component: Component) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -223,6 +223,7 @@ class Output(Generic[P]):
         self._clock = clock
         self._replica = replica
         self._groups: list[tuple[Sequence[Sender], bool]] = []
+        self._channels: list[tuple[str, Sender]] = []
         self._count = 0
 
     @property
@@ -230,11 +231,25 @@ class Output(Generic[P]):
         """Whether any stream leaves from here."""
         return bool(self._groups)
 
-    def attach(self, senders: Sequence[Sender], *, rotate: bool) -> None:
-        """Connect the channels to one consumer service: every one gets each message, or they take turns."""
-        self._groups.append((senders, rotate))
+    @property
+    def peers(self) -> tuple[str, ...]:
+        """Replicas that a stream leads to from here, by name."""
+        return tuple(sorted({peer for peer, _ in self._channels}))
 
-    async def send(self, payload: P, *, version: int | None = None, parent: Story | None = None) -> Story:
+    def attach(self, senders: Sequence[Sender], *, rotate: bool, peers: Sequence[str] = ()) -> None:
+        """Connect the channels to one consumer service: every one gets each message, or they take turns.
+
+        Parameters
+        ----------
+        peers
+            The replica at the end of each channel; only those that are named can be sent to by name.
+        """
+        self._groups.append((senders, rotate))
+        self._channels.extend(zip(peers, senders, strict=True) if peers else ())
+
+    async def send(
+        self, payload: P, *, version: int | None = None, parent: Story | None = None, to: Collection[str] | None = None
+    ) -> Story:
         """Send to every connected consumer; waits while an acknowledged one is full.
 
         Parameters
@@ -243,11 +258,13 @@ class Output(Generic[P]):
             Version of the model that the payload is, or was made with.
         parent
             The story of the message that this one answers; None starts a new trace here and now.
+        to
+            Names of the replicas that it is for; everybody's, by turns where a stream rotates, if not given.
 
         Raises
         ------
         ServiceError
-            If the payload is not of the type that the output declares.
+            If the payload is not of the type that the output declares, or no stream leads to one that it is for.
         """
         if is_dataclass(self._payload) and not isinstance(payload, self._payload):
             raise ServiceError(
@@ -260,12 +277,22 @@ class Output(Generic[P]):
         story = Story(trace=trace, created=created, sent=now, version=version)
         if self._groups:
             frame = encode(payload, story)
-            for senders, rotate in self._groups:
+            if to is not None:
+                for sender in self._addressed(to):
+                    await sender.send(frame)
+            for senders, rotate in self._groups if to is None else ():
                 chosen = (senders[self._count % len(senders)],) if rotate else senders
                 for sender in chosen:
                     await sender.send(frame)
         self._count += 1
         return story
+
+    def _addressed(self, names: Collection[str]) -> list[Sender]:
+        for name in names:
+            if name not in self.peers:
+                remedy = "give the stream `routing: all` (which `delivery: latest` has by default)"
+                raise ServiceError(f"no stream leads from output {self.name} to {name}", where=self._replica, remedy=remedy)
+        return [sender for peer, sender in self._channels if peer in names]
 
     async def drain(self) -> None:
         """Return when everything sent has been processed (or, by ``latest``, received)."""

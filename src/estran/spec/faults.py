@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from pydantic_core import ErrorDetails
 
 
+_NO_WORD = ("a map is none of ", "a list is none of ")
+
+
 class Finding(NamedTuple):
     """One thing that is wrong; ``on_key`` if the key itself is."""
 
@@ -34,7 +37,10 @@ def findings(error: ValidationError, data: Any, shape: Any) -> list[Finding]:
 
 
 def _either(one: Finding, other: Finding) -> Finding:
-    """Two members of a union refuse one value: a quantity says best why; otherwise name both."""
+    """Two members of a union refuse one value: a quantity says best why, and a word least of a map; otherwise name both."""
+    for word, rest in ((one, other), (other, one)):
+        if word.what.startswith(_NO_WORD):
+            return rest
     if one.remedy is not None or other.what in one.what:
         return one
     if other.remedy is not None:

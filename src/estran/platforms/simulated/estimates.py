@@ -11,11 +11,11 @@ from typing import Final
 
 from estran.spec.costs import Cost
 
-_PER_CALL: Final = {"predict": 60e-6, "learn": 30e-6, "snapshot": 10e-6, "load": 1e-3}
+_PER_CALL: Final = {"predict": 60e-6, "learn": 30e-6, "snapshot": 10e-6, "load": 1e-3, "aggregate": 50e-6}
 _PER_ITEM: Final = {"predict": 1e-6, "learn": 1e-6}
 _PER_PARAMETER: Final = {"predict": 0.4e-9, "learn": 1.4e-9}
 """Seconds per item and parameter: two and six operations on memory that the cache holds."""
-_COPIED: Final = {"snapshot": 0.5e-9, "load": 5e-9}
+_COPIED: Final = {"snapshot": 0.5e-9, "load": 5e-9, "aggregate": 5e-9}
 """Seconds per parameter, once per call."""
 
 RECEIVE: Final = Cost(400e-6, 100e-6)
@@ -38,7 +38,7 @@ def estimate(component: str, operation: str, parameters: int) -> Cost | None:
     component
         Name in the experiment file; the estimate holds for any that does these operations with one of the bundled learners.
     operation
-        ``predict``, ``learn``, ``snapshot`` or ``load``; nothing is known of others.
+        ``predict``, ``learn``, ``snapshot``, ``load`` or ``aggregate``; nothing is known of others.
     parameters
         Numbers that the model consists of.
     """

@@ -160,10 +160,11 @@ class StreamChannel:
         """Send records; what the stream does not take now goes first next time."""
         phase = shots[0].phase
         for shot in shots:
-            now = time.monotonic()
-            self._unsent += _RECORD.pack(now, PHASES.index(phase), shot.size).ljust(shot.size, b"\0")
+            # Records that fill a segment: what is more would be a frame of its own, with all its headers.
+            now, size = time.monotonic(), min(shot.size, MSS)
+            self._unsent += _RECORD.pack(now, PHASES.index(phase), size).ljust(size, b"\0")
             if phase == "rate":
-                self.samples.departures.append((now, _share_of_stream(shot.size)))
+                self.samples.departures.append((now, _share_of_stream(size)))
         self.samples.sent[phase] = self.samples.sent.get(phase, 0) + len(shots)
         with suppress(BlockingIOError):
             del self._unsent[: self._sender.send(self._unsent)]

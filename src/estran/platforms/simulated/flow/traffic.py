@@ -13,7 +13,7 @@ from estran.components.source import SourceSettings
 from estran.components.trainer import TrainerSettings
 from estran.learning import registry
 from estran.learning.datasets import Dataset, load
-from estran.learning.orders import partition
+from estran.learning.orders import Dealt, dealt, partition
 from estran.platforms.emulated.links.relay_core import stream_wire_size
 from estran.platforms.simulated.network import ENVELOPE, on_wire
 from estran.runtime.message import Story
@@ -78,6 +78,8 @@ def shares(settings: SourceSettings, replicas: int, folder: str) -> np.ndarray[A
     labels = dataset(settings.data, folder).y
     if settings.partition == "shared" or replicas == 1:
         return np.full(replicas, len(labels), np.int64)
+    if isinstance(settings.partition, Dealt):
+        return np.bincount(dealt(labels, settings.partition, replicas, settings.seed), minlength=replicas)
     some = min(replicas, len(labels) + int(labels.max()) + 1)
     sizes = np.zeros(replicas, np.int64)
     sizes[:some] = [len(partition(labels, settings.partition, index, replicas)) for index in range(some)]
