@@ -1,0 +1,492 @@
+"""Continual learning from minibatches: plain, and with rows that are rehearsed."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estran.learning.about import About
+from estran.learning.deep.initial import Initial
+from estran.learning.inner import under, within
+from estran.learning.learner import Features, Labels, LearnerError, State
+from estran.learning.rehearsal.batched import Batched, check_share, to_singles
+from estran.learning.rehearsal.buffer import Buffer, Floats, Memories, Policy
+from estran.learning.rows import checked_chunk
+from estran.learning.settings import whole
+
+WIDTHS: Final = (400, 400)
+
+
+class Naive(Batched):
+    """Plain incremental learning: each batch is one step on its cross-entropy, and what came before is not looked at again.
+
+    The baseline of continual learning: it forgets. The step is (η / b) Σ ∇ L(h(x), y) over the batch.
+
+    Parameters
+    ----------
+    features, classes, rng
+        As for every learner.
+    hidden, initial
+        As for `estran.learning.mlp.Mlp`.
+    learning_rate
+        η.
+    batch
+        Rows of a step, b. Rows wait until so many are there.
+
+    Raises
+    ------
+    RequestError
+        If a hyper-parameter is out of range.
+
+    Notes
+    -----
+    McCloskey, Cohen, *Catastrophic interference in connectionist networks*, 1989, for what it does.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> model = Naive(2, 2, np.random.default_rng(1), hidden=[16], batch=4)
+    >>> for _ in range(200):
+    ...     model.learn_many(np.array([[0, 0], [0, 1], [1, 0], [1, 1]], dtype=float), np.array([0, 1, 1, 0]))
+    >>> model.predict(np.array([[0.0, 1.0], [1.0, 1.0]])).tolist()
+    [1, 0]
+    """
+
+    name = "naive"
+    about = About("continual", 1, "O(weights)", "minibatch gradient descent; McCloskey, Cohen 1989")
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        rng: np.random.Generator,
+        *,
+        hidden: Sequence[int] = WIDTHS,
+        learning_rate: float = 0.1,
+        batch: int = 10,
+        initial: Initial = "he",
+    ) -> None:
+        super().__init__(features, classes, rng, hidden=hidden, learning_rate=learning_rate, batch=batch, initial=initial)
+
+    def _step(self, params: Floats, x: Floats, y: Labels) -> int:
+        self._mini.clear()
+        self._mini.put(x, y, cross=1 / self.batch)
+        return self._mini.step(params, params, -self.learning_rate)
+
+
+class Rehearsing(Batched):
+    """What strategies with a buffer share: representatives are drawn, a step is made, and the batch is offered to the buffer.
+
+    Parameters
+    ----------
+    features, classes, rng, hidden, learning_rate, batch, initial
+        As for `Naive`.
+    buffer, policy, candidates
+        Rows that the buffer holds, N; who stays; how many rows of a batch are offered, c. See `Buffer`.
+    representatives
+        Rows that are drawn from the buffer for each batch, r.
+    draws
+        How often a step draws so many.
+    scores
+        Whether the network's answers are kept with the rows.
+
+    Raises
+    ------
+    RequestError
+        If a hyper-parameter is out of range, or the buffer is smaller than the number of classes.
+    """
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        rng: np.random.Generator,
+        *,
+        hidden: Sequence[int],
+        learning_rate: float,
+        batch: int,
+        initial: Initial,
+        buffer: int,
+        policy: Policy,
+        candidates: int | None,
+        representatives: int,
+        draws: int = 1,
+        scores: bool = False,
+    ) -> None:
+        self.representatives = whole(self.name, "representatives", representatives)
+        super().__init__(
+            features,
+            classes,
+            rng,
+            hidden=hidden,
+            learning_rate=learning_rate,
+            batch=batch,
+            initial=initial,
+            rehearsed=draws * representatives,
+        )
+        self._draws = draws
+        self.buffer = Buffer(buffer, features, classes, rng, policy=policy, candidates=candidates, scores=scores)
+
+    def learn_beside(self, x: Features, y: Labels, representatives: Sequence[Memories]) -> None:
+        """Learn one batch beside representatives from elsewhere, such as other workers' buffers, instead of own ones.
+
+        The batch is offered to the own buffer as always. Rows that wait go on waiting.
+
+        Parameters
+        ----------
+        x, y
+            ``batch`` rows and their classes.
+        representatives
+            At most ``representatives`` rows for each draw that a step makes (`draws`).
+
+        Raises
+        ------
+        LearnerError
+            If there are more or fewer rows than that, or they do not fit.
+        NotFiniteError
+            If a value is not finite, or learning diverges; nothing is then learned.
+        """
+        rows, labels = checked_chunk(x, y, self.features, self.classes, self.name)
+        fits = len(labels) == self.batch and len(representatives) == self._draws
+        if not fits or any(len(part) > self.representatives for part in representatives):
+            raise LearnerError(
+                f"{len(labels)} rows beside {[len(part) for part in representatives]} representatives",
+                where=self.name,
+                remedy=f"hand in {self.batch} rows, and {self._draws} times up to {self.representatives} representatives",
+            )
+        for part in representatives:
+            checked_chunk(part.x, part.y, self.features, self.classes, self.name)
+        singles = to_singles(rows, self.name)
+        self._begin()
+        try:
+            self._learned(lambda: self._learn_whole(singles, labels, representatives), rows, lambda: None)
+        except LearnerError:
+            self._undo()
+            raise
+        self._commit()
+
+    @property
+    def draws(self) -> int:
+        """How often a step draws representatives."""
+        return self._draws
+
+    def _step(self, params: Floats, x: Floats, y: Labels) -> int:
+        slots = [self.buffer.draw(self.representatives) for _ in range(self._draws)]
+        memories = [self.buffer.memories(drawn) for drawn in slots]
+        bad = self._learn_batch(params, x, y, memories)
+        if bad < 0:
+            start = len(y)
+            for drawn in slots:
+                self.buffer.lose(drawn, self._mini.losses[start : start + len(drawn)])
+                start += len(drawn)
+        return bad
+
+    def _learn_whole(self, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        from estran.learning.mlp_kernel import finite
+
+        bad = self._learn_batch(self._candidate, x, y, memories)
+        return bad if bad >= 0 or finite(self._candidate) else len(y)
+
+    def _learn_batch(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        """Make a step, then offer the batch: a row is never rehearsed beside itself."""
+        bad = self._rehearse(params, x, y, memories)
+        if bad < 0:
+            self.buffer.offer(x, y, losses=self._mini.losses[: len(y)], scores=self._mini.scores[: len(y)])
+        return bad
+
+    def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        """Make a step; the batch is what is put in first. -1, or the row at which scores are not finite."""
+        raise NotImplementedError
+
+    def _kept(self) -> dict[str, NDArray[Any]]:
+        return within("buffer", self.buffer.state())
+
+    def _is_kept(self, part: str) -> bool:
+        return part.startswith("buffer.")
+
+    def _check_kept(self, kept: State) -> None:
+        self.buffer.check(under("buffer", kept))
+
+    def _load_kept(self, kept: State) -> None:
+        self.buffer.load(under("buffer", kept))
+
+    def _begin(self) -> None:
+        self.buffer.begin()
+
+    def _commit(self) -> None:
+        self.buffer.commit()
+
+    def _undo(self) -> None:
+        self.buffer.undo()
+
+
+class ER(Rehearsing):
+    """Experience replay: each batch is learned together with rows drawn from a buffer of earlier ones.
+
+    The step is on the mean cross-entropy of both, b + r rows.
+
+    Parameters
+    ----------
+    features, classes, rng, hidden, learning_rate, batch, initial
+        As for `Naive`.
+    buffer, policy, candidates
+        Rows that the buffer holds; who stays; how many rows of a batch are offered, all if not given. See `Buffer`.
+    representatives
+        Rows that are drawn from the buffer for each batch.
+
+    Raises
+    ------
+    RequestError
+        If a hyper-parameter is out of range, or the buffer is smaller than the number of classes.
+
+    Notes
+    -----
+    Chaudhry, Rohrbach, Elhoseiny, Ajanthan, Dokania, Torr, Ranzato, *On tiny episodic memories in continual learning*, 2019,
+    algorithm 1.
+
+    Examples
+    --------
+    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
+    >>> naive, er = Naive(2, 2, np.random.default_rng(0)), ER(2, 2, np.random.default_rng(0), buffer=20)
+    >>> for model in (naive, er):
+    ...     model.learn_many(x, y)
+    >>> naive.predict(np.eye(2)).tolist(), er.predict(np.eye(2)).tolist()
+    ([1, 1], [0, 1])
+    """
+
+    name = "er"
+    about = About("continual", 1, "O(weights), 1 + r/b times", "Chaudhry et al. 2019, alg. 1")
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        rng: np.random.Generator,
+        *,
+        hidden: Sequence[int] = WIDTHS,
+        learning_rate: float = 0.1,
+        batch: int = 10,
+        initial: Initial = "he",
+        buffer: int = 1000,
+        policy: Policy = "reservoir",
+        candidates: int | None = None,
+        representatives: int = 10,
+    ) -> None:
+        super().__init__(
+            features,
+            classes,
+            rng,
+            hidden=hidden,
+            learning_rate=learning_rate,
+            batch=batch,
+            initial=initial,
+            buffer=buffer,
+            policy=policy,
+            candidates=candidates,
+            representatives=representatives,
+        )
+
+    def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        (memory,) = memories
+        self._mini.clear()
+        share = 1 / (len(y) + len(memory))
+        self._mini.put(x, y, cross=share)
+        self._mini.put(memory.x, memory.y, cross=share)
+        return self._mini.step(params, params, -self.learning_rate)
+
+
+class ERACE(ER):
+    """Experience replay with asymmetric cross-entropy: a batch is told apart only from the classes that are in it.
+
+    New classes thus do not push down the scores of old ones; that they differ is learned from what is rehearsed, over all
+    classes. The step is on the mean of each, summed.
+
+    Parameters
+    ----------
+    features, classes, rng, hidden, learning_rate, batch, initial, buffer, policy, candidates, representatives
+        As for `ER`.
+
+    Notes
+    -----
+    Caccia, Aljundi, Asadi, Tuytelaars, Pineau, Belilovsky, *New insights on reducing abrupt representation change in online
+    continual learning*, ICLR 2022, section 4, the loss L_ace.
+
+    Examples
+    --------
+    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
+    >>> model = ERACE(2, 2, np.random.default_rng(0), buffer=20)
+    >>> model.learn_many(x, y)
+    >>> model.predict(np.eye(2)).tolist()
+    [0, 1]
+    """
+
+    name = "er-ace"
+    about = About("continual", 1, "O(weights), 1 + r/b times", "Caccia et al. 2022, sec. 4")
+
+    def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        (memory,) = memories
+        self._mini.clear()
+        present = np.zeros(self.classes, np.bool_)
+        present[y] = True
+        self._mini.put(x, y, cross=1 / len(y), allowed=present)
+        if len(memory):
+            self._mini.put(memory.x, memory.y, cross=1 / len(memory))
+        return self._mini.step(params, params, -self.learning_rate)
+
+
+class DERpp(Rehearsing):
+    """Dark experience replay++: what is rehearsed should also have the scores that it had when it was kept.
+
+    The loss is L(B) + α E (1/K) ‖h(x′) − z′‖² + β E L(h(x″), y″), with (x′, z′) and (x″, y″) drawn from the buffer each for itself
+    and z the K scores at the time. The paper writes no 1/K; its program has it.
+
+    Parameters
+    ----------
+    features, classes, rng, hidden, learning_rate, batch, initial, buffer, policy, candidates
+        As for `ER`.
+    representatives
+        Rows of each of the two draws.
+    alpha, beta
+        Weights of scores and of labels, α and β.
+
+    Notes
+    -----
+    Buzzega, Boschini, Porrello, Abati, Calderara, *Dark experience for general continual learning*, NeurIPS 2020, equation 6 and
+    algorithm 2.
+
+    Examples
+    --------
+    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
+    >>> model = DERpp(2, 2, np.random.default_rng(0), buffer=20)
+    >>> model.learn_many(x, y)
+    >>> model.predict(np.eye(2)).tolist()
+    [0, 1]
+    """
+
+    name = "der++"
+    about = About("continual", 1, "O(weights), 1 + 2r/b times", "Buzzega et al. 2020, eq. 6, alg. 2")
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        rng: np.random.Generator,
+        *,
+        hidden: Sequence[int] = WIDTHS,
+        learning_rate: float = 0.1,
+        batch: int = 10,
+        initial: Initial = "he",
+        buffer: int = 1000,
+        policy: Policy = "reservoir",
+        candidates: int | None = None,
+        representatives: int = 10,
+        alpha: float = 0.5,
+        beta: float = 1.0,
+    ) -> None:
+        self.alpha, self.beta = check_share(self.name, "alpha", alpha), check_share(self.name, "beta", beta)
+        super().__init__(
+            features,
+            classes,
+            rng,
+            hidden=hidden,
+            learning_rate=learning_rate,
+            batch=batch,
+            initial=initial,
+            buffer=buffer,
+            policy=policy,
+            candidates=candidates,
+            representatives=representatives,
+            draws=2,
+            scores=True,
+        )
+
+    def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        dark, told = memories
+        self._mini.clear()
+        self._mini.put(x, y, cross=1 / len(y))
+        if len(dark):
+            self._mini.put(dark.x, dark.y, wanted=dark.scores, pull=2 * self.alpha / (len(dark) * self.classes))
+        if len(told):
+            self._mini.put(told.x, told.y, cross=self.beta / len(told))
+        return self._mini.step(params, params, -self.learning_rate)
+
+
+class AGEM(Rehearsing):
+    """Averaged gradient episodic memory: a step may not run against the gradient of rows that are rehearsed.
+
+    With g the gradient of the batch and g_ref that of the representatives, the step is along g where g·g_ref ≥ 0, else along
+    g − (g·g_ref / g_ref·g_ref) g_ref.
+
+    Parameters
+    ----------
+    features, classes, rng, hidden, learning_rate, batch, initial, buffer, policy, candidates, representatives
+        As for `ER`. The paper keeps rows of finished tasks only; without tasks, the buffer is of all rows so far.
+
+    Notes
+    -----
+    Chaudhry, Ranzato, Rohrbach, Elhoseiny, *Efficient lifelong learning with A-GEM*, ICLR 2019, equation 11.
+
+    Examples
+    --------
+    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
+    >>> model = AGEM(2, 2, np.random.default_rng(0), buffer=20)
+    >>> model.learn_many(x, y)
+    >>> model.predict(np.eye(2)).tolist()
+    [0, 1]
+    """
+
+    name = "a-gem"
+    about = About("continual", 1, "O(weights), 1 + r/b times", "Chaudhry et al. 2019, eq. 11")
+
+    def __init__(
+        self,
+        features: int,
+        classes: int,
+        rng: np.random.Generator,
+        *,
+        hidden: Sequence[int] = WIDTHS,
+        learning_rate: float = 0.1,
+        batch: int = 10,
+        initial: Initial = "he",
+        buffer: int = 1000,
+        policy: Policy = "reservoir",
+        candidates: int | None = None,
+        representatives: int = 10,
+    ) -> None:
+        super().__init__(
+            features,
+            classes,
+            rng,
+            hidden=hidden,
+            learning_rate=learning_rate,
+            batch=batch,
+            initial=initial,
+            buffer=buffer,
+            policy=policy,
+            candidates=candidates,
+            representatives=representatives,
+        )
+        self._gradients = np.zeros((2, self._params.size), np.float32)
+
+    def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
+        from estran.learning.rehearsal import kernel
+
+        (memory,) = memories
+        gradient, reference = self._gradients
+        self._gradients[...] = 0
+        if len(memory):
+            self._mini.clear()
+            self._mini.put(memory.x, memory.y, cross=1 / len(memory))
+            if (bad := self._mini.step(params, reference, 1.0)) >= 0:
+                return bad
+        losses = self._mini.losses[: len(memory)].copy()
+        self._mini.clear()
+        self._mini.put(x, y, cross=1 / len(y))
+        bad = self._mini.step(params, gradient, 1.0)
+        if bad < 0:
+            kernel.project(params, gradient, reference, np.float32(self.learning_rate))
+            self._mini.losses[len(y) : len(y) + len(memory)] = losses
+        return bad
