@@ -72,15 +72,18 @@ def split(train: Labelled, test: Labelled, per_task: int = 2, scenario: Scenario
     tasks = []
     for start in range(0, len(present), per_task):
         classes = present[start : start + per_task]
-        parts = []
-        for x, y in (train, test):
-            rows = np.isin(y, classes)
-            labels = y[rows] if scenario == "class-incremental" else np.searchsorted(classes, y[rows])
-            parts += [x[rows], labels.astype(np.int64)]
-        if not len(parts[3]):
+        task = Task(*_of_classes(train, classes, scenario), *_of_classes(test, classes, scenario))
+        if not len(task.truth):
             raise SettingsError(f"there are no rows of classes {classes.tolist()} to be asked", where="tasks", remedy="add some")
-        tasks.append(Task(*parts))
+        tasks.append(task)
     return tasks
+
+
+def _of_classes(rows: Labelled, classes: Labels, scenario: Scenario) -> Labelled:
+    x, y = rows
+    there = np.isin(y, classes)
+    labels = y[there] if scenario == "class-incremental" else np.searchsorted(classes, y[there])
+    return x[there], labels.astype(np.int64)
 
 
 @dataclass(frozen=True)
@@ -93,6 +96,8 @@ class Scores:
         Accuracy R on task j (columns) after learning task i (rows), shape (tasks, tasks).
     before
         Accuracy on each task before anything was learned, shape (tasks,).
+    asked
+        How many rows of each task were asked, shape (tasks,).
     rows
         How many rows were learned.
     learning, answering
@@ -101,11 +106,13 @@ class Scores:
     Notes
     -----
     Lopez-Paz, Ranzato, *Gradient episodic memory for continual learning*, NeurIPS 2017, equations 2 to 4, for accuracy and
-    transfer. Chaudhry, Dokania, Ajanthan, Torr, *Riemannian walk for incremental learning*, ECCV 2018, definition 1, for forgetting.
+    transfer. Chaudhry, Dokania, Ajanthan, Torr, *Riemannian walk for incremental learning*, ECCV 2018, definition 1, for
+    forgetting.
     """
 
     matrix: NDArray[np.float64]
     before: NDArray[np.float64]
+    asked: NDArray[np.int64]
     rows: int = 0
     learning: float = 0.0
     answering: float = 0.0
@@ -114,6 +121,11 @@ class Scores:
     def average_accuracy(self) -> float:
         """Mean accuracy on all tasks after the last: (1/T) Σ R_T,j."""
         return float(self.matrix[-1].mean())
+
+    @property
+    def overall_accuracy(self) -> float:
+        """Share of all rows asked that are answered rightly after the last task: tasks weigh as they have rows."""
+        return float(np.average(self.matrix[-1], weights=self.asked))
 
     @property
     def forgetting(self) -> float:
@@ -186,7 +198,7 @@ def learn_in_turn(
         what = f"{len(tasks)} tasks, {passes} passes, chunks of {chunk}"
         raise SettingsError(what, where="tasks", remedy="give 1 or more of each")
     now = clock or (lambda: 0.0)
-    spent, asked, count = 0.0, 0.0, 0
+    learning, answering, count = 0.0, 0.0, 0
     before = _accuracies(learner, tasks)
     matrix = np.empty((len(tasks), len(tasks)))
     for number, task in enumerate(tasks):
@@ -197,11 +209,12 @@ def learn_in_turn(
             begun = now()
             for start in range(0, len(y), chunk):
                 learner.learn_many(x[start : start + chunk], y[start : start + chunk])
-            spent += now() - begun
+            learning += now() - begun
         begun = now()
         matrix[number] = _accuracies(learner, tasks)
-        asked += now() - begun
-    return Scores(matrix, before, count, spent, asked)
+        answering += now() - begun
+    sizes = np.array([len(task.truth) for task in tasks])
+    return Scores(matrix, before, sizes, count, learning, answering)
 
 
 def _accuracies(learner: Learner, tasks: Sequence[Task]) -> NDArray[np.float64]:

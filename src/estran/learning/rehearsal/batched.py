@@ -118,7 +118,7 @@ class Batched(Network, Habits):
 
     def state(self) -> State:
         """Copies of every layer's weights ``w0`` and biases ``b0``, and so on; of what a strategy keeps; and of rows that wait."""
-        waiting = {"x": self._waiting.copy(), "labels": self._waiting_labels.copy()}
+        waiting: dict[str, NDArray[Any]] = {"x": self._waiting.copy(), "labels": self._waiting_labels.copy()}
         return {**super().state(), **self._kept(), **within("waiting", waiting)}
 
     def load(self, state: State) -> None:
@@ -145,7 +145,7 @@ class Batched(Network, Habits):
         learner.predict_proba(np.zeros((1, 1)))
 
     def _step(self, params: Floats, x: Floats, y: Labels) -> int:
-        """Learn one batch into ``params``; -1, or the row at which scores are not finite. ``self._mini.answers`` has the answers."""
+        """Learn one batch into ``params``; -1, or the row at which scores are not finite. Answers are ``self._mini``'s."""
         raise NotImplementedError
 
     def _kept(self) -> dict[str, NDArray[Any]]:

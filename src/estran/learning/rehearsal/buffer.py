@@ -125,7 +125,7 @@ class Buffer:
     @property
     def held(self) -> NDArray[np.int64]:
         """How many rows of each class it holds, shape (classes,)."""
-        return self._counts[0].copy()
+        return np.array(self._counts[0])
 
     @property
     def offered(self) -> int:

@@ -84,7 +84,7 @@ def _victim(policy: int, counters: Array, label: int, labels: Array, losses: Arr
         return int((counters[OFFERED] - 1) % labels.size)
     if policy == FIRO:
         return below(counters, labels.size)
-    if policy == RESERVOIR or policy == LOSS:
+    if policy in (RESERVOIR, LOSS):
         place = below(counters, int(counters[OFFERED]))
         if place >= labels.size:
             return -1

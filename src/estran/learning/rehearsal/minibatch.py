@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -121,6 +119,3 @@ class Minibatch:
         from estran.learning.rehearsal import kernel
 
         kernel.square(target, self._sizes, self.rows, self._deltas, self._values, self._who)
-
-
-Arrays = dict[str, NDArray[Any]]

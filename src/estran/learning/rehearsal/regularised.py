@@ -1,4 +1,4 @@
-"""Continual learning that keeps no rows but what earlier weights knew: learning without forgetting, elastic weight consolidation."""
+"""Continual learning that keeps no rows, but what earlier weights knew: learning without forgetting, elastic consolidation."""
 
 from __future__ import annotations
 

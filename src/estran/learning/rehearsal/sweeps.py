@@ -15,7 +15,7 @@ from numba.core import cgutils as untyped
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from estran.learning.sweeps import PANEL, _Code, _contiguous
+from estran.learning.sweeps import PANEL, Code, contiguous
 
 cgutils: Any = untyped
 Array = NDArray[Any]
@@ -23,11 +23,11 @@ Array = NDArray[Any]
 
 def _pass_down_rows(typing: Any, deltas: Any, matrix: Any, who: Any, here: Any, inputs: Any, above: Any, outputs: Any) -> Any:
     """``deltas[r, here + i] = matrix[i, :] · deltas[r, above:]`` for every input i and the rows r that ``who`` lists for it."""
-    if not _contiguous(deltas, matrix, who) or deltas.dtype != matrix.dtype:
+    if not contiguous(deltas, matrix, who) or deltas.dtype != matrix.dtype:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = _Code(context, builder, signature, arguments)
+        code = Code(context, builder, signature, arguments)
         blames, weights, listed = (code.array(number) for number in range(3))
         here, inputs, above, outputs = arguments[3:7]
         wide, long = (builder.extract_value(array.shape, 1) for array in (blames, listed))
@@ -78,11 +78,11 @@ def _move_rows(
     matrix: Any,
 ) -> Any:
     """``matrix[i, :] += scale Σ values[here + i, k] · deltas[who[here + i, k], above:]`` for every input i."""
-    if not _contiguous(values, who, deltas, matrix) or not (scale == values.dtype == deltas.dtype == matrix.dtype):
+    if not contiguous(values, who, deltas, matrix) or not (scale == values.dtype == deltas.dtype == matrix.dtype):
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = _Code(context, builder, signature, arguments)
+        code = Code(context, builder, signature, arguments)
         scale, here, inputs, above, outputs = (arguments[number] for number in (0, 3, 4, 6, 7))
         acted, listed, blames, weights = (code.array(number) for number in (1, 2, 5, 8))
         held, long, wide = (builder.extract_value(array.shape, 1) for array in (acted, listed, blames))
