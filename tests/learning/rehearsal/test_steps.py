@@ -19,7 +19,7 @@ Blame = Callable[[NDArray[np.float64]], NDArray[np.float64]]
 
 def made(choice: str, **settings: Any) -> Any:
     return registry.create(
-        {choice: {"hidden": [11, 6], "batch": B, "learning_rate": 0.1, **settings}}, D, K, np.random.default_rng(3)
+        {choice: {"hidden": [45, 6], "batch": B, "learning_rate": 0.1, **settings}}, D, K, np.random.default_rng(3)
     )
 
 

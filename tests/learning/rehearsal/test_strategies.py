@@ -113,6 +113,15 @@ def test_gdumb_answers_the_same_whenever_it_was_asked() -> None:
     assert_same_state(asked, left)
 
 
+@pytest.mark.parametrize("name", ALL)
+def test_weights_alone_make_a_perceptron_that_answers_alike(name: str) -> None:
+    learner, (x, y) = made(name), blobs(50)
+    learner.learn_many(x, y)
+    served = registry.create({"mlp": {"hidden": [9]}}, 5, 3, np.random.default_rng(7))
+    served.load(learner.weights())
+    assert np.array_equal(served.predict_proba(x), learner.predict_proba(x))
+
+
 @pytest.mark.parametrize("name", REHEARSING)
 def test_representatives_from_elsewhere_take_the_place_of_own_ones(name: str) -> None:
     own, given_them = made(name, candidates=None, policy="fifo"), made(name, candidates=None, policy="fifo")

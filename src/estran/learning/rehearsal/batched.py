@@ -119,7 +119,11 @@ class Batched(Network, Habits):
     def state(self) -> State:
         """Copies of every layer's weights ``w0`` and biases ``b0``, and so on; of what a strategy keeps; and of rows that wait."""
         waiting: dict[str, NDArray[Any]] = {"x": self._waiting.copy(), "labels": self._waiting_labels.copy()}
-        return {**super().state(), **self._kept(), **within("waiting", waiting)}
+        return {**self.weights(), **self._kept(), **within("waiting", waiting)}
+
+    def weights(self) -> State:
+        """Copies of the weights alone: what a `Mlp` with the same layers needs to answer alike, without rows that are kept."""
+        return super().state()
 
     def load(self, state: State) -> None:
         """Replace everything learned.

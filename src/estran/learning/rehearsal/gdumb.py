@@ -134,8 +134,12 @@ class GDumb(Network, Habits):
         NotFiniteError
             If learning diverges.
         """
+        return {**self.weights(), **within("buffer", self.buffer.state()), "seed": np.array([self._seed], dtype=np.int64)}
+
+    def weights(self) -> State:
+        """Copies of the weights alone: what a `Mlp` with the same layers needs to answer alike, without rows that are kept."""
         self._refresh()
-        return {**super().state(), **within("buffer", self.buffer.state()), "seed": np.array([self._seed], dtype=np.int64)}
+        return super().state()
 
     def load(self, state: State) -> None:
         """Replace everything.
