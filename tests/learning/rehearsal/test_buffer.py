@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from estran.checks.comparing import assert_same_state
 from estran.errors import RequestError
 from estran.learning.learner import StateError
-from estran.learning.rehearsal.buffer import POLICIES, Buffer
+from estran.learning.rehearsal.buffer import POLICIES, Buffer, Memories
 from tests.learning.rehearsal.chance import uniform_p
 
 
@@ -193,6 +193,18 @@ def test_scores_are_kept_with_the_rows() -> None:
     buffer.offer(np.arange(6)[:, None], np.array([0, 1] * 3), scores=np.arange(12.0).reshape(6, 2))
     held = buffer.memories()
     assert np.array_equal(held.scores[:, 0], 2 * held.x[:, 0])
+
+
+def test_rows_of_several_buffers_are_joined() -> None:
+    parts = []
+    for seed in range(3):
+        buffer = made(seed=seed, scores=True)
+        offered(buffer, 5 + seed)
+        parts.append(buffer.memories())
+    joined = Memories.joined(parts)
+    assert len(joined) == 18
+    assert (joined.x.shape, joined.scores.shape) == ((18, 1), (18, 4))
+    assert np.array_equal(joined.y[5:11], parts[1].y)
 
 
 def test_a_snapshot_that_does_not_fit_is_refused() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
@@ -38,6 +39,11 @@ class Memories:
 
     def __len__(self) -> int:
         return len(self.y)
+
+    @classmethod
+    def joined(cls, parts: Sequence[Memories]) -> Memories:
+        """Rows from several buffers, one after another; there must be one part at least."""
+        return cls(*(np.concatenate([getattr(part, name) for part in parts]) for name in ("x", "y", "scores")))
 
 
 class Buffer:

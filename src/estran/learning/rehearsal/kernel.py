@@ -18,7 +18,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
-from estran.learning.mlp_kernel import answer
+from estran.learning.mlp_kernel import answer, dot
 from estran.learning.rehearsal.sweeps import move_rows, pass_down_rows
 
 Array = NDArray[Any]
@@ -218,11 +218,8 @@ square: Callable[[Array, Array, int, Array, Array, Array], None] = compiled(_squ
 
 def _project(params: Array, gradient: Array, reference: Array, rate: Any) -> bool:
     """A step along the gradient, less the part of it that runs against the reference; whether there was such a part."""
-    along, length = 0.0, 0.0
-    for i in range(gradient.size):
-        along += gradient[i] * reference[i]
-        length += reference[i] * reference[i]
-    back = params.dtype.type(along / length if along < 0.0 else 0.0)
+    along = dot(gradient, reference)
+    back = params.dtype.type(along / dot(reference, reference) if along < 0.0 else 0.0)
     for i in range(gradient.size):
         params[i] -= rate * (gradient[i] - back * reference[i])
     return along < 0.0

@@ -100,11 +100,12 @@ class ER(Rehearsing):
 
     Examples
     --------
-    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
-    >>> naive, er = Naive(2, 2, np.random.default_rng(0)), ER(2, 2, np.random.default_rng(0), buffer=20)
+    >>> kinds = np.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> naive = Naive(2, 2, np.random.default_rng(0), hidden=[32])
+    >>> er = ER(2, 2, np.random.default_rng(0), hidden=[32], buffer=20)
     >>> for model in (naive, er):
-    ...     model.learn_many(x, y)
-    >>> naive.predict(np.eye(2)).tolist(), er.predict(np.eye(2)).tolist()
+    ...     model.learn_many(np.repeat(kinds, 200, axis=0), np.repeat([0, 1], 200))
+    >>> naive.predict(kinds).tolist(), er.predict(kinds).tolist()
     ([1, 1], [0, 1])
     """
 
@@ -167,10 +168,10 @@ class ERACE(ER):
 
     Examples
     --------
-    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
-    >>> model = ERACE(2, 2, np.random.default_rng(0), buffer=20)
-    >>> model.learn_many(x, y)
-    >>> model.predict(np.eye(2)).tolist()
+    >>> kinds = np.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> model = ERACE(2, 2, np.random.default_rng(0), hidden=[32], buffer=20)
+    >>> model.learn_many(np.repeat(kinds, 200, axis=0), np.repeat([0, 1], 200))
+    >>> model.predict(kinds).tolist()
     [0, 1]
     """
 
@@ -210,10 +211,10 @@ class DERpp(Rehearsing):
 
     Examples
     --------
-    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
-    >>> model = DERpp(2, 2, np.random.default_rng(0), buffer=20)
-    >>> model.learn_many(x, y)
-    >>> model.predict(np.eye(2)).tolist()
+    >>> kinds = np.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> model = DERpp(2, 2, np.random.default_rng(0), hidden=[32], buffer=20)
+    >>> model.learn_many(np.repeat(kinds, 200, axis=0), np.repeat([0, 1], 200))
+    >>> model.predict(kinds).tolist()
     [0, 1]
     """
 
@@ -282,10 +283,10 @@ class AGEM(Rehearsing):
 
     Examples
     --------
-    >>> x, y = np.repeat([[1.0, 0.0], [0.0, 1.0]], 200, axis=0), np.repeat([0, 1], 200)
-    >>> model = AGEM(2, 2, np.random.default_rng(0), buffer=20)
-    >>> model.learn_many(x, y)
-    >>> model.predict(np.eye(2)).tolist()
+    >>> kinds = np.array([[1.0, 0.5], [0.5, 1.0]])
+    >>> model = AGEM(2, 2, np.random.default_rng(0), hidden=[32], buffer=20)
+    >>> model.learn_many(np.repeat(kinds, 200, axis=0), np.repeat([0, 1], 200))
+    >>> model.predict(kinds).tolist()
     [0, 1]
     """
 
