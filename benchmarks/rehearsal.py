@@ -155,7 +155,11 @@ def beside_avalanche(interpreter: str, tasks: list[Task], buffer: int, rows: int
         for threads in ("1", ""):
             env = {**os.environ, **({"OMP_NUM_THREADS": threads} if threads else {})}
             done = subprocess.run(
-                [interpreter, str(script), str(archive), "0"], env=env, check=True, stdout=subprocess.PIPE, text=True
+                [interpreter, "-W", "ignore", str(script), str(archive), "0"],
+                env=env,
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
             )
             found = json.loads(done.stdout.splitlines()[-1])
             name = f"avalanche, {threads or 'all'} thread{'' if threads else 's'}"

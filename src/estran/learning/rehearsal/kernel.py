@@ -18,8 +18,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.compiled import compiled
-from estran.learning.mlp_kernel import answer, dot
-from estran.learning.rehearsal.sweeps import move_rows, pass_down_rows
+from estran.learning.mlp_kernel import dot
+from estran.learning.rehearsal.sweeps import move_rows, pass_down_rows, spread_rows
 
 Array = NDArray[Any]
 
@@ -99,19 +99,41 @@ def _blame(
 blame_scores: Callable[..., int] = compiled(_blame)
 
 
-def _attribute(params: Array, sizes: Array, rows: int, acts: Array, deltas: Array, values: Array, who: Array) -> None:
-    """List where units are not zero, and pass blame from the scores down to every hidden unit.
+def _answer_rows(params: Array, sizes: Array, rows: int, acts: Array, values: Array, who: Array) -> None:
+    """Fill in the activations of every layer above the inputs: to the bit those of `estran.learning.mlp_kernel.answer`.
 
-    ``who[u]`` lists the rows in which unit u is not zero, their number last; ``values[u]`` what it is there.
+    On the way, list where units are not zero: ``who[u]`` has the rows in which unit u is not, their number last; ``values[u]`` what
+    it is there.
     """
-    units = acts.shape[1]
-    for u in range(units - sizes[-1]):
-        count = 0
+    here, weights, last = 0, 0, who.shape[1] - 1
+    for layer in range(sizes.size - 1):
+        inputs, outputs = sizes[layer], sizes[layer + 1]
+        above, biases = here + inputs, weights + inputs * outputs
+        for u in range(here, above):
+            count = 0
+            for r in range(rows):
+                values[u, count] = acts[r, u]
+                who[u, count] = r
+                count += 1 if acts[r, u] != 0.0 else 0
+            who[u, last] = count
         for r in range(rows):
-            values[u, count] = acts[r, u]
-            who[u, count] = r
-            count += 1 if acts[r, u] != 0.0 else 0
-        who[u, who.shape[1] - 1] = count
+            for j in range(outputs):
+                acts[r, above + j] = params[biases + j]
+        spread_rows(acts, values, who, here, inputs, above, outputs, params[weights:biases])
+        if layer < sizes.size - 2:
+            for r in range(rows):
+                for j in range(above, above + outputs):
+                    # Written so that a NaN stays one.
+                    acts[r, j] = acts[r, j] if not acts[r, j] < 0.0 else 0.0
+        here, weights = above, biases + outputs
+
+
+answer_rows: Callable[[Array, Array, int, Array, Array, Array], None] = compiled(_answer_rows)
+
+
+def _attribute(params: Array, sizes: Array, rows: int, deltas: Array, who: Array) -> None:
+    """Pass blame from the scores down to every hidden unit."""
+    units = who.shape[0]
     deltas[:rows, sizes[0] : units - sizes[-1]] = 0
     above, weights = units - sizes[-1], params.size
     for back in range(sizes.size - 2):
@@ -122,7 +144,7 @@ def _attribute(params: Array, sizes: Array, rows: int, acts: Array, deltas: Arra
         above = here
 
 
-attribute: Callable[[Array, Array, int, Array, Array, Array, Array], None] = compiled(_attribute)
+attribute: Callable[[Array, Array, int, Array, Array], None] = compiled(_attribute)
 
 
 def _move(target: Array, sizes: Array, scale: Any, rows: int, deltas: Array, values: Array, who: Array) -> None:
@@ -148,7 +170,6 @@ def _step(
     scale: Any,
     rows: int,
     acts: Array,
-    lists: Array,
     deltas: Array,
     values: Array,
     who: Array,
@@ -173,10 +194,11 @@ def _step(
     int
         -1, or the row whose scores are not finite; nothing has then been added.
     """
-    answer(params, sizes, rows, acts, lists)
-    first = acts.shape[1] - sizes[-1]
+    answer_rows(params, sizes, rows, acts, values, who)
+    last = who.shape[0]
+    first = last - sizes[-1]
     bad = blame_scores(
-        acts[:rows, first:],
+        acts[:rows, first:last],
         labels,
         cross,
         allowed,
@@ -185,13 +207,13 @@ def _step(
         soften,
         known,
         temperature,
-        deltas[:rows, first:],
+        deltas[:rows, first:last],
         losses,
         answers,
         odds,
     )
     if bad < 0:
-        attribute(params, sizes, rows, acts, deltas, values, who)
+        attribute(params, sizes, rows, deltas, who)
         move(target, sizes, scale, rows, deltas, values, who)
     return int(bad)
 
@@ -222,7 +244,7 @@ def _project(params: Array, gradient: Array, reference: Array, rate: Any) -> boo
     back = params.dtype.type(along / dot(reference, reference) if along < 0.0 else 0.0)
     for i in range(gradient.size):
         params[i] -= rate * (gradient[i] - back * reference[i])
-    return along < 0.0
+    return bool(along < 0.0)
 
 
 project: Callable[[Array, Array, Array, Any], bool] = compiled(_project)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.learning import aligned
 from estran.learning.learner import Labels
 from estran.learning.rehearsal.buffer import Floats
 
@@ -23,8 +24,11 @@ class Minibatch:
     def __init__(self, sizes: NDArray[np.int64], rows: int) -> None:
         units, classes = int(sizes.sum()), int(sizes[-1])
         self._sizes, self._features = sizes, int(sizes[0])
-        self._acts, self._deltas = np.zeros((rows, units), np.float32), np.zeros((rows, units), np.float32)
-        self._lists = np.zeros((rows, units + len(sizes) - 1), np.int64)
+        kind = np.dtype(np.float32)
+        # Rows are padded behind the scores, for each to begin a cache line.
+        shape = rows, aligned.padded(units, kind)
+        self._acts, self._deltas = aligned.zeros(shape, kind), aligned.zeros(shape, kind)
+        self._scores = slice(units - classes, units)
         self._values, self._who = np.zeros((units, rows), np.float32), np.zeros((units, rows + 1), np.int64)
         self._labels, self._cross = np.zeros(rows, np.int64), np.zeros(rows, np.float32)
         self._allowed, self._wanted = np.ones((rows, classes), np.bool_), np.zeros((rows, classes), np.float32)
@@ -37,7 +41,7 @@ class Minibatch:
     @property
     def scores(self) -> Floats:
         """What the network answered in the last step, shape (rows, classes)."""
-        return self._acts[: self.rows, self._acts.shape[1] - int(self._sizes[-1]) :]
+        return self._acts[: self.rows, self._scores]
 
     def clear(self) -> None:
         """Take all rows out."""
@@ -81,9 +85,9 @@ class Minibatch:
 
     def ask(self, params: Floats) -> Floats:
         """Scores of the rows by other weights, shape (rows, classes)."""
-        from estran.learning.mlp_kernel import answer
+        from estran.learning.rehearsal import kernel
 
-        answer(params, self._sizes, self.rows, self._acts, self._lists)
+        kernel.answer_rows(params, self._sizes, self.rows, self._acts, self._values, self._who)
         return self.scores.copy()
 
     def step(self, params: Floats, target: Floats, scale: float) -> int:
@@ -97,7 +101,6 @@ class Minibatch:
             np.float32(scale),
             self.rows,
             self._acts,
-            self._lists,
             self._deltas,
             self._values,
             self._who,

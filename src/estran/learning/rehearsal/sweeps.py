@@ -7,7 +7,7 @@ the same on all processors. Who calls has listed, for each unit, in which rows i
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, cast
+from typing import Any, Final, cast
 
 from llvmlite import ir
 from numba import types
@@ -17,8 +17,59 @@ from numpy.typing import NDArray
 
 from estran.learning.sweeps import PANEL, Code, contiguous
 
+WIDE: Final = 128
+"""Outputs that are moved side by side: so many sums that none waits for its last addend."""
 cgutils: Any = untyped
 Array = NDArray[Any]
+
+
+def _wide_panels(code: Code, size: Any, emit: Callable[[Any, int], None]) -> None:
+    """Generate code for all of ``size`` columns: panels of `WIDE` in a loop, then each half where there is one."""
+    with code.each(code.builder.and_(size, size.type(-WIDE)), WIDE) as start:
+        emit(start, WIDE)
+    width = WIDE
+    while width > 1:
+        width //= 2
+        there = code.builder.icmp_unsigned("!=", code.builder.and_(size, size.type(width)), size.type(0))
+        with code.builder.if_then(there):
+            emit(code.builder.and_(size, size.type(-2 * width)), width)
+
+
+def _spread_rows(
+    typing: Any, acts: Any, values: Any, who: Any, here: Any, inputs: Any, above: Any, outputs: Any, matrix: Any
+) -> Any:
+    """``acts[who[here + i, k], above:] += values[here + i, k] · matrix[i, :]`` for every input i, in ascending order.
+
+    Each row's sums are thus to the bit those of `estran.learning.sweeps.weigh`.
+    """
+    if not contiguous(acts, values, who, matrix) or not (acts.dtype == values.dtype == matrix.dtype):
+        return None
+
+    def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        code = Code(context, builder, signature, arguments)
+        acted, held, listed, weights = (code.array(number) for number in (0, 1, 2, 7))
+        here, inputs, above, outputs = arguments[3:7]
+        wide, room, long = (builder.extract_value(array.shape, 1) for array in (acted, held, listed))
+        with code.each(inputs) as place:
+            row = builder.mul(place, outputs)
+            unit = builder.add(here, place)
+            rows, first = builder.mul(unit, long), builder.mul(unit, room)
+            count = code.scalar(listed, builder.add(rows, builder.sub(long, long.type(1))))
+
+            def emit(start: Any, width: int, row: Any = row, rows: Any = rows, first: Any = first, count: Any = count) -> None:
+                weight = code.load(weights, builder.add(row, start), width)
+                with code.each(count) as index:
+                    value = code.splat(code.scalar(held, builder.add(first, index)), width)
+                    source = builder.mul(code.scalar(listed, builder.add(rows, index)), wide)
+                    target = builder.add(source, builder.add(above, start))
+                    code.store(builder.fadd(code.load(acted, target, width), builder.fmul(value, weight)), acted, target, width)
+
+            with builder.if_then(builder.icmp_signed(">", count, count.type(0))):
+                _wide_panels(code, outputs, emit)
+        return context.get_dummy_value()
+
+    whole = types.intp
+    return types.void(acts, values, who, whole, whole, whole, whole, matrix), generate
 
 
 def _pass_down_rows(typing: Any, deltas: Any, matrix: Any, who: Any, here: Any, inputs: Any, above: Any, outputs: Any) -> Any:
@@ -104,12 +155,13 @@ def _move_rows(
                 code.store(builder.load(total), weights, target, width)
 
             with builder.if_then(builder.icmp_signed(">", count, count.type(0))):
-                code.panels(outputs, emit)
+                _wide_panels(code, outputs, emit)
         return context.get_dummy_value()
 
     whole = types.intp
     return types.void(scale, values, who, whole, whole, deltas, whole, whole, matrix), generate
 
 
+spread_rows: Callable[[Array, Array, Array, int, int, int, int, Array], None] = cast(Any, intrinsic(_spread_rows))
 pass_down_rows: Callable[[Array, Array, Array, int, int, int, int], None] = cast(Any, intrinsic(_pass_down_rows))
 move_rows: Callable[[Any, Array, Array, int, int, Array, int, int, Array], None] = cast(Any, intrinsic(_move_rows))
