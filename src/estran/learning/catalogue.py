@@ -49,6 +49,17 @@ _DEEP: Final = {
     "mlp": "estran.learning.mlp:Mlp",
 }
 
+_CONTINUAL: Final = {
+    "naive": "estran.learning.rehearsal.strategies:Naive",
+    "er": "estran.learning.rehearsal.strategies:ER",
+    "er-ace": "estran.learning.rehearsal.strategies:ERACE",
+    "der++": "estran.learning.rehearsal.strategies:DERpp",
+    "a-gem": "estran.learning.rehearsal.strategies:AGEM",
+    "gdumb": "estran.learning.rehearsal.gdumb:GDumb",
+    "lwf": "estran.learning.rehearsal.regularised:LwF",
+    "ewc": "estran.learning.rehearsal.regularised:EWC",
+}
+
 _KERNEL: Final = {
     "kernel-perceptron": "estran.learning.kernel_methods.budget:KernelPerceptron",
     "forgetron": "estran.learning.kernel_methods.budget:Forgetron",
@@ -117,6 +128,7 @@ BUILT_IN: Final[dict[str, str]] = {
     **_COST_SENSITIVE,
     **_SPARSE,
     **_DEEP,
+    **_CONTINUAL,
     **_KERNEL,
     **_COMPOSED,
     **_ACTIVE,

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import RequestError
+from estran.learning import aligned
 from estran.learning.deep.initial import INITIAL, Initial, draw
 from estran.learning.learner import Features, NotFiniteError, State, StateError
 from estran.learning.rows import checked_rows, shaped_rows, writable
@@ -57,7 +58,7 @@ class Network:
         self._sizes = np.array([features, *hidden, outputs], dtype=np.int64)
         self._rate = self._dtype.type(learning_rate)
         self._params = self._initial(initial, rng)
-        self._candidate = np.empty_like(self._params)
+        self._candidate = aligned.zeros(self._params.size, self._dtype)
         self.optimizer, self.momentum = optimizer, within(self.name, "momentum", momentum, 0.0, 1.0, closed=True)
         self._memory, self._candidate_memory = self._remembering(), self._remembering()
         self._parts = self._named(self._params, self._memory)
@@ -173,7 +174,7 @@ class Network:
 
     def _initial(self, initial: Initial, rng: np.random.Generator) -> NDArray[np.floating[Any]]:
         inputs, outputs = self._sizes[:-1], self._sizes[1:]
-        params = np.zeros(int((inputs * outputs + outputs).sum()), dtype=self._dtype)
+        params = aligned.zeros(int((inputs * outputs + outputs).sum()), self._dtype)
         if self.hidden:
             draw(self._views(params).values(), initial, rng)
         return params

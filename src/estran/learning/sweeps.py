@@ -27,8 +27,8 @@ cgutils: Any = untyped
 Array = NDArray[Any]
 
 
-class _Code:
-    """What the generators below need of the arrays that they are given."""
+class Code:
+    """What generators of code need of the arrays that they are given."""
 
     def __init__(self, context: Any, builder: Any, signature: Any, arguments: Any) -> None:
         self.builder, self.kinds, self.given = builder, signature.args, arguments
@@ -84,7 +84,8 @@ class _Code:
         return self.builder.extract_element(lanes, ir.IntType(32)(0))
 
 
-def _contiguous(*arrays: Any) -> bool:
+def contiguous(*arrays: Any) -> bool:
+    """Whether all of them lie row by row without gaps."""
     return all(array.layout == "C" for array in arrays)
 
 
@@ -94,11 +95,11 @@ def _weigh(typing: Any, acts: Any, lists: Any, count: Any, rows: Any, here: Any,
     The sum is over the i that lists[r, here:] begins with, lists[r, count] of them, in that order. The rows take turns at each
     panel, so that a panel of weights is fetched once for all of them.
     """
-    if not _contiguous(acts, lists, matrix) or acts.dtype != matrix.dtype:
+    if not contiguous(acts, lists, matrix) or acts.dtype != matrix.dtype:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = _Code(context, builder, signature, arguments)
+        code = Code(context, builder, signature, arguments)
         acted, listed, weights = (code.array(number) for number in (0, 1, 7))
         count, rows, here, above, outputs = arguments[2:7]
         wide, long = (builder.extract_value(array.shape, 1) for array in (acted, listed))
@@ -124,11 +125,11 @@ def _weigh(typing: Any, acts: Any, lists: Any, count: Any, rows: Any, here: Any,
 
 def _pass_down(typing: Any, delta: Any, matrix: Any, places: Any, count: Any, below: Any) -> Any:
     """``below[i] = matrix[i, :] · delta`` for the i that ``places`` lists."""
-    if not _contiguous(delta, matrix, places, below) or not (delta.dtype == matrix.dtype == below.dtype):
+    if not contiguous(delta, matrix, places, below) or not (delta.dtype == matrix.dtype == below.dtype):
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = _Code(context, builder, signature, arguments)
+        code = Code(context, builder, signature, arguments)
         blame, weights, listed, under = (code.array(number) for number in (0, 1, 2, 4))
         outputs = builder.extract_value(blame.shape, 0)
         element = context.get_value_type(delta.dtype)
@@ -156,11 +157,11 @@ def _pass_down(typing: Any, delta: Any, matrix: Any, places: Any, count: Any, be
 
 def _move(typing: Any, scale: Any, values: Any, places: Any, count: Any, delta: Any, matrix: Any) -> Any:
     """``matrix[i, :] += scale * values[i] * delta`` for the i that ``places`` lists."""
-    if not _contiguous(values, places, delta, matrix) or not (scale == values.dtype == delta.dtype == matrix.dtype):
+    if not contiguous(values, places, delta, matrix) or not (scale == values.dtype == delta.dtype == matrix.dtype):
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = _Code(context, builder, signature, arguments)
+        code = Code(context, builder, signature, arguments)
         acted, listed, blame, weights = (code.array(number) for number in (1, 2, 4, 5))
         outputs = builder.extract_value(blame.shape, 0)
         with code.each(arguments[3]) as index:
@@ -208,11 +209,11 @@ def _adam(builder: Any, gradient: Any, old: list[Any], settings: list[Any]) -> l
 def _moving(formula: Formula, settings: int, values: Any, delta: Any, scalars: Any, arrays: tuple[Any, ...]) -> Any:
     """Code that moves weights, and what is remembered of each, by a formula of their gradient, ``values[i] * delta``."""
     given = (values, delta, scalars, *arrays)
-    if not _contiguous(*given) or len({array.dtype for array in given}) > 1:
+    if not contiguous(*given) or len({array.dtype for array in given}) > 1:
         return None
 
     def generate(context: Any, builder: Any, signature: Any, arguments: Any) -> Any:
-        code = _Code(context, builder, signature, arguments)
+        code = Code(context, builder, signature, arguments)
         acted, blame, chosen, *kept = (code.array(number) for number in range(len(given)))
         outputs = builder.extract_value(blame.shape, 0)
         fixed = [code.scalar(chosen, outputs.type(place)) for place in range(settings)]

@@ -328,4 +328,4 @@ def test_an_experiment_that_trains_a_regressor_is_refused_at_its_line(tmp_path: 
     shown = estran("check", "experiment.yaml", cwd=tmp_path)
     assert shown.returncode == 2
     assert f"experiment.yaml:{line}:" in shown.stderr
-    assert "learner ridge: it learns numbers, not classes\n  → choose one of active, " in shown.stderr
+    assert "learner ridge: it learns numbers, not classes\n  → choose one of a-gem, " in shown.stderr
