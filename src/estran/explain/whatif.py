@@ -99,8 +99,8 @@ def predict(table: Table, response: str, setting: Mapping[str, str]) -> Predicti
         setting=dict(setting),
         between=tuple(name for name, text in setting.items() if text not in table.levels[name]),
         mean=mean,
-        mean_ci95=_possible(mean - half, mean + half, table.units.get(response, "")),
-        run_pi95=_possible(mean - run, mean + run, table.units.get(response, "")),
+        mean_ci95=_possible(mean - half, mean + half, found.y, table.units.get(response, "")),
+        run_pi95=_possible(mean - run, mean + run, found.y, table.units.get(response, "")),
         first={name: table.levels[name][found.kept[name][0]] for name in setting},
         change=change,
         change_ci95=(change - apart, change + apart),
@@ -207,6 +207,7 @@ def _between_others(found: Fitted, codings: Mapping[str, Matrix]) -> float:
     return float(np.var(means))
 
 
-def _possible(low: float, high: float, unit: str) -> Interval:
-    """An interval cut to what can be: fractions end at 0 and at 1."""
-    return (max(0.0, low), min(1.0, high)) if unit == "fraction" else (low, high)
+def _possible(low: float, high: float, measured: Matrix, unit: str) -> Interval:
+    """An interval cut to what can be: what was never negative ends at 0, and fractions end at 1 too."""
+    least = 0.0 if measured.min() >= 0 else -math.inf
+    return max(least, low), max(least, min(1.0, high) if unit == "fraction" else high)
