@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import partial
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -98,6 +98,13 @@ class Components:
             summary=(inspect.getdoc(component) or "").split("\n", 1)[0],
             metrics=getattr(component, "METRICS", None),
         )
+
+
+def needed_ports(component: type[Component], settings: Mapping[str, Any]) -> tuple[str, ...]:
+    """Ports of a component that must be connected, given its settings as plain values."""
+    import msgspec
+
+    return component.needs(msgspec.convert(dict(settings), shape(component).settings))
 
 
 def _named(payload: Any) -> str:

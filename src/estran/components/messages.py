@@ -47,11 +47,13 @@ class Model:
     features, classes
         Width of a row, and number of classes.
     state
-        The learner's snapshot: arrays by name.
+        The learner's snapshot: arrays by name, as `estran.learning.packing.packed` leaves them.
     samples
         How many rows it has learned from.
     published_at
         Seconds of the run's clock.
+    base
+        ``published_at`` of the model that the state holds the changes against; None for a full one.
     """
 
     version: int
@@ -61,6 +63,23 @@ class Model:
     state: dict[str, NDArray[Any]]
     samples: int
     published_at: float
+    base: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class ModelRequest:
+    """What a predictor asks of a trainer.
+
+    Attributes
+    ----------
+    have
+        Version of the newest model that it has got, 0 for none.
+    full
+        Whether it cannot use one that only holds changes.
+    """
+
+    have: int
+    full: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,13 +89,15 @@ class Predictions:
     Attributes
     ----------
     answers, truths
-        Class indices, shape (n,).
+        Class indices, shape (n,); the answers are -1 where the request was shed.
     confidence
         Probability of each answer, as the model has it, shape (n,).
     version
         The model that answered; 0 before there was one.
     index
         Number of the first row in its source's stream.
+    shed
+        Why the rows were not answered (``late``, ``queue``), else empty.
     """
 
     answers: NDArray[np.int64]
@@ -84,6 +105,7 @@ class Predictions:
     confidence: NDArray[np.float32]
     version: int
     index: int
+    shed: str = ""
 
 
 @dataclass(frozen=True, eq=False)

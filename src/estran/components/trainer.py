@@ -2,45 +2,23 @@
 
 from __future__ import annotations
 
-import json
+import asyncio
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from estran.components.answering import answer
 from estran.components.batching import BatchSettings, split, stacked
-from estran.components.messages import Model, Predictions, Samples
+from estran.components.messages import Model, ModelRequest, Predictions, Samples
+from estran.components.publishing import Publisher, PublishSettings
 from estran.components.rolling import Pace, Rolling
 from estran.learning import registry
 from estran.learning.learner import Learner
 from estran.learning.mistakes import SettingsError
 from estran.runtime.component import Component
 from estran.runtime.message import Message
-from estran.runtime.ports import Input, Output
-from estran.units import Duration
+from estran.runtime.ports import Batch, Input, Output
 
 RECORD_EVERY = 0.25
-
-
-@dataclass(frozen=True)
-class PublishSettings:
-    """When a model is published, at the earlier of both; the first one after the first batch.
-
-    Attributes
-    ----------
-    every
-        Time from one publication to the next.
-    updates
-        Rows learned from one publication to the next.
-    """
-
-    every: Duration | None = None
-    updates: int | None = None
-
-    def __post_init__(self) -> None:
-        if self.every is None and self.updates is None:
-            raise SettingsError("it says neither every nor updates", where="publish", remedy="write {every: 1s} or {updates: 100}")
-        if self.updates is not None and self.updates < 1:
-            raise SettingsError(f"updates is {self.updates}", where="publish", remedy="give 1 or more")
 
 
 @dataclass(frozen=True)
@@ -55,7 +33,7 @@ class TrainerSettings:
     batch
         How waiting messages are taken together.
     publish
-        When models are published.
+        When models are published, and in which form.
     window
         Answers over which the metric ``prequential_accuracy`` is taken.
     """
@@ -75,7 +53,8 @@ class Trainer(Component):
     """Learns online from samples, testing itself on each batch before it learns from it, and publishes models.
 
     With ``predictions`` connected it also serves: its answers are sent, and recorded as any predictor's, with the number of
-    learned rows as their version. Metrics: ``prequential_accuracy`` over the last answers, ``learned`` rows.
+    learned rows as their version. With ``requests`` connected it answers predictors that ask for a model. Metrics:
+    ``prequential_accuracy`` over the last answers, ``learned`` rows.
     """
 
     METRICS: ClassVar[tuple[str, ...]] = ("prequential_accuracy", "learned")
@@ -83,6 +62,7 @@ class Trainer(Component):
 
     settings: TrainerSettings
     samples: Input[Samples]
+    requests: Input[ModelRequest]
     models: Output[Model]
     predictions: Output[Predictions]
 
@@ -90,23 +70,48 @@ class Trainer(Component):
         """Compile the learner, so that the first batch does not wait for it."""
         registry.warm(self.settings.learner)
         self._learner: Learner | None = None
-        self._learned = self._version = self._published_rows = 0
+        self._learned = self._parameters = 0
         self._recent, self._recording = Rolling(self.settings.window), Pace(RECORD_EVERY)
-        self._publishing = Pace(self.settings.publish.every)
+        self._publisher = Publisher(self.settings.publish, self, self.models, self.settings.learner)
+        # A model is not published while it learns.
+        self._learning = asyncio.Lock()
+
+    @classmethod
+    def needs(cls, settings: TrainerSettings) -> tuple[str, ...]:
+        """Requests, too, where models are sent when predictors ask."""
+        return (*cls.REQUIRED, "requests", "models") if settings.publish.pull else cls.REQUIRED
 
     async def run(self) -> None:
-        """Learn until cancelled."""
+        """Learn, and answer requests, until cancelled."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._learn(), name="learn")
+            if self.requests.connected:
+                group.create_task(self._answer_requests(), name="answer")
+
+    async def _learn(self) -> None:
         batch = self.settings.batch
         async for waiting in self.samples.batches(batch.max_size, batch.max_delay):
-            x, y = stacked(waiting.payloads)
-            learner = self._learner = self._learner or self._created(waiting.payloads[0])
-            odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x), parameters=self._parameters)
-            await self.compute(learner.learn_many, x, y, operation="learn", size=len(x), parameters=self._parameters)
-            await self._serve(waiting.messages, odds)
-            self._record(odds.argmax(axis=1) == y)
-            self._learned += len(x)
-            if self.models.connected and self._publish_due():
-                await self._publish(learner, waiting.payloads[0])
+            async with self._learning:
+                await self._learn_from(waiting)
+
+    async def _learn_from(self, waiting: Batch[Samples]) -> None:
+        like = waiting.payloads[0]
+        x, y = stacked(waiting.payloads)
+        learner = self._learner = self._learner or self._created(like)
+        odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x), parameters=self._parameters)
+        rows, labels = self._publisher.to_learn(x, y)
+        if len(rows):
+            await self.compute(learner.learn_many, rows, labels, operation="learn", size=len(rows), parameters=self._parameters)
+        await self._serve(waiting.messages, odds)
+        self._learned += len(rows)
+        right = odds.argmax(axis=1) == y
+        self._record(right)
+        await self._publisher.learned(learner, like, len(rows), (~right).tolist(), self._parameters)
+
+    async def _answer_requests(self) -> None:
+        async for message in self.requests:
+            async with self._learning:
+                await self._publisher.asked(message.payload, self._learner, self._parameters)
 
     def _created(self, first: Samples) -> Learner:
         learner = registry.create(self.settings.learner, first.x.shape[1], first.classes, self.rng)
@@ -125,20 +130,4 @@ class Trainer(Component):
         self._recent.add(right)
         if self._recording.due(self.clock.now()):
             self.metrics.record("prequential_accuracy", self._recent.mean)
-            self.metrics.record("learned", self._learned + len(right))
-
-    def _publish_due(self) -> bool:
-        updates = self.settings.publish.updates
-        by_rows = updates is not None and (self._version == 0 or self._learned - self._published_rows >= updates)
-        return self._publishing.due(self.clock.now()) or by_rows
-
-    async def _publish(self, learner: Learner, like: Samples) -> None:
-        state = await self.compute(learner.state, operation="snapshot", parameters=self._parameters)
-        name, settings = registry.read(self.settings.learner)
-        self._version += 1
-        self._published_rows = self._learned
-        model = Model(
-            self._version, {name: settings}, like.x.shape[1], like.classes, dict(state), self._learned, self.clock.now()
-        )  # fmt: skip
-        self.metrics.event("published", json.dumps({"version": self._version, "samples": self._learned}))
-        await self.models.send(model, version=self._version)
+            self.metrics.record("learned", self._learned)

@@ -102,6 +102,11 @@ class Component:
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     """Inputs and outputs that must be connected for the component to make sense."""
 
+    @classmethod
+    def needs(cls, settings: Any) -> tuple[str, ...]:
+        """Inputs and outputs that must be connected with these settings: those of ``REQUIRED``, unless a subclass says more."""
+        return cls.REQUIRED
+
     async def setup(self) -> None:
         """Prepare before the run is measured: load data, allocate, compile. The replica is ready when this returns."""
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass, field, is_dataclass
 from functools import partial
 from typing import Generic, Protocol, TypeVar
@@ -130,6 +130,19 @@ class Input(Generic[P]):
             self._toll.charge(1)
         return message
 
+    @property
+    def waiting(self) -> int:
+        """How many messages have arrived and are not yet taken."""
+        return len(self._waiting)
+
+    def take_waiting(self) -> list[Message[P]]:
+        """All messages that have arrived, oldest first; each is to be handed back with `done`."""
+        return self._take_some(len(self._waiting), self._take)
+
+    def take_newest(self, count: int) -> list[Message[P]]:
+        """So many of the newest messages that have arrived, oldest first; each is to be handed back with `done`."""
+        return self._take_some(count, self._take_last)[::-1]
+
     def newest(self) -> Message[P] | None:
         """The newest message that has arrived, marked done at once, or None. Older ones are passed over and marked done."""
         found: Message[P] | None = None
@@ -195,8 +208,20 @@ class Input(Generic[P]):
             except TimeoutError:
                 return
 
+    def _take_some(self, count: int, take: Callable[[float], Message[P]]) -> list[Message[P]]:
+        now = self._clock.now()
+        taken = [take(now) for _ in range(min(count, len(self._waiting)))]
+        if self._toll is not None and taken:
+            self._toll.charge(len(taken))
+        return taken
+
     def _take(self, now: float) -> Message[P]:
-        waiting = self._waiting.popleft()
+        return self._opened(self._waiting.popleft(), now)
+
+    def _take_last(self, now: float) -> Message[P]:
+        return self._opened(self._waiting.pop(), now)
+
+    def _opened(self, waiting: _Waiting, now: float) -> Message[P]:
         source, frame = waiting.source, waiting.frame
         source.slot = None
         payload, story = decode(frame.data, self._payload)
