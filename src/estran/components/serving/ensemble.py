@@ -62,23 +62,23 @@ class Ensemble:
         if not known.keys() & set(self._versions):
             return
         # Who came in the meantime is judged as the mix is on the whole.
-        rest = np.mean(list(known.values()), axis=0)
+        rest = np.asarray(np.mean(list(known.values()), axis=0))
         losses = np.stack([known.get(version, rest) for version in self._versions], axis=1)
         self._mixture.learn_losses(np.clip(losses, 0.0, 1.0))
 
     async def _each(self, x: Features, classes: int) -> list[tuple[Version, NDArray[np.float64]]]:
-        """What each version says; one that cannot has to leave, unless it is the last."""
+        """What each version says; those that cannot have to leave, unless none can."""
         found: list[tuple[Version, NDArray[np.float64]]] = []
-        failed: tuple[Version, LearnerError] | None = None
+        failed: list[tuple[Version, LearnerError]] = []
         for version in tuple(self._versions):
             try:
                 found.append((version, await version.answer(self._compute, x, classes)))
             except LearnerError as error:
-                failed = (version, error)
-        if failed is not None:
-            if not found:
-                raise failed[1]
-            self._refuse(*failed)
+                failed.append((version, error))
+        if not found:
+            raise failed[-1][1]
+        for version, why in failed:
+            self._refuse(version, why)
         return found
 
     async def _drawn(self, x: Features, classes: int) -> Answer:
