@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
+from numpy.typing import NDArray
 
 from estran.learning.learner import State, StateError
 
@@ -42,7 +45,8 @@ def difference(old: State, new: State) -> State:
     """What must be sent to whoever has the old snapshot, so that `patched` gives the new one, bit for bit.
 
     An array that has not changed is left out. Of one that has changed in few places these are sent, as ``name@`` (places in the
-    flat array) and ``name=`` (values); any other is sent whole. Sparse inputs change few weights, dense ones change all.
+    flat array or, where they are many, a bit for each place) and ``name=`` (values); any other is sent whole. Sparse inputs change
+    few weights, dense ones change all.
 
     Raises
     ------
@@ -60,13 +64,16 @@ def difference(old: State, new: State) -> State:
     for name, array in new.items():
         # As bytes: a zero that turned negative has changed, and a NaN may have stayed.
         before, after = (np.ascontiguousarray(state[name]).reshape(-1, 1).view(np.uint8) for state in (old, new))
-        places = np.flatnonzero((before != after).any(axis=1)).astype(np.uint32 if array.size < 2**32 else np.uint64)
+        changed = (before != after).any(axis=1)
+        places = np.flatnonzero(changed).astype(np.uint32 if array.size < 2**32 else np.uint64)
         if not places.size:
             continue
-        if places.nbytes + places.size * array.itemsize >= array.nbytes:
+        marks = np.packbits(changed)
+        where = places if places.nbytes <= marks.nbytes else marks
+        if where.nbytes + places.size * array.itemsize >= array.nbytes:
             changes[name] = np.array(array)
         else:
-            changes |= {f"{name}@": places, f"{name}=": array.reshape(-1)[places]}
+            changes |= {f"{name}@": where, f"{name}=": array.reshape(-1)[places]}
     return changes
 
 
@@ -87,7 +94,7 @@ def patched(old: State, changes: State) -> State:
             fits = (array.shape, array.dtype) == (new[name].shape, new[name].dtype)
             new[name] = np.array(array)
         elif name.endswith("="):
-            places = changes.get(f"{whole}@", np.zeros(0, np.uint32))
+            places = _places(changes.get(f"{whole}@", np.zeros(0, np.uint32)), new[whole].size)
             fits = array.dtype == new[whole].dtype and array.shape == places.shape and bool((places < new[whole].size).all())
             if fits:
                 new[whole].reshape(-1)[places] = array
@@ -96,6 +103,13 @@ def patched(old: State, changes: State) -> State:
         if not fits:
             raise _foreign(name)
     return new
+
+
+def _places(where: NDArray[Any], size: int) -> NDArray[Any]:
+    """Places in a flat array, from such or from a bit for each; none where there are too few bits."""
+    if where.dtype != np.uint8:
+        return where
+    return np.flatnonzero(np.unpackbits(where, count=size)) if len(where) == -(-size // 8) else np.zeros(0, np.uint32)
 
 
 def _check_alike(old: State, new: State) -> None:
