@@ -22,7 +22,7 @@ from estran.learning.orders import Dealt, Order, OrderKind, Partition, order_cho
 from estran.runtime.component import Component
 from estran.runtime.message import Story
 from estran.runtime.ports import Output
-from estran.units import Frequency
+from estran.units import Duration, Frequency
 
 TIMER_SLACK = 2e-3
 """Seconds that a timer may fire late without the sample counting as late."""
@@ -57,6 +57,8 @@ class SourceSettings:
         Of what all replicas must agree on: what a drift does, and shares that are drawn. All else follows the experiment's seed.
     dtype
         Of the rows in a message.
+    label_delay
+        Time from a sample to its label: the same samples leave by ``labelled`` so much later.
     """
 
     data: str | Data = "digits"
@@ -70,6 +72,7 @@ class SourceSettings:
     drift: tuple[Drift, ...] = ()
     seed: int = 0
     dtype: Literal["float32", "float64"] = "float32"
+    label_delay: Duration = 0.0
 
     def __post_init__(self) -> None:
         data_choice(self.data)
@@ -87,6 +90,9 @@ class Source(Component):
 
     Times follow an absolute schedule: a source that was held back catches up, and its samples count as created when they were
     due, so that the wait is not lost from their latency. The metric ``lag`` tells how far behind it is, in seconds.
+
+    A sample carries its class, so that its answer can be graded. Who must not know that yet takes ``labelled``, where samples come
+    again once their label is known.
     """
 
     METRICS: ClassVar[tuple[str, ...]] = ("lag",)
@@ -94,6 +100,7 @@ class Source(Component):
 
     settings: SourceSettings
     samples: Output[Samples]
+    labelled: Output[Samples]
 
     async def setup(self) -> None:
         """Load the data and take this replica's share of it."""
@@ -105,19 +112,37 @@ class Source(Component):
         self._gaps = gaps(arrival_process(settings.arrivals), settings.rate, self.rng, self.experiment_folder)
         self._scheduled = settings.rate is not None or arrival_process(settings.arrivals).kind == "replay"
         self._lag, self._pace = 0.0, Pace(RECORD_EVERY)
+        self._unlabelled: asyncio.Queue[tuple[float, Samples, Story] | None] = asyncio.Queue()
 
     async def run(self) -> None:
         """Send until the data, the trace or the limit is exhausted."""
+        async with asyncio.TaskGroup() as group:
+            if self.labelled.connected:
+                group.create_task(self._label(), name="label")
+            await self._send()
+
+    async def _send(self) -> None:
         due, sent = self.clock.now(), 0
         arriving = zip(self._gaps, self._rows(), strict=False)
         while batch := list(islice(arriving, self.settings.batch)):
             due += sum(gap for gap, _ in batch)
             await self._wait(due)
             samples = self._sampled([row for _, row in batch], sent)
-            await self.samples.send(samples, parent=self._story(due, sent))
+            story = await self.samples.send(samples, parent=self._story(due, sent))
+            if self.labelled.connected:
+                self._unlabelled.put_nowait((story.created + self.settings.label_delay, samples, story))
             sent += len(samples)
+        self._unlabelled.put_nowait(None)
         await self.samples.drain()
         self.metrics.event("exhausted", f"{sent} samples")
+
+    async def _label(self) -> None:
+        """Send samples again when their labels are known."""
+        while (waiting := await self._unlabelled.get()) is not None:
+            known, samples, story = waiting
+            await self.clock.sleep(known - self.clock.now())
+            await self.labelled.send(samples, parent=story)
+        await self.labelled.drain()
 
     def _rows(self) -> Iterator[int]:
         """Row numbers of the dataset, in the order in which they are sent."""
