@@ -25,6 +25,7 @@ COMPUTING = (
     "report/",
     "run/test_escapes.py",
     "run/test_flow.py",
+    "run/test_serving_runs.py",
     "run/test_simulated_run.py",
     "run/test_wiring.py",
     "spec/",
