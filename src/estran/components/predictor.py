@@ -99,7 +99,9 @@ class Predictor(Component):
         return (*cls.REQUIRED, *(port for port, needed in more.items() if needed))
 
     async def setup(self) -> None:
-        """Start without a model."""
+        """Start without a model, but ready for one."""
+        # Which learner's models will come is not known; the libraries that most need take a second on a slow device.
+        registry.warm("mlp")
         self._has_model = asyncio.Event()
         self._recent, self._recording = Rolling(self.settings.window), Pace(RECORD_EVERY)
         self._events, self._intake = Events(self), Intake(self.rng)
