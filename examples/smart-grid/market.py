@@ -29,7 +29,9 @@ def weather(rows: int, rng: np.random.Generator) -> Series:
 
 def demand(hour: Series, weekday: Series, rng: np.random.Generator) -> Series:
     """In GW: low at night, peaks in the morning and in the evening, less on weekends."""
-    peaks = np.exp(-(((hour - 8) / 2.0) ** 2)) + 1.4 * np.exp(-(((hour - 18.5) / 2.5) ** 2)) + 0.6 * np.exp(-(((hour - 13) / 4) ** 2))
+    peaks = (
+        np.exp(-(((hour - 8) / 2.0) ** 2)) + 1.4 * np.exp(-(((hour - 18.5) / 2.5) ** 2)) + 0.6 * np.exp(-(((hour - 13) / 4) ** 2))
+    )
     return 6.0 + 2.0 * peaks - 0.8 * (weekday >= 5) + 0.15 * weather(len(hour), rng)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -195,6 +196,26 @@ def test_labels_that_come_late_are_learned_late(tmp_path: Path) -> None:
     folder = done(simulate(tmp_path, CASCADE))
     (least,) = rows(folder, "SELECT min(started - created) FROM messages WHERE receiver LIKE 'learns%' AND stream LIKE 'meter%'")[0]
     assert least >= 0.54
+
+
+def test_the_example_smart_grid_learns_from_late_labels_and_defers_what_is_hard(tmp_path: Path) -> None:
+    folder = tmp_path / "example"
+    shutil.copytree(Path(__file__).parents[2] / "examples" / "smart-grid", folder)
+    text = (folder / "experiment.yaml").read_text()
+    assert len(text.splitlines()) <= 60
+    found = {
+        send: done(simulate(folder, text, overrides=["measure.duration=12s", "serving=ensemble", f"send={send}"]))
+        for send in ("full", "int8")
+    }
+    full, rounded = found["full"], found["int8"]
+    assert value(full, "accuracy") > value(full, "accuracy_no_change") + 0.05
+    assert value(full, "accuracy@small") > value(full, "accuracy@large") + 0.1
+    assert 0.05 < value(full, "deferred@small") < 0.9
+    # A source's labels are 1.2 s behind, whoever takes them.
+    (least,) = rows(full, "SELECT min(received - created) FROM messages WHERE stream = 'meter.labelled'")[0]
+    assert least >= 1.2
+    assert value(rounded, "accuracy") == pytest.approx(value(full, "accuracy"), abs=0.03)
+    assert value(rounded, "message_bytes@cloud-0") < 0.5 * value(full, "message_bytes@cloud-0")
 
 
 # -- checked beforehand

@@ -92,3 +92,35 @@ def test_a_window_that_holds_back_is_refused(tmp_path: Path) -> None:
     described["streams"] = [STREAMS[0] | {"capacity": 2}, STREAMS[1]]
     with pytest.raises(RequestError, match="its window of 2 messages would hold the sender back"):
         checked(tmp_path, described)
+
+
+@pytest.mark.parametrize(
+    ("component", "settings", "what"),
+    [
+        ("trainer", {"publish": {"drift": "ddm"}}, "drift"),
+        ("trainer", {"publish": {"gain": {}}}, "gain"),
+        ("trainer", {"publish": {"every": 1, "send": "delta"}}, "delta"),
+        ("predictor", {"serving": "shadow"}, "serving"),
+        ("predictor", {"shed": {"queue": 5}}, "shed"),
+    ],
+)
+def test_policies_that_follow_from_answers_are_refused(component: str, settings: dict[str, Any], what: str, tmp_path: Path) -> None:
+    services = {
+        "camera": source(20),
+        "trainer": {"on": "fog", "component": "trainer"},
+        "other": {"on": "fog", "component": "predictor"},
+    }
+    services["trainer" if component == "trainer" else "other"]["with"] = settings
+    streams = [
+        {"from": "camera.samples", "to": ["trainer.samples", "other.samples"]},
+        {"from": "trainer.models", "to": "other.models"},
+    ]
+    with pytest.raises(RequestError, match=f"what {what} comes to"):
+        checked(tmp_path, document(services, streams, duration="10s", hosts=HOSTS))
+
+
+def test_labels_that_come_late_are_refused(tmp_path: Path) -> None:
+    services = {"camera": source(20), "trainer": {"on": "fog", "component": "trainer"}, "end": sink("fog")}
+    streams = [{"from": "camera.labelled", "to": "trainer.samples"}, {"from": "camera.samples", "to": "end.messages"}]
+    with pytest.raises(RequestError, match="streams of labelled"):
+        checked(tmp_path, document(services, streams, duration="10s", hosts=HOSTS))

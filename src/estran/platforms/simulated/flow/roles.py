@@ -10,6 +10,8 @@ import msgspec
 
 from estran.components.index import Components
 from estran.components.predictor import Predictor
+from estran.components.publishing import sending
+from estran.components.serving.settings import serving_choice
 from estran.components.sink import Sink
 from estran.components.source import Source
 from estran.components.trainer import Trainer
@@ -57,6 +59,7 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
         If one does something that costs alone do not describe, or nothing can reach it.
     """
     fits = () if calibration is None else calibration.operations
+    _check_streams(experiment)
     found = {service.name: _role(service, index, fits) for service in experiment.services.values()}
     waiting = dict(found)
     while waiting:
@@ -81,6 +84,7 @@ def _role(service: Service, index: Components, fits: Sequence[OperationFit]) -> 
     for kind, ready in _READY.items():
         if issubclass(found, ready) and found.run is ready.run:
             _check_rate(service, kind, settings)
+            _check_policies(service, kind, settings)
             return Role(service, kind, settings)
     declared = [name for name in service.costs if name not in HANDLING]
     operations = declared or sorted({fit.operation for fit in fits if fit.service == service.name})
@@ -97,6 +101,29 @@ def _check_rate(service: Service, kind: Kind, settings: Any) -> None:
     if kind == "source" and settings.rate is None and arrival_process(settings.arrivals).kind != "replay":
         what = "has no rate: it would send as fast as its consumers take, which costs alone do not say"
         raise RequestError(what, where=service.name, remedy="write rate: 50/s, or simulate without --detail flow")
+
+
+def _check_policies(service: Service, kind: Kind, settings: Any) -> None:
+    """Refuse what follows from answers and their truth, which costs alone do not know."""
+    if kind == "trainer":
+        publish = settings.publish
+        asked = {"drift": publish.drift, "gain": publish.gain, "pull": publish.pull, "delta": sending(publish.send).delta}
+    elif kind == "predictor":
+        other = serving_choice(settings.serving).kind != "swap"
+        asked = {"serving": other, "shed": settings.shed, "threshold": settings.threshold, "pull": settings.pull}
+    else:
+        return
+    for name, wanted in asked.items():
+        if wanted:
+            what = f"what {name} comes to depends on more than costs"
+            raise RequestError(what, where=service.name, remedy="leave it out, or simulate without --detail flow")
+
+
+def _check_streams(experiment: Experiment) -> None:
+    for stream in experiment.streams:
+        if stream.source.port in ("labelled", "deferred", "requests"):
+            what = f"streams of {stream.source.port} are not simulated by costs alone"
+            raise RequestError(what, where=str(stream.source), remedy="simulate without --detail flow")
 
 
 def _describe(role: Role, experiment: Experiment, known: Mapping[str, Role]) -> bool:

@@ -9,11 +9,13 @@ from typing import Any
 import numpy as np
 
 from estran.components.messages import Model, Predictions, Samples
+from estran.components.publishing import sending
 from estran.components.source import SourceSettings
 from estran.components.trainer import TrainerSettings
 from estran.learning import registry
 from estran.learning.datasets import Dataset, load
 from estran.learning.orders import Dealt, dealt, partition
+from estran.learning.packing import packed
 from estran.platforms.emulated.links.relay_core import stream_wire_size
 from estran.platforms.simulated.network import ENVELOPE, on_wire
 from estran.runtime.message import Story
@@ -100,6 +102,7 @@ def models(service: str, settings: TrainerSettings, given: Traffic) -> Traffic:
     rng = np.random.default_rng(0)
     learner.learn_many(rng.random((2, given.features)), np.arange(2) % given.classes)
     state = dict(learner.state())
-    payload = Model(1000, {name: options}, given.features, given.classes, state, 100_000, 100.0)
+    sent = packed(state, sending(settings.publish.send).precision)
+    payload = Model(1000, {name: options}, given.features, given.classes, sent, 100_000, 100.0)
     parameters = sum(int(np.size(values)) for values in state.values())
     return Traffic(1, _size(payload, service, "models"), given.features, given.classes, parameters)
