@@ -99,7 +99,7 @@ def test_a_window_that_holds_back_is_refused(tmp_path: Path) -> None:
     [
         ("trainer", {"publish": {"drift": "ddm"}}, "drift"),
         ("trainer", {"publish": {"gain": {}}}, "gain"),
-        ("trainer", {"publish": {"every": 1, "send": "delta"}}, "delta"),
+        ("trainer", {"publish": {"every": "1s", "send": "delta"}}, "delta"),
         ("predictor", {"serving": "shadow"}, "serving"),
         ("predictor", {"shed": {"queue": 5}}, "shed"),
     ],
