@@ -12,7 +12,7 @@ import pytest
 
 from estran.components.messages import Model, ModelRequest, Samples
 from estran.components.predictor import Predictor
-from estran.components.publishing import PublishSettings
+from estran.components.publishing import Publishing
 from estran.components.trainer import Trainer
 from estran.learning import registry
 from estran.learning.packing import unpacked
@@ -242,5 +242,5 @@ def test_a_missed_full_model_is_made_up_for_by_the_next_or_on_request() -> None:
 )
 def test_wrong_settings_are_refused(settings: Mapping[str, Any], text: str) -> None:
     with pytest.raises(msgspec.ValidationError) as raised:
-        msgspec.convert(settings, PublishSettings)
+        msgspec.convert(settings, Publishing)
     assert text in str(raised.value)

@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from estran.components.messages import Model, Predictions, Samples
-from estran.components.trainer import PublishSettings, Trainer, TrainerSettings
+from estran.components.publishing import PublishSettings
+from estran.components.trainer import Trainer, TrainerSettings
 from estran.errors import EstranError
 from estran.learning import registry
 from estran.learning.mistakes import SettingsError

@@ -11,8 +11,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from estran.components.messages import Model, Update, WorkOrder
+from estran.components.publishing import PublishSettings
 from estran.components.rolling import Pace
-from estran.components.trainer import PublishSettings
 from estran.errors import DataError
 from estran.learning import registry
 from estran.learning.aggregation.policies import serve

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from estran.components.messages import Exchange, Model, Samples
+from estran.components.publishing import PublishSettings
 from estran.components.rolling import Pace, Rolling
-from estran.components.trainer import PublishSettings
 from estran.components.worker import Held
 from estran.errors import DataError
 from estran.learning import registry

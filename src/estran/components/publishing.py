@@ -102,9 +102,7 @@ class Sending:
 
 @dataclass(frozen=True)
 class PublishSettings:
-    """When a model is published, at the earliest of all that is set; and how it is sent.
-
-    The first one goes out after the first batch, or once it is asked for if nothing but ``pull`` is set.
+    """When a model is published, at the earlier of both; the first one after the first batch.
 
     Attributes
     ----------
@@ -112,6 +110,31 @@ class PublishSettings:
         Time from one publication to the next.
     updates
         Rows learned from one publication to the next.
+    """
+
+    every: Duration | None = None
+    updates: int | None = None
+
+    def __post_init__(self) -> None:
+        self._check_any()
+        if self.updates is not None and self.updates < 1:
+            raise SettingsError(f"updates is {self.updates}", where="publish", remedy="give 1 or more")
+
+    def _check_any(self) -> None:
+        if self.every is None and self.updates is None:
+            raise SettingsError("it says neither every nor updates", where="publish", remedy="write {every: 1s} or {updates: 100}")
+
+
+@dataclass(frozen=True)
+class Publishing(PublishSettings):
+    """When a trainer publishes a model, at the earliest of all that is set; and how it is sent.
+
+    The first one goes out after the first batch, or once it is asked for if nothing but ``pull`` is set.
+
+    Attributes
+    ----------
+    every, updates
+        As for `PublishSettings`.
     drift
         A drift detector that watches the trainer's errors, or `DriftRule` for the details.
     gain
@@ -122,21 +145,20 @@ class PublishSettings:
         ``full``, ``delta``, ``float16``, ``int8``, or `Sending` for the details.
     """
 
-    every: Duration | None = None
-    updates: int | None = None
     drift: str | DriftRule | None = None
     gain: GainRule | None = None
     pull: bool = False
     send: Form | Sending = "full"
 
     def __post_init__(self) -> None:
+        super().__post_init__()
+        if isinstance(self.drift, str):
+            create_detector(self.drift)
+
+    def _check_any(self) -> None:
         if self.every is None and self.updates is None and self.drift is None and self.gain is None and not self.pull:
             what = "it says neither every nor updates, and no drift, gain or pull"
             raise SettingsError(what, where="publish", remedy="write {every: 1s} or {updates: 100}")
-        if self.updates is not None and self.updates < 1:
-            raise SettingsError(f"updates is {self.updates}", where="publish", remedy="give 1 or more")
-        if isinstance(self.drift, str):
-            create_detector(self.drift)
 
 
 def sending(choice: Form | Sending) -> Sending:
@@ -162,7 +184,7 @@ class Publisher:
         As the experiment file names it.
     """
 
-    def __init__(self, settings: PublishSettings, owner: Component, models: Output[Model], learner: registry.Choice) -> None:
+    def __init__(self, settings: Publishing, owner: Component, models: Output[Model], learner: registry.Choice) -> None:
         self._settings, self._owner, self._models = settings, owner, models
         self._learner = dict([registry.read(learner)])
         self._triggers = _Triggers(settings)
@@ -249,12 +271,12 @@ class Publisher:
 class _Triggers:
     """What makes a publication due that is known from time, rows and errors alone."""
 
-    def __init__(self, settings: PublishSettings) -> None:
+    def __init__(self, settings: Publishing) -> None:
         self._updates, self._pace = settings.updates, Pace(settings.every)
         drift = DriftRule(settings.drift) if isinstance(settings.drift, str) else settings.drift
         self._detector = None if drift is None else create_detector(drift.detector)
         self._after = 0 if drift is None else drift.after
-        self._only_asked = settings == PublishSettings(pull=True, send=settings.send)
+        self._only_asked = settings == Publishing(pull=True, send=settings.send)
         self._seen, self._drifted = 0, math.inf
         self.published = -1
         """Rows that the model had learned that was published last."""

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 from estran.components.answering import answer
 from estran.components.batching import BatchSettings, split, stacked
 from estran.components.messages import Model, ModelRequest, Predictions, Samples
-from estran.components.publishing import Publisher, PublishSettings
+from estran.components.publishing import Publisher, Publishing
 from estran.components.rolling import Pace, Rolling
 from estran.learning import registry
 from estran.learning.learner import Learner
@@ -40,7 +40,7 @@ class TrainerSettings:
 
     learner: str | dict[str, dict[str, Any] | None] = "mlp"
     batch: BatchSettings = field(default_factory=BatchSettings)
-    publish: PublishSettings = field(default_factory=lambda: PublishSettings(every=1.0))
+    publish: Publishing = field(default_factory=lambda: Publishing(every=1.0))
     window: int = 200
 
     def __post_init__(self) -> None:
