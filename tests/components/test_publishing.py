@@ -221,9 +221,27 @@ def test_a_missed_full_model_is_made_up_for_by_the_next_or_on_request() -> None:
     assert [row.version for row in waited][8:24] == [9] + [10] * 11 + [21, 22, 23, 24]
     assert len(stage.events("lacking")) == 1
     stage, asked = _changes({"delta": True, "keyframe": 10}, (10,), ask=True)
-    # The change that follows shows it; the full model comes at once, as a version of its own.
-    assert [row.version for row in asked][8:14] == [9, 10, 10, 13, 14, 15]
-    assert [json.loads(event.detail)["why"] for event in stage.events("published")].count("asked") == 1
+    # The change that follows shows it; the full model is sent once more, and the next change can be used.
+    assert [row.version for row in asked][8:15] == [9, 10, 10, 11, 13, 14, 15]
+    assert len([row for row in asked if row.version == 11]) == 1
+
+
+def test_who_asks_alone_gets_an_answer() -> None:
+    stage = Stage()
+    trainer = stage.add(Trainer, "trainer", {"learner": "softmax", "publish": {"pull": True}})
+    eager, idle = stage.add(Predictor, "eager", {"pull": 0.25}), stage.add(Predictor, "idle", {"pull": 2.0})
+
+    async def scene() -> None:
+        stage.hand(trainer, "samples", stream(400), at=[i * 0.01 for i in range(400)])
+        stage.connect(trainer, "models", (eager, "models"), (idle, "models"), delivery="latest", delay=0.02)
+        for predictor in (eager, idle):
+            stage.connect(predictor, "requests", (trainer, "requests"), delay=0.02)
+        await stage.run(3.9)
+
+    play(scene)
+    got = {name: [row for row in stage.rows["messages"] if row.receiver == name] for name in ("eager-0", "idle-0")}
+    assert len(got["eager-0"]) == pytest.approx(16, abs=1)
+    assert len(got["idle-0"]) == 2
 
 
 @pytest.mark.parametrize(

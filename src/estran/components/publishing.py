@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TypeAlias
 
@@ -194,7 +194,8 @@ class Publisher:
         self._compared = 0
         self._frames = _Frames(sending(settings.send))
         self._version = self._learned = 0
-        self._asked = self._asked_full = False
+        self._last: Model | None = None
+        self._askers: set[str] = set()
         self._like: Samples | None = None
 
     def to_learn(self, x: Features, y: Labels) -> tuple[Features, Labels]:
@@ -222,21 +223,34 @@ class Publisher:
             self._owner.metrics.event("drift", json.dumps({"samples": alarm}))
         if not self._models.connected:
             return
-        why = self._triggers.due(self._owner.clock.now(), self._learned) or ("asked" if self._asked else None)
+        why = self._triggers.due(self._owner.clock.now(), self._learned)
         if why is None and await self._gained(learner, parameters):
             why = "gain"
         if why is not None:
             await self._publish(learner, like, why, parameters)
+        elif self._askers:
+            await self._publish(learner, like, "asked", parameters, self._askers)
 
-    async def asked(self, request: ModelRequest, learner: Learner | None, parameters: int) -> None:
-        """Answer a predictor that asks: now if there is something new for it, else once there is."""
-        nothing_new = self._learned == self._triggers.published and request.have > 0 and not request.full
-        if learner is None or self._like is None or nothing_new:
-            # What it does not have yet may be on its way.
-            self._asked = self._asked or request.have >= self._version
-            return
-        self._asked_full = request.full or request.have == 0
-        await self._publish(learner, self._like, "asked", parameters)
+    async def asked(self, request: ModelRequest, asker: str, learner: Learner | None, parameters: int) -> None:
+        """Answer a predictor that asks: now if there is something new for it, else once there is.
+
+        Parameters
+        ----------
+        request
+            What it asks.
+        asker
+            The replica.
+        learner, parameters
+            As for `learned`; None before it has learned.
+        """
+        if learner is not None and self._like is not None and self._learned > self._triggers.published:
+            await self._publish(learner, self._like, "asked", parameters, {asker})
+        elif request.have < self._version and not request.full and self._last is not None:
+            await self._send(self._last, {asker})
+        elif not request.full:
+            self._askers.add(asker)
+        if request.full and self._frames.base is not None:
+            await self._send(self._frames.base, {asker})
 
     async def _gained(self, learner: Learner, parameters: int) -> bool:
         """Whether the learner answers held-out rows better than what was published last."""
@@ -250,22 +264,32 @@ class Publisher:
         ]
         return mine - theirs >= rule.margin
 
-    async def _publish(self, learner: Learner, like: Samples, why: str, parameters: int) -> None:
-        full = self._asked_full or self._frames.full_is_due
+    async def _publish(
+        self, learner: Learner, like: Samples, why: str, parameters: int, askers: Collection[str] | None = None
+    ) -> None:
+        """Send what the learner knows, to those who have asked or to all."""
+        full = self._frames.full_is_due
         state = await self._owner.compute(self._frames.packed, learner, full, operation="snapshot", parameters=parameters)
-        now, width = self._owner.clock.now(), like.x.shape[1]
-        base = None if full else self._frames.base
+        now, width, base = self._owner.clock.now(), like.x.shape[1], self._frames.base
         self._version += 1
-        model = Model(self._version, self._learner, width, like.classes, state, self._learned, now, base)
+        model = Model(
+            self._version, self._learner, width, like.classes, state, self._learned, now,
+            None if full or base is None else base.published_at,
+        )  # fmt: skip
         if self._settings.gain is not None:
             self._rival = self._rival or registry.create(self._learner, width, like.classes, np.random.default_rng(0))
             self._rival.load(self._frames.received(model))
         self._frames.sent(model)
         self._triggers.sent(self._learned)
-        self._asked = self._asked_full = False
         told = {"version": model.version, "samples": model.samples, "why": why, "form": "full" if full else "delta"}
         self._owner.metrics.event("published", json.dumps(told))
-        await self._models.send(model, version=self._version)
+        self._last, self._askers = model, set()
+        # Who has not asked for a model that changes are made against will need it, too.
+        await self._send(model, None if full and self._frames.base is not None else askers)
+
+    async def _send(self, model: Model, askers: Collection[str] | None) -> None:
+        known = askers if askers is not None and set(askers) <= set(self._models.peers) else None
+        await self._models.send(model, version=model.version, to=None if known is None else sorted(known))
 
 
 class _Triggers:
@@ -313,7 +337,7 @@ class _Frames:
         self._form = form
         self._since = 0
         self._state: dict[str, Any] = {}
-        self.base: float | None = None
+        self.base: Model | None = None
 
     @property
     def full_is_due(self) -> bool:
@@ -333,4 +357,4 @@ class _Frames:
         if model.base is not None:
             self._since += 1
         elif self._form.delta:
-            self.base, self._since, self._state = model.published_at, 0, self.received(model)
+            self.base, self._since, self._state = model, 0, self.received(model)

@@ -111,7 +111,7 @@ class Trainer(Component):
     async def _answer_requests(self) -> None:
         async for message in self.requests:
             async with self._learning:
-                await self._publisher.asked(message.payload, self._learner, self._parameters)
+                await self._publisher.asked(message.payload, message.story.origin, self._learner, self._parameters)
 
     def _created(self, first: Samples) -> Learner:
         learner = registry.create(self.settings.learner, first.x.shape[1], first.classes, self.rng)
