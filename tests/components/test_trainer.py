@@ -142,3 +142,32 @@ def test_settings_errors_are_value_errors_with_a_remedy() -> None:
         PublishSettings()
     assert raised.value.remedy
     assert raised.value.exit_code == 2
+
+
+def test_what_is_not_finite_stops_the_trainer_or_is_skipped() -> None:
+    spoilt = samples(200)
+    spoilt[50] = Samples(np.full((1, 4), np.nan, dtype=np.float32), np.zeros(1, dtype=np.int64), 50, 3)
+
+    def run(settings: Mapping[str, Any]) -> tuple[Stage, list[Message[Any]]]:
+        stage = Stage()
+        trainer, reader = stage.add(Trainer, "trainer", settings), stage.add(Reader, "reader")
+
+        async def scene() -> None:
+            stage.hand(trainer, "samples", spoilt, at=[i * 0.01 for i in range(200)])
+            stage.connect(trainer, "models", (reader, "models"))
+            await stage.run(3.0)
+
+        play(scene)
+        return stage, reader.seen
+
+    with pytest.raises(ExceptionGroup):
+        run({"publish": {"updates": 10}})
+    stage, seen = run({"publish": {"updates": 10}, "diverging": "skip"})
+    (event,) = stage.events("diverged")
+    assert json.loads(event.detail)["samples"] == 50
+    assert seen[-1].payload.samples == 191
+    assert all(np.isfinite(array).all() for message in seen for array in message.payload.state.values())
+    # A learner that diverges at everything keeps what it began with, and so does who is served by it.
+    stage, seen = run({"learner": {"mlp": {"learning_rate": 1e30}}, "publish": {"updates": 1}, "diverging": "skip"})
+    assert len(stage.events("diverged")) > 100
+    assert all(np.isfinite(array).all() for message in seen for array in message.payload.state.values())

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import json
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from estran.components.answering import answer
 from estran.components.batching import BatchSettings, split, stacked
@@ -12,7 +13,7 @@ from estran.components.messages import Model, ModelRequest, Predictions, Samples
 from estran.components.publishing import Publisher, Publishing
 from estran.components.rolling import Pace, Rolling
 from estran.learning import registry
-from estran.learning.learner import Learner
+from estran.learning.learner import Learner, NotFiniteError
 from estran.learning.mistakes import SettingsError
 from estran.runtime.component import Component
 from estran.runtime.message import Message
@@ -36,12 +37,16 @@ class TrainerSettings:
         When models are published, and in which form.
     window
         Answers over which the metric ``prequential_accuracy`` is taken.
+    diverging
+        What happens where a batch holds a NaN, or learning from it diverges: ``stop`` the run; or ``skip`` the batch, of which
+        nothing is learned, and go on with what is known.
     """
 
     learner: str | dict[str, dict[str, Any] | None] = "mlp"
     batch: BatchSettings = field(default_factory=BatchSettings)
     publish: Publishing = field(default_factory=lambda: Publishing(every=1.0))
     window: int = 200
+    diverging: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
         registry.check(self.learner)
@@ -98,10 +103,16 @@ class Trainer(Component):
         like = waiting.payloads[0]
         x, y = stacked(waiting.payloads)
         learner = self._learner = self._learner or self._created(like)
-        odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x), parameters=self._parameters)
-        rows, labels = self._publisher.to_learn(x, y)
-        if len(rows):
-            await self.compute(learner.learn_many, rows, labels, operation="learn", size=len(rows), parameters=self._parameters)
+        try:
+            odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x), parameters=self._parameters)
+            rows, labels = self._publisher.to_learn(x, y)
+            if len(rows):
+                await self.compute(learner.learn_many, rows, labels, operation="learn", size=len(rows), parameters=self._parameters)
+        except NotFiniteError as error:
+            if self.settings.diverging == "stop":
+                raise
+            self.metrics.event("diverged", json.dumps({"samples": self._learned, "skipped": len(x), "why": str(error)}))
+            return
         await self._serve(waiting.messages, odds)
         self._learned += len(rows)
         right = odds.argmax(axis=1) == y
