@@ -1,0 +1,83 @@
+"""Arrays that another process writes, one after the other as ``.npy``, read without ever waiting for long."""
+
+from __future__ import annotations
+
+import os
+import select
+from typing import Any, Final
+
+import numpy as np
+from numpy.lib import format as npy
+from numpy.typing import NDArray
+
+from estran.errors import EstranError
+
+LARGEST: Final = 2**28
+"""Bytes of an array; what claims to be larger is taken for garbage."""
+_CHUNK: Final = 2**20
+
+
+class SimulationError(EstranError):
+    """One simulation failed: its simulator crashed, fell silent, or wrote what is no time step."""
+
+
+class Frames:
+    """Reads arrays from a pipe.
+
+    Parameters
+    ----------
+    fd
+        The pipe's end; it stays the caller's.
+    timeout
+        Seconds without a byte after which the writer counts as hung.
+    """
+
+    def __init__(self, fd: int, timeout: float) -> None:
+        self._fd, self._timeout = fd, timeout
+        self._held = b""
+        self._poll = select.poll()
+        self._poll.register(fd, select.POLLIN | select.POLLHUP)
+
+    def next(self) -> NDArray[Any] | None:
+        """The next array; None at the end.
+
+        Raises
+        ------
+        SimulationError
+            If the writer falls silent, what it writes is no array of numbers, or it ends in the middle of one.
+        """
+        if not self._more(1):
+            return None
+        try:
+            version = npy.read_magic(self)  # type: ignore[arg-type]
+            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+            shape, by_columns, dtype = header(self)  # type: ignore[arg-type]
+        except (ValueError, TypeError, SyntaxError, EOFError) as error:
+            raise SimulationError(f"wrote garbage where an array should begin: {error}") from error
+        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
+        if dtype.kind not in "fiub" or dtype.hasobject or size > LARGEST:
+            raise SimulationError(f"wrote an array of {dtype} and shape {shape}, which is no time step")
+        data = self.read(size)
+        if len(data) < size:
+            raise SimulationError("ended in the middle of an array")
+        return np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+
+    def read(self, size: int) -> bytes:
+        """So many bytes, or fewer at the end."""
+        self._more(size)
+        taken, self._held = self._held[:size], self._held[size:]
+        return taken
+
+    def _more(self, size: int) -> bool:
+        """Hold so many bytes, if there are; whether there are."""
+        parts, held = [self._held], len(self._held)
+        while held < size:
+            if not self._poll.poll(self._timeout * 1e3):
+                raise SimulationError(f"fell silent for {self._timeout:g}s")
+            part = os.read(self._fd, _CHUNK)
+            if not part:
+                break
+            parts.append(part)
+            held += len(part)
+        self._held = b"".join(parts)
+        return held >= size
