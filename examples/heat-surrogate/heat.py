@@ -1,4 +1,4 @@
-"""A square plate with a hot spot that cools: the two-dimensional heat equation, implicit in one direction after the other."""
+"""A square plate that a pulse of heat has hit, cooling: the two-dimensional heat equation, implicit in one direction after the other."""
 
 from collections.abc import Iterator
 
@@ -13,14 +13,14 @@ def solve(x: float, y: float, width: float, diffusivity: float, loss: float = 0.
     Parameters
     ----------
     x, y, width
-        Centre and size of the hot spot, whose temperature is 1.
+        Centre and size of the spot that a pulse of heat is focused on; the heat is always the same, enough for a mean of 1.
     diffusivity
         Its decimal logarithm, in plates per unit of time, which is what all steps take together.
     loss
         Share of the heat that the air takes per unit of time.
     """
     points = (np.arange(SIDE) + 0.5) / SIDE
-    field = np.exp(-((points[:, None] - x) ** 2 + (points - y) ** 2) / (2 * width**2))
+    field = np.exp(-((points[:, None] - x) ** 2 + (points - y) ** 2) / (2 * width**2)) / (2 * np.pi * width**2)
     curvature = SIDE**2 * (np.diag(np.full(SIDE, -2.0)) + np.diag(np.ones(SIDE - 1), 1) + np.diag(np.ones(SIDE - 1), -1))
     implicit = np.linalg.inv(np.eye(SIDE) - 10**diffusivity / steps * curvature)
     for _ in range(steps):

@@ -1,7 +1,7 @@
 """Runs a simulator written in Python in a process of its own: ``python -m estran.components.simulator_worker FOLDER PATH``.
 
-``PATH`` is ``module:function``. Each line of standard input is a simulation: ``{"parameters": {…}, "seed": …}``. Its time steps go to
-standard output as ``.npy``, one after the other, and an array without elements after the last; one such array says that the
+``PATH`` is ``module:function``. Each line of standard input is a simulation: ``{"parameters": {…}, "seed": …}``. Its time steps go
+to standard output as ``.npy``, one after the other, and an array without elements after the last; one such array says that the
 function has been imported. What the simulator prints goes to standard error. If it raises, the process ends.
 """
 
