@@ -38,15 +38,20 @@ class Frames:
         self._poll = select.poll()
         self._poll.register(fd, select.POLLIN | select.POLLHUP)
 
-    def next(self) -> NDArray[Any] | None:
+    def next(self, patience: float | None = None) -> NDArray[Any] | None:
         """The next array; None at the end.
+
+        Parameters
+        ----------
+        patience
+            Seconds to wait for its first byte, if not the timeout.
 
         Raises
         ------
         SimulationError
             If the writer falls silent, what it writes is no array of numbers, or it ends in the middle of one.
         """
-        if not self._more(1):
+        if not self._more(1, patience):
             return None
         try:
             version = npy.read_magic(self)  # type: ignore[arg-type]
@@ -68,12 +73,13 @@ class Frames:
         taken, self._held = self._held[:size], self._held[size:]
         return taken
 
-    def _more(self, size: int) -> bool:
+    def _more(self, size: int, patience: float | None = None) -> bool:
         """Hold so many bytes, if there are; whether there are."""
+        seconds = self._timeout if patience is None else patience
         parts, held = [self._held], len(self._held)
         while held < size:
-            if not self._poll.poll(self._timeout * 1e3):
-                raise SimulationError(f"fell silent for {self._timeout:g}s")
+            if not self._poll.poll(seconds * 1e3):
+                raise SimulationError(f"fell silent for {seconds:g}s")
             part = os.read(self._fd, _CHUNK)
             if not part:
                 break

@@ -183,8 +183,8 @@ class Simulation(Component):
     async def _steps(self, number: int, values: NDArray[np.float64], weight: float) -> None:
         """Run one simulation, sending its steps as they come."""
         named = dict(zip(self._space.names, values.tolist(), strict=True))
-        self._simulator.begin(named, int(self.rng.integers(2**31)))
         total, fields, due = self.settings.steps, [], self.clock.now()
+        self._simulator.begin(named, int(self.rng.integers(2**31)), total)
         for step in range(total):
             fields.append(await self.compute(self._step, step, operation="step"))
             if len(fields) == self.settings.batch or step == total - 1:

@@ -1,8 +1,8 @@
 """Runs a simulator written in Python in a process of its own: ``python -m estran.components.simulator_worker FOLDER PATH``.
 
-``PATH`` is ``module:function``. Each line of standard input is a simulation: ``{"parameters": {…}, "seed": …}``. Its time steps go
-to standard output as ``.npy``, one after the other, and an array without elements after the last; one such array says that the
-function has been imported. What the simulator prints goes to standard error. If it raises, the process ends.
+``PATH`` is ``module:function``. Each line of standard input is a simulation: ``{"parameters": {…}, "seed": …, "steps": …}``. Its
+time steps go to standard output as ``.npy``, one after the other, and an array without elements after the last; one such array says
+that the function has been imported. What the simulator prints goes to standard error. If it raises, the process ends.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import json
 import os
 import sys
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -31,11 +32,11 @@ def main(folder: str, path: str) -> None:
     for line in sys.stdin:
         asked = json.loads(line)
         extra = {"rng": np.random.default_rng(asked["seed"])} if draws else {}
-        _simulate(function, asked["parameters"] | extra, out)
+        _simulate(function, asked["parameters"] | extra, asked["steps"], out)
 
 
-def _simulate(function: Callable[..., Any], arguments: dict[str, Any], out: BinaryIO) -> None:
-    for step in function(**arguments):
+def _simulate(function: Callable[..., Any], arguments: dict[str, Any], steps: int, out: BinaryIO) -> None:
+    for step in islice(function(**arguments), steps):
         array = np.asarray(step)
         if not array.size:
             raise ValueError("a time step has no elements")

@@ -18,14 +18,16 @@ from estran.components.frames import Frames, SimulationError
 from estran.errors import ServiceError
 
 WORKER: Final = "estran.components.simulator_worker"
+START_TIMEOUT: Final = 120.0
+"""Seconds that a worker may take to start and to import the simulator."""
 PRINTED: Final = 2**16
 
 
 class Simulator(Protocol):
     """Runs one simulation after the other."""
 
-    def begin(self, parameters: Mapping[str, float], seed: int) -> None:
-        """Begin a simulation."""
+    def begin(self, parameters: Mapping[str, float], seed: int, steps: int) -> None:
+        """Begin a simulation, of which so many steps will be asked."""
         ...
 
     def step(self) -> NDArray[Any] | None:
@@ -117,24 +119,28 @@ class PythonSimulator:
             raise ServiceError(
                 f"the simulator {path} {error.what}", remedy="mend it; it must import in a process of its own"
             ) from error
-        self._over = True
+        self._over, self._left = True, 0
 
-    def begin(self, parameters: Mapping[str, float], seed: int) -> None:
+    def begin(self, parameters: Mapping[str, float], seed: int, steps: int) -> None:
         self._process = self._process or self._started()
-        self._process.write(json.dumps({"parameters": self._options | dict(parameters), "seed": seed}) + "\n")
-        self._over = False
+        self._process.write(json.dumps({"parameters": self._options | dict(parameters), "seed": seed, "steps": steps}) + "\n")
+        self._over, self._left = False, steps
 
     def step(self) -> NDArray[Any] | None:
-        process = self._process
-        if process is None:
-            return None
-        array = process.frames.next()
-        if array is None:
-            raise SimulationError(process.ended() or "ended by itself")
-        if not array.size:
-            self._over = True
-            return None
+        array = None if self._over else self._next()
+        self._left -= 1
+        if array is not None and self._left == 0:
+            self._next()  # the end, so that the worker is free for the next one
         return array
+
+    def _next(self) -> NDArray[Any] | None:
+        """The next array, or None at the end of the simulation."""
+        process = self._process
+        array = None if process is None else process.frames.next()
+        if process is None or array is None:
+            raise SimulationError((process.ended() if process else "") or "ended by itself")
+        self._over = not array.size
+        return None if self._over else array
 
     def abandon(self) -> None:
         if not self._over:
@@ -147,7 +153,7 @@ class PythonSimulator:
 
     def _started(self) -> _Process:
         process = _Process(self._argv, self._folder, self._folder / "simulator.err", self._timeout)
-        if process.frames.next() is None:
+        if process.frames.next(START_TIMEOUT) is None:
             raise SimulationError(process.ended() or "ended by itself")
         return process
 
@@ -170,7 +176,7 @@ class ProgramSimulator:
         self._process: _Process | None = None
         self._written: list[Path] | None = None
 
-    def begin(self, parameters: Mapping[str, float], seed: int) -> None:
+    def begin(self, parameters: Mapping[str, float], seed: int, steps: int) -> None:
         self.abandon()
         words = {**{name: repr(value) for name, value in parameters.items()}, "experiment": self._experiment, "seed": str(seed)}
         argv = [word.format_map(words) for word in self._argv]

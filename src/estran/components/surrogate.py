@@ -6,7 +6,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import ClassVar, Final, Literal
+from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -243,14 +243,13 @@ class SurrogateTrainer(Component):
     async def _judge(self, steps: Steps, name: str) -> None:
         """Test what is known on steps that have not been learned yet."""
         if self._version:
-            self._errors[name].add(await self._wrong(steps), steps.weight if name == "incoming" else 1.0)
+            squares = await self._squares(inputs(steps.position, steps.times), steps.fields)
+            self._errors[name].add(squares, steps.weight if name == "incoming" else 1.0)
 
-    async def _wrong(self, steps: Steps) -> NDArray[np.float64]:
-        """Squared errors of steps, shape (n,)."""
-        committee = self._known()
-        x = inputs(steps.position, steps.times)
-        answers = await self.compute(committee.predict, x, operation="predict", size=len(x), parameters=self._parameters)
-        return np.asarray(((answers - steps.fields) ** 2).mean(axis=1))
+    async def _squares(self, x: NDArray[np.float64], fields: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
+        """Mean squared error of each row, shape (n,)."""
+        answers = await self.compute(self._known().predict, x, operation="predict", size=len(x), parameters=self._parameters)
+        return np.asarray(((answers - fields) ** 2).mean(axis=1))
 
     async def _hold(self) -> None:
         async for message in self.heldout:
@@ -360,8 +359,11 @@ class SurrogateTrainer(Component):
     async def _test(self) -> None:
         """Record the error on all held-out steps."""
         total = SquaredError(sum(map(len, self._held)))
-        for steps in list(self._held):
-            total.add(await self._wrong(steps), steps.weight)
+        held = list(self._held)
+        x = np.concatenate([inputs(steps.position, steps.times) for steps in held])
+        squares = await self._squares(x, np.concatenate([steps.fields for steps in held]))
+        for steps, part in zip(held, np.split(squares, np.cumsum([len(steps) for steps in held])[:-1]), strict=True):
+            total.add(part, steps.weight)
         self.metrics.record("rmse", total.root)
 
     def _record(self) -> None:
