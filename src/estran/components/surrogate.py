@@ -16,7 +16,6 @@ from estran.components.rolling import Pace
 from estran.components.squared import SquaredError
 from estran.learning.learner import NotFiniteError
 from estran.learning.mistakes import SettingsError
-from estran.learning.settings import positive, within
 from estran.learning.surrogates.committee import Committee
 from estran.learning.surrogates.network import MlpFields
 from estran.learning.surrogates.reservoir import Policy, Reservoir, Rows
@@ -52,8 +51,9 @@ class NetworkSettings:
     def __post_init__(self) -> None:
         if self.members < 1 or not all(width > 0 for width in self.hidden):
             raise SettingsError("members and widths are 1 or more", where="network", remedy="like {hidden: [64, 64], members: 3}")
-        positive("network", "learning_rate", self.learning_rate)
-        within("network", "average", self.average, 0.0, 1.0, closed=True)
+        if self.learning_rate <= 0 or not 0 <= self.average < 1:
+            what = f"learning_rate is {self.learning_rate:g}, average {self.average:g}"
+            raise SettingsError(what, where="network", remedy="like {learning_rate: 0.001, average: 0.99}")
 
 
 @dataclass(frozen=True)
@@ -214,6 +214,9 @@ class SurrogateTrainer(Component):
         """Put what comes into its reservoir; where that is full of what has not been learned yet, producers wait."""
         async for message in port:
             steps = message.payload
+            if not np.isfinite(steps.fields).all():
+                self.metrics.event("refused", json.dumps({"simulation": steps.simulation, "why": "a NaN or an infinity"}))
+                continue
             reservoir = self._buffer(steps, real=real)
             await self._judge(steps, "real" if real else "incoming")
             for x, y in zip(inputs(steps.position, steps.times), steps.fields, strict=True):
@@ -285,15 +288,14 @@ class SurrogateTrainer(Component):
     async def _train(self) -> None:
         """Learn batch after batch."""
         async for rows in self._batches():
-            committee = self._committee = self._committee or self._created()
+            committee = self._known()
             try:
                 losses = await self.compute(
                     committee.learn, rows.x, rows.y, rows.weights,
                     operation="learn", size=len(rows), parameters=self._parameters,
                 )  # fmt: skip
             except NotFiniteError as error:
-                self.metrics.event("diverged", error.what)
-                self.log.warning("a batch was not learned: %s", error.what)
+                self._diverged(error)
             else:
                 self._errors["loss"].add(losses * committee.scale**2)
                 self._hard.learned(rows.owner, losses)
@@ -301,6 +303,11 @@ class SurrogateTrainer(Component):
                 await self._publish(committee)
             if self._recording.due(self.clock.now()):
                 self._record()
+
+    def _diverged(self, error: NotFiniteError) -> None:
+        """Say so; what is in service stays."""
+        self.metrics.event("diverged", error.what)
+        self.log.warning("what was learned is of no use: %s", error.what)
 
     async def _batches(self) -> AsyncIterator[Rows]:
         """What is learned next, as soon as there is enough of it."""
@@ -311,6 +318,7 @@ class SurrogateTrainer(Component):
             while not (self._simulated is not None and self._simulated.ready(batch)):
                 self._came.clear()
                 await self._came.wait()
+            self._committee = self._committee or self._created(self._simulated)
             measured = self._measured is not None and real > 0 and self._measured.ready(real)
             parts = [self._simulated.draw(batch - real if measured else batch, self._draws)]
             if measured and self._measured is not None:
@@ -323,14 +331,12 @@ class SurrogateTrainer(Component):
                 due = max(due + 1 / rate, self.clock.now())
                 await self.clock.sleep(due - self.clock.now())
 
-    def _created(self) -> Committee:
+    def _created(self, reservoir: Reservoir) -> Committee:
         """A committee that knows nothing, scaled to what is in the reservoir."""
-        network, reservoir = self.settings.network, self._simulated
-        fields = np.zeros((1, 1)) if reservoir is None else reservoir.fields()
+        network, fields = self.settings.network, reservoir.fields()
         spread = float(fields.std())
-        self._features = 1 if reservoir is None else reservoir.features
         made = Committee(
-            self._features, fields.shape[1], self.rng,
+            reservoir.features, reservoir.outputs, self.rng,
             centre=fields.mean(axis=0), scale=spread if spread > 0 else 1.0,
             members=network.members, hidden=network.hidden, learning_rate=network.learning_rate, average=network.average,
         )  # fmt: skip
@@ -344,7 +350,11 @@ class SurrogateTrainer(Component):
 
     async def _publish(self, committee: Committee) -> None:
         """Take what has been learned into service, test it, and send it."""
-        await self.compute(committee.serve, operation="load", parameters=self._parameters)
+        try:
+            await self.compute(committee.serve, operation="load", parameters=self._parameters)
+        except NotFiniteError as error:
+            self._diverged(error)
+            return
         self._version += 1
         if self._held:
             await self._test()

@@ -112,3 +112,14 @@ def test_a_committee_answers_elsewhere_as_it_does_here_and_disagrees_where_it_kn
         Served(2, (8,), committee.state())
     with pytest.raises(StateError):
         FieldNetwork(2, 2, rng, hidden=(16,)).load({})
+
+
+def test_weights_that_cannot_answer_are_not_taken_into_service() -> None:
+    rng = np.random.default_rng(4)
+    x, y = rng.normal(size=(20, 2)), rng.normal(size=(20, 2))
+    committee = Committee(2, 2, rng, centre=np.zeros(2), scale=1.0, hidden=(16, 16), learning_rate=1e30, average=0.0)
+    before = committee.predict(x)
+    committee.learn(x, y)
+    with pytest.raises(NotFiniteError):
+        committee.serve()
+    np.testing.assert_array_equal(committee.predict(x), before)

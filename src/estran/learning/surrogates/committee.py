@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.learning.inner import under, within
-from estran.learning.learner import Features, State
+from estran.learning.learner import Features, NotFiniteError, State
 from estran.learning.surrogates.network import FieldNetwork, Fields, MlpFields
 
 
@@ -50,6 +50,7 @@ class Committee:
             for child in rng.spawn(members)
         ]
         self._serving = [FieldNetwork(features, outputs, rng, hidden=hidden) for _ in self.members]
+        self._latest = np.zeros((0, features))
 
     def learn(self, x: Features, y: NDArray[Any], weights: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Learn a minibatch; the squared error of each row before it, in units of ``scale``, shape (n,), mean over the members.
@@ -59,13 +60,26 @@ class Committee:
         NotFiniteError
             If a member diverges; it is then as it was.
         """
-        targets = (y - self.centre) / self.scale
+        targets, self._latest = (y - self.centre) / self.scale, x
         return np.asarray(np.mean([member.learn(x, targets, weights) for member in self.members], axis=0))
 
     def serve(self) -> None:
-        """Take the averaged weights of all members into service: `predict` and `disagreement` answer with them."""
+        """Take the averaged weights of all members into service: `predict` and `disagreement` answer with them.
+
+        Raises
+        ------
+        NotFiniteError
+            If they cannot answer the latest minibatch; what was in service stays.
+        """
+        former = [serving.state() for serving in self._serving]
         for member, serving in zip(self.members, self._serving, strict=True):
             serving.load(member.served())
+        try:
+            self.predict(self._latest)
+        except NotFiniteError:
+            for serving, state in zip(self._serving, former, strict=True):
+                serving.load(state)
+            raise
 
     def predict(self, x: Features) -> Fields:
         """The members' mean field of each row, shape (n, outputs)."""
