@@ -8,6 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from estran.report.page import render
 from tests.run.experiments import assert_nothing_left, estran, run_folder
 from tests.run.simulated import digests, record, rows, simulate, value
 
@@ -30,7 +31,7 @@ def test_its_error_falls_while_the_ensemble_runs(tmp_path: Path) -> None:
     assert value(run, "rmse@predictor") > 0
     assert value(run, "latency_p50@predictor") > 0.005
     assert value(run, "staleness@predictor") == pytest.approx(0.6, abs=0.3)
-    report = (run / "report.html").read_text()
+    report = render(run)
     assert 'data-chart="recorded-rmse"' in report
     assert '"id":"recorded-rmse"' in report.replace(" ", "")
 

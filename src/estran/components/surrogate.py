@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import deque
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
@@ -25,6 +26,8 @@ from estran.runtime.ports import Input, Output
 from estran.units import Duration, Fraction, Frequency
 
 RECORD_EVERY: Final = 0.25
+PENDING: Final = 64
+"""Simulations that are asked for or running, as far as is known; those that fail are forgotten so."""
 
 
 @dataclass(frozen=True)
@@ -102,7 +105,7 @@ class SteeringSettings:
     """
 
     by: By = "variance"
-    explore: Fraction = 0.2
+    explore: Fraction = 0.05
     candidates: int = 64
     spread: Fraction = 0.1
 
@@ -198,6 +201,7 @@ class SurrogateTrainer(Component):
         self._taken, self._came = asyncio.Event(), asyncio.Event()
         self._errors = {name: SquaredError(settings.window) for name in ("incoming", "real", "loss")}
         self._begun: set[int] = set()
+        self._pending: deque[Position] = deque(maxlen=PENDING)
         self._parameters = self._version = self._proposed = 0
         self._recording, self._publishing = Pace(RECORD_EVERY), Pace(settings.publish_every)
         self._draws = self.rng.spawn(1)[0]
@@ -259,14 +263,19 @@ class SurrogateTrainer(Component):
             self._held.append(message.payload)
 
     async def _notice(self, steps: Steps) -> None:
-        """Note a simulation that begins, and propose the parameters of one to come."""
+        """Note a simulation that ends, or one that begins, and then propose the parameters of one to come."""
+        if steps.first + len(steps) == steps.total:
+            self._pending = deque((one for one in self._pending if not np.allclose(one, steps.position)), PENDING)
         if steps.simulation in self._begun:
             return
+        if steps.first + len(steps) < steps.total and not any(np.allclose(one, steps.position) for one in self._pending):
+            self._pending.append(steps.position)
         self._begun.add(steps.simulation)
         self._hard.begun(steps.simulation, steps.position)
         if self._steering.by != "none" and self._version and self.parameters.connected:
             position, why = await self._chosen(len(steps.values))
             self._proposed += 1
+            self._pending.append(position)
             await self.parameters.send(Proposal(steps.low + position * (steps.high - steps.low), why))
 
     async def _chosen(self, dimensions: int) -> tuple[Position, str]:
@@ -277,7 +286,13 @@ class SurrogateTrainer(Component):
                 candidates = draws.random((steering.candidates, dimensions))
                 size = 5 * len(candidates)
                 disputed: Position = await self.compute(
-                    most_disputed, self._known(), candidates, operation="predict", size=size, parameters=self._parameters
+                    most_disputed,
+                    self._known(),
+                    candidates,
+                    list(self._pending),
+                    operation="predict",
+                    size=size,
+                    parameters=self._parameters,
                 )
                 return disputed, "variance"
             hard = self._hard.propose(draws, steering.spread)

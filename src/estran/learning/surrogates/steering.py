@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Sequence
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -16,6 +17,8 @@ Position: TypeAlias = NDArray[np.float64]
 
 LATEST: Final = 200
 """Simulations whose losses are remembered."""
+NEAR: Final = 0.2
+"""How far a pending simulation reaches, in sides of the unit cube."""
 TRIES: Final = 50
 MOMENTS: Final = 5
 """Steps of a candidate's simulation at which the committee is asked."""
@@ -28,17 +31,26 @@ def inputs(position: Position, times: NDArray[np.float64]) -> NDArray[np.float64
     return rows
 
 
-def most_disputed(committee: Committee, candidates: NDArray[np.float64]) -> Position:
+def most_disputed(committee: Committee, candidates: NDArray[np.float64], pending: Sequence[Position] = ()) -> Position:
     """The candidate, of shape (n, d), over whose simulation the committee disagrees most.
+
+    Parameters
+    ----------
+    pending
+        Simulations that are asked for or running: what is near them counts less, since it will be known soon.
 
     Notes
     -----
     Query by committee: Seung, Opper, Sompolinsky, COLT 1992; for regression Krogh, Vedelsby, *Neural network ensembles, cross
-    validation, and active learning*, NIPS 1994.
+    validation, and active learning*, NIPS 1994. Local penalties for what is pending: after González, Dai, Hennig, Lawrence, *Batch
+    Bayesian optimization via local penalization*, AISTATS 2016.
     """
     times = np.linspace(0, 1, MOMENTS)
     rows = np.concatenate([inputs(position, times) for position in candidates])
     disputed = committee.disagreement(rows).reshape(len(candidates), MOMENTS).mean(axis=1)
+    for position in pending:
+        away = ((candidates - position) ** 2).sum(axis=1) / (2 * NEAR**2)
+        disputed *= 1 - np.exp(-away)
     return np.asarray(candidates[int(disputed.argmax())])
 
 
