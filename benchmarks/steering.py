@@ -1,9 +1,10 @@
 """How many simulations steering saves on the example heat-surrogate: ``python benchmarks/steering.py [SEEDS] [KEY=VALUE]…``.
 
 The example runs simulated, with each way of choosing parameters and each seed. An ensemble with random parameters ends with some
-error on the held-out simulations (mean of the last five records, after the last simulation). ``reached`` is the number of simulations
-that had begun when the error of a steered ensemble first was no greater than that in three records running; ``share`` is that over
-all of its simulations. Where it was never reached, the share is written as 1+ and counts as above every other in the median.
+error on the held-out simulations (mean of the last five records, after the last simulation). ``reached`` is the number of
+simulations that had begun when the error of a steered ensemble first was no greater than that in three records running; ``share``
+is that over all of its simulations. Where it was never reached, the share is written as 1+ and counts as above every other in the
+median.
 """
 
 from __future__ import annotations

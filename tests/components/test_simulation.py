@@ -12,8 +12,10 @@ import msgspec
 import numpy as np
 import pytest
 
+from estran.components import simulation
 from estran.components.fields import Proposal, Steps
 from estran.components.simulation import Simulation, SimulationSettings
+from estran.components.simulators import PythonSimulator
 from estran.errors import EstranError
 from estran.runtime.component import Component
 from estran.runtime.ports import Input
@@ -94,7 +96,14 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
 
 
 def simulated(
-    folder: Path, settings: dict[str, Any], *, replicas: int = 1, proposals: int = 0, pause: float = 0.0, capacity: int = 1024
+    folder: Path,
+    settings: dict[str, Any],
+    *,
+    replicas: int = 1,
+    proposals: int = 0,
+    pause: float = 0.0,
+    capacity: int = 1024,
+    seconds: float = 60.0,
 ) -> tuple[Stage, list[Steps]]:
     stage = Stage(cost={"step": 0.01})
     reader = stage.add(Reader, "reader")
@@ -111,7 +120,7 @@ def simulated(
             stage.connect(part, "steps", (reader, "steps"), capacity=capacity)
             if proposals:
                 stage.hand(part, "parameters", [Proposal(np.array([7.5, 0.25]), "test")] * proposals)
-        await stage.run(60.0)
+        await stage.run(seconds)
 
     play(scene)
     return stage, reader.seen
@@ -170,14 +179,15 @@ def test_an_ensemble_goes_on_when_simulations_fail(folder: Path) -> None:
     assert stage.metric("ensemble-0", "failed")[-1] == 8
 
 
-def test_simulations_that_all_fail_fail_the_service(folder: Path) -> None:
+def test_simulations_that_all_fail_fail_the_service(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(simulation, "MOST_IN_A_ROW", 4)
     with pytest.raises(ExceptionGroup) as raised:
         simulated(folder, {"simulator": "lines:never"})
     error: BaseException = raised.value
     while isinstance(error, ExceptionGroup):
         error = error.exceptions[0]
     assert isinstance(error, EstranError)
-    assert "20 simulations failed one after the other; the last one crashed with status 1: ValueError: always wrong" in str(error)
+    assert "4 simulations failed one after the other; the last one crashed with status 1: ValueError: always wrong" in str(error)
 
 
 @pytest.mark.parametrize(("how", "files"), [("stdout", None), ("files", "out-*.npy")])
@@ -237,7 +247,7 @@ def test_proposals_come_before_the_sampler(folder: Path) -> None:
 
 def test_no_process_is_left(folder: Path) -> None:
     simulated(folder, {"simulator": "lines:unsound", "count": 8, "steps": 2, "timeout": 1.0})
-    simulated(folder, {"simulator": "lines:line"})  # cut short in the middle
+    simulated(folder, {"simulator": "lines:line"}, seconds=2.0)  # cut short in the middle
     commands = []
     for entry in Path("/proc").glob("[0-9]*/cmdline"):
         try:
@@ -271,3 +281,24 @@ def test_no_process_is_left(folder: Path) -> None:
 def test_wrong_settings_are_named(folder: Path, settings: dict[str, Any], text: str) -> None:
     with pytest.raises(msgspec.ValidationError, match=text):
         msgspec.convert({"parameters": BOX, "steps": 4, **settings}, SimulationSettings)
+
+
+async def test_what_a_simulator_computes_is_charged_to_its_step(folder: Path) -> None:
+    from estran.runtime.clock import RealClock
+    from estran.runtime.compute import RealCompute
+    from estran.runtime.recorder import Recorder
+
+    (folder / "busy.py").write_text("def busy(a):\n    for _ in range(3):\n        yield sum(i * a for i in range(2_000_000))\n")
+    rows: list[Any] = []
+    recorder = Recorder(lambda _, found: rows.extend(found), RealClock(0), host="h", replica="r")
+    simulator = PythonSimulator("busy:busy", folder, folder / "scratch", {}, 30.0)
+    try:
+        with RealCompute(recorder) as compute:
+            simulator.begin({"a": 1.0}, 0, 3)
+            for _ in range(3):
+                await compute("step", 1, simulator.step)
+    finally:
+        simulator.close()
+    recorder.flush()
+    assert len(rows) == 3
+    assert all(0.02 < row.cpu <= row.wall * 1.1 + 0.01 for row in rows)

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from estran.components.frames import Frames, SimulationError
 from estran.errors import ServiceError
+from estran.runtime.compute import spent_elsewhere
 
 WORKER: Final = "estran.components.simulator_worker"
 START_TIMEOUT: Final = 120.0
@@ -57,13 +58,34 @@ class _Process:
         self._said, self._timeout = said, timeout
         with said.open("wb") as errors:
             self._popen = subprocess.Popen(argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
-        self.frames = Frames(_pipe(self._popen.stdout).fileno(), timeout)
+        self._spent = 0.0
+        self._frames = Frames(_pipe(self._popen.stdout).fileno(), timeout)
 
     def write(self, line: str) -> None:
         """Write to its standard input; a process that has ended is found out when its output is read."""
         with suppress(BrokenPipeError):
             _pipe(self._popen.stdin).write(line.encode())
             _pipe(self._popen.stdin).flush()
+
+    def next(self, patience: float | None = None) -> NDArray[Any] | None:
+        """The next array that it writes (see `Frames.next`), at the expense of the computation that asks for it."""
+        array = self._frames.next(patience)
+        spent = self._processor_seconds()
+        spent_elsewhere(max(spent - self._spent, 0.0))
+        self._spent = max(spent, self._spent)
+        return array
+
+    def print(self) -> bytes:
+        """What else it writes; nothing at its end."""
+        return self._frames.read(PRINTED)
+
+    def _processor_seconds(self) -> float:
+        """What all of its threads have used so far; 0 once it has ended."""
+        total = 0
+        for place in Path(f"/proc/{self._popen.pid}/task").glob("*/schedstat"):
+            with suppress(OSError, ValueError):
+                total += int(place.read_text().split()[0])
+        return total * 1e-9
 
     def ended(self) -> str:
         """Wait for its end; what went wrong, or nothing."""
@@ -136,7 +158,7 @@ class PythonSimulator:
     def _next(self) -> NDArray[Any] | None:
         """The next array, or None at the end of the simulation."""
         process = self._process
-        array = None if process is None else process.frames.next()
+        array = None if process is None else process.next()
         if process is None or array is None:
             raise SimulationError((process.ended() if process else "") or "ended by itself")
         self._over = not array.size
@@ -153,7 +175,7 @@ class PythonSimulator:
 
     def _started(self) -> _Process:
         process = _Process(self._argv, self._folder, self._folder / "simulator.err", self._timeout)
-        if process.frames.next(START_TIMEOUT) is None:
+        if process.next(START_TIMEOUT) is None:
             raise SimulationError(process.ended() or "ended by itself")
         return process
 
@@ -190,14 +212,14 @@ class ProgramSimulator:
             return None
         if self._files is not None:
             return self._filed(self._process)
-        array = self._process.frames.next()
+        array = self._process.next()
         if array is None:
             self._ended(self._process)
         return array
 
     def _filed(self, process: _Process) -> NDArray[Any] | None:
         if self._written is None:
-            while process.frames.read(PRINTED):  # what it prints is of no interest here, but its silence and its end are
+            while process.print():  # what it prints is of no interest here, but its silence and its end are
                 pass
             self._ended(process)
             self._written = sorted(self._folder.glob(str(self._files)), reverse=True)
