@@ -50,12 +50,12 @@ def test_a_simulator_that_fails_now_and_then_does_not_end_a_run(tmp_path: Path) 
     failed = rows(run, "SELECT detail FROM events WHERE event = 'simulation_failed' AND replica LIKE 'ensemble-%'")
     assert failed
     assert all("too far right" in json.loads(detail)["why"] for (detail,) in failed)
-    assert rows(run, SERIES, "trainer-0", "loss")
+    assert rows(run, SERIES, "trainer-0", "rmse_batches")
 
 
 def test_what_a_step_costs_must_be_said_before_it_is_simulated(tmp_path: Path) -> None:
     (tmp_path / "heat.py").write_text(SOLVER)
-    (tmp_path / "experiment.yaml").write_text(TEXT.replace("    costs: {step: 1ms}\n", ""))
+    (tmp_path / "experiment.yaml").write_text(TEXT.replace("    costs: {step: 1ms}\n", "").replace(", costs: {step: 1ms}", ""))
     planned = estran("plan", "experiment.yaml", "--on", "simulate", cwd=tmp_path)
     assert "services.ensemble: what its operation 'step' costs is not known" in planned.stdout + planned.stderr
     ran = estran("run", "experiment.yaml", "--on", "simulate", cwd=tmp_path)
@@ -72,6 +72,12 @@ def test_what_a_step_costs_must_be_said_before_it_is_simulated(tmp_path: Path) -
         ("steps: 10", "steps: 0", "steps is 0"),
         ("policy: reservoir", "policy: lifo", "lifo"),
         ("sampler: sobol", "sampler: {kind: rare-event, region: {x: [0, 1]}}", "x reaches beyond [0.3, 0.7]"),
+        (
+            "  - {from: trainer.parameters, to: ensemble.parameters, routing: rotate}\n",
+            "",
+            "its port 'parameters' is not connected",
+        ),
+        ("threshold: 60", "threshold: 60, real: 20%", "its port 'real' is not connected"),
         ("ensemble.steps,     to: trainer.steps", "trainer.models,     to: trainer.steps", "trainer.steps takes"),
     ],
 )

@@ -75,7 +75,7 @@ def test_its_error_on_held_out_simulations_falls() -> None:
     assert trainer._simulated.produced == 300
     assert stage.metric("trainer-0", "learned_simulations")[-1] == 60
     assert stage.metric("trainer-0", "uses")[-1] > 100  # it goes on with what it has
-    assert stage.metric("trainer-0", "loss")[-1] < 0.05
+    assert stage.metric("trainer-0", "rmse_batches")[-1] < 0.05
 
 
 def test_the_same_seed_learns_the_same() -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, Literal
 
@@ -172,12 +172,12 @@ class SurrogateTrainer(Component):
 
     Steps are taken from ``steps`` and, in a stated share, from ``real``; those of ``heldout`` are never learned. Metrics: ``rmse``
     on the held-out steps; ``rmse_incoming`` and ``rmse_real`` on steps just before they are put into the reservoir, and ``gap``,
-    the latter less the former; ``loss``, root mean square error of the batches; ``uses``, how often a step has been learned from;
+    the latter less the former; ``rmse_batches`` as they are learned; ``uses``, how often a step has been learned from;
     ``learned_simulations``; ``proposed`` parameters.
     """
 
     METRICS: ClassVar[tuple[str, ...]] = (
-        "rmse", "rmse_incoming", "rmse_real", "gap", "loss", "uses", "learned_simulations", "proposed",
+        "rmse", "rmse_incoming", "rmse_real", "gap", "rmse_batches", "uses", "learned_simulations", "proposed",
     )  # fmt: skip
     REQUIRED: ClassVar[tuple[str, ...]] = ("steps",)
 
@@ -187,6 +187,14 @@ class SurrogateTrainer(Component):
     heldout: Input[Steps]
     models: Output[Surrogate]
     parameters: Output[Proposal]
+
+    @classmethod
+    def required(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Steering needs somebody to steer, and a share of real steps needs real steps."""
+        steering = settings.get("steering", "none")
+        by = steering.get("by", "variance") if isinstance(steering, Mapping) else steering
+        real = settings.get("reservoir", {}).get("real", 0)
+        return cls.REQUIRED + (("parameters",) if by != "none" else ()) + (("real",) if real else ())
 
     async def setup(self) -> None:
         """Compile the network, so that the first batch does not wait for it."""
@@ -199,7 +207,7 @@ class SurrogateTrainer(Component):
         self._held: list[Steps] = []
         self._hard = LossRecord()
         self._taken, self._came = asyncio.Event(), asyncio.Event()
-        self._errors = {name: SquaredError(settings.window) for name in ("incoming", "real", "loss")}
+        self._errors = {name: SquaredError(settings.window) for name in ("incoming", "real", "batches")}
         self._begun: set[int] = set()
         self._pending: deque[Position] = deque(maxlen=PENDING)
         self._parameters = self._version = self._proposed = 0
@@ -312,7 +320,7 @@ class SurrogateTrainer(Component):
             except NotFiniteError as error:
                 self._diverged(error)
             else:
-                self._errors["loss"].add(losses * committee.scale**2)
+                self._errors["batches"].add(losses * committee.scale**2)
                 self._hard.learned(rows.owner, losses)
             if self._publishing.due(self.clock.now()):
                 await self._publish(committee)
@@ -392,11 +400,11 @@ class SurrogateTrainer(Component):
         self.metrics.record("rmse", total.root)
 
     def _record(self) -> None:
-        incoming, real, loss = (self._errors[name] for name in ("incoming", "real", "loss"))
+        incoming, real, batches = (self._errors[name] for name in ("incoming", "real", "batches"))
         self.metrics.record("learned_simulations", len(self._begun))
         if self._simulated is not None and self._simulated.produced:
             self.metrics.record("uses", self._simulated.drawn / self._simulated.produced)
-        for name, error in (("loss", loss), ("rmse_incoming", incoming), ("rmse_real", real)):
+        for name, error in (("rmse_batches", batches), ("rmse_incoming", incoming), ("rmse_real", real)):
             if error:
                 self.metrics.record(name, error.root)
         if incoming and real:

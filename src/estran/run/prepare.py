@@ -182,7 +182,7 @@ def _unconnected(experiment: Experiment, index: Components) -> Iterator[SpecErro
     connected = {str(port) for stream in experiment.streams for port in (stream.source, *stream.targets)}
     for service in experiment.services.values():
         component = index.find(service.component) if service.component is not None else None
-        for port in component.REQUIRED if component else ():
+        for port in component.required(service.settings) if component else ():
             if f"{service.name}.{port}" not in connected:
                 yield SpecError(
                     f"services.{service.name}: its port {port!r} is not connected",

@@ -104,6 +104,11 @@ class Component:
     UNESTIMATED: ClassVar[tuple[str, ...]] = ()
     """Operations of the user's own making: nobody can estimate their cost, so simulated time needs it declared or calibrated."""
 
+    @classmethod
+    def required(cls, settings: Mapping[str, Any]) -> tuple[str, ...]:
+        """Ports that must be connected with these settings, which are those of the file; at least `REQUIRED`."""
+        return cls.REQUIRED
+
     async def setup(self) -> None:
         """Prepare before the run is measured: load data, allocate, compile. The replica is ready when this returns."""
 
