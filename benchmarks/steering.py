@@ -56,20 +56,20 @@ def reached(found: Curve, wanted: float) -> int | None:
 
 
 def main(seeds: int, overrides: list[str]) -> None:
+    shares: dict[str, list[float]] = {way: [] for way in WAYS[1:]}
     with ProcessPoolExecutor(2) as pool:
-        jobs = {(way, seed): pool.submit(curve, way, seed, overrides) for seed in range(FIRST, FIRST + seeds) for way in WAYS}
-        curves = {key: job.result() for key, job in jobs.items()}
-    shares: dict[str, list[float]] = {way: [] for way in WAYS}
-    for seed in range(FIRST, FIRST + seeds):
-        counts, errors = curves["none", seed]
-        wanted, total = statistics.fmean(errors[-5:]), counts[-1]
-        print(f"seed {seed}: random parameters end at {wanted:.4f} after {total} simulations")
-        for way in WAYS[1:]:
-            found = reached(curves[way, seed], wanted)
-            shares[way].append(math.inf if found is None else found / total)
-            share = "1+" if found is None else f"{found / total:.2f}"
-            final = statistics.fmean(curves[way, seed][1][-5:])
-            print(f"  {way:9} ends at {final:.4f} ({final / wanted:.2f} of random), reached {found}, share {share}")
+        chosen = range(FIRST, FIRST + seeds)
+        jobs = {(way, seed): pool.submit(curve, way, seed, overrides) for seed in chosen for way in WAYS}
+        for seed in chosen:
+            counts, errors = jobs["none", seed].result()
+            wanted, total = statistics.fmean(errors[-5:]), counts[-1]
+            print(f"seed {seed}: random parameters end at {wanted:.4f} after {total} simulations", flush=True)
+            for way in WAYS[1:]:
+                steered = jobs[way, seed].result()
+                found, final = reached(steered, wanted), statistics.fmean(steered[1][-5:])
+                shares[way].append(math.inf if found is None else found / total)
+                share = "1+" if found is None else f"{found / total:.2f}"
+                print(f"  {way:9} ends at {final:.4f} ({final / wanted:.2f} of random), reached {found}, share {share}", flush=True)
     for way in WAYS[1:]:
         print(f"{way}: median share of the simulations {statistics.median(shares[way]):.2f}, worst {max(shares[way]):.2f}")
 
