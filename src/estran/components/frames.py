@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import select
 from typing import Any, Final
@@ -15,6 +16,7 @@ from estran.errors import EstranError
 LARGEST: Final = 2**28
 """Bytes of an array; what claims to be larger is taken for garbage."""
 _CHUNK: Final = 2**20
+_HEADERS: Final[dict[tuple[int, int], Any]] = {(1, 0): npy.read_array_header_1_0, (2, 0): npy.read_array_header_2_0}
 
 
 class SimulationError(EstranError):
@@ -53,19 +55,24 @@ class Frames:
         """
         if not self._more(1, patience):
             return None
-        try:
-            version = npy.read_magic(self)  # type: ignore[arg-type]
-            header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
-            shape, by_columns, dtype = header(self)  # type: ignore[arg-type]
-        except (ValueError, TypeError, SyntaxError, EOFError) as error:
-            raise SimulationError(f"wrote garbage where an array should begin: {error}") from error
-        size = int(np.prod(shape, dtype=object)) * dtype.itemsize
-        if dtype.kind not in "fiub" or dtype.hasobject or size > LARGEST:
+        shape, by_columns, dtype = self._header()
+        size = math.prod(shape) * dtype.itemsize
+        if dtype.kind not in "fiub" or min(shape, default=0) < 0 or size > LARGEST:
             raise SimulationError(f"wrote an array of {dtype} and shape {shape}, which is no time step")
         data = self.read(size)
         if len(data) < size:
             raise SimulationError("ended in the middle of an array")
         return np.frombuffer(data, dtype).reshape(shape, order="F" if by_columns else "C")
+
+    def _header(self) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+        """Shape, order and type of the array that begins."""
+        try:
+            found: tuple[tuple[int, ...], bool, np.dtype[Any]] = _HEADERS[npy.read_magic(self)](self)  # type: ignore[arg-type]
+            return found
+        except SimulationError:
+            raise
+        except Exception as error:  # whatever NumPy's reader, and Python's own beneath it, make of garbage
+            raise SimulationError(f"wrote garbage where an array should begin: {error}") from error
 
     def read(self, size: int) -> bytes:
         """So many bytes, or fewer at the end."""

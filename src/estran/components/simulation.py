@@ -202,6 +202,8 @@ class Simulation(Component):
         if array is None:
             raise SimulationError(f"ended after {number} of {self.settings.steps} steps")
         field = np.asarray(array, dtype=np.float32).ravel()
+        if not field.size:
+            raise SimulationError(f"wrote an array without elements at step {number}")
         if not np.isfinite(field).all():
             raise SimulationError(f"wrote a NaN or an infinity at step {number}")
         if self._width not in (0, len(field)):
@@ -278,6 +280,9 @@ def _check_function(path: str, given: list[str]) -> None:
     except (ImportError, AttributeError, SyntaxError, TypeError, ValueError) as error:
         remedy = "write module:function, with the module beside the experiment file"
         raise SettingsError(f"{path} cannot be imported: {error}", where="simulator", remedy=remedy) from error
+    except Exception as error:
+        what = f"{path} cannot be imported: its module raised {type(error).__name__}: {error}"
+        raise SettingsError(what, where="simulator", remedy=f"mend the module {module}") from error
     kinds = {parameter.kind for parameter in parameters.values()}
     if inspect.Parameter.VAR_KEYWORD not in kinds:
         for argument in given:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from importlib.util import find_spec
 from typing import Final, Literal, TypeAlias
 
 import numpy as np
@@ -79,6 +80,8 @@ class Sampler:
         SettingsError
             If not, naming what does not.
         """
+        if self.kind in ("latin-hypercube", "sobol") and find_spec("scipy") is None:
+            raise SettingsError(f"{self.kind} needs SciPy", where="sampler", remedy="pip install 'estran[study]'")
         needs = {"rare-event": "region", "unbalanced": "regimes", "importance": "centre"}
         wanted = needs.get(self.kind)
         for name in needs.values():
