@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import re
+from dataclasses import asdict
 from pathlib import Path
 
 import pytest
 from ruamel.yaml import YAML
 
 from estran.components.index import Components
+from estran.components.surrogate import NetworkSettings, ReservoirSettings, SteeringSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "components.md"
 SECTIONS = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))
@@ -28,3 +30,22 @@ def test_the_maps_shown_are_taken(key: str, kept: dict[str, str]) -> None:
     for value in shown:
         _, faults = Components().describe("source").validate({**kept, key: [value] if key == "drift" else value})
         assert not faults
+
+
+def test_the_samplers_shown_are_taken() -> None:
+    shown = re.findall(r"`(\{kind: .*?\})`", SECTIONS["simulation"].replace("\n", " "))
+    assert len(shown) == 3
+    for text in shown:
+        settings = {"parameters": {"x": [0, 1]}, "steps": 1, "program": "run {x}", "sampler": YAML(typ="safe").load(text)}
+        assert not Components().describe("simulation").validate(settings)[1]
+
+
+@pytest.mark.parametrize("key", ["network", "reservoir", "steering"])
+def test_the_maps_of_a_surrogate_are_its_defaults(key: str) -> None:
+    text = re.search(rf"(?:`{key}` \| |\*\*{key}\*\*: )`(\{{.*?\}})`", SECTIONS["surrogate"])
+    assert text is not None
+    given = {key: YAML(typ="safe").load(text[1])}
+    taken, faults = Components().describe("surrogate").validate(given | ({"network": {"members": 2}} if key == "steering" else {}))
+    assert not faults
+    made = {"network": NetworkSettings, "reservoir": ReservoirSettings, "steering": SteeringSettings}[key]()
+    assert taken[key] == {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(made).items()}

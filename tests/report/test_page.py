@@ -21,6 +21,7 @@ SECTIONS = [
     "latency",
     "hosts",
     "staleness",
+    "recorded",
     "network",
     "responses",
     "services",

@@ -62,6 +62,12 @@ def usage_charts(found: Usage, layers: list[str], warmup: float) -> list[Chart]:
     ]
 
 
+def lines_chart(identity: str, time: list[float], lines: dict[str, list[float | None]], warmup: float) -> Chart:
+    """A line for each name, of what has no unit that is known."""
+    series = [_series(name, f"layer-{i % 6}", values, width=1.6) for i, (name, values) in enumerate(lines.items())]
+    return _timed(identity, "", time, series, warmup) | {"zero": True}
+
+
 def _line(line: Line, lines: list[Line], layers: list[str]) -> dict[str, Any]:
     """Colour by layer; hosts of one layer differ by their dashes."""
     dashes = [[], [6, 3], [2, 2], [8, 3, 2, 3], [12, 4], [4, 2, 4, 6], [1, 3], [10, 2]]

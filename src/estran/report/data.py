@@ -10,6 +10,7 @@ from estran.observe.usage import energy_sources
 from estran.report.answers import Accuracy, Publications, Staleness, accuracy, publications, staleness
 from estran.report.folder import RunFolder, read_folder
 from estran.report.histograms import latencies
+from estran.report.recorded import Recorded, recorded
 from estran.report.services import ServiceRow, services
 from estran.report.stages import Distribution, Leg, distributions, legs
 from estran.report.usage import Energy, Usage, energy, usage
@@ -31,6 +32,7 @@ class Report:
     energy: list[Energy]
     energy_sources: dict[str, str]
     services: list[ServiceRow]
+    recorded: list[Recorded]
 
 
 def gather(folder: Path) -> Report:
@@ -61,6 +63,7 @@ def gather(folder: Path) -> Report:
             energy=energy(connection, run.hosts, run.window),
             energy_sources=energy_sources(connection),
             services=services(connection, run),
+            recorded=recorded(connection, run.window),
         )
 
 

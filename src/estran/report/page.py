@@ -19,6 +19,7 @@ _PARTS = (
     ("latency", "Latency", sections.latency),
     ("hosts", "Hosts", sections.hosts),
     ("staleness", "Staleness", sections.staleness),
+    ("recorded", "Metrics", sections.recorded),
     ("network", "Network", records.network),
     ("responses", "Responses", records.responses),
     ("services", "Services", records.services),

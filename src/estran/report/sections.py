@@ -5,6 +5,7 @@ from __future__ import annotations
 from estran.report import bars, charts, drawing
 from estran.report.data import Report
 from estran.report.markup import table, tag, text
+from estran.report.recorded import recorded_charts
 from estran.report.topology import arrange
 from estran.report.usage import MOST_LINES, Energy
 from estran.report.wording import count, quantity
@@ -216,6 +217,15 @@ def staleness(report: Report) -> str:
     return section("staleness", "Staleness of the serving model", chart_figure("staleness", "", caption))
 
 
+def recorded(report: Report) -> str:
+    """Metrics that components recorded."""
+    if not report.recorded:
+        return section("recorded", "Recorded metrics", nothing("No component recorded a metric of its own."))
+    figures = [chart_figure(f"recorded-{one.metric}", one.metric) for one in report.recorded]
+    lead = "What the services say of themselves; a line is the mean over a service's replicas."
+    return section("recorded", "Recorded metrics", tag("div", *figures, class_="grid"), lead=lead)
+
+
 def chart_data(report: Report) -> list[charts.Chart]:
     """The data of every chart on the page."""
     warmup = report.run.warmup
@@ -229,4 +239,5 @@ def chart_data(report: Report) -> list[charts.Chart]:
         found.extend(charts.usage_charts(report.usage, layers, warmup))
     if report.staleness is not None:
         found.append(charts.staleness_chart(report.staleness, warmup))
+    found.extend(recorded_charts(report.recorded, warmup))
     return found

@@ -101,6 +101,8 @@ class Component:
 
     REQUIRED: ClassVar[tuple[str, ...]] = ()
     """Inputs and outputs that must be connected for the component to make sense."""
+    UNESTIMATED: ClassVar[tuple[str, ...]] = ()
+    """Operations of the user's own making: nobody can estimate their cost, so simulated time needs it declared or calibrated."""
 
     @classmethod
     def needs(cls, settings: Any) -> tuple[str, ...]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -52,7 +53,20 @@ class RealCompute(AbstractContextManager["RealCompute"]):
         return result
 
 
+class _Elsewhere(threading.local):
+    seconds = 0.0
+
+
+_elsewhere = _Elsewhere()
+
+
+def spent_elsewhere(seconds: float) -> None:
+    """Charge processor time that another process spent for the computation that this thread is in."""
+    _elsewhere.seconds += seconds
+
+
 def _timed(fn: Callable[..., R], args: tuple[Any, ...]) -> tuple[R, float, float]:
+    _elsewhere.seconds = 0.0
     wall, cpu = time.perf_counter(), time.thread_time()
     result = fn(*args)
-    return result, time.perf_counter() - wall, time.thread_time() - cpu
+    return result, time.perf_counter() - wall, time.thread_time() - cpu + _elsewhere.seconds

@@ -56,6 +56,10 @@ class Costs:
         self.estimated.add(f"{service.name}: {operation}")
         return known
 
+    def known(self, service: Service, device: Device, operation: str) -> bool:
+        """Whether an operation's cost is declared or calibrated."""
+        return operation in service.costs or self._fitted(service, device, operation) is not None
+
     def first(self, service: Service, device: Device, operation: str) -> Cost | None:
         """Cost of a replica's first call of an operation, where one was observed and none is declared."""
         fitted = None if operation in service.costs else self._fitted(service, device, operation)

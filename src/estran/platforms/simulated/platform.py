@@ -14,6 +14,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
+from estran.components.index import Components
 from estran.errors import PlatformError
 from estran.platforms.base import Host, Problem, Verification
 from estran.platforms.simulated.clock import VirtualClock
@@ -65,9 +66,9 @@ class SimulatedPlatform:
         return VirtualLoop()
 
     async def check(self, plan: Plan) -> list[Problem]:
-        """What cannot be simulated of the plan: commands without a model."""
-        found = []
+        """What cannot be simulated of the plan: commands without a model, operations without a cost."""
         costs = Costs(self._calibration)
+        found = list(_unpriced(plan, costs))
         for service in plan.experiment.services.values():
             if service.command is not None and costs.command(service) is None:
                 found.append(
@@ -99,6 +100,23 @@ class SimulatedPlatform:
             stack.enter_context(contextlib.redirect_stdout(printed))
             yield SimulatedProvision(world, seams, self._origin)
             printed.close_lines()
+
+
+def _unpriced(plan: Plan, costs: Costs) -> Iterator[Problem]:
+    """Operations whose cost is neither declared nor calibrated, and that nobody can estimate."""
+    components = Components(plan.experiment.folder)
+    for replica in plan.replicas.values():
+        service = replica.service
+        if service.component is None or replica.index:
+            continue
+        device = plan.hosts[replica.host].device
+        for operation in components.find(service.component).UNESTIMATED:
+            if not costs.known(service, device, operation):
+                yield Problem(
+                    f"what its operation {operation!r} costs is not known",
+                    f"services.{service.name}",
+                    f"declare it (costs: {{{operation}: 2ms}}), or run it emulated once and calibrate: `estran calibrate RUN`",
+                )
 
 
 @contextmanager
