@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -191,6 +191,37 @@ class Exchange:
     features: int
     classes: int
     state: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Recall:
+    """What one worker says to another of the rows that it keeps: how many they are, and what it asks for or answers with.
+
+    Attributes
+    ----------
+    born
+        When this life of the sender began; seconds of the run's clock.
+    size
+        Rows that the sender keeps now.
+    asker, number
+        When the life began of the one who asks, and its number of what it asks for; 0 to tell the size alone.
+    wanted
+        How many rows each draw asks for; empty in an answer.
+    given
+        How many rows of each draw an answer has; empty when asking.
+    x, y, scores
+        The rows of all draws, one draw after another; see `estran.learning.rehearsal.buffer.Memories`.
+    """
+
+    born: float
+    size: int
+    asker: float = 0.0
+    number: int = 0
+    wanted: tuple[int, ...] = ()
+    given: tuple[int, ...] = ()
+    x: NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
+    y: NDArray[np.int64] = field(default_factory=lambda: np.zeros(0, np.int64))
+    scores: NDArray[np.floating[Any]] = field(default_factory=lambda: np.zeros((0, 0), np.float32))
 
 
 @dataclass(frozen=True, eq=False)

@@ -12,7 +12,7 @@ import numpy as np
 
 from estran.components.messages import Samples, Update, WorkOrder
 from estran.learning import registry
-from estran.learning.learner import Features, Labels, Learner, LearnerError
+from estran.learning.learner import Features, Labels, Learner, LearnerError, State
 from estran.learning.mistakes import SettingsError
 from estran.runtime.component import Component
 from estran.runtime.message import Message
@@ -131,7 +131,7 @@ class Worker(Component):
                 rows, right = await self._pass_over(learner, order.epochs, order.batch)
             else:
                 rows, right = await self._step(learner, order.steps, order.batch)
-            state = dict(await self.compute(learner.state, operation="snapshot", parameters=self._parameters))
+            state = dict(await self.compute(self._snapshot, learner, operation="snapshot", parameters=self._parameters))
         except LearnerError as error:
             failed = error.what
             self.log.warning("this answer is a failure: %s", error.what)
@@ -146,10 +146,22 @@ class Worker(Component):
         """The learner, knowing what the order's model knows and nothing else."""
         model = order.model
         if self._learner is None:
-            self._learner = registry.create(model.learner, model.features, model.classes, self.rng.spawn(1)[0])
+            self._learner = self._created(order)
             self._parameters = sum(int(np.size(array)) for array in model.state.values())
-        await self.compute(self._learner.load, model.state, operation="load", parameters=self._parameters)
+        await self.compute(self._load, self._learner, model.state, operation="load", parameters=self._parameters)
         return self._learner
+
+    def _created(self, order: WorkOrder) -> Learner:
+        model = order.model
+        return registry.create(model.learner, model.features, model.classes, self.rng.spawn(1)[0])
+
+    def _load(self, learner: Learner, state: State) -> None:
+        """Let the learner know what an order's model knows."""
+        learner.load(state)
+
+    def _snapshot(self, learner: Learner) -> State:
+        """What the aggregator is told of the learner."""
+        return learner.state()
 
     async def _pass_over(self, learner: Learner, epochs: int, batch: int) -> tuple[int, int]:
         """Learn all rows that are held, in a new order each time; how many, and how many were answered right before."""

@@ -125,6 +125,16 @@ class Batched(Network, Habits):
         """Copies of the weights alone: what a `Mlp` with the same layers needs to answer alike, without rows that are kept."""
         return super().state()
 
+    def load_weights(self, state: State) -> None:
+        """Replace the weights alone, by those of `weights` or of a `Mlp` with the same layers; rows that are kept stay.
+
+        Raises
+        ------
+        StateError
+            If a layer is missing, unknown, of another shape, or not finite. What was learned before is then unchanged.
+        """
+        super().load(state)
+
     def load(self, state: State) -> None:
         """Replace everything learned.
 
