@@ -155,7 +155,9 @@ class Rehearser(Worker):
         return _batched(learner).weights()
 
     async def _learn(self, learner: Learner, x: Features, y: Labels) -> None:
-        self._since = self.clock.now() if self._since is None else self._since
+        if self._since is None:
+            self._since = self.clock.now()
+            self._recording.due(self._since)  # the first figures are of a whole beat, too
         recalling = self._recalling
         if recalling is None or not isinstance(learner, Rehearsing):
             extra = min(learner.representatives, len(learner.buffer)) * learner.draws if isinstance(learner, Rehearsing) else 0
@@ -173,7 +175,7 @@ class Rehearser(Worker):
 
     def _record(self) -> None:
         now = self.clock.now()
-        if self._since is None or now <= self._since or not self._recording.due(now):
+        if self._since is None or not self._recording.due(now):
             return
         seconds, record = now - self._since, self.metrics.record
         record("samples_per_second", self._recent / seconds)
