@@ -106,12 +106,15 @@ def trained(source: str, seed: int, workers: int, buffer: int, kind: str, over: 
     return float(np.mean(np.concatenate([model.predict(task.asked) == task.truth for task in tasks])))
 
 
-def accuracy(source: str, seeds: int) -> None:
+def accuracy(source: str, seeds: int, strategies: list[str]) -> None:
     buffer = 200 if source == "digits" else 1000
     print(f"{source}: buffer of {buffer} in all, {seeds} seeds")
-    for kind in ("naive", "er", "er-ace"):
-        one = [trained(source, seed, 1, buffer, kind) for seed in range(seeds)]
-        four = [trained(source, seed, WORKERS, buffer, kind) for seed in range(seeds)]
+    for kind in strategies:
+        one, four = [], []
+        for seed in range(seeds):
+            one.append(trained(source, seed, 1, buffer, kind))
+            four.append(trained(source, seed, WORKERS, buffer, kind))
+            print(f"  seed {seed}: one {one[-1]:.4f}, four {four[-1]:.4f}", flush=True)
         gaps = [100 * (b - a) for a, b in zip(one, four, strict=True)]
         error = statistics.stdev(gaps) / len(gaps) ** 0.5
         means = f"one {cell(one)}   four {cell(four)}"
@@ -171,9 +174,10 @@ if __name__ == "__main__":
     parser.add_argument("what", choices=["accuracy", "time"])
     parser.add_argument("source", nargs="?", default="digits")
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--strategies", nargs="+", default=["naive", "er", "er-ace"])
     parser.add_argument("--replicates", type=int, default=3)
     chosen = parser.parse_args()
     if chosen.what == "accuracy":
-        accuracy(chosen.source, chosen.seeds)
+        accuracy(chosen.source, chosen.seeds, chosen.strategies)
     else:
         measured(chosen.replicates)

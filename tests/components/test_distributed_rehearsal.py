@@ -309,11 +309,11 @@ def test_four_workers_rehearse_rows_of_each_other(strategy: str) -> None:
 
 
 def test_asking_ahead_hides_links_that_take_time() -> None:
-    _, _, batches = dealt(4000, WORKERS, 10)
+    _, _, batches = dealt(1600, WORKERS, 10)
     waits = {}
     for ahead in (0, 1, 2):
         site = Site({"learner": {"er": {"buffer": 20}}, "ahead": ahead}, batches, delay=0.02, cost=0.03)
-        site.run(8.0)
+        site.run(4.0)
         waits[ahead] = np.mean([site.stage.metric(f"worker-{k}", "rehearsal_wait")[2:] for k in range(WORKERS)])
     # From batch to batch: 30 ms of learning, two links of 20 ms to the aggregator and back, and two more if rows are waited for.
     assert waits[0] == pytest.approx(0.04 / 0.11, rel=0.1)
@@ -338,6 +338,21 @@ streams:
   - {from: worker.recalls, to: worker.peers, routing: all}
 measure: {warmup: 0.5s, duration: 3s}
 """
+FEED = """
+import numpy as np
+
+from estran.components.messages import Samples
+from estran.runtime.component import Component
+from estran.runtime.ports import Output
+
+class Feeder(Component):
+    samples: Output[Samples]
+
+    async def run(self) -> None:
+        for index in range(100):
+            await self.samples.send(Samples(np.eye(4), np.arange(4), index, 4))
+            await self.clock.sleep(0.01)
+"""
 RECALLS = "  - {from: worker.recalls, to: worker.peers, routing: all}\n"
 
 
@@ -358,6 +373,9 @@ def test_a_simulated_run_rehearses_and_repeats_to_the_byte(tmp_path: Path) -> No
         (RECALLS, "", "recalls"),
         ("{er: {buffer: 40}}", "{er: {buffer: 1}}", "smaller than the number of classes"),
         ("{er: {buffer: 40}}", "{er: {hidden: [16]}}", "hidden is not a rehearser's to say"),
+        ("{er: {buffer: 40}}", "{er: {buffer: 9}}", "smaller than the number of classes, 10"),
+        ("kind: local-sgd, steps: 2", "kind: fedavg", "step by step"),
+        ("{mlp: {hidden: [16]}}", "softmax", "softmax, not mlp"),
         ("{er: {buffer: 40}}", "mlp", "there is no strategy 'mlp'"),
         ("{er: {buffer: 40}}", "er, ahead: -1", "ahead is -1"),
         ("{er: {buffer: 40}}", "er, patience: 0s", "patience is 0"),
@@ -382,17 +400,11 @@ def test_streams_between_workers_are_only_wanted_where_rows_cross(tmp_path: Path
     assert rows(folder, "SELECT count(*) FROM metrics WHERE metric = 'samples_per_second'")[0][0] > 10
 
 
-@pytest.mark.parametrize(
-    ("old", "new", "message"),
-    [
-        ("buffer: 40", "buffer: 6", "smaller than the number of classes, 10"),
-        ("kind: local-sgd, steps: 2", "kind: fedavg", "step by step"),
-        ("{mlp: {hidden: [16]}}", "softmax", "not an mlp"),
-    ],
-)
-def test_what_shows_only_with_the_data_ends_the_run_and_is_named(tmp_path: Path, old: str, new: str, message: str) -> None:
-    pytest.importorskip("sklearn")
-    assert old in EXPERIMENT
-    folder = simulate(tmp_path, EXPERIMENT.replace(old, new))
+def test_a_buffer_too_small_for_data_that_only_the_run_knows_ends_it_and_is_named(tmp_path: Path) -> None:
+    camera = "camera: {on: edge, component: source, with: {data: digits, rate: 200/s, batch: 10}}"
+    own = 'camera: {on: edge, component: "feed:Feeder"}'
+    assert camera in EXPERIMENT
+    text = EXPERIMENT.replace(camera, own).replace("buffer: 40", "buffer: 3")
+    folder = simulate(tmp_path, text, {"feed": FEED})
     assert record(folder)["status"] == "failed"
-    assert message in str(record(folder)["failure"])
+    assert "smaller than the number of classes, 4" in str(record(folder)["failure"])

@@ -102,9 +102,14 @@ class Components:
 
 def needed_ports(component: type[Component], settings: Mapping[str, Any]) -> tuple[str, ...]:
     """Ports of a component that must be connected, given its settings as plain values."""
+    return component.needs(converted(component, settings))
+
+
+def converted(component: type[Component], settings: Mapping[str, Any]) -> Any:
+    """A component's settings as it declares them, from plain values that were checked."""
     import msgspec
 
-    return component.needs(msgspec.convert(dict(settings), shape(component).settings))
+    return msgspec.convert(dict(settings), shape(component).settings)
 
 
 def _named(payload: Any) -> str:

@@ -3,21 +3,28 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, ClassVar, Final, Literal
 
 import numpy as np
 
+from estran.components.aggregator import Aggregator
 from estran.components.messages import Recall, WorkOrder
 from estran.components.recalling import Recalling, Tally
 from estran.components.rolling import Pace
+from estran.components.source import Source
 from estran.components.worker import Worker, WorkerSettings
 from estran.errors import DataError
 from estran.learning import registry
+from estran.learning.aggregation.policy import policy_choice
+from estran.learning.datasets import load
 from estran.learning.learner import Features, Labels, Learner, State
 from estran.learning.mistakes import SettingsError, check_known
 from estran.learning.rehearsal.batched import Batched
 from estran.learning.rehearsal.rehearsing import Rehearsing
+from estran.runtime.component import Component
 from estran.runtime.ports import Input, Output
 from estran.units import Duration
 
@@ -87,6 +94,21 @@ class Rehearser(Worker):
         alone = settings.over == "own" or registry.read(settings.learner)[0] == "naive"
         return cls.REQUIRED if alone else (*cls.REQUIRED, "recalls", "peers")
 
+    @classmethod
+    def check_senders(
+        cls, settings: RehearserSettings, senders: Mapping[str, Sequence[tuple[type[Component], Any]]], folder: str
+    ) -> None:
+        """The buffer has a slot for every class of the data, and the aggregator asks for steps of an `mlp`."""
+        for sender, given in senders.get("rounds", ()):
+            if issubclass(sender, Aggregator):
+                _check_order(registry.read(given.learner)[0], policy_choice(given.policy).work[1])
+        for sender, given in senders.get("samples", ()):
+            if issubclass(sender, Source):
+                # A file that cannot be read is the source's to tell of.
+                with suppress(DataError):
+                    classes = load(given.data, folder).classes
+                    registry.create(settings.learner, 1, classes, np.random.default_rng(0))
+
     async def setup(self) -> None:
         """Compile the learner, so that the first order does not wait for it."""
         await super().setup()
@@ -119,16 +141,8 @@ class Rehearser(Worker):
 
     def _created(self, order: WorkOrder) -> Learner:
         model = order.model
-        if order.epochs:
-            raise DataError(
-                "a rehearser learns step by step, not in passes over what it holds",
-                where=self.name,
-                remedy="give the aggregator a policy with steps, such as synchronous or local-sgd",
-            )
+        _check_order(registry.read(model.learner)[0], order.epochs)
         name, settings = registry.read(self.settings.learner)
-        if [*model.learner] != ["mlp"]:
-            what = f"the aggregator brings {', '.join(model.learner)} together, not an mlp"
-            raise DataError(what, where=self.name, remedy="give the aggregator `learner: {mlp: {hidden: …}}`")
         layers = {"hidden": _widths(model.state), "batch": order.batch}
         learner = registry.create({name: {**settings, **layers}}, model.features, model.classes, self.rng.spawn(1)[0])
         if isinstance(learner, Rehearsing) and self.settings.over == "union":
@@ -187,6 +201,16 @@ class Rehearser(Worker):
                 record("remote_share", tally.remote / tally.rows)
             record("missing", self._recalling.missing)
             record("recall_bytes", self._bytes)
+
+
+def _check_order(learner: str, epochs: int) -> None:
+    """Make sure that what an aggregator asks for can be done."""
+    if epochs:
+        remedy = "give the aggregator a policy with steps, such as synchronous or local-sgd"
+        raise SettingsError("it learns step by step, not in passes over what it holds", where="rehearser", remedy=remedy)
+    if learner != "mlp":
+        remedy = "give the aggregator `learner: {mlp: {hidden: …}}`"
+        raise SettingsError(f"its aggregator brings together {learner}, not mlp", where="rehearser", remedy=remedy)
 
 
 def _widths(state: State) -> list[int]:

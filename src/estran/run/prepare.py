@@ -9,9 +9,10 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
-from estran.components.index import Components, needed_ports
+from estran.components.index import Components, converted, needed_ports
 from estran.errors import RequestError, SpecError, SpecErrors, Where
 from estran.platforms.base import Platform, Problem
+from estran.runtime.component import Component
 from estran.spec import load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
 from estran.spec.model import Experiment
@@ -165,9 +166,8 @@ def read_experiment(
     index = Components(path.resolve().parent)
     chosen = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     experiment = load(path, assignment=assignment, overrides=chosen, components=index)
-    unconnected = list(_unconnected(experiment, index))
-    if unconnected:
-        raise SpecErrors(unconnected)
+    if wrong := [*_unconnected(experiment, index), *_at_odds(experiment, index, str(path.resolve().parent))]:
+        raise SpecErrors(wrong)
     return experiment, index
 
 
@@ -189,6 +189,26 @@ def _unconnected(experiment: Experiment, index: Components) -> Iterator[SpecErro
                     where=Where(experiment.source),
                     remedy=f"add a stream from or to {service.name}.{port}",
                 )
+
+
+def _at_odds(experiment: Experiment, index: Components, folder: str) -> Iterator[SpecError]:
+    """Components whose settings do not fit those of others that send to them."""
+    components = {
+        name: (found := index.find(service.component), converted(found, service.settings))
+        for name, service in experiment.services.items()
+        if service.component is not None
+    }
+    for name, (component, settings) in components.items():
+        senders: dict[str, list[tuple[type[Component], Any]]] = {}
+        for stream in experiment.streams:
+            sender = stream.source.service
+            for target in stream.targets:
+                if target.service == name and sender in components:
+                    senders.setdefault(target.port, []).append(components[sender])
+        try:
+            component.check_senders(settings, senders, folder)
+        except RequestError as error:
+            yield SpecError(f"services.{name}: {error.what}", where=Where(experiment.source), remedy=error.remedy)
 
 
 def plain_plan(plan: Plan) -> dict[str, Any]:

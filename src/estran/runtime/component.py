@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import typing
 import zlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, ClassVar, Final, TypeVar
 from weakref import WeakKeyDictionary
@@ -108,6 +108,25 @@ class Component:
     def needs(cls, settings: Any) -> tuple[str, ...]:
         """Inputs and outputs that must be connected with these settings: those of ``REQUIRED``, unless a subclass says more."""
         return cls.REQUIRED
+
+    @classmethod
+    def check_senders(
+        cls, settings: Any, senders: Mapping[str, Sequence[tuple[type[Component], Any]]], folder: str
+    ) -> None:
+        """Make sure, before a run, that its settings fit those of the components that send to it; nothing unless overridden.
+
+        Parameters
+        ----------
+        senders
+            By input: the components whose streams lead there, with their settings.
+        folder
+            The experiment file's.
+
+        Raises
+        ------
+        RequestError
+            If they do not.
+        """
 
     async def setup(self) -> None:
         """Prepare before the run is measured: load data, allocate, compile. The replica is ready when this returns."""
