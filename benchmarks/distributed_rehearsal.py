@@ -7,9 +7,10 @@
 and a quarter of the buffer each, averaged after each step, beside one worker with batches of 40, 40 representatives and the whole
 buffer, on the same rows in the same order. Sources are those of ``rehearsal.py``.
 
-``time``: emulated, four workers and an aggregator, links of 100 Mbit/s and 5 ms; plain incremental training, rehearsal from own
-buffers, from all buffers, and from all buffers without asking ahead. Each replicate runs all of them, one after another; shown is
-the median over replicates of the time from batch to batch, and of its ratio to plain training's in the same replicate, with all.
+``time``: emulated, or with ``--on simulate``; four workers and an aggregator, links of 100 Mbit/s and 5 ms; plain incremental
+training, rehearsal from own buffers, from all buffers, and from all buffers asking less ahead, or not. Each replicate runs all of
+them, one after another; shown is the median over replicates of the time from batch to batch, and of its ratio to plain training's
+in the same replicate, with all ratios.
 """
 
 from __future__ import annotations
@@ -47,8 +48,8 @@ layers: {edge: {hosts: 4, device: cloud-vm-8}, cloud: {hosts: 1, device: cloud-v
 network: [{between: [edge, cloud], delay: 5ms, rate: 100mbit}, {between: [edge, edge], delay: 5ms, rate: 100mbit}]
 services:
   camera: {on: edge, component: source, with: {data: rows.npz, batch: 10}}
-  worker: {on: edge, component: rehearser, with: "${rehearsal}"}
-  server: {on: cloud, component: aggregator, with: {learner: {mlp: {hidden: "${hidden}"}}, policy: "${policy}"}}
+  worker: {on: edge, component: rehearser, with: "${rehearsal}", ready: {timeout: 90s}}
+  server: {on: cloud, component: aggregator, ready: {timeout: 90s}, with: {learner: {mlp: {hidden: "${hidden}"}}, policy: "${policy}"}}
 streams:
   - {from: camera.samples, to: worker.samples}
   - {from: server.rounds, to: worker.rounds, delivery: latest}
@@ -65,6 +66,7 @@ KINDS: dict[str, dict[str, Any]] = {
     "naive": {"learner": "naive"},
     "er, own": {"learner": ER, "over": "own"},
     "er, union": {"learner": ER, "over": "union"},
+    "er, union, ahead 2": {"learner": ER, "over": "union", "ahead": 2},
     "er, union, ahead 0": {"learner": ER, "over": "union", "ahead": 0},
 }
 SITES: dict[str, dict[str, Any]] = {
@@ -121,10 +123,12 @@ def accuracy(source: str, seeds: int, strategies: list[str]) -> None:
         print(f"{kind:10} {means}   difference {statistics.mean(gaps):+.2f} points, standard error {error:.2f}", flush=True)
 
 
-def seconds_per_batch(folder: Path, site: dict[str, Any], kind: dict[str, Any], seed: int) -> tuple[float, dict[str, float]]:
+def seconds_per_batch(
+    folder: Path, site: dict[str, Any], kind: dict[str, Any], seed: int, platform: str
+) -> tuple[float, dict[str, float]]:
     levels = {"rehearsal": kind, **site}
     options = [part for key, value in levels.items() for part in ("--set", f"{key}={json.dumps(value)}")]
-    command = [sys.executable, "-m", "estran.cli.main", "run", "experiment.yaml", "--on", "emulate", "--seed", str(seed), "--json"]
+    command = [sys.executable, "-m", "estran.cli.main", "run", "experiment.yaml", "--on", platform, "--seed", str(seed), "--json"]
     done = subprocess.run([*command, *options], cwd=folder, capture_output=True, text=True, check=False)
     if done.returncode:
         raise SystemExit(done.stdout + done.stderr)
@@ -141,7 +145,7 @@ def seconds_per_batch(folder: Path, site: dict[str, Any], kind: dict[str, Any], 
     return (end - start) / ((last - first) / (BATCH * WORKERS)), figures
 
 
-def measured(replicates: int) -> None:
+def measured(replicates: int, sites: list[str], kinds: list[str], platform: str) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "experiment.yaml").write_text(EXPERIMENT)
@@ -149,17 +153,17 @@ def measured(replicates: int) -> None:
         y = np.repeat(np.arange(10), 200)
         rows = np.clip(rng.normal(size=(len(y), 784)) * 0.3 + np.eye(10)[y] @ rng.random((10, 784)), 0, 1).astype(np.float32)
         np.savez(folder / "rows.npz", x=rows, y=y)
-        for site, levels in SITES.items():
-            took: dict[str, list[float]] = {kind: [] for kind in KINDS}
-            extra: dict[str, list[dict[str, float]]] = {kind: [] for kind in KINDS}
+        for site in sites:
+            took: dict[str, list[float]] = {kind: [] for kind in kinds}
+            extra: dict[str, list[dict[str, float]]] = {kind: [] for kind in kinds}
             for replicate in range(replicates):
-                for kind, settings in KINDS.items():
-                    seconds, figures = seconds_per_batch(folder, levels, settings, replicate)
+                for kind in kinds:
+                    seconds, figures = seconds_per_batch(folder, SITES[site], KINDS[kind], replicate, platform)
                     took[kind].append(seconds)
                     extra[kind].append(figures)
             print(f"\n{site}; {replicates} replicates")
             for kind, times in took.items():
-                ratios = [mine / plain for mine, plain in zip(times, took["naive"], strict=True)]
+                ratios = [mine / plain for mine, plain in zip(times, took[kinds[0]], strict=True)]
                 spread = " ".join(f"{ratio:.3f}" for ratio in ratios)
                 means = {key: statistics.mean(one[key] for one in extra[kind]) for key in extra[kind][0]}
                 told = " ".join(f"{key} {value:.4f}" for key, value in means.items())
@@ -175,9 +179,12 @@ if __name__ == "__main__":
     parser.add_argument("source", nargs="?", default="digits")
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--strategies", nargs="+", default=["naive", "er", "er-ace"])
+    parser.add_argument("--sites", nargs="+", choices=SITES, default=list(SITES))
+    parser.add_argument("--on", choices=["emulate", "simulate"], default="emulate")
+    parser.add_argument("--kinds", nargs="+", choices=KINDS, default=list(KINDS), help="the first is what others are compared with")
     parser.add_argument("--replicates", type=int, default=3)
     chosen = parser.parse_args()
     if chosen.what == "accuracy":
         accuracy(chosen.source, chosen.seeds, chosen.strategies)
     else:
-        measured(chosen.replicates)
+        measured(chosen.replicates, chosen.sites, chosen.kinds, chosen.on)

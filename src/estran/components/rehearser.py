@@ -46,14 +46,15 @@ class RehearserSettings(WorkerSettings):
     over
         Rows are drawn from the ``union`` of all workers' buffers, or from the worker's ``own``.
     ahead
-        For how many batches more than the next one rows are asked for; with 0 each is waited for.
+        For how many batches more than the next one rows are asked for; with 0 each is waited for. As many as the steps between two
+        exchanges of models hide what they take behind one.
     patience
         How long a batch waits for rows of others; it is then learned beside those that are there.
     """
 
     learner: str | dict[str, dict[str, Any] | None] = "er"
     over: Literal["union", "own"] = "union"
-    ahead: int = 2
+    ahead: int = 8
     patience: Duration = 1.0
 
     def __post_init__(self) -> None:
