@@ -49,7 +49,11 @@ network: [{between: [edge, cloud], delay: 5ms, rate: 100mbit}, {between: [edge, 
 services:
   camera: {on: edge, component: source, with: {data: rows.npz, batch: 10}}
   worker: {on: edge, component: rehearser, with: "${rehearsal}", ready: {timeout: 90s}}
-  server: {on: cloud, component: aggregator, ready: {timeout: 90s}, with: {learner: {mlp: {hidden: "${hidden}"}}, policy: "${policy}"}}
+  server:
+    on: cloud
+    component: aggregator
+    ready: {timeout: 90s}
+    with: {learner: {mlp: {hidden: "${hidden}"}}, policy: "${policy}"}
 streams:
   - {from: camera.samples, to: worker.samples}
   - {from: server.rounds, to: worker.rounds, delivery: latest}

@@ -110,9 +110,7 @@ class Component:
         return cls.REQUIRED
 
     @classmethod
-    def check_senders(
-        cls, settings: Any, senders: Mapping[str, Sequence[tuple[type[Component], Any]]], folder: str
-    ) -> None:
+    def check_senders(cls, settings: Any, senders: Mapping[str, Sequence[tuple[type[Component], Any]]], folder: str) -> None:
         """Make sure, before a run, that its settings fit those of the components that send to it; nothing unless overridden.
 
         Parameters
