@@ -1,4 +1,4 @@
-"""A square plate that a pulse of heat has hit, cooling: the two-dimensional heat equation, implicit in one direction after the other."""
+"""A square plate that a pulse of heat has hit, cooling: the heat equation in two dimensions, implicit in one after the other."""
 
 from collections.abc import Iterator
 
