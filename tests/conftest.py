@@ -23,6 +23,7 @@ COMPUTING = (
     "observe/test_responses.py",
     "platforms/simulated/",
     "report/",
+    "run/test_coupled_runs.py",
     "run/test_escapes.py",
     "run/test_flow.py",
     "run/test_serving_runs.py",

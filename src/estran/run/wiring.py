@@ -80,8 +80,9 @@ def _end(channel: Channel, port: str, peer: str) -> ChannelEnd:
     consumer_service = channel.consumer.rpartition("-")[0]
     group = f"{consumer_service}.{channel.input}"
     return ChannelEnd(
-        channel.key, channel.stream, port, peer, channel.delivery, channel.capacity, group=group, rotate=channel.routing == "rotate"
-    )
+        channel.key, channel.stream, port, peer, channel.delivery, channel.capacity, group=group,
+        rotate=channel.routing == "rotate", when_full=channel.when_full, rate=channel.rate, sample=channel.sample,
+    )  # fmt: skip
 
 
 def _environment(plan: Plan, replica: Replica, address: Address, run_id: str) -> dict[str, str]:

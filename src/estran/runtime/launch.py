@@ -34,10 +34,18 @@ class ChannelEnd:
     group: str = ""
     """Outputs: channels with one group go to one consumer's input and belong together."""
     rotate: bool = False
+    when_full: Literal["block", "drop-newest", "drop-oldest"] = "block"
+    rate: float | None = None
+    sample: float = 1.0
 
     @property
     def spec(self) -> ChannelSpec:
-        return ChannelSpec(self.key, self.delivery, self.capacity)
+        return ChannelSpec(self.key, self.delivery, self.capacity - self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that may wait at the sender: half of the capacity where the oldest of them is dropped."""
+        return self.capacity // 2 if self.when_full == "drop-oldest" and self.delivery == "acknowledged" else 0
 
 
 @dataclass(frozen=True, slots=True)

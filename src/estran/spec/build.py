@@ -167,7 +167,20 @@ class Builder:
 
     def streams(self) -> dict[int, Stream]:
         """Streams by their index in the file."""
+        for index, entry in self._blocks.streams.items():
+            self._coupling(("streams", index), entry)
         return {index: _stream(entry) for index, entry in self._blocks.streams.items()}
+
+    def _coupling(self, path: Path, entry: StreamEntry) -> None:
+        """Complain of what a stream cannot do when more comes than passes."""
+        if entry.sample == 0:
+            self._complain((*path, "sample"), "nothing would be sent", "give a share above 0, or remove the stream")
+        if entry.delivery == "latest" and entry.when_full != "block":
+            what = "a stream with delivery: latest is never full: the newest message replaces what waits"
+            self._complain((*path, "when_full"), what, "remove when_full:, or use delivery: acknowledged", at="key")
+        if entry.when_full == "drop-oldest" and entry.capacity < 2:
+            what = "drop-oldest needs a capacity of 2: a message under way, and one that waits"
+            self._complain((*path, "when_full"), what, "raise capacity:, or use drop-newest or delivery: latest")
 
     def measure(self) -> Measure:
         """How long to run, with the stop condition read."""
@@ -191,7 +204,10 @@ class Builder:
 
 def _stream(entry: StreamEntry) -> Stream:
     routing = entry.routing or ("all" if entry.delivery == "latest" else "paired")
-    return Stream(_port(entry.from_), tuple(_port(target) for target in entry.to), entry.delivery, routing, entry.capacity)
+    return Stream(
+        _port(entry.from_), tuple(_port(target) for target in entry.to), entry.delivery, routing, entry.capacity,
+        entry.when_full, entry.rate, entry.sample,
+    )  # fmt: skip
 
 
 def _port(text: str) -> Port:

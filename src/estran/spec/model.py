@@ -10,6 +10,7 @@ from estran.spec.costs import CommandModel, Cost
 
 Delivery = Literal["latest", "acknowledged"]
 Routing = Literal["paired", "all", "rotate"]
+WhenFull = Literal["block", "drop-newest", "drop-oldest"]
 Restart = Literal["never", "on-failure", "always"]
 
 
@@ -162,7 +163,14 @@ class Stream:
         To which replicas of a consumer each producer replica sends: ``paired`` (the one on its own host, else one
         by index), ``all``, or ``rotate`` (each message to the next).
     capacity
-        Messages that may wait unprocessed before an acknowledged sender is held back.
+        Messages that may wait unprocessed: then an acknowledged stream is full.
+    when_full
+        What becomes of a message that finds a channel full, or comes faster than ``rate``: ``block`` holds the sender back,
+        ``drop-newest`` leaves the message out, ``drop-oldest`` has it wait at the sender in place of the oldest one there.
+    rate
+        Messages per second that pass each channel at the most, or None.
+    sample
+        Share of messages that is sent, drawn at random.
     """
 
     source: Port
@@ -170,6 +178,9 @@ class Stream:
     delivery: Delivery = "acknowledged"
     routing: Routing = "paired"
     capacity: int = 1024
+    when_full: WhenFull = "block"
+    rate: float | None = None
+    sample: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -214,7 +214,14 @@ class StreamEntry(Entry):
         default=None,
         description="To which replicas; all if delivery is latest, else paired (the one on the same host, else by index).",
     )
-    capacity: Count = Field(default=1024, description="Unprocessed messages before an acknowledged sender waits.")
+    capacity: Count = Field(default=1024, description="Unprocessed messages of an acknowledged stream when it is full.")
+    when_full: Literal["block", "drop-newest", "drop-oldest"] = Field(
+        default="block",
+        description="A message that finds the stream full, or comes faster than rate: the sender waits; or it is left out; or it "
+        "waits at the sender in place of the oldest that waits there.",
+    )
+    rate: Frequency | None = Field(default=None, description="Messages per second that pass at the most, such as 20/s.")
+    sample: Fraction = Field(default=1.0, description="Share of messages that is sent, drawn at random, such as 10%.")
 
 
 class MeasureEntry(Entry):

@@ -72,6 +72,15 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
     return found
 
 
+def _check_streams(experiment: Experiment) -> None:
+    """Refuse what costs alone do not model: streams that leave messages out, or hold them back."""
+    for stream in experiment.streams:
+        for key, given in (("when_full", stream.when_full != "block"), ("rate", stream.rate), ("sample", stream.sample < 1)):
+            if given:
+                what = f"{key}: is not modelled by costs alone"
+                raise RequestError(what, where=f"the stream from {stream.source}", remedy="simulate without --detail flow")
+
+
 def _role(service: Service, index: Components, fits: Sequence[OperationFit]) -> Role:
     if service.component is None:
         told = "with its model:, " if service.model is not None else "give it a model: and "
