@@ -49,6 +49,24 @@ class ChannelEnd:
 
 
 @dataclass(frozen=True, slots=True)
+class Yielding:
+    """How one replica lets others of its host go first; see `estran.spec.model.Share`.
+
+    Attributes
+    ----------
+    cores
+        Of its host.
+    watched
+        Replicas on its host whose latency it is to keep below ``latency``, for 99 % of their messages.
+    """
+
+    cores: int
+    most: float = 1.0
+    latency: float | None = None
+    watched: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One replica to start on a host.
 
@@ -64,6 +82,8 @@ class Launch:
         Seconds that a message and its answer take at the most on this replica's links: connecting must wait as long.
     cores
         Threads that the replica may run at once.
+    yields
+        How it lets others compute first, if it does.
     """
 
     replica: str
@@ -88,6 +108,7 @@ class Launch:
     ready: Readiness = Readiness()
     restart: Literal["never", "on-failure", "always"] = "never"
     max_restarts: int = 5
+    yields: Yielding | None = None
 
     def plain(self) -> dict[str, Any]:
         """As msgpack-able data."""

@@ -101,6 +101,31 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How much of its host's processor a service may use beside others.
+
+    Attributes
+    ----------
+    most
+        Share of all cores of the host that each replica may use.
+    idle
+        It begins no computation while other services of the host compute on all cores.
+    latency_p99, of
+        It is idle, and uses less yet while more than 1 % of the messages of this service on its host take longer than that.
+    """
+
+    most: float = 1.0
+    idle: bool = False
+    latency_p99: float | None = None
+    of: str | None = None
+
+    @property
+    def yields(self) -> bool:
+        """Whether others go first."""
+        return self.idle or self.latency_p99 is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What runs on hosts: a component or a command, with replicas.
 
@@ -118,6 +143,8 @@ class Service:
         Replicas in all, spread evenly over the hosts; None for one on each host.
     cores
         Cores of its host that the service may use at once.
+    share
+        Its part of the host's processor.
     costs
         Simulated: declared processor time of a component's operations.
     model
@@ -138,6 +165,7 @@ class Service:
     max_restarts: int = 5
     costs: Mapping[str, Cost] = field(default_factory=dict)
     model: CommandModel | None = None
+    share: Share = Share()
 
 
 @dataclass(frozen=True, slots=True)

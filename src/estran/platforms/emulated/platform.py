@@ -199,10 +199,11 @@ def _last_words(folder: Path) -> str:
 
 
 def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None) -> Order:
-    replicas: dict[str, dict[str, int]] = {name: {} for name in plan.hosts}
+    replicas: dict[str, dict[str, float]] = {name: {} for name in plan.hosts}
     commands: dict[str, list[str]] = {name: [] for name in plan.hosts}
     for replica in plan.replicas.values():
-        replicas[replica.host][replica.name] = replica.service.cores
+        most = replica.service.share.most * plan.hosts[replica.host].device.cores
+        replicas[replica.host][replica.name] = min(replica.service.cores, most)
         if replica.service.command is not None:
             commands[replica.host].append(replica.name)
     ports = host_ports(plan)

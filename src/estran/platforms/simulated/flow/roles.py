@@ -22,7 +22,7 @@ from estran.platforms.simulated.flow import traffic
 from estran.platforms.simulated.flow.traffic import Traffic
 from estran.runtime.component import Component, shape
 from estran.spec.calibration import Calibration, OperationFit
-from estran.spec.model import Experiment, Service
+from estran.spec.model import Experiment, Service, Share
 
 Kind = Literal["source", "predictor", "trainer", "sink", "pass"]
 
@@ -73,7 +73,10 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
 
 
 def _check_streams(experiment: Experiment) -> None:
-    """Refuse what costs alone do not model: streams that leave messages out, or hold them back."""
+    """Refuse what costs alone do not model: streams that leave messages out or hold them back, and shares of processors."""
+    for service in experiment.services.values():
+        if service.share != Share():
+            raise RequestError("share: is not modelled by costs alone", where=service.name, remedy="simulate without --detail flow")
     for stream in experiment.streams:
         for key, given in (("when_full", stream.when_full != "block"), ("rate", stream.rate), ("sample", stream.sample < 1)):
             if given:
