@@ -27,6 +27,7 @@ COMPUTING = (
     "run/test_escapes.py",
     "run/test_flow.py",
     "run/test_serving_runs.py",
+    "run/test_shared_hosts.py",
     "run/test_simulated_run.py",
     "run/test_wiring.py",
     "spec/",
