@@ -100,3 +100,12 @@ def test_a_command_can_have_a_fixed_share_only() -> None:
     assert load_text(text + "services: {s: {on: edge, command: sleep 1, share: 20%}}").services["s"].share.most == 0.2
     with pytest.raises(SpecErrors, match="cannot be made to yield"):
         load_text(text + "services: {s: {on: edge, command: sleep 1, share: idle}}")
+
+
+@pytest.mark.parametrize("on", ["simulate", "emulate"])
+def test_planning_says_that_commands_are_not_seen(tmp_path: Path, on: str) -> None:
+    command = "services:\n  load: {on: box, command: sleep 1, model: {idle: 10%}}\n"
+    file = written(tmp_path, SHARED.replace("services:\n", command))
+    found = prepare(str(file), overrides=["share=idle"], on=on).problems
+    told = [problem for problem in found if problem.where == "services.trainer.share"]
+    assert [("the command 'load' on box-0" in problem.what, problem.fatal) for problem in told] == [(True, False)]
