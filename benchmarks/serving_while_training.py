@@ -17,7 +17,7 @@ from estran.run.prepare import Simulation, prepare
 from estran.run.record import QuietProgress
 from estran.run.session import execute
 
-SPEED, SECONDS = 0.5, 6
+SPEED, SECONDS = 0.25, 6
 ATTEMPTS = 3
 TEXT = f"""
 experiment: serving-while-training

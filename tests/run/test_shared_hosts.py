@@ -104,7 +104,7 @@ def test_a_command_can_have_a_fixed_share_only() -> None:
 
 @pytest.mark.parametrize("on", ["simulate", "emulate"])
 def test_planning_says_that_commands_are_not_seen(tmp_path: Path, on: str) -> None:
-    command = "services:\n  load: {on: box, command: sleep 1, model: {idle: 10%}}\n"
+    command = "services:\n  load: {on: box, command: sleep 1, model: {serves: {answer: 1kB}}}\n"
     file = written(tmp_path, SHARED.replace("services:\n", command))
     found = prepare(str(file), overrides=["share=idle"], on=on).problems
     told = [problem for problem in found if problem.where == "services.trainer.share"]
