@@ -59,7 +59,7 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
         If one does something that costs alone do not describe, or nothing can reach it.
     """
     fits = () if calibration is None else calibration.operations
-    _check_streams(experiment)
+    _check_coupling(experiment)
     found = {service.name: _role(service, index, fits) for service in experiment.services.values()}
     waiting = dict(found)
     while waiting:
@@ -72,7 +72,7 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
     return found
 
 
-def _check_streams(experiment: Experiment) -> None:
+def _check_coupling(experiment: Experiment) -> None:
     """Refuse what costs alone do not model: streams that leave messages out or hold them back, and shares of processors."""
     for service in experiment.services.values():
         if service.share != Share():
