@@ -59,6 +59,7 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
         If one does something that costs alone do not describe, or nothing can reach it.
     """
     fits = () if calibration is None else calibration.operations
+    _check_streams(experiment)
     _check_coupling(experiment)
     found = {service.name: _role(service, index, fits) for service in experiment.services.values()}
     waiting = dict(found)
