@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import msgspec
 import numpy as np
 
+from estran.observe.coupling import coupling_responses
 from estran.observe.figures import Response, Responses
 from estran.observe.intervals import share
 from estran.observe.queries import Run
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def channel_responses(result: Responses, run: Run, connection: duckdb.DuckDBPyConnection, every: Stories, again: Mask) -> int:
-    """Add ``loss``, ``superseded``, ``duplicates``, ``reordered`` and ``unprocessed``.
+    """Add ``loss``, ``superseded``, ``duplicates``, ``reordered``, ``dropped`` and ``unprocessed``.
 
     Returns
     -------
@@ -40,6 +41,7 @@ def channel_responses(result: Responses, run: Run, connection: duckdb.DuckDBPyCo
         _shares(result, name, stories, missing, rows, note)
     _counts(result, every, again, "duplicates")
     _counts(result, stories, reordered(stories), "reordered")
+    coupling_responses(result, run, connection)
     return _unprocessed(result, run, connection, stories)
 
 

@@ -6,7 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
 from pathlib import Path
 
-from estran.runtime.launch import ChannelEnd, Launch, Readiness
+from estran.runtime.launch import ChannelEnd, Launch, Readiness, Yielding
 from estran.spec.plan import Channel, Plan, Replica, stream_ports
 
 Address = Callable[[str, str], str]
@@ -59,6 +59,7 @@ def wire(
             ready=Readiness(service.ready.port, service.ready.output, service.ready.file, service.ready.timeout),
             restart=service.restart,
             max_restarts=service.max_restarts,
+            yields=_yielding(plan, replica),
         )
 
     return [launch(replica) for replica in plan.replicas.values()]
@@ -76,12 +77,21 @@ def round_trips(plan: Plan) -> dict[str, float]:
     return trips
 
 
+def _yielding(plan: Plan, replica: Replica) -> Yielding | None:
+    share = replica.service.share
+    if not share.yields:
+        return None
+    watched = [other.name for other in plan.replicas.values() if other.host == replica.host and other.service.name == share.of]
+    return Yielding(plan.hosts[replica.host].device.cores, share.most, share.latency_p99, tuple(watched))
+
+
 def _end(channel: Channel, port: str, peer: str) -> ChannelEnd:
     consumer_service = channel.consumer.rpartition("-")[0]
     group = f"{consumer_service}.{channel.input}"
     return ChannelEnd(
-        channel.key, channel.stream, port, peer, channel.delivery, channel.capacity, group=group, rotate=channel.routing == "rotate"
-    )
+        channel.key, channel.stream, port, peer, channel.delivery, channel.capacity, group=group,
+        rotate=channel.routing == "rotate", when_full=channel.when_full, rate=channel.rate, sample=channel.sample,
+    )  # fmt: skip
 
 
 def _environment(plan: Plan, replica: Replica, address: Address, run_id: str) -> dict[str, str]:

@@ -79,7 +79,7 @@ class AcknowledgedSender:
         # Each frame of a fast stream comes this way, so what can be looked up is not called.
         seq = self._next
         if seq >= self._limit or self._sealed_bytes > MAX_UNSENT or self._open_bytes + size > CAPACITY_BYTES or self._closed:
-            await self._room(size)
+            await self.room(size)
             seq = self._next
         self._next = seq + 1
         if size > self._batch_bytes:
@@ -93,7 +93,12 @@ class AcknowledgedSender:
             await asyncio.sleep(0)
         return seq
 
-    async def _room(self, size: int) -> None:
+    def has_room(self, size: int) -> bool:
+        """Whether a frame would be taken at once; a closed sender refuses at once."""
+        return self._closed or not self._full(size)
+
+    async def room(self, size: int) -> None:
+        """Return when a frame would be taken at once."""
         while self._full(size):
             self._check_open()
             await self._senders.wait()

@@ -59,6 +59,13 @@ class LatestSender:
         await asyncio.sleep(0)
         return seq
 
+    def has_room(self, size: int) -> bool:
+        """A frame is always taken at once."""
+        return True
+
+    async def room(self, size: int) -> None:
+        """There is."""
+
     async def drain(self) -> None:
         """Return when the newest frame has been received."""
         target = self._next

@@ -34,10 +34,36 @@ class ChannelEnd:
     group: str = ""
     """Outputs: channels with one group go to one consumer's input and belong together."""
     rotate: bool = False
+    when_full: Literal["block", "drop-newest", "drop-oldest"] = "block"
+    rate: float | None = None
+    sample: float = 1.0
 
     @property
     def spec(self) -> ChannelSpec:
-        return ChannelSpec(self.key, self.delivery, self.capacity)
+        return ChannelSpec(self.key, self.delivery, self.capacity - self.waiting)
+
+    @property
+    def waiting(self) -> int:
+        """Messages that may wait at the sender: half of the capacity where the oldest of them is dropped."""
+        return self.capacity // 2 if self.when_full == "drop-oldest" and self.delivery == "acknowledged" else 0
+
+
+@dataclass(frozen=True, slots=True)
+class Yielding:
+    """How one replica lets others of its host go first; see `estran.spec.model.Share`.
+
+    Attributes
+    ----------
+    cores
+        Of its host.
+    watched
+        Replicas on its host whose latency it is to keep below ``latency``, for 99 % of their messages.
+    """
+
+    cores: int
+    most: float = 1.0
+    latency: float | None = None
+    watched: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +82,8 @@ class Launch:
         Seconds that a message and its answer take at the most on this replica's links: connecting must wait as long.
     cores
         Threads that the replica may run at once.
+    yields
+        How it lets others compute first, if it does.
     """
 
     replica: str
@@ -80,6 +108,7 @@ class Launch:
     ready: Readiness = Readiness()
     restart: Literal["never", "on-failure", "always"] = "never"
     max_restarts: int = 5
+    yields: Yielding | None = None
 
     def plain(self) -> dict[str, Any]:
         """As msgpack-able data."""

@@ -14,6 +14,7 @@ import msgspec
 
 from estran.errors import ServiceError
 from estran.runtime.component import Component, shape
+from estran.runtime.coupling import CoupledSender, coupled
 from estran.runtime.launch import ChannelEnd
 from estran.runtime.ports import Input, Output
 from estran.runtime.recorder import Recorder
@@ -81,7 +82,7 @@ async def attach(component: Component, inputs: Sequence[ChannelEnd], outputs: Se
         if channel.port not in form.outputs:
             raise ServiceError(f"{type(component).__name__} has no output {channel.port!r}", where=component.name)
         ends = groups.setdefault((channel.port, channel.group, channel.rotate), [])
-        ends.append((channel.peer, await transport.sender(channel.spec)))
+        ends.append((channel.peer, coupled(await transport.sender(channel.spec), channel, component)))
     for (port, _, rotate), ends in groups.items():
         getattr(component, port).attach([sender for _, sender in ends], rotate=rotate, peers=[peer for peer, _ in ends])
 
@@ -101,6 +102,10 @@ async def finish(component: Component, transport: Transport, recorder: Recorder)
         async with asyncio.timeout(DRAIN_TIMEOUT), asyncio.TaskGroup() as group:
             for output in ports(component, Output):
                 group.create_task(output.drain())
+    for output in ports(component, Output):
+        for sender in output.senders:
+            if isinstance(sender, CoupledSender):
+                sender.end()
     for key, stats in transport.stats().items():
         recorder.event("channel", msgspec.json.encode({"channel": key, **stats}).decode())
 

@@ -257,6 +257,11 @@ class Output(Generic[P]):
         return bool(self._groups)
 
     @property
+    def senders(self) -> tuple[Sender, ...]:
+        """The ends of all channels from here."""
+        return tuple(sender for senders, _ in self._groups for sender in senders)
+
+    @property
     def peers(self) -> tuple[str, ...]:
         """Replicas that a stream leads to from here, by name."""
         return tuple(sorted({peer for peer, _ in self._channels}))

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from estran.runtime.launch import Launch
+from estran.runtime.yielding import Place
 
 NICENESS = 10
 """Services run below relays and agents, so that the emulated network keeps its timing: p50 +0.1 ms instead of +1.9 ms."""
@@ -70,10 +71,15 @@ def _settle(future: asyncio.Future[None]) -> None:
         future.set_result(None)
 
 
-def fork(launch: Launch, enclosure: Enclosure | None) -> Child:
+def fork(launch: Launch, enclosure: Enclosure | None, place: Place | None = None) -> Child:
     """Fork a child that runs the replica: a component in this warm interpreter, a command by ``exec``.
 
     The calling process must be single-threaded. The child leads its own process group and dies with its parent.
+
+    Parameters
+    ----------
+    place
+        Where a component says whether it computes; None if nobody on its host cares.
     """
     pipes = {channel: os.pipe() for channel in ("stdout", "stderr")}
     ours, theirs = socket.socketpair() if launch.component else (None, None)
@@ -82,7 +88,7 @@ def fork(launch: Launch, enclosure: Enclosure | None) -> Child:
     if pid == 0:
         try:
             _prepare(launch, enclosure, {1: pipes["stdout"][1], 2: pipes["stderr"][1]}, theirs, parent)
-            status = _become(launch, theirs)
+            status = _become(launch, theirs, place)
         except OSError as error:
             os.write(2, f"{_explain(launch, error)}\n".encode())
             status = NOT_STARTED
@@ -141,7 +147,7 @@ def _close_all_but(kept: set[int]) -> None:
         low = fd + 1
 
 
-def _become(launch: Launch, control: socket.socket | None) -> int:
+def _become(launch: Launch, control: socket.socket | None, place: Place | None) -> int:
     threads = str(launch.cores)
     environment = {**os.environ, "OMP_NUM_THREADS": threads, "NUMBA_NUM_THREADS": threads, **launch.env}
     if launch.command is not None:
@@ -150,7 +156,7 @@ def _become(launch: Launch, control: socket.socket | None) -> int:
 
     assert control is not None
     os.environ.update(environment)
-    return serve(launch, control)
+    return serve(launch, control, place)
 
 
 def _exit_status(error: SystemExit) -> int:

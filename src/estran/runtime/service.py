@@ -23,28 +23,33 @@ from estran.runtime.launch import Launch
 from estran.runtime.life import attach, finish, load_component, root_cause, run_component
 from estran.runtime.recorder import Recorder, RecorderHandler, printable
 from estran.runtime.transport import Transport
+from estran.runtime.yielding import Governor, Place, beside
 
 FLUSH_PERIOD = 0.2
 
 
-def serve(launch: Launch, end: socket.socket) -> int:
+def serve(launch: Launch, end: socket.socket, place: Place | None = None) -> int:
     """Run one component replica in this process until it ends or is stopped; return its exit status.
 
     Parameters
     ----------
     end
-        The agent's control connection: rows and readiness go out, ``go`` and ``stop`` come in.
+        The agent's control connection: rows and readiness go out, ``go``, ``stop`` and ``latencies`` come in.
+    place
+        Where it says whether it computes.
     """
-    return asyncio.run(_Service(launch).run(end))
+    return asyncio.run(_Service(launch, place).run(end))
 
 
 class _Service:
-    def __init__(self, launch: Launch) -> None:
+    def __init__(self, launch: Launch, place: Place | None) -> None:
         self._launch = launch
+        self._place = place
         self._clock = RealClock(launch.origin_ns)
         self._recorder = Recorder(self._emit, self._clock, host=launch.host, replica=launch.replica)
         self._go: asyncio.Event = asyncio.Event()
         self._link: Link | None = None
+        self._governor = None if launch.yields is None else Governor(launch.yields, self._clock, self._recorder)
 
     async def run(self, end: socket.socket) -> int:
         self._link = await Link.over(end)
@@ -70,7 +75,8 @@ class _Service:
     async def _life(self) -> None:
         launch = self._launch
         async with AsyncExitStack() as stack:
-            compute = stack.enter_context(RealCompute(self._recorder))
+            real = stack.enter_context(RealCompute(self._recorder))
+            compute = real if self._place is None else beside(real, self._place, self._governor, self._clock)
             component = build(
                 load_component(launch.component or "", launch.experiment_folder),
                 launch.settings,
@@ -112,6 +118,8 @@ class _Service:
                 self._recorder.flush()
                 self._clock.origin_ns = frame["origin_ns"]
                 self._go.set()
+            elif frame["say"] == "latencies" and self._governor is not None:
+                self._governor.observe(frame["times"])
             elif frame["say"] == "stop":
                 main.cancel()
         main.cancel()

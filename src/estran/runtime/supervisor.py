@@ -18,6 +18,7 @@ from estran.runtime.control import Link
 from estran.runtime.launch import Launch
 from estran.runtime.process import NOT_STARTED, Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
+from estran.runtime.yielding import Place, SharedBoard, times_of
 from estran.units import show
 
 BACKOFF = 0.2
@@ -40,10 +41,16 @@ class Supervised:
     """
 
     def __init__(
-        self, launch: Launch, enclosure: Enclosure | None, say: Callable[[Mapping[str, Any]], None], clock: RealClock
+        self,
+        launch: Launch,
+        enclosure: Enclosure | None,
+        say: Callable[[Mapping[str, Any]], None],
+        clock: RealClock,
+        place: Place | None = None,
     ) -> None:
         self.launch = launch
         self._enclosure = enclosure
+        self._place = place
         self._say = say
         self._clock = clock
         self._recorder = Recorder(self._emit, clock, host=launch.host, replica=launch.replica)
@@ -87,6 +94,11 @@ class Supervised:
         if self._link is not None:
             self._link.write({"say": "go", "origin_ns": origin_ns})
 
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        """Say something to the running component, if there is one."""
+        if self._link is not None:
+            self._link.write(frame)
+
     def flush(self) -> None:
         """Hand on the lines that it has printed."""
         self._printed = 0
@@ -115,7 +127,7 @@ class Supervised:
         self._failure = None
         self._ready.clear()
         killed_before = self._oom_kills()
-        child = self._child = fork(self.launch, self._enclosure)
+        child = self._child = fork(self.launch, self._enclosure, self._place)
         self._event("started", f"pid {child.pid}")
         async with asyncio.TaskGroup() as group:
             readers = [group.create_task(self._read_output(channel, fd)) for channel, fd in child.output.items()]
@@ -126,6 +138,8 @@ class Supervised:
             if child.control is not None:
                 readers.append(group.create_task(self._read_control(child.control)))
             status = await child.wait()
+            if self._place is not None:
+                self._place.leave()
             child.signal(signal.SIGKILL)
             self._child = None
             for watcher in watchers:
@@ -277,6 +291,7 @@ class Supervisor:
         self._say = say
         self._clock = clock
         self._enclosures = enclosures
+        self._board = SharedBoard()
         self.supervised: dict[str, Supervised] = {}
 
     def start(self, launch: Launch, group: asyncio.TaskGroup) -> None:
@@ -289,9 +304,20 @@ class Supervisor:
         """
         if launch.replica in self.supervised:
             raise ServiceError(f"{launch.replica} is already running", where=launch.host)
-        replica = Supervised(launch, self._enclosures.get(launch.replica), self._say, self._clock)
+        place = self._board.place() if launch.component is not None else None
+        replica = Supervised(launch, self._enclosures.get(launch.replica), self._hear, self._clock, place)
         self.supervised[launch.replica] = replica
         group.create_task(replica.run(), name=launch.replica)
+
+    def _hear(self, frame: Mapping[str, Any]) -> None:
+        """Hand a frame on, and tell those that yield how long the messages of those took that they watch."""
+        self._say(frame)
+        if frame.get("table") == "messages":
+            for replica in self.supervised.values():
+                yields = replica.launch.yields
+                times = [] if yields is None else times_of(frame["rows"], yields.watched)
+                if times:
+                    replica.tell({"say": "latencies", "times": times})
 
     def go(self, origin_ns: int) -> None:
         """Let all components begin at the origin of the run's clock."""

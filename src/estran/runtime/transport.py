@@ -45,6 +45,14 @@ class Sender(Protocol):
         """Take a frame and return its sequence number (from 0); (acknowledged) waits while ``capacity`` are unprocessed."""
         ...
 
+    def has_room(self, size: int) -> bool:
+        """Whether `send` would take a frame of so many bytes without waiting."""
+        ...
+
+    async def room(self, size: int) -> None:
+        """Return when it would."""
+        ...
+
     async def drain(self) -> None:
         """Return when everything sent has been processed (acknowledged) or received (latest)."""
         ...

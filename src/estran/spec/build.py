@@ -11,7 +11,7 @@ from estran.spec.blocks import Blocks
 from estran.spec.build_costs import CostBuilder
 from estran.spec.kinds import Kinds, given, rates
 from estran.spec.marks import Complaints, Path
-from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Stream, Until
+from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Share, Stream, Until
 from estran.spec.schema import NetworkEntry, ServiceEntry, StreamEntry
 from estran.spec.suggest import did_you_mean
 
@@ -117,6 +117,7 @@ class Builder:
             max_restarts=entry.max_restarts,
             costs={key: self._costs.cost((*path, "costs", key), cost) for key, cost in entry.costs.items()},
             model=None if entry.model is None else self._costs.model((*path, "model"), entry.model),
+            share=self._share((*path, "share"), entry),
         )
 
     def _one_program(self, path: Path, entry: ServiceEntry) -> None:
@@ -134,6 +135,16 @@ class Builder:
             self._complain(
                 (*path, "model"), "a component needs no model: it runs itself", "give costs: of its operations", at="key"
             )
+
+    def _share(self, path: Path, entry: ServiceEntry) -> Share:
+        share = entry.share
+        if share.most == 0:
+            self._complain(path, "nothing would ever be computed", "give a share above 0")
+        if (share.latency_p99 is None) != (share.of is None):
+            self._complain(path, "a latency to keep needs latency_p99: and of:", "write {latency_p99: 20ms, of: detector}")
+        if entry.component is None and entry.command is not None and (share.idle or share.latency_p99 is not None):
+            self._complain(path, "a command cannot be made to yield", "give it a fixed share, such as share: 30%")
+        return Share(share.most, share.idle, share.latency_p99, share.of)
 
     def _command(self, path: Path, command: Any) -> tuple[str, ...]:
         if isinstance(command, list):
@@ -167,7 +178,20 @@ class Builder:
 
     def streams(self) -> dict[int, Stream]:
         """Streams by their index in the file."""
+        for index, entry in self._blocks.streams.items():
+            self._coupling(("streams", index), entry)
         return {index: _stream(entry) for index, entry in self._blocks.streams.items()}
+
+    def _coupling(self, path: Path, entry: StreamEntry) -> None:
+        """Complain of what a stream cannot do when more comes than passes."""
+        if entry.sample == 0:
+            self._complain((*path, "sample"), "nothing would be sent", "give a share above 0, or remove the stream")
+        if entry.delivery == "latest" and entry.when_full != "block":
+            what = "a stream with delivery: latest is never full: the newest message replaces what waits"
+            self._complain((*path, "when_full"), what, "remove when_full:, or use delivery: acknowledged", at="key")
+        if entry.when_full == "drop-oldest" and entry.capacity < 2:
+            what = "drop-oldest needs a capacity of 2: a message under way, and one that waits"
+            self._complain((*path, "when_full"), what, "raise capacity:, or use drop-newest or delivery: latest")
 
     def measure(self) -> Measure:
         """How long to run, with the stop condition read."""
@@ -191,7 +215,10 @@ class Builder:
 
 def _stream(entry: StreamEntry) -> Stream:
     routing = entry.routing or ("all" if entry.delivery == "latest" else "paired")
-    return Stream(_port(entry.from_), tuple(_port(target) for target in entry.to), entry.delivery, routing, entry.capacity)
+    return Stream(
+        _port(entry.from_), tuple(_port(target) for target in entry.to), entry.delivery, routing, entry.capacity,
+        entry.when_full, entry.rate, entry.sample,
+    )  # fmt: skip
 
 
 def _port(text: str) -> Port:

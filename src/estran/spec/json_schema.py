@@ -38,6 +38,7 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
     _listed(shapes["ServiceEntry"]["properties"], "on", "ports")
     _listed(shapes["StreamEntry"]["properties"], "to")
     _timed(shapes)
+    _shared(shapes)
     if components is not None:
         _components(shapes, components)
     for shape in (schema, *list(shapes.values())):
@@ -79,6 +80,16 @@ def _timed(shapes: dict[str, Any]) -> None:
         held = shapes[name]["properties"].get("cost")
         if held is not None:
             shapes[name]["properties"]["cost"] = {"description": held.get("description", ""), "default": {}, **cost}
+
+
+def _shared(shapes: dict[str, Any]) -> None:
+    """Admit a mere share, or the word idle."""
+    shape = shapes["ServiceEntry"]["properties"]["share"]
+    most = {key: value for key, value in shapes["ShareEntry"]["properties"]["most"].items() if key in ("anyOf", "type")}
+    described = {"description": shape.get("description", ""), "default": {}}
+    shapes["ServiceEntry"]["properties"]["share"] = {
+        **described, "anyOf": [{"$ref": "#/$defs/ShareEntry"}, {"const": "idle"}, most],
+    }  # fmt: skip
 
 
 def _components(shapes: dict[str, Any], components: ComponentIndex) -> None:

@@ -83,6 +83,8 @@ def _experiment(
     for index, stream in streams.items():
         checks.stream(index, stream, isinstance(look_up(data, ("streams", index, "to")), list))
     checks.twice(streams)
+    for service in services.values():
+        checks.share(service)
     check_calls(services, complaints)
     check_broken(data, blocks, builder, checks)
     checks.until(measure.until)

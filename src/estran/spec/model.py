@@ -10,6 +10,7 @@ from estran.spec.costs import CommandModel, Cost
 
 Delivery = Literal["latest", "acknowledged"]
 Routing = Literal["paired", "all", "rotate"]
+WhenFull = Literal["block", "drop-newest", "drop-oldest"]
 Restart = Literal["never", "on-failure", "always"]
 
 
@@ -100,6 +101,31 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Share:
+    """How much of its host's processor a service may use beside others.
+
+    Attributes
+    ----------
+    most
+        Share of all cores of the host that each replica may use.
+    idle
+        It begins no computation while other services of the host compute on all cores.
+    latency_p99, of
+        It is idle, and uses less yet while more than 1 % of the messages of this service on its host take longer than that.
+    """
+
+    most: float = 1.0
+    idle: bool = False
+    latency_p99: float | None = None
+    of: str | None = None
+
+    @property
+    def yields(self) -> bool:
+        """Whether others go first."""
+        return self.idle or self.latency_p99 is not None
+
+
+@dataclass(frozen=True, slots=True)
 class Service:
     """What runs on hosts: a component or a command, with replicas.
 
@@ -117,6 +143,8 @@ class Service:
         Replicas in all, spread evenly over the hosts; None for one on each host.
     cores
         Cores of its host that the service may use at once.
+    share
+        Its part of the host's processor.
     costs
         Simulated: declared processor time of a component's operations.
     model
@@ -137,6 +165,7 @@ class Service:
     max_restarts: int = 5
     costs: Mapping[str, Cost] = field(default_factory=dict)
     model: CommandModel | None = None
+    share: Share = Share()
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,7 +191,14 @@ class Stream:
         To which replicas of a consumer each producer replica sends: ``paired`` (the one on its own host, else one
         by index), ``all``, or ``rotate`` (each message to the next).
     capacity
-        Messages that may wait unprocessed before an acknowledged sender is held back.
+        Messages that may wait unprocessed: then an acknowledged stream is full.
+    when_full
+        What becomes of a message that finds a channel full, or comes faster than ``rate``: ``block`` holds the sender back,
+        ``drop-newest`` leaves the message out, ``drop-oldest`` has it wait at the sender in place of the oldest one there.
+    rate
+        Messages per second that pass each channel at the most, or None.
+    sample
+        Share of messages that is sent, drawn at random.
     """
 
     source: Port
@@ -170,6 +206,9 @@ class Stream:
     delivery: Delivery = "acknowledged"
     routing: Routing = "paired"
     capacity: int = 1024
+    when_full: WhenFull = "block"
+    rate: float | None = None
+    sample: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from estran.spec.model import Delivery, Device, Experiment, LinkSpec, Routing, Service
+from estran.spec.model import Delivery, Device, Experiment, LinkSpec, Routing, Service, WhenFull
 
 FIRST_PORT: Final = 7450
 
@@ -46,6 +46,9 @@ class Channel:
     delivery: Delivery
     routing: Routing
     capacity: int
+    when_full: WhenFull = "block"
+    rate: float | None = None
+    sample: float = 1.0
 
 
 @dataclass(frozen=True, slots=True)

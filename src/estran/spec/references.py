@@ -115,6 +115,25 @@ class References:
                 self._complain((*path, "cores"), what, "ask for fewer, or place it on a larger device")
                 return
 
+    def share(self, service: Service) -> None:
+        """The service whose latency another one is to keep."""
+        path: Path = ("services", service.name, "share", "of")
+        if service.share.of is None or service.share.latency_p99 is None:
+            return
+        other = self._services.get(service.share.of)
+        if other is None:
+            if service.share.of not in self._declared["services"]:
+                remedy = did_you_mean(service.share.of, self._services, kind="service")
+                self._complain(path, f"there is no service {service.share.of!r}", remedy)
+        elif other.component is None:
+            if other.command is not None:
+                self._complain(path, f"{other.name!r} is a command, whose latency is not known", "name a component")
+        elif other.name == service.name:
+            self._complain(path, "is the service itself", "name the one that is to answer in time")
+        elif not set(match_any(service.on, self._layers)) & set(match_any(other.on, self._layers)):
+            what = f"{other.name!r} runs on no host of {service.name!r}: they do not share a processor"
+            self._complain(path, what, "place both on one host, or remove share:")
+
     def facts(self, service: Service) -> ComponentFacts | None:
         """Facts of a service's component, or None if they cannot be known; complains once of an unknown component."""
         name = service.component

@@ -63,6 +63,9 @@ def _channels(stream: Stream, replicas: Mapping[str, list[Replica]]) -> Iterator
                     delivery=stream.delivery,
                     routing=stream.routing,
                     capacity=stream.capacity,
+                    when_full=stream.when_full,
+                    rate=stream.rate,
+                    sample=stream.sample,
                 )
 
 

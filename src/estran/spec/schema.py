@@ -44,6 +44,13 @@ def _timed(value: Any) -> Any:
     return value if isinstance(value, dict | BaseModel) else {"time": value}
 
 
+def _shared(value: Any) -> Any:
+    """Take the word idle, or a mere share, for a block that says just that."""
+    if value is None or isinstance(value, dict | BaseModel):
+        return value
+    return {"idle": True} if value == "idle" else {"most": value}
+
+
 class Entry(BaseModel):
     """A block of the file: unknown keys are refused."""
 
@@ -172,6 +179,17 @@ class ModelEntry(Entry):
     idle: Fraction = Field(default=0.0, description="Share of a core of speed 1.0 that it uses besides.")
 
 
+class ShareEntry(Entry):
+    """How much of its host's processor a service may use beside others."""
+
+    most: Fraction = Field(default=1.0, description="Share of all cores of the host that each replica may use, such as 30%.")
+    idle: bool = Field(default=False, description="Whether it computes only while other services of its host leave a core free.")
+    latency_p99: LongEnough | None = Field(
+        default=None, description="Compute when others leave a core free, and less while latency is above this, such as 20ms."
+    )
+    of: Name | None = Field(default=None, description="The service on the same host whose latency that is.")
+
+
 class ServiceEntry(Entry):
     """What runs on hosts: a component or a command."""
 
@@ -187,6 +205,9 @@ class ServiceEntry(Entry):
         default=None, description="Replicas in all, spread over the hosts; one on each host if not given."
     )
     cores: Count = Field(default=1, description="Cores of its host that it may use at once.")
+    share: Annotated[ShareEntry, BeforeValidator(_shared)] = Field(
+        default=ShareEntry(), description="Its part of the host's processor: 30%, idle, or {latency_p99: 20ms, of: detector}."
+    )
     env: dict[str, Scalar] = Field(default={}, description="Environment variables.")
     ports: Annotated[list[Port], BeforeValidator(_listed)] = Field(default=[], description="TCP ports that it listens on.")
     ready: ReadyEntry = Field(default=ReadyEntry(), description="When a command counts as ready.")
@@ -214,7 +235,14 @@ class StreamEntry(Entry):
         default=None,
         description="To which replicas; all if delivery is latest, else paired (the one on the same host, else by index).",
     )
-    capacity: Count = Field(default=1024, description="Unprocessed messages before an acknowledged sender waits.")
+    capacity: Count = Field(default=1024, description="Unprocessed messages of an acknowledged stream when it is full.")
+    when_full: Literal["block", "drop-newest", "drop-oldest"] = Field(
+        default="block",
+        description="A message that finds the stream full, or comes faster than rate: the sender waits; or it is left out; or it "
+        "waits at the sender in place of the oldest that waits there.",
+    )
+    rate: Frequency | None = Field(default=None, description="Messages per second that pass at the most, such as 20/s.")
+    sample: Fraction = Field(default=1.0, description="Share of messages that is sent, drawn at random, such as 10%.")
 
 
 class MeasureEntry(Entry):

@@ -22,7 +22,7 @@ class HostOrder:
     name: str
     layer: str
     device: Device
-    replicas: dict[str, int] = field(default_factory=dict)
+    replicas: dict[str, float] = field(default_factory=dict)
     ports: list[int] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
 

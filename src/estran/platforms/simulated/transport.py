@@ -44,8 +44,7 @@ class AcknowledgedSender:
     async def send(self, frame: Frame) -> int:
         """Take a frame; wait while there is no room."""
         data = b"".join(frame)
-        while self._full(len(data)):
-            await self._senders.wait()
+        await self.room(len(data))
         if self._closed:
             raise closed(self._channel.spec.key)
         seq = self._next
@@ -60,6 +59,15 @@ class AcknowledgedSender:
             # A producer that never waits must not starve the others.
             await asyncio.sleep(0)
         return seq
+
+    def has_room(self, size: int) -> bool:
+        """Whether a frame would be taken at once; a closed sender refuses at once."""
+        return not self._full(size)
+
+    async def room(self, size: int) -> None:
+        """Return when a frame would be taken at once."""
+        while self._full(size):
+            await self._senders.wait()
 
     @property
     def waiting(self) -> int:
@@ -171,6 +179,13 @@ class LatestSender:
         self._pump.go()
         await asyncio.sleep(0)
         return seq
+
+    def has_room(self, size: int) -> bool:
+        """A frame is always taken at once."""
+        return True
+
+    async def room(self, size: int) -> None:
+        """There is."""
 
     async def drain(self) -> None:
         """Return when the newest frame has been received."""

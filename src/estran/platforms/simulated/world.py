@@ -28,9 +28,12 @@ from estran.platforms.simulated.seams import Seams
 from estran.platforms.simulated.tcp import Connection
 from estran.platforms.simulated.trace import TraceFile
 from estran.platforms.simulated.transport import AcknowledgedSender, Ends, SimulatedTransport
-from estran.runtime.launch import Launch
+from estran.runtime.compute import Compute
+from estran.runtime.launch import Launch, Yielding
 from estran.runtime.recorder import Recorder
+from estran.runtime.rows import MessageRow
 from estran.runtime.transport import ChannelSpec
+from estran.runtime.yielding import Governed, Governor, LocalBoard, Marked
 from estran.spec.calibration import TOGETHER, Handling, way
 from estran.spec.costs import FREE, Cost
 from estran.spec.plan import Plan, Replica
@@ -118,6 +121,28 @@ class Toll:
         await until(self._loop, self._until)
 
 
+class WatchedRecorder(Recorder):
+    """Tells those that are to keep a replica's latency how long its messages took.
+
+    Parameters
+    ----------
+    governors
+        Theirs; more may come.
+    """
+
+    def __init__(
+        self, emit: Callable[[str, Any], None], clock: VirtualClock, host: str, replica: str, governors: list[Governor]
+    ) -> None:
+        super().__init__(emit, clock, host=host, replica=replica)
+        self._governors = governors
+
+    def message(self, row: MessageRow) -> None:
+        """Record a processed message."""
+        super().message(row)
+        for governor in self._governors:
+            governor.observe(((row.created, row.done),))
+
+
 class World:
     """Everything of one simulated run that replicas share.
 
@@ -143,6 +168,8 @@ class World:
         self._ends: dict[str, Ends] = {}
         self._inbound: dict[str, list[Ends]] = {}
         self._connections: dict[tuple[str, str], Connection] = {}
+        self._boards: dict[str, LocalBoard] = {}
+        self._governors: dict[str, list[Governor]] = {}
         self._begins: list[tuple[Toll, float]] = []
 
     def generator(self, *names: str) -> np.random.Generator:
@@ -166,7 +193,8 @@ class World:
         cores = self._cores[replica.host]
         if not self._quota:
             return SlowProcessor(cores, device.speed)
-        quota, period = quota_and_period(min(replica.service.cores, device.cores) * device.speed)
+        usable = min(replica.service.cores, device.cores, replica.service.share.most * device.cores)
+        quota, period = quota_and_period(usable * device.speed)
         phase = float(self.generator(replica.name, "period").random()) * period * 1e-6
         return QuotaProcessor(cores, quota * 1e-6, period * 1e-6, phase)
 
@@ -180,11 +208,9 @@ class World:
         seat = self.seats[launch.replica]
         late = seat.handling.late
         clock = VirtualClock(self.loop, launch.origin_ns, None if late == FREE else lambda: late.draw(1, seat.draw()))
-        recorder = Recorder(emit, clock, host=launch.host, replica=launch.replica)
-        device = self.plan.hosts[launch.host].device
-        compute = SimulatedCompute(
-            seat.processor, self.costs, seat.replica.service, device, recorder, seat.draw, self.tracer(launch.replica)
-        )
+        watching = self._governors.setdefault(launch.replica, [])
+        recorder = WatchedRecorder(emit, clock, launch.host, launch.replica, watching)
+        compute = self._compute(launch, seat, recorder, clock)
         begin = seat.handling.begin
         toll = None if seat.handling.take == FREE and begin == FREE else Toll(self.loop, seat)
         if toll is not None and begin != FREE:
@@ -195,6 +221,21 @@ class World:
         )  # fmt: skip
         self.replicas[seat.rank] = made
         return made
+
+    def _compute(self, launch: Launch, seat: Seat, recorder: Recorder, clock: VirtualClock) -> Compute:
+        """What a component computes with, beside others of its host or at their expense."""
+        device, service = self.plan.hosts[launch.host].device, seat.replica.service
+        tracer = self.tracer(launch.replica)
+        compute = SimulatedCompute(seat.processor, self.costs, service, device, recorder, seat.draw, tracer)
+        board = self._boards.setdefault(launch.host, LocalBoard())
+        if launch.yields is not None:
+            governor = Governor(launch.yields, clock, recorder)
+            for watched in launch.yields.watched:
+                self._governors.setdefault(watched, []).append(governor)
+            return Governed(compute, board, governor, clock)
+        if service.share.most < 1 and not self._quota:
+            return Governed(compute, None, Governor(Yielding(device.cores, service.share.most), clock, recorder), clock)
+        return Marked(compute, board.place())
 
     def command(self, launch: Launch, say: Say, emit: Callable[[str, Any], None]) -> SimulatedCommand:
         """Make a replica of a command.

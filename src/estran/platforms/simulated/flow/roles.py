@@ -22,7 +22,7 @@ from estran.platforms.simulated.flow import traffic
 from estran.platforms.simulated.flow.traffic import Traffic
 from estran.runtime.component import Component, shape
 from estran.spec.calibration import Calibration, OperationFit
-from estran.spec.model import Experiment, Service
+from estran.spec.model import Experiment, Service, Share
 
 Kind = Literal["source", "predictor", "trainer", "sink", "pass"]
 
@@ -60,6 +60,7 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
     """
     fits = () if calibration is None else calibration.operations
     _check_streams(experiment)
+    _check_coupling(experiment)
     found = {service.name: _role(service, index, fits) for service in experiment.services.values()}
     waiting = dict(found)
     while waiting:
@@ -70,6 +71,18 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
         for name in known:
             del waiting[name]
     return found
+
+
+def _check_coupling(experiment: Experiment) -> None:
+    """Refuse what costs alone do not model: streams that leave messages out or hold them back, and shares of processors."""
+    for service in experiment.services.values():
+        if service.share != Share():
+            raise RequestError("share: is not modelled by costs alone", where=service.name, remedy="simulate without --detail flow")
+    for stream in experiment.streams:
+        for key, given in (("when_full", stream.when_full != "block"), ("rate", stream.rate), ("sample", stream.sample < 1)):
+            if given:
+                what = f"{key}: is not modelled by costs alone"
+                raise RequestError(what, where=f"the stream from {stream.source}", remedy="simulate without --detail flow")
 
 
 def _role(service: Service, index: Components, fits: Sequence[OperationFit]) -> Role:
