@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 import json
 import sys
 from collections.abc import Iterator
@@ -294,11 +295,14 @@ async def test_what_a_simulator_computes_is_charged_to_its_step(folder: Path) ->
     simulator = PythonSimulator("busy:busy", folder, folder / "scratch", {}, 30.0)
     try:
         with RealCompute(recorder) as compute:
+            begun = time.perf_counter()
             simulator.begin({"a": 1.0}, 0, 3)
             for _ in range(3):
                 await compute("step", 1, simulator.step)
+            passed = time.perf_counter() - begun
     finally:
         simulator.close()
     recorder.flush()
     assert len(rows) == 3
-    assert all(0.02 < row.cpu <= row.wall * 1.1 + 0.01 for row in rows)
+    assert all(row.cpu > 0.02 for row in rows)
+    assert sum(row.cpu for row in rows) <= passed * 1.1 + 0.01  # it computes its first step before it is asked for it
