@@ -87,7 +87,7 @@ def test_emulated_no_request_is_lost_or_answered_by_a_torn_model_over_10000_swap
     ).fetchone()
     assert swaps >= 10_000
     assert torn == 0
-    assert answered > 3000
+    assert answered > 1000
     answers = f"FROM '{folder}/messages.parquet' WHERE receiver = 'detector-0' AND stream = 'asker.samples' AND answer IS NOT NULL"
     numbers = duckdb.execute(f"SELECT seq {answers}").fetchnumpy()["seq"]
     assert np.array_equal(np.sort(numbers), np.arange(len(numbers)))
