@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Mapping, Sequence
@@ -50,6 +51,10 @@ class Simulator(Protocol):
         ...
 
 
+_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
+"""Environment of simulators, unless it says otherwise: replicas are what runs side by side, and threads that wait cost time too."""
+
+
 class _Process:
     """A process whose standard output is arrays, and whose standard error is kept."""
 
@@ -57,7 +62,9 @@ class _Process:
         folder.mkdir(parents=True, exist_ok=True)
         self._said, self._timeout = said, timeout
         with said.open("wb") as errors:
-            self._popen = subprocess.Popen(argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors)
+            self._popen = subprocess.Popen(
+                argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env={**_ONE_THREAD, **os.environ}
+            )
         self._spent = 0.0
         self._frames = Frames(_pipe(self._popen.stdout).fileno(), timeout)
 
