@@ -8,14 +8,13 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.errors import RequestError
 from estran.explain.diagnostics import Diagnosis, diagnose
-from estran.explain.model import Fit, Matrix, Model, build, contrasts, curve, fit
-from estran.explain.modelled import CURVED
+from estran.explain.model import Fit, Matrix, Model, build, fit
+from estran.explain.modelled import CURVED, too_few
+from estran.explain.modelled import coded as coded_by
 from estran.explain.sample import by_run, sample
 from estran.explain.table import Table
 from estran.explain.transform import forward
-from estran.study.rows import level
 
 
 @dataclass(frozen=True)
@@ -65,31 +64,15 @@ def fitted(table: Table, response: str, power: float = 1.0) -> Fitted:
     model = build(codes, table.blocks[rows], codings)
     matrix = model.matrix()
     if not model.terms or len(y) <= matrix.shape[1]:
-        raise RequestError(
-            f"{len(y)} runs that measured {response} are too few for the effects of {len(table.levels)} factors",
-            where=str(table.folder.path),
-            remedy="make more replicates, or fewer levels",
-        )
+        raise too_few(table, len(y), response)
     found = fit(matrix, forward(y, power))
     kept = {name: np.unique(table.codes[name][rows]) for name in codes}
     return Fitted(y, model, found, rows, kept, codes, codings, diagnose(found, codes, numbers + 1))
 
 
 def coded(table: Table, rows: NDArray[np.bool_]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
-    """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of."""
-    codes, codings = {}, {}
-    factors = {factor.name: factor for factor in table.folder.factors()}
-    for name, code in table.codes.items():
-        kept, dense = np.unique(code[rows], return_inverse=True)
-        if len(kept) < 2:
-            continue
-        codes[name] = dense.astype(np.int64)
-        factor = factors[name]
-        if len(kept) > CURVED and factor.span is not None:
-            codings[name] = curve(np.array([factor.place(level(table.levels[name][number])) for number in kept]))
-        else:
-            codings[name] = contrasts(len(kept))
-    return codes, codings
+    """Levels and coding of these rows, a parabola for a numeric factor of many levels (`estran.explain.modelled.coded`)."""
+    return coded_by(table, rows, lambda levels: levels > CURVED)
 
 
 def student(freedom: int) -> float:

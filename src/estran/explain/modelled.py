@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Final
 
@@ -42,8 +42,8 @@ Modelled = tuple[Model, dict[str, NDArray[np.int64]], Mapping[str, Kind], Fit, D
 
 def modelled(table: Table, taken: Sample, y: Matrix, response: str, groups: Mapping[str, NDArray[np.int64]]) -> Modelled:
     """The model of a (transformed) response, and what residuals say, all groups taken as fixed for that."""
-    codes, codings = _coded(table, taken.rows)
     runs, place = np.unique(taken.rows, return_inverse=True)
+    codes, codings = coded(table, taken.rows, lambda levels: _needs_curve(levels, len(runs)))
     first = np.unique(place, return_index=True)[1]
     by_run = {name: code[first] for name, code in codes.items()}
     blocks = np.zeros(len(runs), np.int64) if groups else table.blocks[runs]
@@ -58,11 +58,7 @@ def modelled(table: Table, taken: Sample, y: Matrix, response: str, groups: Mapp
         )
     model = build(by_run, blocks, codings)
     if not model.terms or len(runs) <= model.matrix().shape[1]:
-        raise RequestError(
-            f"{len(runs)} runs that measured {response} are too few for the effects of {len(table.levels)} factors",
-            where=str(table.folder.path),
-            remedy="make more replicates, or fewer levels",
-        )
+        raise too_few(table, len(runs), response)
     if len(first) < len(y):
         terms = tuple(replace(term, columns=term.columns[place]) for term in model.terms)
         model = replace(model, base=model.base[place], terms=terms)
@@ -90,8 +86,16 @@ def scales_of(table: Table, taken: Sample) -> dict[str, Scale]:
     return found
 
 
-def _coded(table: Table, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
-    """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of."""
+def coded(
+    table: Table, rows: NDArray[np.bool_] | NDArray[np.int64], curved: Callable[[int], bool]
+) -> tuple[dict[str, NDArray[np.int64]], dict[str, Matrix]]:
+    """Levels that occur in these rows, numbered anew, and their coding; a factor with one level left has no effect to speak of.
+
+    Parameters
+    ----------
+    curved
+        Whether so many levels of a numeric factor are described by a curve.
+    """
     codes, codings = {}, {}
     factors = {factor.name: factor for factor in table.folder.factors()}
     for name, code in table.codes.items():
@@ -100,11 +104,20 @@ def _coded(table: Table, rows: NDArray[np.int64]) -> tuple[dict[str, NDArray[np.
             continue
         codes[name] = dense.astype(np.int64)
         factor = factors[name]
-        if factor.span is not None and _needs_curve(len(kept), len(np.unique(rows))):
+        if factor.span is not None and curved(len(kept)):
             codings[name] = curve(np.array([factor.place(level(table.levels[name][number])) for number in kept]))
         else:
             codings[name] = contrasts(len(kept))
     return codes, codings
+
+
+def too_few(table: Table, runs: int, response: str) -> RequestError:
+    """What to raise where runs do not suffice for a model."""
+    return RequestError(
+        f"{runs} runs that measured {response} are too few for the effects of {len(table.levels)} factors",
+        where=str(table.folder.path),
+        remedy="make more replicates, or fewer levels",
+    )
 
 
 def _needs_curve(levels: int, runs: int) -> bool:
