@@ -6,20 +6,19 @@ from collections.abc import Sequence
 from typing import Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estran.learning.about import About
 from estran.learning.deep.initial import Initial
 from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels
-from estran.learning.network import Network
+from estran.learning.network import ClassNetwork
 from estran.learning.rows import checked_chunk, shaped_chunk, writable
 
 _BETA2, _EPSILON = 0.999, 1e-8
 """Of Adam, as its paper has them."""
 
 
-class Mlp(Network, Habits):
+class Mlp(ClassNetwork, Habits):
     """Multi-layer perceptron: ReLU layers, softmax output, stochastic gradient descent on the cross-entropy, row by row.
 
     Learning is compiled by numba, which is imported at the first chunk; predicting is plain NumPy, so that a process that only
@@ -121,23 +120,6 @@ class Mlp(Network, Habits):
             As `learn_many`.
         """
         return self._learn(x, y)
-
-    def predict_proba(self, x: Features) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, classes).
-
-        Raises
-        ------
-        LearnerError
-            If rows do not fit.
-        NotFiniteError
-            If a value is not finite, or so large that what it gives is not.
-        """
-        return self._answer(x, raw=False)
-
-    def decision_function(self, x: Features) -> NDArray[np.float64]:
-        """What `predict_proba` is the softmax of: shape (n, classes); for two classes the log-odds of class 1, shape (n,)."""
-        scores = self._answer(x, raw=True)
-        return np.asarray(scores[:, 1] - scores[:, 0]) if self.classes == 2 else scores
 
     @classmethod
     def warm(cls) -> None:

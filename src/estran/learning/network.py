@@ -180,6 +180,29 @@ class Network:
         return params
 
 
+class ClassNetwork(Network):
+    """A network whose scores are those of classes."""
+
+    classes: int
+
+    def predict_proba(self, x: Features) -> NDArray[np.float64]:
+        """Class probabilities, shape (n, classes).
+
+        Raises
+        ------
+        LearnerError
+            If rows do not fit.
+        NotFiniteError
+            If a value is not finite, or so large that what it gives is not.
+        """
+        return self._answer(x, raw=False)
+
+    def decision_function(self, x: Features) -> NDArray[np.float64]:
+        """What `predict_proba` is the softmax of: shape (n, classes); for two classes the log-odds of class 1, shape (n,)."""
+        scores = self._answer(x, raw=True)
+        return np.asarray(scores[:, 1] - scores[:, 0]) if self.classes == 2 else scores
+
+
 def _check_widths(name: str, hidden: Sequence[int]) -> None:
     if isinstance(hidden, (str, bytes)) or not all(isinstance(width, int) and width > 0 for width in hidden):
         raise RequestError(f"hidden is {hidden!r}", where=name, remedy="give a list of positive widths, like [64] or [128, 32]")

@@ -13,14 +13,14 @@ from estran.learning.deep.initial import Initial
 from estran.learning.habits import Habits
 from estran.learning.inner import under, within
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
-from estran.learning.network import Network
+from estran.learning.network import ClassNetwork
 from estran.learning.rehearsal.buffer import Floats
 from estran.learning.rehearsal.minibatch import Minibatch
 from estran.learning.rows import checked_chunk
 from estran.learning.settings import whole
 
 
-class Batched(Network, Habits):
+class Batched(ClassNetwork, Habits):
     """ReLU layers and softmax, one step of gradient descent for each ``batch`` rows, which a subclass makes.
 
     Rows wait until so many are there, also from one chunk to the next; those that wait are part of the snapshot.
@@ -98,23 +98,6 @@ class Batched(Network, Habits):
         if left:
             answers[len(answers) - left :] = self.predict(np.asarray(x[len(answers) - left :]))
         return answers
-
-    def predict_proba(self, x: Features) -> NDArray[np.float64]:
-        """Class probabilities, shape (n, classes).
-
-        Raises
-        ------
-        LearnerError
-            If rows do not fit.
-        NotFiniteError
-            If a value is not finite, or so large that what it gives is not.
-        """
-        return self._answer(x, raw=False)
-
-    def decision_function(self, x: Features) -> NDArray[np.float64]:
-        """What `predict_proba` is the softmax of: shape (n, classes); for two classes the log-odds of class 1, shape (n,)."""
-        scores = self._answer(x, raw=True)
-        return np.asarray(scores[:, 1] - scores[:, 0]) if self.classes == 2 else scores
 
     def state(self) -> State:
         """Copies of every layer's weights ``w0`` and biases ``b0``, and so on; of what a strategy keeps; and of rows that wait."""
