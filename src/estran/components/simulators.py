@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from estran.components.frames import Frames, SimulationError
 from estran.errors import ServiceError
 from estran.runtime.compute import spent_elsewhere
+from estran.runtime.threads import ONE_THREAD
 
 WORKER: Final = "estran.components.simulator_worker"
 START_TIMEOUT: Final = 120.0
@@ -51,10 +52,6 @@ class Simulator(Protocol):
         ...
 
 
-_ONE_THREAD: Final = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Environment of simulators, unless it says otherwise: replicas are what runs side by side, and threads that wait cost time too."""
-
-
 class _Process:
     """A process whose standard output is arrays, and whose standard error is kept."""
 
@@ -63,7 +60,7 @@ class _Process:
         self._said, self._timeout = said, timeout
         with said.open("wb") as errors:
             self._popen = subprocess.Popen(
-                argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env={**_ONE_THREAD, **os.environ}
+                argv, cwd=folder, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=errors, env={**ONE_THREAD, **os.environ}
             )
         self._spent = 0.0
         self._frames = Frames(_pipe(self._popen.stdout).fileno(), timeout)

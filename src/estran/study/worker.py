@@ -13,7 +13,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypedDict
 
@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from estran.platforms.base import Platform
     from estran.run.prepare import Prepared
 
-ONE_THREAD: Final[Mapping[str, str]] = {"OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1", "MKL_NUM_THREADS": "1"}
-"""Environment of runs that go on side by side, unless it says otherwise."""
 _PR_SET_PDEATHSIG: Final = 1
 
 

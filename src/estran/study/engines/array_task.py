@@ -9,7 +9,8 @@ import os
 import sys
 from pathlib import Path
 
-from estran.study.worker import ONE_THREAD, serve
+from estran.runtime.threads import ONE_THREAD
+from estran.study.worker import serve
 
 
 def main() -> None:

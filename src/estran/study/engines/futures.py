@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import EstranError, RequestError
+from estran.runtime.threads import ONE_THREAD
 from estran.study.engines.engine import Choice, EngineError, Place, from_root
-from estran.study.worker import ONE_THREAD, Task, Workshop
+from estran.study.worker import Task, Workshop
 
 AT_ONCE: Final = 32
 """Tasks at once in Parsl, which does not say how many it bears, unless ``--jobs`` does."""

@@ -12,8 +12,9 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Final
 
+from estran.runtime.threads import ONE_THREAD
 from estran.study.engines.engine import EngineError
-from estran.study.worker import ONE_THREAD, Task
+from estran.study.worker import Task
 
 GRACE: Final = 20.0
 """Seconds that a worker has to end its run in good order, before it is killed."""
