@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.explain.better import higher_is_better
-from estran.explain.model import Matrix
+from estran.explain.model import Estimate, Matrix
 from estran.explain.table import Table
 
 RESAMPLES: Final = 1000
@@ -176,9 +176,6 @@ def _confidence(
 
 
 def _interval(values: Matrix) -> tuple[float, float] | None:
-    from scipy.stats import t
-
     if len(values) < 2:
         return None
-    middle, half = float(values.mean()), float(t.ppf(0.975, len(values) - 1) * values.std(ddof=1) / np.sqrt(len(values)))
-    return middle - half, middle + half
+    return Estimate(float(values.mean()), float(values.std(ddof=1) / np.sqrt(len(values))), len(values) - 1).interval()
