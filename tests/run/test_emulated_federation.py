@@ -5,10 +5,10 @@ from __future__ import annotations
 from itertools import pairwise
 from pathlib import Path
 
-import duckdb
 import pytest
 
-from tests.run.experiments import assert_nothing_left, estran, record, run_folder
+from tests.run.experiments import assert_nothing_left, record
+from tests.run.mortal import killed_and_back
 
 pytest.importorskip("sklearn")
 
@@ -46,18 +46,7 @@ class Mortal(Worker):
 
 
 def test_rounds_go_on_when_a_worker_is_killed_and_it_comes_back(tmp_path: Path) -> None:
-    (tmp_path / "parts.py").write_text(PARTS)
-    (tmp_path / "experiment.yaml").write_text(FEDERATION)
-    done = estran("run", "experiment.yaml", "--on", "emulate", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert any("worker-2" in warning and "restarted" in warning for warning in record(tmp_path)["warnings"])
-    folder = run_folder(tmp_path)
-
-    def query(table: str, what: str, where: str) -> list[tuple[float, ...]]:
-        return duckdb.sql(f"SELECT {what} FROM '{folder / table}.parquet' WHERE {where} ORDER BY time").fetchall()
-
-    starts = [time for (time,) in query("events", "time", "event = 'ready' AND replica = 'worker-2'")]
-    assert len(starts) == 2
+    query, starts = killed_and_back(tmp_path, FEDERATION, PARTS)
     rounds = query("metrics", "time, value", "metric = 'participants'")
     versions = [int(version) for (version,) in query("events", "detail::JSON->>'$.version'", "event = 'published'")]
     assert versions == list(range(1, len(versions) + 1))

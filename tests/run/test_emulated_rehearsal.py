@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import duckdb
 import pytest
 
-from tests.run.experiments import assert_nothing_left, estran, record, run_folder
+from tests.run.experiments import assert_nothing_left, record
+from tests.run.mortal import killed_and_back
 
 pytest.importorskip("sklearn")
 
@@ -44,18 +44,7 @@ class Mortal(Rehearser):
 
 
 def test_rehearsal_goes_on_when_a_worker_is_killed_and_it_comes_back(tmp_path: Path) -> None:
-    (tmp_path / "parts.py").write_text(PARTS)
-    (tmp_path / "experiment.yaml").write_text(EXPERIMENT)
-    done = estran("run", "experiment.yaml", "--on", "emulate", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert any("worker-2" in warning and "restarted" in warning for warning in record(tmp_path)["warnings"])
-    folder = run_folder(tmp_path)
-
-    def query(table: str, what: str, where: str) -> list[tuple[float, ...]]:
-        return duckdb.sql(f"SELECT {what} FROM '{folder / table}.parquet' WHERE {where} ORDER BY time").fetchall()
-
-    starts = [time for (time,) in query("events", "time", "event = 'ready' AND replica = 'worker-2'")]
-    assert len(starts) == 2
+    query, starts = killed_and_back(tmp_path, EXPERIMENT, PARTS)
     before = query("metrics", "value", "metric = 'remote_share' AND time BETWEEN 1 AND 2")
     assert sum(share for (share,) in before) / len(before) == pytest.approx(2 / 3, abs=0.08)
     for survivor in ("worker-0", "worker-1"):
