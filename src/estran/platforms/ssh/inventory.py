@@ -53,6 +53,9 @@ class InventoryFile(Reaching):
     platform: Literal["ssh"] = Field(description="Kind of the file.")
     hosts: list[HostEntry] = Field(min_length=1, description="The hosts that may be used, in order of preference.")
     layers: dict[Name, Texts] = Field(default_factory=dict, description="Labels of the hosts of a layer, if not its own name.")
+    environment: Literal["shipped", "installed"] = Field(
+        "shipped", description="shipped: packages come from here; installed: hosts have all that Estran needs."
+    )
     packages: Texts = Field(default_factory=list, description="Python packages that components need beside Estran's own.")
 
 
@@ -68,6 +71,8 @@ class Inventory:
         Labels that a layer's hosts may have, where they are not the layer's name.
     packages
         Distributions that components need beside Estran and what it depends on.
+    shipped
+        Whether packages come from the controller.
     """
 
     file: str
@@ -75,6 +80,7 @@ class Inventory:
     labels: Mapping[str, frozenset[str]]
     layers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     packages: tuple[str, ...] = ()
+    shipped: bool = True
 
     def may_serve(self, target: Target, layer: str) -> bool:
         """Whether a host can be one of a layer."""
@@ -111,7 +117,9 @@ def read_inventory(document: Document) -> Inventory:
                 f"labels are {', '.join(sorted(known))}",
             )
     chosen = {layer: frozenset(wanted) for layer, wanted in entry.layers.items()}
-    return Inventory(document.marks.file, tuple(targets.values()), labels, chosen, tuple(entry.packages))
+    return Inventory(
+        document.marks.file, tuple(targets.values()), labels, chosen, tuple(entry.packages), entry.environment == "shipped"
+    )
 
 
 def _targets(document: Document, index: int, file: InventoryFile, entry: HostEntry) -> Iterator[Target]:

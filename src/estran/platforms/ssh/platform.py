@@ -52,7 +52,7 @@ class SshPlatform:
         targets, lacking = assigned(self._inventory, plan)
         if lacking:
             raise PlatformError("the inventory has too few hosts", where=self._inventory.file)
-        supplies = Supplies(Path(plan.experiment.folder), self._inventory.packages)
+        supplies = Supplies(Path(plan.experiment.folder), self._inventory.packages, shipped=self._inventory.shipped)
         async with all_reached(targets, run_id) as hosts:
             places = {name: Place(host, address(targets[name], str(host.facts["ssh"] or ""))) for name, host in hosts.items()}
             async with provision(plan, places, supplies, folder) as provided:
