@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Final
 
 from estran.errors import RequestError
 from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.together import together
 from estran.runtime.launch import Security
 
 if TYPE_CHECKING:
@@ -95,9 +96,7 @@ async def equip(
     PlatformError
         If a host cannot keep them.
     """
-    async with asyncio.TaskGroup() as group:
-        tasks = {name: group.create_task(_equip(host, authority, addresses(name))) for name, host in hosts.items()}
-    return {name: task.result() for name, task in tasks.items()}
+    return await together({name: _equip(host, authority, addresses(name)) for name, host in hosts.items()})
 
 
 async def _equip(host: RemoteHost, authority: Authority, addresses: Collection[str]) -> Security:

@@ -1,4 +1,4 @@
-"""Requests for the kernel's queueing disciplines: sorting packets by host (htb, u32), bounding queues (bfifo), netem.
+"""Requests for the kernel's queueing disciplines: sorting packets by host (htb, u32), bounding queues (bfifo, tbf), netem.
 
 Layouts are those of the kernel's ``include/uapi/linux/{pkt_sched,pkt_cls}.h``.
 """
@@ -46,6 +46,11 @@ _U32_ROOT, _U32_TABLE = 0x80000000, 0x00100000
 _U32_CLASSID, _U32_HASH, _U32_LINK, _U32_DIVISOR, _U32_SEL = 1, 2, 3, 4, 5
 _U32_TERMINAL: Final = 1  # without it a match ends nothing
 _FIELD_OFFSET: Final[dict[Field, int]] = {"source": 12, "destination": 16}  # in an IPv4 header
+_PROTOCOL_OFFSET, _PORTS_OFFSET, _TCP = (
+    8,
+    20,
+    6,
+)  # words with the protocol, and TCP's ports after no options
 
 # Header bytes of TCP over IPv4 over Ethernet with time stamps, and what each frame costs beyond what the kernel counts
 _HEADERS, _SEGMENT, _LARGEST, _BEYOND, _SMALLEST = 66, 1448, 1514, 24, 84
@@ -104,19 +109,34 @@ def _filter(interface: int, handle: int, options: bytes, purpose: str) -> Reques
     return Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, body, purpose)
 
 
-def _selector(flags: int, hash_offset: int, hash_mask: int, mask: bytes, value: bytes, offset: int) -> bytes:
-    """A u32 match of one word (struct tc_u32_sel), and where the word to hash lies for a linked table."""
-    header = struct.pack("=BBBxHHhh", flags, 0, 1, 0, 0, 0, hash_offset) + struct.pack(">I", hash_mask)
-    return header + mask + value + struct.pack("=ii", offset, 0)
+def _selector(
+    flags: int, hash_offset: int, hash_mask: int, mask: bytes, value: bytes, offset: int, *more: tuple[bytes, bytes, int]
+) -> bytes:
+    """A u32 match of words (struct tc_u32_sel), and where the word to hash lies for a linked table."""
+    header = struct.pack("=BBBxHHhh", flags, 0, 1 + len(more), 0, 0, 0, hash_offset) + struct.pack(">I", hash_mask)
+    return header + b"".join(mask + value + struct.pack("=ii", offset, 0) for mask, value, offset in ((mask, value, offset), *more))
 
 
 def assign(interface: int, field: Field, address: str, minor: int) -> Request:
     """Put packets from or to an address into a class of `sort_by`'s root."""
+    return _assign(interface, field, address, minor, f"assign {address} to class {minor} on interface {interface}")
+
+
+def let_pass(interface: int, field: Field, address: str, port: int, side: Literal["from", "to"]) -> Request:
+    """Let TCP from or to a port pass untouched on its way from or to an address; comes before `assign` for that."""
+    word = struct.pack(">HH", *((port, 0) if side == "from" else (0, port)))
+    mask = b"\xff\xff\0\0" if side == "from" else b"\0\0\xff\xff"
+    ports, protocol = (mask, word, _PORTS_OFFSET), (b"\0\xff\0\0", bytes((0, _TCP, 0, 0)), _PROTOCOL_OFFSET)
+    purpose = f"let port {port} of {address} pass on interface {interface}"
+    return _assign(interface, field, address, 0, purpose, protocol, ports)
+
+
+def _assign(interface: int, field: Field, address: str, minor: int, purpose: str, *more: tuple[bytes, bytes, int]) -> Request:
     packed = socket.inet_aton(address)
-    selector = _selector(_U32_TERMINAL, 0, 0, b"\xff\xff\xff\xff", packed, _FIELD_OFFSET[field])
+    selector = _selector(_U32_TERMINAL, 0, 0, b"\xff\xff\xff\xff", packed, _FIELD_OFFSET[field], *more)
     bucket = _U32_TABLE | packed[3] << 12
     options = u32(_U32_CLASSID, _MAJOR | minor) + attribute(_U32_SEL, selector) + u32(_U32_HASH, bucket)
-    return _filter(interface, 0, options, f"assign {address} to class {minor} on interface {interface}")
+    return _filter(interface, 0, options, purpose)
 
 
 def limit_class(interface: int, minor: int, rate: float | None, burst: float) -> Request:
@@ -147,7 +167,34 @@ def bound_queue(interface: int, minor: int, size: int) -> Request:
     )
 
 
-def impair(interface: int, minor: int, link: LinkSpec, limit: int) -> Request:
+def pace(interface: int, minor: int, rate: float, burst: int, limit: int) -> Request:
+    """Limit the rate of a class with a token bucket (tbf), which cuts larger bundles of segments apart.
+
+    Parameters
+    ----------
+    rate
+        Bits per second.
+    burst
+        Bytes that may leave at once after idling; no packet may be larger.
+    limit
+        Bytes that may wait, unless something else is put below it (see `impair`).
+    """
+    bytes_per_second = _bytes_per_second(rate)
+    spec = struct.pack("=BBHhHI", 0, 1, 0, 0, 0, min(bytes_per_second, 0xFFFFFFFF))
+    ticks = min(_MOST_TICKS, max(1, round(burst / bytes_per_second * 1e9 / _NANOSECONDS_PER_TICK)))
+    options = attribute(1, spec + bytes(len(spec)) + struct.pack("=III", limit, ticks, 0))
+    options += attribute(4, struct.pack("=Q", bytes_per_second)) + u32(6, burst)
+    body = _message(interface, pacer(minor), _MAJOR | minor) + text(_TCA_KIND, "tbf") + nested(_TCA_OPTIONS, options)
+    purpose = f"limit the rate (tbf) of class {minor}, interface {interface}"
+    return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, purpose)
+
+
+def pacer(minor: int) -> int:
+    """The handle of a class's token bucket."""
+    return minor + 1 << 16
+
+
+def impair(interface: int, minor: int, link: LinkSpec, limit: int, *, paced: bool = False) -> Request:
     """Make a class's packets take their time on the wire, delay and lose them, with netem.
 
     Jitter is normal, as `LinkSpec` says. netem alone would let packets overtake each other; with a rate, which is
@@ -157,6 +204,8 @@ def impair(interface: int, minor: int, link: LinkSpec, limit: int) -> Request:
     ----------
     limit
         Packets under way at once.
+    paced
+        Put it below the class's token bucket (`pace`).
     """
     options = struct.pack("=6I", 0, limit, round(link.loss * 0xFFFFFFFF), 0, 0, 0)
     options += attribute(_NETEM_LATENCY64, struct.pack("=q", round(link.delay * 1e9)))
@@ -164,7 +213,8 @@ def impair(interface: int, minor: int, link: LinkSpec, limit: int) -> Request:
     if link.jitter > 0:
         options += attribute(_NETEM_DIST, _normal())
     options += _netem_rate(_bytes_per_second(link.rate))
-    body = _message(interface, 0, _MAJOR | minor) + text(_TCA_KIND, "netem") + attribute(_TCA_OPTIONS, options)
+    parent = pacer(minor) | 1 if paced else _MAJOR | minor
+    body = _message(interface, 0, parent) + text(_TCA_KIND, "netem") + attribute(_TCA_OPTIONS, options)
     return Request(
         RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"delay packets (netem) of class {minor}, interface {interface}"
     )
