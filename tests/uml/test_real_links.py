@@ -10,10 +10,10 @@ from tests.uml.harness import requires_uml, run_in_uml
 
 pytestmark = [pytest.mark.uml, requires_uml]
 
-MODULES = ("veth", "sch_netem", "sch_htb", "sch_tbf", "cls_u32")
+MODULES = ("veth", "sch_netem", "sch_htb", "sch_tbf", "cls_u32", "act_police")
 
 SCRIPT = """
-import asyncio, json, socket, subprocess, sys, tempfile, time
+import asyncio, json, socket, subprocess, sys, tempfile, threading, time
 from pathlib import Path
 sys.path[:0] = ["src", "."]
 from estran.platforms.emulated.links.traffic import NetemEngine
@@ -42,6 +42,36 @@ def connecting(fabric, source, target, port):
         sender.connect((fabric.address(source, target), listener.getsockname()[1]))
         return time.monotonic() - begun
 
+def flooded(fabric, source, target, size):
+    # Send over TCP as fast as it goes: goodput, and how long a connection takes meanwhile.
+    with entered(fabric.hosts[target].namespace_fd):
+        listener = socket.create_server(("0.0.0.0", 0))
+    with entered(fabric.hosts[source].namespace_fd):
+        sender = socket.socket()
+    with listener, sender:
+        sender.connect((fabric.address(source, target), listener.getsockname()[1]))
+        receiver, _ = listener.accept()
+        flood = threading.Thread(target=sender.sendall, args=(bytes(size),))
+        marks, got = [], 0
+
+        def take():
+            nonlocal got
+            while got < size:
+                got += len(receiver.recv(65536))
+                marks.append((time.monotonic(), got))
+
+        taking = threading.Thread(target=take)
+        flood.start()
+        taking.start()
+        while got < size / 2:
+            time.sleep(0.01)
+        during = connecting(fabric, source, target, 0)
+        flood.join()
+        taking.join()
+        receiver.close()
+    (t0, g0), (t1, g1) = marks[len(marks) // 3], marks[-1]
+    return (g1 - g0) * 8 / (t1 - t0), during
+
 def queues(fabric, name):
     argv = ["nsenter", "--net=" + place(fabric.hosts[name].namespace_fd), "tc", "qdisc", "show", "dev", "eth0"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
@@ -55,8 +85,9 @@ async def main(fabric, result):
             found = await running.verify()
             result["links"] = {m.source + ">" + m.target: [m.ok, m.measured, m.complaint] for m in found.links}
             result["facts"] = found.facts["links"]
-            result["stream"] = connecting(fabric, "edge", "fog", 0)
-            result["ssh"] = connecting(fabric, "edge", "fog", 2222)
+            result["stream"] = connecting(fabric, "edge", "cloud", 0)
+            result["ssh"] = connecting(fabric, "edge", "cloud", 2222)
+            result["flooded"] = flooded(fabric, "edge", "cloud", 600_000)
         result["left"] = [name for name in NAMES if "htb" in queues(fabric, name)]
 
 base = {(a, b): LinkSpec(BASE.get((a, b), 0.0)) for a in NAMES for b in NAMES if a != b}
@@ -83,6 +114,8 @@ def test_links_are_shaped_on_top_of_what_paths_do_by_themselves() -> None:
     assert not links["fog>cloud"][0]
     assert "asked 5ms, but the path alone takes" in links["fog>cloud"][2]
     assert paths["fog → cloud"]["added"]["delay"] == 0
-    # A connection's first round trip: over both shaped ways, or untouched but for the way back.
-    assert result["stream"] - result["ssh"] > 0.8 * added
+    assert result["stream"] > 0.030 > 2 * result["ssh"]
+    goodput, during = result["flooded"]
+    assert 0.7 < goodput / (2e6 * 1448 / 1538) < 1.03
+    assert during < 1.5, "the queue is not bounded by its bytes: a second is what netem's packets would be"
     assert result["left"] == []

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -21,8 +21,6 @@ from estran.units import show
 _BURST: Final = 1e-3
 """Seconds at the rate that may leave at once, beside a full frame: what makes up for a late timer."""
 
-_FEWEST_FRAMES: Final = 10  # TCP's first window
-
 
 @dataclass(frozen=True, slots=True)
 class Base:
@@ -31,22 +29,19 @@ class Base:
     Attributes
     ----------
     delay
-        Half of the round trip, seconds: without common clocks nobody knows how it is shared.
+        Median, seconds, by clocks that are compared as `ahead` says.
     jitter
         Standard deviation, seconds.
     loss
         Share of packets.
     rate
         Bits per second that came of a train sent faster than the rate that is asked, if the path held it up; None if it did not.
-    ahead
-        The target's clock less the source's, seconds, if both ways take the same time.
     """
 
     delay: float
     jitter: float
     loss: float
     rate: float | None
-    ahead: float
 
 
 def bases(links: Links, probed: Mapping[Pair, Samples]) -> dict[Pair, Base]:
@@ -61,16 +56,30 @@ def bases(links: Links, probed: Mapping[Pair, Samples]) -> dict[Pair, Base]:
 
 
 def _base(pair: Pair, link: LinkSpec, there: Samples, back: Samples) -> Base:
-    for (source, target), samples in ((pair, there), (pair[::-1], back)):
-        if not samples.delays:
+    clock = ahead(pair, {pair: there, pair[::-1]: back})
+    seen = figures(link, there, lossless=False, frame=0)
+    delay = max(0.0, float(np.median(there.delays)) - clock)
+    return Base(delay, seen["jitter"] or 0.0, seen["loss"] or 0.0, _held_up(there, seen["rate"]))
+
+
+def ahead(pair: Pair, probed: Mapping[Pair, Samples]) -> float:
+    """The target's clock less the source's, seconds, if the quickest packets take the same time both ways.
+
+    Hosts have no common clock that could tell how a round trip is shared.
+
+    Raises
+    ------
+    PlatformError
+        If nothing comes through.
+    """
+    for source, target in (pair, pair[::-1]):
+        if not probed[source, target].delays:
             raise PlatformError(
                 "no probe came through",
                 where=f"link {source} → {target}",
                 remedy=f"let UDP pass from {source} to {target} (firewall, security group), or ask nothing of this link",
             )
-    one, other = float(np.median(there.delays)), float(np.median(back.delays))
-    seen = figures(link, there, lossless=False, frame=0)
-    return Base((one + other) / 2, seen["jitter"] or 0.0, seen["loss"] or 0.0, _held_up(there, seen["rate"]), (one - other) / 2)
+    return (min(probed[pair].delays) - min(probed[pair[::-1]].delays)) / 2
 
 
 def _held_up(samples: Samples, rate: float | None) -> float | None:
@@ -87,6 +96,11 @@ def added(link: LinkSpec, base: Base) -> LinkSpec:
     jitter = math.sqrt(max(0.0, link.jitter**2 - base.jitter**2))
     loss = max(0.0, 1 - (1 - link.loss) / (1 - base.loss)) if link.loss and base.loss < 1 else 0.0
     return LinkSpec(delay, jitter, link.rate, loss)
+
+
+def timed(rule: LinkSpec) -> bool:
+    """Whether a rule does more than to limit a rate, which only netem can."""
+    return bool(rule.delay or rule.jitter or rule.loss)
 
 
 def expected(link: LinkSpec, base: Base) -> LinkSpec:
@@ -117,8 +131,5 @@ def burst(rate: float) -> int:
 
 
 def packets(link: LinkSpec) -> int:
-    """How many packets a link may hold: those under way, and those of full size that may wait for its rate."""
-    if link.rate is None:
-        return packets_under_way(link)
-    seconds = link.delay + 4 * link.jitter + QUEUE
-    return _FEWEST_FRAMES + round(seconds * link.rate / 8 / queueing.FRAME)
+    """How many packets a link with delay may hold, be they small: those under way, and those that wait for its rate."""
+    return packets_under_way(replace(link, delay=link.delay + QUEUE))

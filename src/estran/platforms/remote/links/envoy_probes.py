@@ -24,10 +24,10 @@ sockets: dict[int, socket.socket] = {}
 lock = threading.Lock()
 
 
-def listen(envoy: Any, data: bytes, count: int) -> list[int]:
-    """Open sockets that hear probes, and say their ports."""
+def listen(envoy: Any, data: bytes, count: int, first: int) -> list[int]:
+    """Open sockets that hear probes, and say their ports: ``first`` and those after it, or any if that is 0."""
     ports = []
-    for _ in range(count):
+    for number in range(count):
         receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
         receiver.setsockopt(socket.SOL_SOCKET, TIMESTAMPS, 1)
         try:
@@ -35,7 +35,7 @@ def listen(envoy: Any, data: bytes, count: int) -> list[int]:
         except PermissionError:
             receiver.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, BUFFER)
         receiver.setblocking(False)
-        receiver.bind(("0.0.0.0", 0))  # noqa: S104 - who else sends there is told by the token
+        receiver.bind(("0.0.0.0", first and first + number))  # noqa: S104 - who else sends there is told by the token
         ports.append(receiver.getsockname()[1])
         with lock:
             sockets[ports[-1]] = receiver

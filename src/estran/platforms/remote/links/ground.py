@@ -134,14 +134,14 @@ def _taken(host: str, interface: str, kind: str, handle: int) -> Problem:
 
 async def _trial(host: RemoteHost, links: Mapping[str, LinkSpec]) -> Problem | None:
     """Shape a throw-away network of the host as the links ask, in kind."""
-    timely = any(link.delay or link.jitter or link.loss for link in links.values())
     requests = queueing.sort_by(_LOOPBACK, "destination")
     requests.append(queueing.limit_class(_LOOPBACK, 1, None, 1.0))
     if any(link.rate for link in links.values()):
         requests.append(queueing.pace(_LOOPBACK, 1, 1e6, queueing.FRAME, 10 * queueing.FRAME))
-    if timely:
-        requests.append(queueing.impair(_LOOPBACK, 2, LinkSpec(0.01, 0.001, None, 0.01), 10))
-        requests.insert(-1, queueing.limit_class(_LOOPBACK, 2, None, 1.0))
+    if any(link.delay or link.jitter or link.loss for link in links.values()):
+        requests.append(queueing.limit_class(_LOOPBACK, 2, None, 1.0))
+        requests.append(queueing.impair(_LOOPBACK, 2, LinkSpec(0.01, 0.001, 1e6, 0.01), 10))
+        requests.append(queueing.assign(_LOOPBACK, "destination", "127.0.0.2", 2, queueing.police(1e6, 10 * queueing.FRAME)))
     try:
         refused = await _as_root(host, "try", requests)
     except PlatformError as error:
@@ -158,7 +158,7 @@ def _why(refused: Mapping[str, Any]) -> str:
 def _remedy(number: int) -> str:
     if number in (errno.ENOENT, errno.EOPNOTSUPP):
         package = "the kernel's further modules (on Ubuntu linux-modules-extra, on Fedora and RHEL kernel-modules-extra)"
-        return f"install {package}, so that sch_netem, sch_tbf, sch_htb and cls_u32 can be loaded, {_NO_LINKS}"
+        return f"install {package}, so that sch_netem, sch_tbf, sch_htb, cls_u32 and act_police can be loaded, {_NO_LINKS}"
     return f"let the user become root there, or give the container CAP_NET_ADMIN and CAP_SYS_ADMIN, {_NO_LINKS}"
 
 

@@ -20,9 +20,10 @@ from estran.platforms.remote.together import together
 from estran.spec.model import LinkSpec
 
 BUDGET: Final = 1.2
-"""Seconds for all paths that are probed at once, but for slow ones."""
-
 MOST_AT_ONCE: Final = 8
+BESIDE: Final = 47_000
+"""First of the `MOST_AT_ONCE` UDP ports that rules let pass untouched: to probe what a path does by itself."""
+
 MOST_RATE_AT_ONCE: Final = 200e6
 """Bits per second that a host sends, and that it hears, at once; a single faster path is probed alone."""
 
@@ -47,19 +48,28 @@ def _source() -> str:
     return Path(envoy_probes.__file__).read_text(encoding="utf-8")
 
 
-async def probe(hosts: Mapping[str, RemoteHost], paths: Paths, links: Links) -> dict[Pair, Samples]:
+async def probe(
+    hosts: Mapping[str, RemoteHost], paths: Paths, links: Links, *, beside: bool = False, budget: float = BUDGET
+) -> dict[Pair, Samples]:
     """Send over each direction of ``links`` what tells its delay, jitter, loss and rate, as far as they are asked.
 
     Delays are told by two clocks: the target's less the source's.
 
+    Parameters
+    ----------
+    beside
+        Probe what the path does by itself, whatever rules there are.
+    budget
+        Seconds for each group of paths that are probed at once, but for slow ones.
+
     Raises
     ------
     PlatformError
-        If a host goes.
+        If a host goes, or cannot listen.
     """
     found: dict[Pair, Samples] = {}
     for group in rounds(links):
-        found.update(await _side_by_side(hosts, paths, group))
+        found.update(await _side_by_side(hosts, paths, group, BESIDE if beside else 0, budget))
     return found
 
 
@@ -105,9 +115,11 @@ def _bearable(both: Links, paths: Counter[str], rates: Counter[tuple[str, str]])
     return True
 
 
-async def _side_by_side(hosts: Mapping[str, RemoteHost], paths: Paths, links: Links) -> dict[Pair, Samples]:
-    shots = {pair: itinerary(link, BUDGET) for pair, link in links.items()}
-    ports = await _listen(hosts, links)
+async def _side_by_side(
+    hosts: Mapping[str, RemoteHost], paths: Paths, links: Links, first: int, budget: float
+) -> dict[Pair, Samples]:
+    shots = {pair: itinerary(link, budget) for pair, link in links.items()}
+    ports = await _listen(hosts, links, first)
     seconds = max(shots[pair][-1].at + patience(link) for pair, link in links.items()) + _APART
     token = secrets.randbits(32)
     sends: dict[str, list[Pair]] = defaultdict(list)
@@ -131,11 +143,13 @@ async def _side_by_side(hosts: Mapping[str, RemoteHost], paths: Paths, links: Li
     return {pair: _samples(sent[pair], told[pair[1]]["heard"][str(ports[pair])]) for pair in links}
 
 
-async def _listen(hosts: Mapping[str, RemoteHost], links: Links) -> dict[Pair, int]:
+async def _listen(hosts: Mapping[str, RemoteHost], links: Links, first: int) -> dict[Pair, int]:
     hears: dict[str, list[Pair]] = defaultdict(list)
     for source, target in links:
         hears[target].append((source, target))
-    opened = await together({name: hosts[name].call(f"{_MODULE}.listen", count=len(pairs)) for name, pairs in hears.items()})
+    opened = await together(
+        {name: hosts[name].call(f"{_MODULE}.listen", count=len(pairs), first=first) for name, pairs in hears.items()}
+    )
     return {pair: port for name, ports in opened.items() for pair, port in zip(hears[name], ports, strict=True)}
 
 

@@ -1,12 +1,12 @@
 """Links between real hosts, shaped where packets leave: one htb per interface, with a class per host that packets go to.
 
-In a class a token bucket (tbf) keeps the rate, and netem below it delays and loses. What goes elsewhere, and the SSH connections
-between the hosts, passes untouched. Sorting, sizes on the wire and netem's settings are those of emulated links.
+In a class netem delays, loses, and keeps the rate, with a policer before it that bounds its queue; where only a rate is asked, a
+token bucket (tbf) keeps it. What goes elsewhere passes untouched, and so does SSH between the hosts. Sorting, sizes on the wire and
+netem's settings are those of emulated links.
 """
 
 from __future__ import annotations
 
-import time
 from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -17,24 +17,27 @@ from estran.errors import PlatformError
 from estran.platforms.base import LinkMeasure, Problem, Verification
 from estran.platforms.emulated.links import queueing
 from estran.platforms.emulated.links.engine import Links
+from estran.platforms.emulated.links.queueing import Lane
 from estran.platforms.emulated.links.traffic import queue_size
 from estran.platforms.emulated.network.netlink import Request
 from estran.platforms.emulated.probes.verdict import Samples, judge
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.links import ground
-from estran.platforms.remote.links.arithmetic import Base, added, bases, burst, expected, packets, shortfalls
+from estran.platforms.remote.links.arithmetic import Base, added, ahead, bases, burst, expected, packets, shortfalls, timed
 from estran.platforms.remote.links.ground import Pair, Paths
-from estran.platforms.remote.links.probing import probe, teach
+from estran.platforms.remote.links.probing import BESIDE, MOST_AT_ONCE, probe, teach
 from estran.platforms.remote.together import together
 from estran.spec.model import LinkSpec
 
 LIMITS: Final[Mapping[str, str]] = {
-    "delay": "half of the round trip is taken for each direction's own delay, since hosts have no common clock",
-    "rate": "a full frame that comes after idling passes without its time on the wire",
+    "delay": "paths are taken to be as quick one way as the other at their best, since hosts have no common clock",
+    "rate": "on a link without delay a full frame that comes after idling passes without its time on the wire",
     "loss": "segments that the host's kernel sends as one bundle are lost together",
-    "queue": "beside what is under way, a delayed link with a rate holds 0.1 s of full frames; small packets fill it sooner",
     "seed": "the kernel draws jitter and losses itself: they differ from run to run whatever the experiment's seed",
 }
+
+CLOCKS: Final = 0.4
+"""Seconds in which clocks are compared."""
 
 _ATTEMPTS: Final = 2
 
@@ -74,14 +77,13 @@ async def shaped(
     used = {name: hosts[name] for pair in wanted for name in pair}
     await teach(used)
     both = {pair: wanted.get(pair, LinkSpec()) for one in wanted for pair in (one, one[::-1])}
-    base = bases(wanted, await probe(used, paths, both))
-    measured_at = time.monotonic()
+    base = bases(wanted, await probe(used, paths, both, beside=True))
     rules = {pair: added(link, base[pair]) for pair, link in wanted.items()}
     removals: dict[str, list[Sequence[str]]] = defaultdict(list)
     try:
         sources = dict.fromkeys(source for source, _ in wanted)
         await together({name: _shape(hosts, name, paths, rules, removals[name]) for name in sources})
-        yield ShapedLinks(used, paths, wanted, base, rules, measured_at)
+        yield ShapedLinks(used, paths, wanted, base, rules)
     finally:
         await together({name: _remove(hosts[name], commands) for name, commands in removals.items()})
 
@@ -98,26 +100,30 @@ async def _shape(hosts: Mapping[str, RemoteHost], source: str, paths: Paths, rul
         removals.append(command)
         requests = queueing.sort_by(index, "destination")
         for minor, (target, rule) in enumerate(targets.items(), 1):
-            requests += _class(index, minor, paths.address[source, target], rule, _ssh_ports(host, hosts[target]))
+            requests += _class(index, minor, paths.address[source, target], rule, _untouched(host, hosts[target]))
         await ground.shape(host, requests)
 
 
-def _ssh_ports(host: RemoteHost, target: RemoteHost) -> dict[str, int]:
-    """The ports of both hosts' SSH servers, if they are reached so: ``from`` the host's own, ``to`` the target's."""
-    told = {"from": host.facts["ssh"], "to": target.facts["ssh"]}
-    return {side: int(connection.split()[3]) for side, connection in told.items() if connection}
+def _untouched(host: RemoteHost, target: RemoteHost) -> list[Lane]:
+    """What passes between two hosts as if there were no rules: SSH to and from their servers, and probes of the path itself."""
+    lanes = [Lane("udp", "to", BESIDE, MOST_AT_ONCE)]
+    if connection := host.facts["ssh"]:
+        lanes.append(Lane("tcp", "from", int(connection.split()[3])))
+    if connection := target.facts["ssh"]:
+        lanes.append(Lane("tcp", "to", int(connection.split()[3])))
+    return lanes
 
 
-def _class(index: int, minor: int, address: str, rule: LinkSpec, ssh: Mapping[str, int]) -> list[Request]:
+def _class(index: int, minor: int, address: str, rule: LinkSpec, untouched: Sequence[Lane]) -> list[Request]:
     requests = [queueing.limit_class(index, minor, None, 1.0)]
-    for side, port in ssh.items():
-        requests.append(queueing.let_pass(index, "destination", address, port, "from" if side == "from" else "to"))
-    requests.append(queueing.assign(index, "destination", address, minor))
-    if rule.rate is not None:
+    requests += [queueing.let_pass(index, "destination", address, lane) for lane in untouched]
+    timely = timed(rule)
+    bound = queueing.police(rule.rate, queue_size(rule.rate)) if timely and rule.rate is not None else b""
+    requests.append(queueing.assign(index, "destination", address, minor, bound))
+    if timely:
+        requests.append(queueing.impair(index, minor, rule, packets(rule)))
+    elif rule.rate is not None:
         requests.append(queueing.pace(index, minor, rule.rate, burst(rule.rate), queue_size(rule.rate)))
-    if rule.delay or rule.jitter or rule.loss:
-        unpaced = replace(rule, rate=None)
-        requests.append(queueing.impair(index, minor, unpaced, packets(rule), paced=rule.rate is not None))
     return requests
 
 
@@ -144,7 +150,6 @@ class ShapedLinks:
     links: Links
     base: Mapping[Pair, Base]
     rules: Links
-    measured_at: float
 
     async def verify(self) -> Verification:
         """Probe every direction again, twice where it seems wrong, and compare with what was asked of it.
@@ -157,17 +162,15 @@ class ShapedLinks:
         measures: dict[Pair, LinkMeasure] = {}
         for _ in range(_ATTEMPTS):
             left = {pair: self.links[pair] for pair in self.links if pair not in measures or not measures[pair].ok}
-            if left:
-                measures.update({pair: self._judge(pair, samples) for pair, samples in (await self._probe(left)).items()})
+            both = {pair: LinkSpec() for one in left for pair in (one, one[::-1])}
+            clocks = await probe(self.hosts, self.paths, both, beside=True, budget=CLOCKS)
+            found = await probe(self.hosts, self.paths, left)
+            measures.update({pair: self._judge(pair, found[pair], ahead(pair, clocks)) for pair in left})
         return Verification(tuple(measures[pair] for pair in self.links), (), self.facts())
 
-    async def _probe(self, links: Links) -> dict[Pair, Samples]:
-        return await probe(self.hosts, self.paths, links)
-
-    def _judge(self, pair: Pair, samples: Samples) -> LinkMeasure:
+    def _judge(self, pair: Pair, samples: Samples, ahead: float) -> LinkMeasure:
         link, base = self.links[pair], self.base[pair]
-        # The clocks are as far apart as before the rules were there, but for what they drifted since.
-        samples.delays = [delay - base.ahead for delay in samples.delays]
+        samples.delays = [delay - ahead for delay in samples.delays]
         found = judge(*pair, expected(link, base), samples, frame=0)
         asked: dict[str, float | None] = {name: value or None for name, value in asdict(link).items()}
         complaint = found.complaint and "; ".join([*shortfalls(link, base), found.complaint])
@@ -177,7 +180,7 @@ class ShapedLinks:
         """For the run's record: by what means links are shaped, what the paths do by themselves, and what was added."""
         if not self.links:
             return {}
-        timely = any(rule.delay or rule.jitter or rule.loss for rule in self.rules.values())
+        timely = any(timed(rule) for rule in self.rules.values())
         told = {
             f"{a} → {b}": {
                 "base": asdict(self.base[a, b]),
@@ -186,6 +189,5 @@ class ShapedLinks:
             }
             for a, b in self.links
         }
-        engine = "netem and tbf, where packets leave" if timely else "tbf, where packets leave"
-        age = time.monotonic() - self.measured_at
-        return {"links": {"engine": engine, "limits": dict(LIMITS), "paths": told, "clocks_compared_s_ago": age}}
+        engine = "netem, where packets leave" if timely else "tbf, where packets leave"
+        return {"links": {"engine": engine, "limits": dict(LIMITS), "paths": told}}
