@@ -50,6 +50,9 @@ class Asked(Entry, Generic[L]):
     job: Job = Field(default="estran", description="Name of the reservation; nobody else of your account may use it meanwhile.")
     walltime: LongEnough = Field(default=2 * HOUR, description="How long nodes are reserved, such as 2h.")
     wait: Duration = Field(default=10 * MINUTE, description="How long to wait at most until the reservation begins, such as 10min.")
+    patience: Duration = Field(
+        default=2 * MINUTE, description="How long to repeat requests that the testbed's API does not answer for the moment."
+    )
     keep: bool = Field(default=False, description="Whether to keep the nodes for the next run; `estran testbeds release` gives back.")
     layers: Annotated[dict[Name, L], Field(min_length=1)] = Field(description="The nodes of each layer of the experiment.")
 

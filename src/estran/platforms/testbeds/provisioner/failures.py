@@ -47,7 +47,11 @@ SIGNS = (
     ),
     Sign(r"Reservation too old", "too-late", "the start that was asked for is in the past", "ask for a later start"),
     Sign(
-        r"not enough resources|No valid host|NoValidHost|Not enough hosts|Invalid nodes state|not enough nodes|No slot found"
+        r"No slot found|Unable to start the providers", "no-resources",
+        "there is no time within two hours at which all sites have their nodes free", "ask for fewer nodes, or for those of one site",
+    ),
+    Sign(
+        r"not enough resources|No valid host|NoValidHost|Not enough hosts|Invalid nodes state|not enough nodes"
         r"|not enough alive",
         "no-resources", "the testbed has not as many nodes as were asked for: {said}", "ask for fewer nodes, or for others",
     ),

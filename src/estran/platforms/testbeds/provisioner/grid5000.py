@@ -51,12 +51,13 @@ class Grid5000:
         """Submit or find the jobs, wait until they run, deploy or get root on their nodes."""
         provider = en.G5k(self._persist(self._configuration, "reading the reference of Grid'5000"))
         self._persist(provider.reserve, "submitting jobs")  # looks for jobs of this name first, so it may be repeated
+        provider.reserve = lambda: None  # preparing nodes reserves first; jobs that were killed meanwhile would be submitted anew
         provider.wait = lambda: self._wait(provider)
-        roles, _ = self._persist(provider.init, "preparing nodes")
+        self._persist(provider.init, "preparing nodes")
         jobs = [_plain(job) for job in provider.jobs]
         ends = [job["ends_at"] for job in jobs if job["ends_at"] is not None]
         return {
-            "hosts": plain_hosts(roles, self._request["layers"]),
+            "hosts": plain_hosts(_usable(provider), self._request["layers"]),
             "idle": [],
             "lost": [host.fqdn for host in provider.undeployed],
             "jobs": jobs,
@@ -167,6 +168,16 @@ def _check_credentials() -> None:
         raise Failure("credentials", f"there is no ~/{FILE}", remedy)
     if get_api_client().username is None and not inside:
         raise Failure("credentials", f"~/{FILE} has no user name, or cannot be read", remedy)
+
+
+def _usable(provider: Any) -> dict[str, list[Any]]:
+    """Hosts by layer: all whose deployment did not fail. EnOSlib forgets those that it deployed at its first try if it tries again."""
+    usable: dict[str, list[Any]] = {}
+    for host in provider.hosts:
+        if host not in provider.undeployed:
+            _, address = host.primary_network.translate([host.fqdn])[0]
+            usable.setdefault(host.roles[0], []).append(host.to_enoslib(address=address))
+    return usable
 
 
 def _network(configuration: Any, kind: str, site: str) -> Any:

@@ -47,12 +47,14 @@ class Testbed(Protocol):
 
 def main() -> NoReturn:
     """Read the request, serve it, end with 0 if that was done and with 1 if not."""
-    out = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    orders, answers = os.dup(0), os.dup(1)
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    os.dup2(nothing, 0)  # a thread that reads standard input would hold its lock, also in processes that Ansible forks
     os.dup2(2, 1)  # what EnOSlib and Ansible print is no answer
-    channel = Channel(out)
+    channel = Channel(os.fdopen(answers, "w", encoding="utf-8"))
     try:
-        request = json.loads(sys.stdin.readline())
-        threading.Thread(target=_end_with_controller, daemon=True).start()
+        request = _request(orders)
+        threading.Thread(target=_end_with_controller, args=(orders,), daemon=True).start()
         answer = _served(request, channel)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - here everything is reported; EnOSlib calls sys.exit, too
         traceback.print_exc()
@@ -62,9 +64,18 @@ def main() -> NoReturn:
     sys.exit(0)
 
 
-def _end_with_controller() -> None:
+def _request(orders: int) -> dict[str, Any]:
+    """The one line that comes in."""
+    read = b""
+    while not read.endswith(b"\n") and (more := os.read(orders, 65536)):
+        read += more
+    request: dict[str, Any] = json.loads(read)
+    return request
+
+
+def _end_with_controller(orders: int) -> None:
     """Nobody may reserve for a controller that has gone; what is reserved by then, `estran clean` finds by its name."""
-    sys.stdin.read()
+    os.read(orders, 1)
     os.killpg(0, signal.SIGKILL)
 
 
