@@ -43,7 +43,7 @@ def hurrying(folder: Path, within: str = "") -> None:
     """Make an environment of which the Python is that of `HERE`, called by ``within``, and does not sleep long."""
     (folder / "bin").mkdir(parents=True)
     python = folder / "bin" / "python"
-    python.write_text(f"#!/bin/sh\nexec {within} {HERE}/bin/python -I -c '{HURRY}' \"$3\" \"$4\"\n")
+    python.write_text(f'#!/bin/sh\nexec {within} {HERE}/bin/python -I -c \'{HURRY}\' "$3" "$4"\n')
     python.chmod(0o755)
     found = installed()
     (folder / MARK).write_text(json.dumps({"enoslib": ENOSLIB, "extras": sorted(found.extras) if found else []}))

@@ -40,7 +40,7 @@ class Call:
     headers: Any
 
 
-class Refused(Exception):
+class Refused(Exception):  # noqa: N818
     """A route's refusal."""
 
     def __init__(self, status: int, body: Any) -> None:
@@ -80,7 +80,7 @@ class FakeApi:
             def do_GET(self) -> None:
                 api.answer(self)
 
-            do_POST = do_DELETE = do_PUT = do_PATCH = do_GET
+            do_POST = do_DELETE = do_PUT = do_PATCH = do_GET  # noqa: N815
 
         self.server = ThreadingHTTPServer((self.address, 0), Handler)
         self.server.daemon_threads = True

@@ -52,7 +52,9 @@ class FakeGrid5000(FakeApi):
         site = "/stable/sites/([a-z]+)"
         self.route("GET", "/stable/sites", lambda call: (200, listed([self._site(uid) for uid in CLUSTERS])))
         self.route("GET", site, lambda call: (200, self._site(call.groups[0])))
-        self.route("GET", f"{site}/servers/dns", lambda call: (200, {"uid": "dns", "network_adapters": {"default": {"ip": "10.0.0.53"}}}))
+        self.route(
+            "GET", f"{site}/servers/dns", lambda call: (200, {"uid": "dns", "network_adapters": {"default": {"ip": "10.0.0.53"}}})
+        )
         self.route("GET", f"{site}/clusters", lambda call: (200, listed([cluster(uid) for uid in CLUSTERS[call.groups[0]]])))
         self.route("GET", f"{site}/clusters/([a-z]+)", lambda call: (200, cluster(call.groups[1])))
         self.route("GET", f"{site}/clusters/([a-z]+)/status", self._status)
@@ -73,7 +75,12 @@ class FakeGrid5000(FakeApi):
 
     def _status(self, call: Call) -> tuple[int, Any]:
         site, name = call.groups
-        return 200, {"nodes": {fqdn(f"{name}-{n + 1}", site): {"hard": "alive", "soft": "free", "reservations": []} for n in range(CLUSTERS[site][name])}}
+        return 200, {
+            "nodes": {
+                fqdn(f"{name}-{n + 1}", site): {"hard": "alive", "soft": "free", "reservations": []}
+                for n in range(CLUSTERS[site][name])
+            }
+        }
 
     def _list(self, call: Call) -> tuple[int, Any]:
         states = call.query.get("state", "").split(",")
@@ -92,7 +99,7 @@ class FakeGrid5000(FakeApi):
         uid = 1000 + len(self.jobs)
         self.jobs[uid] = {
             "uid": uid, "site": site, "name": asked["name"], "state": "waiting", "user": USER, "types": asked["types"], "looks": 0,
-            "walltime": int(hours) * 3600 + int(minutes) * 60 + int(seconds), "queue": asked["queue"], "resources": asked["resources"],
+            "walltime": int(hours) * 3600 + int(minutes) * 60 + int(seconds), "queue": asked["queue"],
             "scheduled_at": self.begins or time.time(), "started_at": 0, "assigned_nodes": nodes,
             "resources_by_type": {"cores": nodes, "vlans": vlans}, "reservation": asked.get("reservation"),
         }  # fmt: skip

@@ -55,7 +55,9 @@ def nodes(folder: Path, names: list[str]) -> Iterator[Nodes]:
         for command in ("link set lo up", "link set tb0 up", *(f"addr add {NET}.{n}/24 dev tb0" for n in range(1, len(names) + 1))):
             _ip(f"-n {name} {command}")
         Path("/run/sshd").mkdir(exist_ok=True)
-        server = subprocess.Popen([str(script), str(SSHD), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "log").open("w"))
+        server = subprocess.Popen(
+            [str(script), str(SSHD), "-D", "-e", "-f", str(folder / "sshd_config")], stderr=(folder / "log").open("w")
+        )
         try:
             yield Nodes(name, folder, str(script))
         finally:
@@ -87,7 +89,8 @@ def _keys(folder: Path) -> None:
     sudo.chmod(0o755)
     (folder / "sshd_config").write_text(
         f"HostKey {folder}/host\nAuthorizedKeysFile /root/.ssh/authorized_keys\nPermitRootLogin yes\nStrictModes no\n"
-        f"PasswordAuthentication no\nPidFile none\nSetEnv PATH={tools}:/usr/local/bin:/usr/bin:/bin\nMaxSessions 100\nMaxStartups 100\n"
+        f"PasswordAuthentication no\nPidFile none\nSetEnv PATH={tools}:/usr/local/bin:/usr/bin:/bin\n"
+        "MaxSessions 100\nMaxStartups 100\n"
         f"Subsystem sftp internal-sftp\nUsePAM no\n"
     )
 

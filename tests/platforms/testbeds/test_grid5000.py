@@ -108,7 +108,7 @@ async def test_an_api_that_keeps_silent_is_given_up(api: FakeGrid5000, tmp_path:
 
 
 @pytest.mark.parametrize("password", ["guess", None])
-async def test_wrong_or_missing_credentials_are_said_without_telling_them(api: FakeGrid5000, home: Path, password: str | None) -> None:
+async def test_bad_credentials_are_said_without_telling_them(api: FakeGrid5000, home: Path, password: str | None) -> None:
     if password is None:
         (home / ".python-grid5000.yaml").unlink()
     else:
@@ -122,7 +122,14 @@ async def test_wrong_or_missing_credentials_are_said_without_telling_them(api: F
 
 async def test_a_reservation_that_was_not_made_here_is_left_alone(api: FakeGrid5000) -> None:
     api.looks = 1000
-    api._submit(Call(("midi",), {}, {"name": "tide", "types": [], "queue": "default", "resources": "{cluster='azur'}/nodes=1,walltime=1:00:00"}, {}))
+    api._submit(
+        Call(
+            ("midi",),
+            {},
+            {"name": "tide", "types": [], "queue": "default", "resources": "{cluster='azur'}/nodes=1,walltime=1:00:00"},
+            {},
+        )
+    )
     error = await refused(asked())
     assert isinstance(error, ProvisionError)
     assert error.kind == "taken"

@@ -71,7 +71,9 @@ async def test_nodes_of_two_sites_are_reserved_and_given_back_together(api: Fake
 async def test_deployed_nodes_in_a_vlan_are_reached_by_their_name_there(api: FakeGrid5000) -> None:
     layers = {"cloud": {"servers": ["azur-3.midi.grid5000.fr"], "network": "kavlan"}}
     async with reserved(asked(layers=layers, env="debian12-min")) as inventory:
-        assert inventory.hosts == (Machine("azur-3-kavlan-4.midi.grid5000.fr", "cloud", "azur-3-kavlan-4.midi.grid5000.fr", "root"),)
+        assert inventory.hosts == (
+            Machine("azur-3-kavlan-4.midi.grid5000.fr", "cloud", "azur-3-kavlan-4.midi.grid5000.fr", "root"),
+        )
     (deployment,) = api.deployments.values()
     assert (deployment["environment"], deployment["vlan"]) == ("debian12-min", "4")
     assert deployment["key"].startswith("ssh-ed25519")

@@ -54,10 +54,10 @@ def read_testbed_file(path: Path) -> TestbedFile:
     SpecErrors
         All that is wrong with it.
     """
-    return testbed_of(read_file(path), path.resolve().parent)
+    return read_document(read_file(path), path.resolve().parent)
 
 
-def testbed_of(document: Document, folder: Path) -> TestbedFile:
+def read_document(document: Document, folder: Path) -> TestbedFile:
     """Check a document that says ``platform: testbed``. Paths in it count from ``folder``; raises as `read_testbed_file` does."""
     from pydantic import ValidationError
 
@@ -95,11 +95,16 @@ def _model(document: Document) -> type[TestbedFile]:
 
 def _with_paths(data: dict[str, Any], keys: tuple[str, ...], folder: Path) -> dict[str, Any]:
     """Make paths absolute; firmware is a path, too, but of each layer."""
-    paths = {key: str(folder / Path(data[key]).expanduser()) for key in keys if isinstance(data.get(key), str)}
-    layers = data.get("layers")
-    if data.get("provider") == "iotlab" and isinstance(layers, dict):
-        paths["layers"] = {name: _with_paths(layer, ("image",), folder) if isinstance(layer, dict) else layer for name, layer in layers.items()}
-    return data | paths
+    whole: dict[str, Any] = dict(data)
+    for key in keys:
+        if isinstance(data.get(key), str):
+            whole[key] = str(folder / Path(data[key]).expanduser())
+    if data.get("provider") == "iotlab" and isinstance(data.get("layers"), dict):
+        layers = data["layers"].items()
+        whole["layers"] = {
+            name: _with_paths(layer, ("image",), folder) if isinstance(layer, dict) else layer for name, layer in layers
+        }
+    return whole
 
 
 def cost(asked: TestbedFile) -> Cost | None:
@@ -107,7 +112,7 @@ def cost(asked: TestbedFile) -> Cost | None:
     return Cost(asked.nodes, asked.walltime) if asked.limited else None
 
 
-def testbed_schema() -> dict[str, Any]:
+def schema_of_testbeds() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of platform files of kind ``testbed``."""
     from pydantic import TypeAdapter
 

@@ -77,9 +77,8 @@ def opened(request: Mapping[str, Any]) -> Iterator[Entry]:
     path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     with path.open("a+", encoding="utf-8") as file:
         if not (_lock(file.fileno()) and _still_there(path, file.fileno())):
-            raise PlatformError(
-                f"the reservation {request['job']!r} is in use by another run", where=str(request["provider"]), remedy="choose another job:"
-            )
+            what = f"the reservation {request['job']!r} is in use by another run"
+            raise PlatformError(what, where=str(request["provider"]), remedy="choose another job:")
         file.seek(0)
         before = _read(path, file.read())
         entry = Entry(path, dict(request), bool(request["keep"]), before.jobs if before else [], known=before is not None)

@@ -53,7 +53,7 @@ class Asked(Entry, Generic[L]):
     patience: Duration = Field(
         default=2 * MINUTE, description="How long to repeat requests that the testbed's API does not answer for the moment."
     )
-    keep: bool = Field(default=False, description="Whether to keep the nodes for the next run; `estran testbeds release` gives back.")
+    keep: bool = Field(default=False, description="Whether to keep the nodes for later runs, until `estran testbeds release`.")
     layers: Annotated[dict[Name, L], Field(min_length=1)] = Field(description="The nodes of each layer of the experiment.")
 
     @property
@@ -111,7 +111,8 @@ class Grid5000File(Asked[Grid5000Group]):
     job_types: list[Text] = Field(default=[], description="Further OAR job types, such as night.")
     public_key: Text | None = Field(default=None, description="Public key for deployed nodes; all of ~/.ssh/*.pub if not given.")
     jump: bool | None = Field(
-        default=None, description="Whether to go through access.grid5000.fr; by default where this computer is outside of Grid'5000."
+        default=None,
+        description="Whether to go through access.grid5000.fr; by default from outside of Grid'5000.",
     )
 
     @model_validator(mode="after")

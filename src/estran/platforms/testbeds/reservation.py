@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 from estran.errors import EstranError, PlatformError
 from estran.platforms.testbeds.inventory import Inventory
 from estran.platforms.testbeds.ledger import Entry, entries, ledger_folder, name_of, opened
-from estran.platforms.testbeds.provisioning import Report, ProvisionError, provision
+from estran.platforms.testbeds.provisioning import ProvisionError, Report, provision
 
 if TYPE_CHECKING:
     from estran.platforms.testbeds.models import TestbedFile
@@ -117,6 +117,21 @@ async def release_forgotten(report: Report = silent) -> list[str]:
         except PlatformError as error:
             done.append(str(error))
     return done
+
+
+async def states() -> list[dict[str, Any]]:
+    """Every reservation of the ledger: ``name``, ``use`` (in use, kept or forgotten), ``jobs`` (None if not known), ``said``."""
+    found = []
+    for entry, used in entries():
+        use = "in use" if used else "kept" if entry.keep else "forgotten"
+        one: dict[str, Any] = {"name": name_of(entry.request), "use": use, "jobs": None, "ends_at": entry.ends_at}
+        try:
+            one["jobs"] = (await provision("state", entry.request, log_of(entry.request), silent))["jobs"]
+            one["said"] = ", ".join(f"{job['id']} {job['state']}" for job in one["jobs"]) or "nothing is reserved any more"
+        except PlatformError as error:
+            one["said"] = error.what
+        found.append(one)
+    return found
 
 
 def log_of(request: Mapping[str, Any]) -> Path:

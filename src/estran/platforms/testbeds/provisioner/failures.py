@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from typing import Any, Iterator, NamedTuple
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 ATTRIBUTES = ("response_code", "http_status", "status_code", "code")
 """Where clients of testbeds keep the HTTP status in their exceptions."""
@@ -16,7 +17,7 @@ UNANSWERED = {
 """Exceptions that say that no answer came."""
 
 
-class Failure(Exception):
+class Failure(Exception):  # noqa: N818 - it is data on its way
     """Something that the user must know.
 
     Parameters
@@ -48,7 +49,7 @@ SIGNS = (
     Sign(r"Reservation too old", "too-late", "the start that was asked for is in the past", "ask for a later start"),
     Sign(
         r"No slot found|Unable to start the providers", "no-resources",
-        "there is no time within two hours at which all sites have their nodes free", "ask for fewer nodes, or for those of one site",
+        "there is no time within two hours at which all sites have their nodes free", "ask for fewer nodes",
     ),
     Sign(
         r"not enough resources|No valid host|NoValidHost|Not enough hosts|Invalid nodes state|not enough nodes"
@@ -74,8 +75,10 @@ def explain(error: BaseException) -> Failure:
             found = re.search(sign.pattern, _text(one))
             if found:
                 return Failure(sign.kind, sign.what.format(said=said, **found.groupdict()), sign.remedy, **found.groupdict())
-    return _by_status(chain, said) or _by_name(chain, said) or Failure(
-        "defect", f"{type(error).__name__}: {said}", "the provisioner's log has the details"
+    return (
+        _by_status(chain, said)
+        or _by_name(chain, said)
+        or Failure("defect", f"{type(error).__name__}: {said}", "the provisioner's log has the details")
     )
 
 
@@ -138,7 +141,7 @@ def status_of(error: BaseException) -> int | None:
 def transient(error: BaseException) -> bool:
     """Whether the same request may succeed in a moment; never so for what we, or the testbed, say in words."""
     chain = list(causes(error))
-    if any(isinstance(one, Failure) for one in chain) or any(re.search(sign.pattern, _text(one)) for one in chain for sign in SIGNS):
+    if any(isinstance(one, Failure) or any(re.search(sign.pattern, _text(one)) for sign in SIGNS) for one in chain):
         return False
     statuses = [status for one in chain if (status := status_of(one))]
     return statuses[0] in TRANSIENT if statuses else any(type(one).__name__ in UNANSWERED for one in chain)

@@ -1,4 +1,4 @@
-"""Grid'5000: OAR jobs and Kadeploy deployments, by EnOSlib's provider, with our own waiting: EnOSlib waits for killed jobs for ever."""
+"""Grid'5000: OAR jobs and Kadeploy deployments, by EnOSlib's provider; we wait ourselves, for it waits for killed jobs for ever."""
 
 from __future__ import annotations
 
@@ -6,11 +6,18 @@ import logging
 import os
 import socket
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import enoslib as en
-from enoslib.infra.enos_g5k.g5k_api_utils import get_all_clusters_sites, get_all_sites_obj, get_api_client, get_api_username, job_delete
+from enoslib.infra.enos_g5k.g5k_api_utils import (
+    get_all_clusters_sites,
+    get_all_sites_obj,
+    get_api_client,
+    get_api_username,
+    job_delete,
+)
 
 from .channel import Channel
 from .failures import Failure, explain
@@ -86,9 +93,8 @@ class Grid5000:
     def _add(self, configuration: Any, layer: str, wanted: dict[str, Any], sites: dict[str, str]) -> None:
         cluster = wanted["cluster"] or wanted["servers"][0].split("-")[0]
         if cluster not in sites:
-            raise Failure(
-                "configuration", f"layers.{layer}: Grid'5000 has no cluster {cluster!r}", f"choose one of {', '.join(sorted(sites))}"
-            )
+            what = f"layers.{layer}: Grid'5000 has no cluster {cluster!r}"
+            raise Failure("configuration", what, f"choose one of {', '.join(sorted(sites))}")
         network = _network(configuration, wanted["network"], sites[cluster])
         chosen = {"servers": wanted["servers"]} if wanted["servers"] else {"cluster": cluster}
         configuration.add_machine(
@@ -144,8 +150,8 @@ class Grid5000:
             if site.uid in excluded:
                 continue
             try:
-                done += self._persist(lambda site=site: self._delete_at(site), f"giving back at {site.uid}")
-            except Exception as error:  # noqa: BLE001 - reported below, when the other sites have been asked
+                done += self._persist(partial(self._delete_at, site), f"giving back at {site.uid}")
+            except Exception as error:
                 logging.exception("giving back at %s", site.uid)
                 unanswered.append(f"{site.uid}: {explain(error).details['what']}")
         if unanswered:
@@ -160,7 +166,7 @@ class Grid5000:
 
 
 def _check_credentials() -> None:
-    """EnOSlib goes on anonymously if its file of credentials is missing or cannot be read; outside of Grid'5000 that fails later."""
+    """Without a file of credentials that can be read EnOSlib goes on anonymously, which fails later outside of Grid'5000."""
     inside = socket.getfqdn().endswith("grid5000.fr")
     path = Path(os.environ["HOME"]) / FILE
     remedy = f"write your Grid'5000 name and password to ~/{FILE}, as `username: …` and `password: …`, readable by you alone"
@@ -171,7 +177,7 @@ def _check_credentials() -> None:
 
 
 def _usable(provider: Any) -> dict[str, list[Any]]:
-    """Hosts by layer: all whose deployment did not fail. EnOSlib forgets those that it deployed at its first try if it tries again."""
+    """Hosts by layer: all whose deployment did not fail; EnOSlib forgets what it deployed at its first try if it tries again."""
     usable: dict[str, list[Any]] = {}
     for host in provider.hosts:
         if host not in provider.undeployed:

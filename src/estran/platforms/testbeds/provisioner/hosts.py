@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Iterable, Mapping
+from collections.abc import Iterable, Mapping
+from typing import Any
 
 
 def plain_hosts(roles: Mapping[str, Iterable[Any]], layers: Iterable[str]) -> list[dict[str, Any]]:

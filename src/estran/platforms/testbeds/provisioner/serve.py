@@ -125,4 +125,5 @@ def _whole(request: dict[str, Any], answer: dict[str, Any]) -> None:
         words = ", ".join(f"{layer} {got} of {asked}" for layer, (got, asked) in short.items())
         lost = answer.get("lost") or []
         named = f"; not usable: {', '.join(lost)}" if lost else ""
-        raise Failure("partial", f"fewer nodes than were asked for: {words}{named}", "run it again, or ask for other nodes", lost=lost)
+        what = f"fewer nodes than were asked for: {words}{named}"
+        raise Failure("partial", what, "run it again, or ask for other nodes", lost=lost)
