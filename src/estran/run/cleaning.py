@@ -16,7 +16,7 @@ from estran.run.record import write_json
 
 
 def clean_leftovers() -> list[str]:
-    """Remove what killed runs left: processes, groups, jobs, nodes of testbeds, unfinished stores; return what was done, in words."""
+    """Remove what killed runs left: processes, groups, jobs, testbeds' nodes, unfinished stores; say what was done."""
     done = asyncio.run(release_forgotten())
     for left in leftovers():
         killed = end_processes(left.run_id)

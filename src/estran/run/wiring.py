@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Collection, Mapping
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError
-from estran.runtime.launch import ChannelEnd, Launch, Readiness, Security, Yielding
+from estran.platforms.base import OPEN, Access
+from estran.runtime.launch import ChannelEnd, Launch, Readiness, Yielding
 from estran.spec.plan import Channel, Plan, Replica, declared_ports, stream_ports
 
 Address = Callable[[str, str], str]
@@ -17,34 +18,6 @@ Address = Callable[[str, str], str]
 
 ROUTER: Final = "estran.runtime.router:route"
 _ROUTER_PORT: Final = 7447
-
-
-@dataclass(frozen=True, slots=True)
-class Access:
-    """How hosts get at each other where not all of them can be dialled, or others could listen.
-
-    Attributes
-    ----------
-    behind
-        Hosts that nobody can dial (behind NAT or a firewall); they dial others.
-    router
-        The host that all others can dial, on which a router passes on what is for those.
-    security
-        The certificates of each host; none for plain TCP.
-    """
-
-    behind: Collection[str] = ()
-    router: str | None = None
-    security: Mapping[str, Security] = field(default_factory=dict)
-
-    @property
-    def protocol(self) -> str:
-        """Of endpoints."""
-        return "tls" if self.security else "tcp"
-
-
-OPEN: Final = Access()
-"""Every host can be dialled, and nobody else is there."""
 
 
 def wire(
