@@ -106,7 +106,7 @@ def test_children_that_ignore_signals_do_not_outlive_the_run(tmp_path: Path) -> 
     assert_nothing_left(record(tmp_path)["id"])
 
 
-def test_impatient_interrupts_change_nothing(tmp_path: Path) -> None:
+def test_an_impatiently_interrupted_run_keeps_its_results_and_leaves_nothing(tmp_path: Path) -> None:
     write(tmp_path, LONG)
     process = start("run", "experiment.yaml", cwd=tmp_path)
     wait_for_phase(tmp_path, "measure")
@@ -116,6 +116,7 @@ def test_impatient_interrupts_change_nothing(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "Traceback" not in output
     assert record(tmp_path)["status"] == "interrupted"
+    assert (run_folder(tmp_path) / "messages.parquet").exists()
     assert_nothing_left(record(tmp_path)["id"])
 
 
