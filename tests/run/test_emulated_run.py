@@ -21,7 +21,6 @@ from tests.run.experiments import (
     write,
 )
 
-
 SLOW = TINY.replace("edge: {hosts: 2, device: cloud-vm-2}", "edge: {hosts: 2, device: raspberry-pi-4}")
 
 
@@ -97,13 +96,6 @@ def test_a_component_that_raises_fails_the_run_and_says_where(tmp_path: Path) ->
         duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(run_folder(tmp_path) / "messages.parquet")]).fetchone()[0] > 0
     )
     assert_nothing_left(record(tmp_path)["id"])
-
-
-def test_a_component_that_raises_is_restarted_if_asked(tmp_path: Path) -> None:
-    write(tmp_path, TINY.replace("with: {rate: 40}}", "with: {rate: 40, fail_after: 20}, restart: on-failure}"))
-    done = estran("run", "experiment.yaml", cwd=tmp_path)
-    assert done.returncode == 0, done.stdout
-    assert any("was restarted" in warning for warning in record(tmp_path)["warnings"])
 
 
 def test_a_service_that_never_gets_ready_fails_the_run(tmp_path: Path) -> None:

@@ -129,3 +129,11 @@ async def test_an_unknown_request_is_refused_and_the_agent_lives_on() -> None:
         with pytest.raises(PlatformError, match="cannot 'dance'"):
             await agent.host.ask("dance")
         assert (await agent.host.run(["true"])).returncode == 0
+
+
+async def test_an_agent_that_breaks_says_why() -> None:
+    async with running_agent() as agent:
+        await agent.host.task("json:loads", {})  # takes no such arguments
+        told = await agent.wait_for("task-failed")
+    assert told["task"] == "the host's agent"
+    assert "TypeError: loads() takes" in told["what"]

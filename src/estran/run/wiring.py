@@ -53,7 +53,7 @@ def wire(
             listen=(f"tcp/{address(replica.host, replica.host)}:{listening[replica.name]}",) if replica.name in listening else (),
             connect=tuple(f"tcp/{address(replica.host, plan.replicas[name].host)}:{listening[name]}" for name in targets),
             round_trip=trips[replica.name],
-            folder=str(run_folder / "work" / replica.name),
+            folder=str(run_folder.resolve() / "work" / replica.name),  # where a replica works, relative paths mean others
             experiment_folder=experiment.folder,
             cores=service.cores,
             ready=Readiness(service.ready.port, service.ready.output, service.ready.file, service.ready.timeout),
