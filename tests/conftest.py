@@ -1,7 +1,7 @@
 """Which tests may run beside which: those that only compute, those that mostly wait, and those that need the machine alone.
 
 What computes keeps all processors busy. What waits starts hosts, links and programs, but judges no times that a neighbour that
-also waits would spoil. All else has the machine to itself.
+also waits would spoil. All else has the machine to itself, and so have tests of these files that are marked ``alone``.
 """
 
 from __future__ import annotations
@@ -66,11 +66,9 @@ COMPUTING = (
     "test_units.py",
 )
 WAITING = (
-    "checks/test_experiments.py",
     "checks/test_platforms.py",
     "components/test_heat_surrogate.py",
     "run/test_commands.py",
-    "run/test_coupled_runs.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
     "run/test_memory_limit.py",
@@ -102,7 +100,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         place = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
         computes = place.startswith(COMPUTING) and not any(part in item.name for part in EMULATING)
-        if not computes:
+        if not computes and not item.get_closest_marker("alone"):
             item.add_marker("waiting" if place.startswith(WAITING) else "alone")
         group = next((name for name, places in TOGETHER.items() if place.startswith(places)), place if computes else None)
         if group is not None:

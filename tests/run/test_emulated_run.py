@@ -35,6 +35,7 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return cwd
 
 
+@pytest.mark.alone
 def test_a_run_leaves_a_whole_folder_and_nothing_else(whole: Path) -> None:
     result = json.loads((whole / "said.json").read_text())
     folder = run_folder(whole)
@@ -50,6 +51,7 @@ def test_a_run_leaves_a_whole_folder_and_nothing_else(whole: Path) -> None:
     assert list((whole / "state").glob("**/*.jsonl")) == []
 
 
+@pytest.mark.alone
 def test_messages_take_at_least_the_links_delay_and_none_is_lost(whole: Path) -> None:
     messages = str(run_folder(whole) / "messages.parquet")
     fastest, count, distinct = duckdb.execute(
@@ -62,6 +64,7 @@ def test_messages_take_at_least_the_links_delay_and_none_is_lost(whole: Path) ->
     assert all(seen == numbered for seen, numbered in per_origin)
 
 
+@pytest.mark.alone
 def test_network_and_devices_are_probed_before_the_workload_starts(whole: Path) -> None:
     network = json.loads((run_folder(whole) / "network.json").read_text())
     assert {link["source"].split("-")[0] for link in network["links"]} == {"edge", "cloud"}
@@ -73,6 +76,7 @@ def test_network_and_devices_are_probed_before_the_workload_starts(whole: Path) 
     assert {cpu["host"].split("-")[0] for cpu in network["cpus"] if cpu["ok"]} == {"edge", "cloud"}
 
 
+@pytest.mark.alone
 def test_the_resolved_file_in_the_folder_runs_again(whole: Path) -> None:
     (whole / "again.yaml").write_text((run_folder(whole) / "experiment.yaml").read_text())
     shown = estran("plan", "again.yaml", "--json", cwd=whole)
