@@ -78,7 +78,7 @@ def wire(
             router=_router_endpoint(plan, address, access, replica.host) if passed_on else None,
             security=access.security.get(replica.host),
             round_trip=trips[replica.name],
-            folder=str(run_folder / "work" / replica.name),
+            folder=str(run_folder.resolve() / "work" / replica.name),  # where a replica works, relative paths mean others
             experiment_folder=experiment.folder,
             cores=service.cores,
             ready=Readiness(service.ready.port, service.ready.output, service.ready.file, service.ready.timeout),
