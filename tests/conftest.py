@@ -38,6 +38,7 @@ COMPUTING = (
     "platforms/emulated/limits/test_limits.py",
     "platforms/emulated/links/test_relay_core.py",
     "platforms/emulated/test_assembly.py",
+    "platforms/remote/test_packing.py",
     "platforms/simulated/",
     "report/",
     "run/test_conductor.py",

@@ -48,7 +48,8 @@ class MixedProvision:
         if self._side is None:
             return real
         emulated = await self._side.provision.verify()
-        facts = {**emulated.facts, **real.facts}
+        streams = {"encrypted": bool(self.access().security), "router": self._side.gateway, "behind": sorted(self.access().behind)}
+        facts = {**emulated.facts, **real.facts, "streams": streams}
         return Verification((*emulated.links, *real.links), (*emulated.cpus, *real.cpus), facts)
 
     async def enforce(self) -> None:
