@@ -21,6 +21,7 @@ COMPUTING = (
     "observe/test_packets.py",
     "observe/test_queries.py",
     "observe/test_responses.py",
+    "platforms/remote/links/test_arithmetic.py",
     "platforms/simulated/",
     "report/",
     "run/test_coupled_runs.py",
