@@ -1,0 +1,186 @@
+"""What is the same on all platforms of real hosts, once an envoy is on each: environment, agents, clocks, links, certificates."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Collection, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from estran.errors import PlatformError
+from estran.platforms.base import Access, Host, Verification
+from estran.platforms.remote.agents import RemoteAgent, start_agent
+from estran.platforms.remote.certificates import Authority, equip
+from estran.platforms.remote.environment import Environment, Supplies
+from estran.platforms.remote.host import ClockOffset
+from estran.platforms.remote.links.shaping import ShapedLinks, shaped
+from estran.platforms.remote.source import Found, Needs, Open, Place
+from estran.platforms.remote.together import together
+from estran.runtime.clock import Clock, RealClock
+from estran.runtime.launch import Security
+from estran.spec.plan import Plan
+
+SAMPLER: Final = "estran.observe.sampler:run"
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """A host on which services can be started."""
+
+    agent: RemoteAgent
+    clock: ClockOffset
+    environment: Environment
+
+
+@asynccontextmanager
+async def provision(
+    plan: Plan,
+    found: Found,
+    open_: Open,
+    folder: Path,
+    authority: Authority | None,
+    names: Mapping[str, Collection[str]] | None = None,
+) -> AsyncIterator[RemoteProvision]:
+    """Bring agents and certificates to hosts, and shape their links; with the context end all that was begun there.
+
+    Parameters
+    ----------
+    folder
+        The run's.
+    authority
+        Signs certificates of hosts; None if no stream leaves any host.
+    names
+        By which hosts are dialled beside their addresses; they get agents even if no service is on them.
+
+    Raises
+    ------
+    PlatformError
+        If a host cannot be used, or links cannot be shaped as asked.
+    """
+    places = found.places
+    busy = dict.fromkeys([*(replica.host for replica in plan.replicas.values()), *(names or {})])
+    supplies: dict[Needs, Supplies] = {}
+    for place in places.values():
+        own = Supplies(Path(plan.experiment.folder), place.needs.packages, shipped=place.needs.shipped)
+        supplies.setdefault(place.needs, own)
+    ready = await together({name: _ready(name, places[name], supplies[places[name].needs], folder, plan) for name in busy})
+    security: Mapping[str, Security] = {}
+    if authority is not None:
+        dialled = {name: [places[name].address, *(names or {}).get(name, ())] for name in busy}
+        security = await equip({name: places[name].remote for name in busy}, dialled.__getitem__, authority)
+    access = _access(plan, places, open_, security)
+    links = {(link.source, link.target): link.link for link in plan.links}
+    hosts = {name: place.remote for name, place in places.items()}
+    async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
+        yield RemoteProvision(found, ready, access, shaping)
+
+
+def authority_of(plan: Plan, run_id: str) -> Authority | None:
+    """What signs the certificates of a run; None where all streams stay on one host."""
+    if all(plan.replicas[channel.producer].host == plan.replicas[channel.consumer].host for channel in plan.channels):
+        return None
+    measure = plan.experiment.measure
+    return Authority(run_id, measure.warmup + measure.duration)
+
+
+async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan: Plan) -> Ready:
+    environment = await supplies.provide(place.remote)
+    clock = await place.remote.clock_offset()
+    return Ready(await start_agent(name, place.remote, clock, environment, folder, plan.experiment.folder), clock, environment)
+
+
+def _access(plan: Plan, places: Mapping[str, Place], open_: Open, security: Mapping[str, Security]) -> Access:
+    """The router is on the first host of the gateway's layer, or on the first one that can be dialled."""
+    behind = {name for name, place in places.items() if not place.reachable or plan.hosts[name].layer in open_.behind}
+    fit = [
+        name for name, host in plan.hosts.items() if host.layer == open_.gateway or (open_.gateway is None and name not in behind)
+    ]
+    return Access(behind, next((name for name in fit if name in security and name not in behind), None), security)
+
+
+class RemoteProvision:
+    """Hosts, addresses and facts of one run on real hosts."""
+
+    def __init__(self, found: Found, ready: Mapping[str, Ready], access: Access, links: ShapedLinks) -> None:
+        self.hosts: Mapping[str, Host] = {name: one.agent for name, one in ready.items()}
+        self._found = found
+        self._ready = ready
+        self._access = access
+        self._links = links
+
+    def address(self, source: str, target: str) -> str:
+        """A host's address, the same for all."""
+        place = self._found.places.get(target)
+        if place is None:
+            raise PlatformError(f"there is no host {target!r}")
+        return place.address
+
+    def access(self) -> Access:
+        """Who can dial whom, and with which certificates."""
+        return self._access
+
+    async def verify(self) -> Verification:
+        """Probe links of which something was asked; devices are what they are, and their facts are recorded."""
+        verification = await self._links.verify()
+        return replace(verification, facts={**self._facts(), **verification.facts})
+
+    def _facts(self) -> dict[str, Any]:
+        """What goes into the run's record."""
+        return {
+            **self._found.facts,
+            "streams": {
+                "encrypted": bool(self._access.security),
+                "router": self._access.router,
+                "behind": sorted(self._access.behind),
+            },
+            "hosts": {name: self._host(name, place) for name, place in self._found.places.items()},
+        }
+
+    def _host(self, name: str, place: Place) -> dict[str, Any]:
+        told = ("hostname", "system", "kernel", "machine", "libc", "cores", "memory")
+        facts = {"address": place.address, **{key: place.remote.facts[key] for key in told}}
+        ready = self._ready.get(name)
+        return facts if ready is None else {**facts, "python": ready.environment.python, "clock": asdict(ready.clock)}
+
+    async def enforce(self) -> None:
+        """Real devices hold themselves to their speed."""
+
+    def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
+        """How to sample one host: its services' processes, its network, and its own energy counters if it has any."""
+        return SAMPLER, {"host": host, "rapl": True}
+
+    def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
+        """What commands exchange is not observed here."""
+        return None
+
+    def now_ns(self) -> int:
+        """Read the controller's monotonic clock."""
+        return time.monotonic_ns()
+
+    def clock(self, origin_ns: int) -> Clock:
+        """The run's clock, as the controller reads it."""
+        return RealClock(origin_ns)
+
+    def notes(self) -> list[str]:
+        """How far instants on different hosts can be compared."""
+        if len(self._ready) < 2:
+            return []
+        worst = max(self._ready, key=lambda name: self._ready[name].clock.bound_ns)
+        bound = self._ready[worst].clock.bound_ns * 1e-6
+        return [f"clocks of hosts are known to within {bound:.2f} ms ({worst} least well)"]
+
+    async def broken(self) -> str:
+        """Wait until a host is lost, or what was reserved is taken away, and say how."""
+        waiting = {asyncio.create_task(place.remote.lost()): f"{name}: " for name, place in self._found.places.items()}
+        if self._found.broken is not None:
+            waiting[asyncio.ensure_future(self._found.broken())] = ""
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            last = max(done, key=lambda task: not waiting[task])  # a reservation that ended says more than a host that went with it
+            return waiting[last] + last.result()
+        finally:
+            for task in waiting:
+                task.cancel()
