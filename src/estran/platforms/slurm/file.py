@@ -10,6 +10,8 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from estran.errors import Where
 from estran.platforms.slurm.request import Part, Request
+from estran.platforms.ssh.inventory import Reaching
+from estran.platforms.ssh.target import Target
 from estran.spec.document import Document
 from estran.spec.marks import Path, dotted
 from estran.spec.platform_file import check_block
@@ -34,6 +36,11 @@ KEYS: Final = {
 
 def _listed(value: Any) -> Any:
     return value if isinstance(value, list) or value is None else [value]
+
+
+def _host(value: Any) -> Any:
+    """Take a mere name for a host of that name."""
+    return {"host": value} if isinstance(value, str) else value
 
 
 OptionName = Annotated[str, StringConstraints(pattern=OPTION)]
@@ -67,12 +74,18 @@ class LayerNodes(NodeEntry):
     nodes: Count | None = Field(default=None, description="Number of nodes; as many as the layer's hosts need, unless given.")
 
 
+class LoginEntry(Reaching):
+    """A host reached over SSH."""
+
+    host: Text = Field(description="Name, address, or alias of ssh_config.")
+
+
 class SlurmFile(NodeEntry):
     """A platform that allocates its hosts through Slurm."""
 
     platform: Literal["slurm"] = Field(description="The kind of platform.")
     time: Annotated[float, Quantity("duration", positive=True)] = Field(description="Time limit of the job, such as 1h.")
-    login: Text | None = Field(
+    login: Annotated[LoginEntry, BeforeValidator(_host)] | None = Field(
         default=None, description="Host from which jobs are submitted, reached over SSH; if not given, this machine."
     )
     layers: dict[Name, LayerNodes] = Field(default={}, description="What differs for the hosts of one layer.")
@@ -104,7 +117,7 @@ def read_request(document: Document, layers: Mapping[str, Sequence[str]]) -> Req
     for layer, hosts in layers.items():
         parts.append(_part(document, layer, hosts, file))
     complaints.stop_if_any()
-    return Request(file.time, _joined(parts), document.marks.file, file.login, *_places(document))
+    return Request(file.time, _joined(parts), document.marks.file, _login(document, file), *_places(document))
 
 
 def slurm_schema() -> dict[str, Any]:
@@ -113,7 +126,18 @@ def slurm_schema() -> dict[str, Any]:
     for shape in (schema, schema["$defs"]["LayerNodes"]):
         listed = shape["properties"]["modules"]
         listed["anyOf"] = [{"type": "string", "minLength": 1}, *listed["anyOf"]]
+    login, key = schema["properties"]["login"], schema["$defs"]["LoginEntry"]["properties"]["key"]
+    for shape in (login, key):
+        shape["anyOf"] = [{"type": "string", "minLength": 1}, *shape["anyOf"]]
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Estran platform: Slurm"}
+
+
+def _login(document: Document, file: SlurmFile) -> Target | None:
+    if file.login is None:
+        return None
+    given = file.login.model_dump(exclude_none=True)
+    keys = tuple(given.pop("key", ()))
+    return Target(name=given["host"], keys=keys, where=str(document.marks.where(("login",))), **given)
 
 
 def _part(document: Document, layer: str, hosts: Sequence[str], file: SlurmFile) -> Part:

@@ -60,12 +60,28 @@ async def allocated(
             try:
                 yield allocation
             except PlatformError as error:
-                raise (await allocation.ended(LAST) or error) from error
-    finally:
-        try:
-            await queue.cancel(name)
-        except LoginLostError:
-            tell(f"{name}: the host where it was submitted is lost; its envoy cancels the job")
+                lost = await allocation.ended(LAST)
+                if lost is None:
+                    raise
+                await _given_back(queue, name, tell)  # else hosts that do not answer any more would be asked to end
+                raise lost from error
+    except BaseException:
+        await _given_back(queue, name, tell)
+        raise
+    if (failed := await _given_back(queue, name, tell)) is not None:
+        raise failed
+
+
+async def _given_back(queue: Queue, name: str, tell: Tell) -> PlatformError | None:
+    """Cancel the job; what prevents that is told, and returned."""
+    try:
+        await queue.cancel(name)
+    except LoginLostError:
+        tell(f"{name}: the host where it was submitted is lost; its envoy cancels the job")
+    except PlatformError as error:
+        tell(str(error))
+        return error
+    return None
 
 
 async def tried(request: Request, login: RemoteHost) -> str:

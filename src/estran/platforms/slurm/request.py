@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from estran.errors import Where
+from estran.platforms.ssh.target import Target
 from estran.units import show
 
 
@@ -75,7 +76,7 @@ class Request:
     walltime: float
     parts: tuple[Part, ...]
     file: str
-    login: str | None = None
+    login: Target | None = None
     where: Mapping[str, Where] | None = None
     values: Mapping[str, str] | None = None
 
