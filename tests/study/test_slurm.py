@@ -143,7 +143,7 @@ def test_a_run_that_is_preempted_is_made_again(tmp_path: Path, configuration: Pa
         "            mark.touch()\n"
         "            time.sleep(300)\n",
     ))  # fmt: skip
-    argv = ("--replicates", "1", "--set", "delay=10ms", "--jobs", "1", *SLURM, "--engine-option", "chunk=2")
+    argv = ("--replicates", "1", "--set", "delay=10ms", "--jobs", "1", "--retries", "3", *SLURM, "--engine-option", "chunk=2")
     process = start("study", "experiment.yaml", *SIMULATE, *argv, cwd=tmp_path)
     _until(lambda: (tmp_path / "hung").exists())
     urgent = ("--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true")
@@ -153,7 +153,7 @@ def test_a_run_that_is_preempted_is_made_again(tmp_path: Path, configuration: Pa
     assert process.returncode == 0, said
     rows = table(path)
     assert {row["status"] for row in rows} == {"done"}
-    assert sorted(int(row["attempts"]) for row in rows)[-2:] == [1, 2], said
+    assert max(int(row["attempts"]) for row in rows) >= 2, said
     assert any("DUE TO PREEMPTION" in log.read_text() for log in path.glob("slurm/*/*.log"))
 
 

@@ -10,7 +10,7 @@ from pydantic import BeforeValidator, Field, StringConstraints
 
 from estran.errors import Where
 from estran.platforms.slurm.request import Part, Request
-from estran.platforms.ssh.inventory import Reaching
+from estran.platforms.ssh.inventory import Reaching, Texts
 from estran.platforms.ssh.target import Target
 from estran.spec.document import Document
 from estran.spec.marks import Path, dotted
@@ -34,10 +34,6 @@ KEYS: Final = {
 """Options of sbatch that have a key of their own in the file."""
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else [value]
-
-
 def _host(value: Any) -> Any:
     """Take a mere name for a host of that name."""
     return {"host": value} if isinstance(value, str) else value
@@ -59,10 +55,8 @@ class NodeEntry(Entry):
     memory: Annotated[float, Quantity("size", positive=True)] | None = Field(
         default=None, description="Main memory of each host, such as 16GiB; if not given, what the cluster gives."
     )
-    modules: Annotated[list[Text], BeforeValidator(_listed)] | None = Field(
-        default=None, description="Environment modules that are loaded first, such as python/3.11."
-    )
-    python: Text | None = Field(default=None, description="Command that starts Python ≥ 3.8 on the nodes; python3 unless given.")
+    modules: Texts | None = Field(default=None, description="Environment modules that are loaded first, such as python/3.11.")
+    python: Text | None = Field(default=None, description="Command that starts Python ≥ 3.11 on the nodes; python3 unless given.")
     options: dict[OptionName, Scalar | None] = Field(
         default={}, description="Further options of sbatch, such as {reservation: maintenance}."
     )
@@ -88,6 +82,7 @@ class SlurmFile(NodeEntry):
     login: Annotated[LoginEntry, BeforeValidator(_host)] | None = Field(
         default=None, description="Host from which jobs are submitted, reached over SSH; if not given, this machine."
     )
+    packages: Texts = Field(default=[], description="Python packages that components need beside Estran's own.")
     layers: dict[Name, LayerNodes] = Field(default={}, description="What differs for the hosts of one layer.")
 
 
@@ -117,19 +112,26 @@ def read_request(document: Document, layers: Mapping[str, Sequence[str]]) -> Req
     for layer, hosts in layers.items():
         parts.append(_part(document, layer, hosts, file))
     complaints.stop_if_any()
-    return Request(file.time, _joined(parts), document.marks.file, _login(document, file), *_places(document))
+    return Request(file.time, _joined(parts), document.marks.file, _login(document, file), tuple(file.packages), *_places(document))
 
 
 def slurm_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of platform files of kind ``slurm``."""
     schema = SlurmFile.model_json_schema(by_alias=True, mode="validation")
     for shape in (schema, schema["$defs"]["LayerNodes"]):
-        listed = shape["properties"]["modules"]
-        listed["anyOf"] = [{"type": "string", "minLength": 1}, *listed["anyOf"]]
-    login, key = schema["properties"]["login"], schema["$defs"]["LoginEntry"]["properties"]["key"]
-    for shape in (login, key):
-        shape["anyOf"] = [{"type": "string", "minLength": 1}, *shape["anyOf"]]
+        _admit_text(shape["properties"], "modules")
+    _admit_text(schema["properties"], "login", "packages")
+    _admit_text(schema["$defs"]["LoginEntry"]["properties"], "key")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Estran platform: Slurm"}
+
+
+def _admit_text(properties: dict[str, Any], *keys: str) -> None:
+    """Admit a mere text where a list of one, or a map with one key, is meant."""
+    for key in keys:
+        shape = properties[key]
+        if "anyOf" not in shape:
+            shape["anyOf"] = [{name: shape.pop(name) for name in ("type", "items", "minItems") if name in shape}]
+        shape["anyOf"] = [{"type": "string", "minLength": 1}, *shape["anyOf"]]
 
 
 def _login(document: Document, file: SlurmFile) -> Target | None:

@@ -7,8 +7,8 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from estran.errors import PlatformError, cause
-from estran.platforms.remote.host import Pipe, RemoteHost
+from estran.errors import EstranError, PlatformError, cause
+from estran.platforms.remote.host import RemoteHost
 from estran.platforms.slurm.allocation import LAST, Allocation, Placed
 from estran.platforms.slurm.commands import pilot, submission
 from estran.platforms.slurm.leftovers import journalled
@@ -47,7 +47,8 @@ async def allocated(
     SpecError
         If Slurm refuses the job, or it would wait forever, at the line of the platform file.
     PlatformError
-        If Slurm does not answer, an envoy does not start, or the job ends while its hosts are in use.
+        If Slurm does not answer, an envoy does not start, or the job ends while its hosts are in use: then they are lost, and what
+        comes of that leaves the context as one error that says why.
     """
     queue, name = Queue(login), job_name(run_id)
     await queue.make_sure()
@@ -57,19 +58,32 @@ async def allocated(
         job = await queue.submit(request, submission(request, name), pilot(), name)
         standings = await _started(queue, request, job, tell)
         async with _with_envoys(request, queue, job, standings, run_id) as allocation:
+            watching = asyncio.create_task(_watch(allocation, queue, name, tell))
             try:
                 yield allocation
-            except PlatformError as error:
-                lost = await allocation.ended(LAST)
-                if lost is None:
+            except (PlatformError, ExceptionGroup) as error:
+                if not _ours(error) or (lost := await allocation.ended(LAST)) is None:
                     raise
-                await _given_back(queue, name, tell)  # else hosts that do not answer any more would be asked to end
                 raise lost from error
+            finally:
+                watching.cancel()
     except BaseException:
         await _given_back(queue, name, tell)
         raise
     if (failed := await _given_back(queue, name, tell)) is not None:
         raise failed
+
+
+async def _watch(allocation: Allocation, queue: Queue, name: str, tell: Tell) -> None:
+    """Let hosts go when the job is lost, whether they know it or, as those that are suspended, do not."""
+    await allocation.broken()
+    if await allocation.ended() is not None:
+        await _given_back(queue, name, tell)
+
+
+def _ours(error: PlatformError | ExceptionGroup[Exception]) -> bool:
+    """Whether lost hosts can be the whole reason for what was raised."""
+    return isinstance(error, PlatformError) or error.split(EstranError)[1] is None
 
 
 async def _given_back(queue: Queue, name: str, tell: Tell) -> PlatformError | None:
@@ -154,10 +168,10 @@ async def _with_envoys(
         try:
             yield Allocation(request, queue, job, placed, reached)
         finally:
-            await asyncio.gather(*(host.close() for host, _ in reached.values()))  # side by side, before each is left
+            await asyncio.gather(*(host.close() for host in reached.values()))  # side by side, before each is left
 
 
-async def _side_by_side(stack: AsyncExitStack, login: RemoteHost, steps: list[Step]) -> dict[str, tuple[RemoteHost, Pipe]]:
+async def _side_by_side(stack: AsyncExitStack, login: RemoteHost, steps: list[Step]) -> dict[str, RemoteHost]:
     try:
         async with asyncio.TaskGroup() as group:
             entering = {step.host: group.create_task(stack.enter_async_context(attended_step(login, step))) for step in steps}

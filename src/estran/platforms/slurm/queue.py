@@ -138,10 +138,8 @@ class Queue:
         try:
             return await self.login.run(outside(argv), stdin=script.encode(), env=self._env, timeout=PATIENCE)
         except PlatformError as error:
-            try:
-                await self.login.ask("clock")
-            except PlatformError as lost:
-                raise LoginLostError(lost.what, where=lost.where, remedy=lost.remedy) from error
+            if self.login.gone is not None:
+                raise LoginLostError(error.what, where=error.where, remedy=error.remedy) from error
             raise UnansweredError(error.what, where="Slurm", remedy="try again when slurmctld is up") from error
 
 

@@ -65,6 +65,8 @@ class Request:
         Seconds after which Slurm ends the job.
     login
         Where sbatch and srun are; None for this machine.
+    packages
+        Distributions that components need beside Estran and what it depends on.
     file
         The platform file.
     where
@@ -77,6 +79,7 @@ class Request:
     parts: tuple[Part, ...]
     file: str
     login: Target | None = None
+    packages: tuple[str, ...] = ()
     where: Mapping[str, Where] | None = None
     values: Mapping[str, str] | None = None
 
