@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
@@ -9,13 +10,14 @@ from estran.errors import EstranError
 from estran.observe.store import recover
 from estran.platforms.emulated.leftovers import remove_groups
 from estran.platforms.slurm import leftovers as slurm
+from estran.platforms.testbeds.reservation import release_forgotten
 from estran.run.journal import end_processes, leftovers
 from estran.run.record import write_json
 
 
 def clean_leftovers() -> list[str]:
-    """Remove what killed runs left: processes, control groups, jobs, unfinished stores; return what was done, in words."""
-    done = []
+    """Remove what killed runs left: processes, groups, jobs, testbeds' nodes, unfinished stores; say what was done."""
+    done = asyncio.run(release_forgotten())
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)

@@ -9,8 +9,9 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from estran.errors import Where
+from estran.platforms.remote.source import Needs, Open, Supplied, Texts
 from estran.platforms.slurm.request import Part, Request
-from estran.platforms.ssh.inventory import Reaching, Texts
+from estran.platforms.ssh.inventory import Reaching
 from estran.platforms.ssh.target import Target
 from estran.spec.document import Document
 from estran.spec.marks import Path, dotted
@@ -74,7 +75,7 @@ class LoginEntry(Reaching):
     host: Text = Field(description="Name, address, or alias of ssh_config.")
 
 
-class SlurmFile(NodeEntry):
+class SlurmFile(NodeEntry, Supplied, Open):
     """A platform that allocates its hosts through Slurm."""
 
     platform: Literal["slurm"] = Field(description="The kind of platform.")
@@ -82,7 +83,6 @@ class SlurmFile(NodeEntry):
     login: Annotated[LoginEntry, BeforeValidator(_host)] | None = Field(
         default=None, description="Host from which jobs are submitted, reached over SSH; if not given, this machine."
     )
-    packages: Texts = Field(default=[], description="Python packages that components need beside Estran's own.")
     layers: dict[Name, LayerNodes] = Field(default={}, description="What differs for the hosts of one layer.")
 
 
@@ -112,7 +112,13 @@ def read_request(document: Document, layers: Mapping[str, Sequence[str]]) -> Req
     for layer, hosts in layers.items():
         parts.append(_part(document, layer, hosts, file))
     complaints.stop_if_any()
-    return Request(file.time, _joined(parts), document.marks.file, _login(document, file), tuple(file.packages), *_places(document))
+    return Request(file.time, _joined(parts), document.marks.file, _login(document, file), Needs.of(file), *_places(document))
+
+
+def read_access(document: Document) -> Open:
+    """Read how hosts of different layers get at each other; raises as `read_request` does."""
+    file = check_block(document, SlurmFile)
+    return Open(gateway=file.gateway, behind=file.behind)
 
 
 def slurm_schema() -> dict[str, Any]:

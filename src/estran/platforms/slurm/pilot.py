@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from estran.errors import EstranError, PlatformError, cause
+from estran.errors import EstranError, PlatformError
 from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.together import together
 from estran.platforms.slurm.allocation import LAST, Allocation, Placed
 from estran.platforms.slurm.commands import pilot, submission
 from estran.platforms.slurm.leftovers import journalled
@@ -164,17 +165,9 @@ async def _with_envoys(
             placed[host] = Placed(*nodes[place])
             steps.append(Step(host, job, component, part, nodes[place][0], f"{run_id}@{host}"))
     async with AsyncExitStack() as stack:
-        reached = await _side_by_side(stack, queue.login, steps)
+        entering = {step.host: stack.enter_async_context(attended_step(queue.login, step)) for step in steps}
+        hosts = await together(entering)
         try:
-            yield Allocation(request, queue, job, placed, reached)
+            yield Allocation(request, queue, job, placed, hosts)
         finally:
-            await asyncio.gather(*(host.close() for host in reached.values()))  # side by side, before each is left
-
-
-async def _side_by_side(stack: AsyncExitStack, login: RemoteHost, steps: list[Step]) -> dict[str, RemoteHost]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            entering = {step.host: group.create_task(stack.enter_async_context(attended_step(login, step))) for step in steps}
-    except ExceptionGroup as errors:
-        raise cause(errors) from None
-    return {host: task.result() for host, task in entering.items()}
+            await asyncio.gather(*(host.close() for host in hosts.values()))  # side by side, before each is left

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from estran.errors import Where
+from estran.platforms.remote.source import Needs
 from estran.platforms.ssh.target import Target
 from estran.units import show
 
@@ -65,8 +66,8 @@ class Request:
         Seconds after which Slurm ends the job.
     login
         Where sbatch and srun are; None for this machine.
-    packages
-        Distributions that components need beside Estran and what it depends on.
+    needs
+        What is brought to the nodes.
     file
         The platform file.
     where
@@ -79,7 +80,7 @@ class Request:
     parts: tuple[Part, ...]
     file: str
     login: Target | None = None
-    packages: tuple[str, ...] = ()
+    needs: Needs = field(default_factory=Needs)
     where: Mapping[str, Where] | None = None
     values: Mapping[str, str] | None = None
 
