@@ -13,7 +13,6 @@ import pytest
 from estran.errors import PlatformError, SpecError
 from estran.platforms.slurm.commands import pilot, submission
 from estran.platforms.slurm.login import login_host
-from estran.platforms.slurm.pilot import tried
 from estran.platforms.slurm.queue import Queue, UnansweredError
 from tests.platforms.slurm.pilots import FILE, JOBS, LAYERS, NODES, asked, entered, provided, submitted, until
 from tests.study.cluster import lacking, slurm
@@ -147,10 +146,6 @@ async def test_what_slurm_refuses_is_told_at_its_line(configuration: Path, text:
         async with provided(asked(text)):
             pass
     assert str(refused.value).startswith(told)
-    async with login_host(None, "run-8") as login:
-        with pytest.raises(SpecError, match="refuses"):
-            await tried(asked(text), login)
-        assert "to start at" in await tried(asked(), login)
 
 
 async def test_a_python_that_is_not_there_is_told_with_what_srun_said(configuration: Path) -> None:

@@ -108,9 +108,7 @@ def read_request(document: Document, layers: Mapping[str, Sequence[str]]) -> Req
             remedy = did_you_mean(layer, layers, kind="layer")
             complaints.add(("layers", layer), f"the experiment has no layer {layer!r}", remedy, at="key")
     _check_options(document, (), file)
-    parts: list[Part] = []
-    for layer, hosts in layers.items():
-        parts.append(_part(document, layer, hosts, file))
+    parts = [_part(document, layer, hosts, file) for layer, hosts in layers.items()]
     complaints.stop_if_any()
     return Request(file.time, _joined(parts), document.marks.file, _login(document, file), Needs.of(file), *_places(document))
 

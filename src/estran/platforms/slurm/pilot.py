@@ -99,21 +99,6 @@ async def _given_back(queue: Queue, name: str, tell: Tell) -> PlatformError | No
     return None
 
 
-async def tried(request: Request, login: RemoteHost) -> str:
-    """Whether Slurm would take such a job, and when it would start, in its words; nothing is submitted.
-
-    Raises
-    ------
-    SpecError
-        If Slurm would refuse it, at the line of the platform file.
-    PlatformError
-        If Slurm does not answer.
-    """
-    queue = Queue(login)
-    await queue.make_sure()
-    return await queue.tried(request, submission(request, "estran"), pilot())
-
-
 def job_name(run_id: str) -> str:
     """The name of a run's job, which no other job has."""
     return f"estran-{run_id}"

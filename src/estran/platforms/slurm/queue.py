@@ -78,13 +78,6 @@ class Queue:
             raise refusal(request, said(made))
         return jobs[0]
 
-    async def tried(self, request: Request, argv: Sequence[str], script: str) -> str:
-        """Whether Slurm would take such a job, and when it would start, in its words; raises as `submit` does."""
-        made = await self._run([*argv, "--test-only"], script)
-        if made.returncode != 0:
-            raise refusal(request, said(made))
-        return said(made)
-
     async def standings(self, job: str) -> list[Standing]:
         """How each component of a job stands; nothing if it left the queue a while ago.
 
