@@ -13,7 +13,7 @@ EXPERIMENT = """
 experiment: commands
 seed: 1
 layers:
-  edge: {{hosts: 1, device: raspberry-pi-4}}
+  edge: {{hosts: 1, device: cloud-vm-2}}
   cloud: {{hosts: 1, device: cloud-vm-2}}
 network:
   - {{between: [edge, cloud], delay: 10ms, rate: 20mbit}}

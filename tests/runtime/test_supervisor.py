@@ -89,8 +89,9 @@ async def test_stop_is_gentle_first_and_takes_the_whole_process_group(tmp_path: 
 
 
 async def test_a_stubborn_command_is_killed_after_the_grace(tmp_path: Path) -> None:
+    deaf = "trap '' TERM; echo deaf; while :; do sleep 0.05; done"
     async with running_agent() as agent:
-        await agent.host.start(command(tmp_path, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"))
+        await agent.host.start(command(tmp_path, "sh", "-c", deaf, ready=Readiness(output="deaf")))
         await agent.wait_for("ready")
         await agent.host.stop("tool-0", grace=0.3)
         ended = await agent.wait_for("ended")
@@ -129,3 +130,11 @@ async def test_an_unknown_request_is_refused_and_the_agent_lives_on() -> None:
         with pytest.raises(PlatformError, match="cannot 'dance'"):
             await agent.host.ask("dance")
         assert (await agent.host.run(["true"])).returncode == 0
+
+
+async def test_an_agent_that_breaks_says_why() -> None:
+    async with running_agent() as agent:
+        await agent.host.task("json:loads", {})  # takes no such arguments
+        told = await agent.wait_for("task-failed")
+    assert told["task"] == "the host's agent"
+    assert "TypeError: loads() takes" in told["what"]

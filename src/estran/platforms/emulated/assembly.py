@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -26,6 +27,7 @@ LOCALHOST: Final = "127.0.0.1\tlocalhost\n"
 PROBE_BUDGET: Final = 1.2
 SHARE_SECONDS: Final = 0.3
 PROBE_NICENESS: Final = -15
+GROUP_PATIENCE: Final = 2.0
 UNOBSERVABLE: Final = "without network namespaces all hosts share one network, and what commands exchange cannot be told apart"
 
 
@@ -125,8 +127,8 @@ class Assembly:
         """Correct CPU caps; return what has broken, or None."""
         try:
             self._limiter.step()
-        except PlatformError as error:
-            return str(error)
+        except (PlatformError, OSError) as error:
+            return f"the limiter ({self._limiter.name}): {error}"
         if not self._running.alive():
             return f"the relay that delays packets ({self._choice.engine.name}) has ended"
         return None
@@ -242,16 +244,29 @@ class Assembly:
 def _favoured() -> Iterator[None]:
     """Be scheduled before others for a while, where that is allowed: links are to be probed, not what else runs here."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    _set_niceness(PROBE_NICENESS)
+    allowed = True
+    try:
+        _set_niceness(PROBE_NICENESS)
+    except PermissionError:
+        allowed = False
     try:
         yield
     finally:
-        _set_niceness(before)
+        if allowed:
+            _set_niceness(before)
 
 
 def _set_niceness(niceness: int) -> None:
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
-        # Where the kernel groups processes by session, niceness counts within the group only, and the group has one too.
-        with suppress(FileNotFoundError):
-            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    # Where the kernel groups processes by session, niceness counts within the group only, and the group has one too.
+    with suppress(FileNotFoundError):
+        group = Path("/proc/self/autogroup")
+        deadline = time.monotonic() + GROUP_PATIENCE
+        while True:
+            try:
+                group.write_text(str(niceness), encoding="ascii")
+                return
+            except BlockingIOError:  # of those without privilege the kernel takes one such change in 100 ms, machine-wide
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)
