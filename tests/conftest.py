@@ -41,6 +41,7 @@ COMPUTING = (
     "platforms/remote/test_packing.py",
     "platforms/remote/links/test_arithmetic.py",
     "platforms/simulated/",
+    "platforms/slurm/test_file.py",
     "report/",
     "run/test_conductor.py",
     "run/test_coupled_runs.py",
@@ -71,6 +72,7 @@ WAITING = (
     "checks/test_platforms.py",
     "components/test_heat_surrogate.py",
     "platforms/remote/test_certificates.py",
+    "platforms/slurm/",
     "run/test_commands.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
@@ -91,6 +93,7 @@ TOGETHER = {
     "flow": ("cli/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
     "browser": ("report/test_browser.py", "report/test_study_page.py"),
     "slurm": ("study/test_slurm.py",),
+    "hosts from slurm": ("platforms/slurm/",),
 }
 """What needs the same kernels compiled, the same browser or cluster: one process has it, and the tests wait in line behind it. The
 first that fits counts."""
