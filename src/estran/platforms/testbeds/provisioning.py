@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from estran.errors import PlatformError
 from estran.platforms.testbeds.environment import required
+from estran.platforms.testbeds.ledger import ledger_folder
 
 Report = Callable[[str], None]
 START = "import sys; sys.path.append(sys.argv.pop(1)); from provisioner.serve import main; main()"
@@ -63,7 +64,7 @@ async def provision(
     argv = [str(python), "-I", "-c", START, str(Path(__file__).parent)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=log.parent,
+            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=ledger_folder(),
             start_new_session=True, limit=LONGEST_LINE,
         )  # fmt: skip
     try:
