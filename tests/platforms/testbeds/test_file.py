@@ -11,13 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estran.errors import SpecErrors
-from estran.platforms.testbeds.file import cost, read_document, read_testbed_file, schema_of_testbeds
+from estran.platforms.testbeds.file import asked_in, cost, read_testbed_file, schema_of_testbeds
 from estran.platforms.testbeds.models import CloudFile, Grid5000File, IotLabFile, TestbedFile
 from estran.spec.document import dump, read_text
 
 
 def read(text: str) -> TestbedFile:
-    return read_document(read_text(textwrap.dedent(text), "here.yaml"), Path("/experiments"))
+    return asked_in(read_text(textwrap.dedent(text), "here.yaml"), Path("/experiments"))
 
 
 GRID = """\

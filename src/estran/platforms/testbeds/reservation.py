@@ -60,7 +60,7 @@ async def _reserve(entry: Entry, log: Path, report: Report) -> Inventory:
         return Inventory.read(answer)
     except PlatformError as error:
         begun = isinstance(error, ProvisionError) and error.begun
-        if isinstance(error, ProvisionError) and error.undone or not (begun or entry.known):
+        if (isinstance(error, ProvisionError) and error.undone) or not (begun or entry.known):
             entry.remove()
         elif begun:
             await _undo(entry, log, report)
