@@ -22,6 +22,7 @@ COMPUTING = (
     "observe/test_queries.py",
     "observe/test_responses.py",
     "platforms/simulated/",
+    "platforms/testbeds/",
     "report/",
     "run/test_coupled_runs.py",
     "run/test_escapes.py",

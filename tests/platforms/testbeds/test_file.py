@@ -15,6 +15,8 @@ from estran.platforms.testbeds.file import asked_in, cost, read_testbed_file, sc
 from estran.platforms.testbeds.models import CloudFile, Grid5000File, IotLabFile, TestbedFile
 from estran.spec.document import dump, read_text
 
+SCHEMA = schema_of_testbeds()
+
 
 def read(text: str) -> TestbedFile:
     return asked_in(read_text(textwrap.dedent(text), "here.yaml"), Path("/experiments"))
@@ -80,7 +82,7 @@ def test_machines_of_this_computer_cost_nothing() -> None:
     assert cost(read("platform: testbed\nprovider: vagrant\nlayers: {edge: {nodes: 2}}")) is None
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(
     nodes=st.integers(1, 100_000), hours=st.integers(1, 1000), keep=st.booleans(),
     name=st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,30}", fullmatch=True),
@@ -90,7 +92,7 @@ def test_the_schema_takes_what_is_read(nodes: int, hours: int, keep: bool, name:
         "platform": "testbed", "provider": "g5k", "job": name, "walltime": f"{hours}h", "keep": keep,
         "layers": {"edge": {"cluster": "azur", "nodes": nodes}},
     }  # fmt: skip
-    jsonschema.validate(document, schema_of_testbeds())
+    jsonschema.validate(document, SCHEMA)
     asked = read(dump(document))
     assert (asked.nodes, asked.walltime, asked.job, asked.keep) == (nodes, hours * 3600.0, name, keep)
     known = cost(asked)

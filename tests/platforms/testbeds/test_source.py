@@ -70,7 +70,8 @@ def test_what_cannot_be_is_said_before_anything_is_reserved(home: Path, monkeypa
 
 
 def test_microcontrollers_cannot_be_hosts(home: Path) -> None:
-    text = "platform: testbed\nprovider: iotlab\nlayers: {edge: {archi: 'm3:at86rf231', site: paris}, fog: {archi: 'a8:at86rf231', site: paris}}"
+    boards = "{edge: {archi: 'm3:at86rf231', site: paris}, fog: {archi: 'a8:at86rf231', site: paris}}"
+    text = f"platform: testbed\nprovider: iotlab\nlayers: {boards}"
     said = [one for one in source(text).check({"edge": ["edge-0"], "fog": ["fog-0"]}) if one.where in ("edge", "fog")]
     assert [(one.where, "no SSH" in one.what, one.fatal) for one in said] == [("edge", True, True)]
 
