@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -98,3 +99,13 @@ def test_the_schema_takes_what_is_read(nodes: int, hours: int, keep: bool, name:
     known = cost(asked)
     assert known is not None
     assert known.node_hours == nodes * hours
+
+
+def test_the_files_in_the_documentation_are_right() -> None:
+    pages = [page for page in (Path(__file__).parents[3] / "docs").rglob("*.md") if "platform: testbed" in page.read_text()]
+    shown = [
+        code for page in pages for code in re.findall(r"```yaml\n(platform: testbed\n.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
+    assert len(shown) >= 5
+    for text in shown:
+        read(text)
