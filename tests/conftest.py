@@ -42,6 +42,7 @@ COMPUTING = (
     "platforms/remote/links/test_arithmetic.py",
     "platforms/simulated/",
     "platforms/slurm/test_file.py",
+    "platforms/testbeds/",
     "report/",
     "run/test_conductor.py",
     "run/test_coupled_runs.py",

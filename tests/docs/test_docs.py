@@ -36,6 +36,7 @@ VERBS = {
     "doctor",
     "clean",
     "schema",
+    "testbeds",
 }
 
 

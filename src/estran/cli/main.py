@@ -49,6 +49,7 @@ _TESTBEDS = App(
 )
 _TESTBEDS.command("estran.cli.testbeds:install", help="Make the environment in which EnOSlib reserves nodes.")
 _TESTBEDS.command("estran.cli.testbeds:providers", name="list", help="List testbeds, and whether what they need is installed.")
+_TESTBEDS.command("estran.cli.testbeds:schema", help="Print the JSON Schema of platform files of kind `testbed`, for editors.")
 _TESTBEDS.command("estran.cli.testbeds:status", help="Show reservations that were made here, and what has become of them.")
 _TESTBEDS.command("estran.cli.testbeds:reserve", help="Reserve what a platform file asks for, keep it, and print its hosts.")
 _TESTBEDS.command("estran.cli.testbeds:release", help="Give back a reservation that was kept.")
