@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from functools import lru_cache
-from types import CodeType
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 from estran.errors import RequestError
 from estran.tasks.errors import EvaluationError
 
 if TYPE_CHECKING:
-    from jinja2 import Environment
-    from jinja2.runtime import Context
+    from jinja2 import Environment, Template
 
 
 class _Missing:
@@ -33,42 +31,57 @@ class Templates:
     Parameters
     ----------
     lookup
-        Answers ``lookup(name, terms, options)`` with a list of values.
+        Answers ``lookup(name, terms, options, names)`` with a list of values.
     """
 
     def __init__(self, lookup: Callable[[str, tuple[Any, ...], Mapping[str, Any], Mapping[str, Any]], list[Any]]) -> None:
         self._lookup = lookup
         self._environment = make_environment()
-        self._compile: Callable[[str], CodeType] = lru_cache(4096)(self._compiled)
+        self._compiled: Callable[[str], Template] = lru_cache(4096)(self._environment.from_string)
 
     def evaluate(self, text: str, names: Mapping[str, Any]) -> Any:
         """Evaluate a text: a lone expression gives its value, anything else a text; raises EvaluationError."""
         if not any(mark in text for mark in _MARKS):
             return text
-        return _native(self._run(text, self._environment, names))
+        return self._run(lambda: self._compiled(text), names, _native)
 
     def condition(self, text: str, names: Mapping[str, Any]) -> bool:
         """Evaluate a bare expression to true or false; raises EvaluationError."""
         bare = text.strip()
-        inner = bare[2:-2] if bare.startswith("{{") and bare.endswith("}}") and bare.count("{{") == 1 else bare
-        value = self.evaluate("{{ " + inner + " }}" if "{%" not in inner else inner, names)
-        if isinstance(value, str) and "{%" in inner:
-            return value.strip().lower() in ("true", "yes", "1")
-        return bool(value)
+        if bare.startswith("{{") and bare.endswith("}}") and bare.count("{{") == 1:
+            bare = bare[2:-2]
+        if not any(mark in bare for mark in _MARKS):
+            return bool(self.evaluate("{{ (" + bare + ") }}", names))
+        value = self.evaluate(bare, names)
+        return self.condition(value, names) if isinstance(value, str) and value != text else bool(value)
 
-    def render(self, text: str, names: Mapping[str, Any], **options: Any) -> str:
-        """Render a file to text; ``options`` are those of Jinja's environment (``trim_blocks``, …); raises EvaluationError."""
-        environment = self._environment.overlay(**options)
-        return "".join(map(_text, self._run(text, environment, names, cached=False)))
+    def render(self, text: str, names: Mapping[str, Any], folders: Sequence[Path] = (), **options: Any) -> str:
+        """Render a file to text.
 
-    def _run(self, text: str, environment: Environment, names: Mapping[str, Any], *, cached: bool = True) -> list[Any]:
-        from jinja2 import Template, TemplateError
+        Parameters
+        ----------
+        folders
+            Where files that it includes are looked for.
+        options
+            Those of Jinja's environment (``trim_blocks``, …).
+
+        Raises
+        ------
+        EvaluationError
+            If it is no template, or an expression in it cannot be evaluated.
+        """
+        from jinja2 import FileSystemLoader
+
+        environment = self._environment.overlay(loader=FileSystemLoader(folders), **options)
+        return str(self._run(lambda: environment.from_string(text), names, _joined))
+
+    def _run(self, compiled: Callable[[], Template], names: Mapping[str, Any], whole: Callable[[Iterable[Any]], Any]) -> Any:
+        from jinja2 import TemplateError
 
         try:
-            code = self._compile(text) if cached else environment.compile(text)
-            template = Template.from_code(environment, code, environment.globals)
-            context = template.new_context(_Names(names, self._callables(names)))  # type: ignore[arg-type]
-            return list(template.root_render_func(context))
+            template = compiled()
+            context = template.new_context({_NAMES: names, **self._callables(names)})
+            return whole(template.root_render_func(context))
         except TemplateError as error:
             raise EvaluationError(_reason(error)) from error
         except RequestError as error:
@@ -77,9 +90,6 @@ class Templates:
             raise EvaluationError("the expressions refer to each other without end") from None
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, OSError) as error:
             raise EvaluationError(f"{type(error).__name__}: {error}") from error
-
-    def _compiled(self, text: str) -> CodeType:
-        return self._environment.compile(text)
 
     def _callables(self, names: Mapping[str, Any]) -> dict[str, Any]:
         """The functions that see the names of the moment."""
@@ -96,19 +106,10 @@ class Templates:
         return {"lookup": lookup, "query": query, "q": query, "omit": MISSING}
 
 
-class _Names(dict[str, Any]):
-    """Names as Jinja wants to be given them, looked up only when used."""
-
-    def __init__(self, names: Mapping[str, Any], callables: Mapping[str, Any]) -> None:
-        super().__init__()
-        self.names = names
-        self.callables = callables
-
-
 def make_environment() -> Environment:
     """Make Jinja's environment; raises RequestError if Jinja is not installed."""
     try:
-        from jinja2 import ChainableUndefined, StrictUndefined
+        from jinja2 import ChainableUndefined, StrictUndefined, nodes
         from jinja2.nativetypes import NativeCodeGenerator
         from jinja2.runtime import Context, missing
         from jinja2.sandbox import SandboxedEnvironment
@@ -122,32 +123,30 @@ def make_environment() -> Environment:
     class LazyContext(Context):
         """Looks names up in our scope, when they are used."""
 
-        def __init__(self, environment: Any, parent: Any, name: Any, blocks: Any, globals: Any = None) -> None:  # noqa: A002
-            super().__init__(environment, parent, name, blocks, globals)
-            self._source = parent
-
         def resolve_or_missing(self, key: str) -> Any:
             if key in self.vars:
                 return self.vars[key]
-            if isinstance(self._source, _Names):
-                if key in self._source.callables:
-                    return self._source.callables[key]
-                try:
-                    return self._source.names[key]
-                except KeyError:
-                    return self.environment.globals.get(key, missing)
-            return super().resolve_or_missing(key)
+            if key in self.parent and key not in self.environment.globals:
+                return self.parent[key]
+            try:
+                return self.parent[_NAMES][key]
+            except KeyError:
+                return self.parent.get(key, missing)
+
+    class Generator(NativeCodeGenerator):
+        """Leaves constants as they are; Jinja's own makes text of them, and guesses what the text was."""
+
+        def _output_child_to_const(self, node: Any, frame: Any, finalize: Any) -> Any:
+            if not isinstance(node, nodes.TemplateData):
+                raise nodes.Impossible
+            return super()._output_child_to_const(node, frame, finalize)
 
     class TaskEnvironment(SandboxedEnvironment):
         """A sandbox whose templates give values, not only text."""
 
-        code_generator_class = NativeCodeGenerator
+        code_generator_class = Generator
         context_class: type[Context] = LazyContext
-
-        def getitem(self, obj: Any, argument: Any) -> Any:
-            if isinstance(obj, Mapping) and isinstance(argument, str) and argument in obj:
-                return obj[argument]
-            return super().getitem(obj, argument)
+        concat = staticmethod(_native)  # type: ignore[assignment]  # values, not only text
 
     environment = TaskEnvironment(
         undefined=Undefined, trim_blocks=True, keep_trailing_newline=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]
@@ -158,10 +157,17 @@ def make_environment() -> Environment:
     return environment
 
 
-def _native(parts: list[Any]) -> Any:
+_NAMES: Final = "__names__"
+"""Where a template's context keeps our scope."""
+
+
+def _native(parts: Iterable[Any]) -> Any:
     """One part keeps its type; several are joined as text."""
-    if len(parts) == 1:
-        return _settled(parts[0])
+    whole = list(parts)
+    return _settled(whole[0]) if len(whole) == 1 else _joined(whole)
+
+
+def _joined(parts: Iterable[Any]) -> str:
     return "".join(map(_text, parts))
 
 
@@ -171,11 +177,9 @@ def _settled(value: Any) -> Any:
 
     if isinstance(value, Undefined):
         str(value)
-    if isinstance(value, (Iterator, range, set, frozenset, tuple)) or type(value).__name__ in ("dict_keys", "dict_values", "dict_items"):
-        return [_settled(part) for part in value]
     if isinstance(value, Mapping):
         return {key: _settled(part) for key, part in value.items()}
-    if isinstance(value, list):
+    if isinstance(value, (list, tuple, set, frozenset, range, Iterator, KeysView, ValuesView, ItemsView)):
         return [_settled(part) for part in value]
     return value
 
@@ -191,10 +195,3 @@ def _reason(error: Any) -> str:
     message = str(error.message or error)
     line = getattr(error, "lineno", None)
     return message if line in (None, 1) else f"{message} (line {line} of the template)"
-
-
-def is_template(value: Any) -> bool:
-    """Whether a value holds an expression anywhere."""
-    if isinstance(value, str):
-        return any(mark in value for mark in _MARKS)
-    return any(mark in json.dumps(value, default=str) for mark in _MARKS)

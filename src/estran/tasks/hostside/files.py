@@ -16,7 +16,7 @@ from typing import Any
 from estran.tasks.hostside import attributes
 from estran.tasks.hostside.outcome import Failed, boolean, needed
 
-OFFERED = ("file", "stat", "slurp", "read", "survey")
+OFFERED = ("file", "stat", "slurp", "read", "checksum", "survey")
 PIECE = 1 << 20
 
 
@@ -304,10 +304,10 @@ def flags(path: str) -> dict[str, Any]:
 def slurp(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     """Return a file as base 64."""
     path = os.path.expanduser(arguments.get("src") or needed(arguments, "path"))
-    content, _ = read({"path": path}, b""), None
-    if isinstance(content, dict):
-        raise Failed(content["msg"])
-    return {"content": base64.b64encode(content[1]).decode(), "source": path, "encoding": "base64", "changed": False}
+    found = read({"path": path}, b"")
+    if isinstance(found, dict):
+        raise Failed(found["msg"])
+    return {"content": base64.b64encode(found[1]).decode(), "source": path, "encoding": "base64", "changed": False}
 
 
 def read(arguments: dict[str, Any], data: bytes) -> Any:
@@ -324,6 +324,20 @@ def read(arguments: dict[str, Any], data: bytes) -> Any:
     except PermissionError:
         return {"failed": True, "msg": "file is not readable: {}".format(path)}
     return {"sha1": hashlib.sha1(content).hexdigest(), "mode": mode}, content
+
+
+def checksum(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
+    """Hashes of a file; of that ``name`` in it if it is a folder."""
+    path = os.path.expanduser(os.path.expandvars(arguments["path"]))
+    if arguments.get("name") is not None and os.path.isdir(path):
+        path = os.path.join(path, arguments["name"])
+    if not os.path.lexists(path):
+        return {"failed": True, "absent": True, "msg": "the remote file does not exist"}
+    if os.path.isdir(path):
+        return {"failed": True, "msg": "remote file is a directory, fetch cannot work on directories"}
+    if not os.access(path, os.R_OK):
+        return {"failed": True, "msg": "file is not readable: {}".format(path)}
+    return {"sha1": digest(path), "md5": digest(path, "md5")}
 
 
 def survey(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:

@@ -31,7 +31,7 @@ def learn(archive: str, oldest: list[int]) -> bool:
 def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dict[str, Any]:
     """Run a module in this process, which is a fork, and read what it prints."""
     basic = importlib.import_module("ansible.module_utils.basic")
-    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": arguments}).encode()  # type: ignore[attr-defined]
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": understood(arguments)}).encode()  # type: ignore[attr-defined]
     if hasattr(basic, "_ANSIBLE_PROFILE"):
         basic._ANSIBLE_PROFILE = "legacy"
     sys.argv = [module]
@@ -52,6 +52,12 @@ def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dic
     if not isinstance(result, dict):
         raise Failed("the module printed no result", module_stdout=text, module_stderr=whole(errors), rc=status)
     return result
+
+
+def understood(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Without what only other versions of the foundation want to be told."""
+    known = importlib.import_module("ansible.module_utils.common.parameters").PASS_VARS
+    return {key: value for key, value in arguments.items() if not key.startswith("_ansible_") or key[9:] in known}
 
 
 def whole(descriptor: int) -> str:

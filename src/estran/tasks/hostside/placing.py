@@ -21,10 +21,10 @@ OFFERED = ("place", "copy_there", "folders", "remove_others")
 
 
 def place(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
-    """Put bytes, or a file that lies ready on the host (``staged``), into ``dest``."""
+    """Put bytes, or a file that lies ready on the host (``staged``), into ``dest``; nothing if that has the hash ``same``."""
     staged = arguments.get("staged")
     dest = destination(arguments)
-    sha1 = digest(staged) if staged else hashlib.sha1(data).hexdigest()
+    sha1 = arguments.get("same") or (digest(staged) if staged else hashlib.sha1(data).hexdigest())
     there = os.path.exists(dest)
     if there and (not boolean(arguments, "force", True) or digest(dest) == sha1):
         changed = attributes.settle(dest, arguments, changed=False, follow=True)
@@ -33,6 +33,9 @@ def place(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     md5 = digest(staged, "md5") if staged else hashlib.md5(data).hexdigest()
     write(dest, data, staged, arguments.get("validate"))
     attributes.settle(dest, arguments, changed=True)
+    if arguments.get("drop"):
+        with contextlib.suppress(OSError):
+            os.unlink(staged)
     result = dict(attributes.told(dest), dest=dest, md5sum=md5, checksum=sha1, changed=True)
     return result if backup is None else dict(result, backup_file=backup)
 
