@@ -284,7 +284,10 @@ def _integer(text: str, *, octal: bool = False) -> int:
     if octal and len(digits) > 1 and digits.isdecimal() and digits.startswith("0"):
         return sign * int(digits, 8)
     if octal and ":" in digits:
-        return sign * sum(int(part, 10) * 60**power for power, part in enumerate(reversed(digits.split(":"))))
+        minutes = 0
+        for part in digits.split(":"):
+            minutes = minutes * 60 + int(part, 10)
+        return sign * minutes
     return sign * (int(digits, 0) if digits.lower().startswith(("0x", "0o", "0b")) else int(digits, 10))
 
 
