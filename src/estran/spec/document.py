@@ -267,6 +267,8 @@ def _scalar(tag: str, text: str, *, octal: bool = False) -> Any:
             return text
         case "null":
             return None
+        case "bool" if text.lower() in ("y", "n"):
+            return text  # YAML 1.1 would have these for bools; Ansible's reader does not
         case "bool":
             return text.lower() in _TRUE if text.lower() in _TRUE + _FALSE else _not_a(tag)
         case "int":

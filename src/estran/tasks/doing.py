@@ -181,7 +181,7 @@ class Doing:
         poll = self.task.get("poll")
         if poll is not None and float(scope.value(poll)) == 0:
             return self.around.jobs.begin(call.target.host.name, self.task.name, self.task.where, work, no_log=call.no_log)
-        return self._judged(scope, await work())
+        return self._judged(scope, {**await work(), "started": True, "finished": True})
 
     def _registered(self, scope: Scope, found: Found) -> Scope:
         """Names when the result is known."""
@@ -255,8 +255,8 @@ def finished(found: Found) -> Found:
     for channel in ("stdout", "stderr"):
         if isinstance(found.get(channel), str) and f"{channel}_lines" not in found:
             found[f"{channel}_lines"] = found[channel].splitlines()
-    if "failed" not in found:
-        found["failed"] = found.get("rc") not in (None, 0, "0") and not found.get("skipped")
+    if "failed" not in found and not found.get("skipped"):
+        found["failed"] = found.get("rc") not in (None, 0, "0")
     found.setdefault("changed", False)
     return found
 

@@ -261,7 +261,8 @@ def _seeded(name: str) -> Callable[..., Any]:
 
 FILTERS: Final[dict[str, Callable[..., Any]]] = {
     **TEXT_FILTERS,
-    "bool": to_bool, "default": default, "d": default, "int": to_int, "mandatory": mandatory, "ternary": ternary, "combine": combine,
+    "bool": to_bool, "default": default, "d": default, "int": to_int,
+    "mandatory": mandatory, "ternary": ternary, "combine": combine,
     "dict2items": dict2items, "items2dict": items2dict, "flatten": flatten, "unique": unique, "union": union,
     "intersect": intersect, "difference": difference, "symmetric_difference": symmetric_difference,
     "subelements": subelements, "extract": extract, "rekey_on_member": rekey_on_member,

@@ -116,7 +116,9 @@ def sub_lookup(terms: list[Any], options: Names, names: Names, finder: Finder) -
     if len(terms) not in (2, 3):
         raise EvaluationError("subelements needs a list and the name of a part", remedy="write [list, name]")
     flags = terms[2] if len(terms) == 3 else options
-    return [list(pair) for pair in subelements(terms[0], terms[1], bool(flags.get("skip_missing", False)))]
+    pairs = subelements(terms[0], terms[1], bool(flags.get("skip_missing", False)))
+    inner = str(terms[1]).split(".")[0]
+    return [[{key: part for key, part in item.items() if key != inner}, element] for item, element in pairs]
 
 
 def sequence(terms: list[Any], options: Names, names: Names, finder: Finder) -> list[Any]:

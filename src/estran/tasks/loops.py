@@ -16,6 +16,9 @@ _ALONE = ("dict", "fileglob", "first_found", "items", "sequence")
 """Lookups that take one term where others take a list of terms."""
 
 
+_CONTROLS = ("loop_var", "index_var", "label", "pause", "extended")
+
+
 @dataclass(frozen=True, slots=True)
 class LoopControl:
     """How the items of a loop are called, and how long to wait between them."""
@@ -24,7 +27,6 @@ class LoopControl:
     index: str | None = None
     pause: float = 0.0
     extended: bool = False
-    label: Any = None
 
     def names(self, items: list[Any], number: int) -> dict[str, Any]:
         """Variables of one item."""
@@ -49,15 +51,12 @@ def loop_control(task: Task, scope: Scope) -> LoopControl:
     raw = task.get("loop_control") or {}
     if not isinstance(raw, Mapping):
         raise EvaluationError("loop_control must be a map", remedy="write such as {loop_var: name}")
-    known = ("loop_var", "index_var", "label", "pause", "extended", "extended_allitems", "break_when")
     for key in raw:
-        if key not in known[:-1]:
-            raise EvaluationError(f"loop_control: {key!r} is not built", remedy=f"use {', '.join(known[:-1])}")
-    given = scope.value({key: value for key, value in raw.items() if key != "label"})
-    return LoopControl(
-        str(given.get("loop_var", "item")), given.get("index_var"), float(given.get("pause", 0)), bool(given.get("extended", False)),
-        raw.get("label"),
-    )  # fmt: skip
+        if key not in _CONTROLS:
+            raise EvaluationError(f"loop_control: {key!r} is not built", remedy=f"use {', '.join(_CONTROLS)}")
+    given = scope.value({key: value for key, value in raw.items() if key != "label"})  # a label is for Ansible's screen
+    extended = bool(given.get("extended", False))
+    return LoopControl(str(given.get("loop_var", "item")), given.get("index_var"), float(given.get("pause", 0)), extended)
 
 
 def loop_key(task: Task) -> str | None:

@@ -111,8 +111,7 @@ class TaskRunner:
         self._playing, self._report, self._notified, self._over = tuple(names), Report(), {}, False
         for name in names:
             self.states[name].out = False
-        home = Path(marks.file).absolute().parent
-        self.finder = self.finder if self.finder.folders else Finder((home,))
+        self.finder = self.finder if self.finder.folders else Finder(as_folders([Path(marks.file).parent]))
         await self._list(steps, names)
         await self._flush()
         self._report.variables = {name: dict(self.states[name].found) for name in names}
@@ -202,7 +201,7 @@ class TaskRunner:
         state = self.states[name]
         state.out = status == "unreachable"
         self._report.failed[name] = result
-        state.found |= {"ansible_failed_result": data, "ansible_failed_task": {"name": task.name, "action": task.module}}
+        state.found |= {"ansible_failed_result": data, "ansible_failed_task": {"name": task.get("name") or "", "action": task.module}}
         return True
 
     # Names
@@ -298,11 +297,11 @@ class TaskRunner:
             if not file:
                 raise EvaluationError(f"{task.module} names no file", remedy="write such as 'include_tasks: more.yml'")
             near = self.finder.near(Path(task.where.file).absolute().parent)
-            found.append((str(near.find("tasks", str(file))), local))
+            found.append((str(near.find("", str(file))), local))
         return found
 
     async def _included(self, task: Task, file: Path, names: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        document = read_ansible(file.read_text(encoding="utf-8"), str(file))
+        document = read_ansible(await asyncio.to_thread(file.read_text, "utf-8"), str(file))
         if task.module == "import_tasks":
             outer = {key: value for key, value in task.keywords.items() if key != "name"}
         else:

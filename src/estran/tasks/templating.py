@@ -75,8 +75,11 @@ class Templates:
         """
         from jinja2 import FileSystemLoader
 
-        environment = self._environment.overlay(loader=FileSystemLoader(folders), **options)
-        return str(self._run(lambda: environment.from_string(text), names, _joined))
+        options = {"loader": FileSystemLoader(folders), "keep_trailing_newline": False, **options}
+        environment = self._environment.overlay(**options)
+        whole = str(self._run(lambda: environment.from_string(text), names, _joined))
+        lost = _newlines(text) - _newlines(whole)
+        return whole + environment.newline_sequence * max(lost, 0)
 
     def _run(self, compiled: Callable[[], Template], names: Mapping[str, Any], whole: Callable[[Iterable[Any]], Any]) -> Any:
         from jinja2 import TemplateError
@@ -173,6 +176,10 @@ def _native(parts: Iterable[Any]) -> Any:
     """One part keeps its type; several are joined as text."""
     whole = list(parts)
     return _settled(whole[0]) if len(whole) == 1 else _joined(whole)
+
+
+def _newlines(text: str) -> int:
+    return len(text) - len(text.rstrip("\n"))
 
 
 def _joined(parts: Iterable[Any]) -> str:

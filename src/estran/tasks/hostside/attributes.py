@@ -110,15 +110,16 @@ def applied(bits: int, now: int, who: str, operation: str, letters: str) -> int:
     return bits
 
 
-def told(path: str, follow: bool = False) -> dict[str, Any]:
-    """What is registered of a file."""
-    if not os.path.lexists(path):
-        return {"state": "absent"}
-    now = os.stat(path) if follow else os.lstat(path)
-    return {
-        "uid": now.st_uid, "gid": now.st_gid, "owner": user_name(now.st_uid), "group": group_name(now.st_gid),
-        "mode": f"{stat.S_IMODE(now.st_mode):04o}", "state": state(path, follow), "size": now.st_size,
-    }  # fmt: skip
+def describe(result: dict[str, Any]) -> None:
+    """Add to a result what is known of the file that it names, if there is one."""
+    path = result.get("path", result.get("dest"))
+    if result.pop("undescribed", False) or path is None or not os.path.exists(path):
+        return
+    now = os.lstat(path)
+    result.update(
+        uid=now.st_uid, gid=now.st_gid, owner=user_name(now.st_uid), group=group_name(now.st_gid),
+        mode="{:04o}".format(stat.S_IMODE(now.st_mode)), state=state(path), size=now.st_size,
+    )  # fmt: skip
 
 
 def user_name(uid: int) -> str:

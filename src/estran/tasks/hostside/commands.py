@@ -42,8 +42,6 @@ def command(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     skipped = unneeded(arguments)
     if skipped is not None:
         return dict(skipped, cmd=shown)
-    if not shell and boolean(arguments, "expand_argument_vars", True):
-        shown = [expanded(part) for part in shown]
     return told(shown, shell, arguments)
 
 
@@ -79,7 +77,10 @@ def told(shown: Any, shell: bool, arguments: dict[str, Any]) -> dict[str, Any]:
     stdin = arguments.get("stdin")
     if stdin is not None and boolean(arguments, "stdin_add_newline", True):
         stdin = str(stdin) + "\n"
-    argv = [arguments.get("executable") or "/bin/sh", "-c", shown] if shell else shown
+    if shell:
+        argv = [arguments.get("executable") or "/bin/sh", "-c", shown]
+    else:
+        argv = [expanded(part) for part in shown] if boolean(arguments, "expand_argument_vars", True) else shown
     try:
         status, out, err = run(argv, None if stdin is None else str(stdin).encode())
     except OSError as error:

@@ -60,7 +60,7 @@ def present(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if found not in ("file", "hard"):
         raise Failed(f"file ({path}) is {found}, cannot continue", path=path, state=found)
     changed = attributes.settle(path, arguments, changed=False)
-    return dict(attributes.told(path), path=path, changed=changed)
+    return {"path": path, "changed": changed}
 
 
 def directory(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
@@ -75,7 +75,7 @@ def directory(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     changed = attributes.settle(path, arguments, changed)
     if boolean(arguments, "recurse"):
         changed = recurse(path, arguments, changed)
-    return dict(attributes.told(path), path=path, changed=changed)
+    return {"path": path, "changed": changed}
 
 
 def make_folders(path: str, arguments: dict[str, Any]) -> bool:
@@ -135,7 +135,7 @@ def touch(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
             raise Failed(f"Error, could not touch target: {error}", path=path) from None
     changed = set_times(path, arguments, before)
     changed = attributes.settle(path, arguments, changed)
-    return dict(attributes.told(path), dest=path, changed=changed)
+    return {"dest": path, "changed": changed}
 
 
 def set_times(path: str, arguments: dict[str, Any], before: os.stat_result | None) -> bool:
@@ -196,14 +196,14 @@ def link(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
         changed = attributes.settle(os.path.realpath(path), arguments, changed)
     else:
         changed = attributes.settle(path, arguments, changed)
-    return dict(attributes.told(path), dest=path, src=source, changed=changed)
+    return {"dest": path, "src": source, "changed": changed}
 
 
 def hard(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Make a hard link."""
     source, force = arguments.get("src"), boolean(arguments, "force")
     if source is None:
-        return present(path, arguments)
+        return {"dest": path, "changed": attributes.settle(path, arguments, changed=False)}
     if not os.path.exists(source):
         raise Failed("src does not exist", path=path, dest=path, src=source)
     same = os.path.exists(path) and os.path.samefile(path, source)
@@ -212,7 +212,7 @@ def hard(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if not same:
         put_beside(path, lambda beside: os.link(source, beside))
     changed = attributes.settle(path, arguments, changed=not same)
-    return dict(attributes.told(path), dest=path, src=source, changed=changed)
+    return {"dest": path, "src": source, "changed": changed}
 
 
 def put_beside(path: str, make: Any) -> None:
@@ -286,9 +286,9 @@ def mime(path: str) -> dict[str, str]:
 
 
 FLAGS = {
-    "A": "noatime", "C": "nocow", "D": "dirsync", "E": "encrypted", "I": "indexed", "N": "inline", "P": "project", "S": "synchronous",
-    "T": "topdir", "V": "verity", "X": "blockdev", "a": "append", "c": "compressed", "d": "nodump", "e": "extents", "i": "immutable",
-    "j": "journalled", "s": "zero", "t": "notail", "u": "undelete",
+    "A": "noatime", "C": "nocow", "D": "dirsync", "E": "encrypted", "I": "indexed", "N": "inline", "P": "project",
+    "S": "synchronous", "T": "topdir", "V": "verity", "X": "blockdev", "a": "append", "c": "compressed", "d": "nodump",
+    "e": "extents", "i": "immutable", "j": "journalled", "s": "zero", "t": "notail", "u": "undelete",
 }  # fmt: skip
 
 

@@ -35,14 +35,14 @@ def get_url(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     there = known is not None and os.path.exists(known)
     if there and known is not None and not force and wanted is not None and digest(known, kind) == wanted:
         changed = attributes.settle(known, arguments, changed=False)
-        return dict(attributes.told(known), dest=known, url=url, changed=changed, msg="file already exists")
+        return {"dest": known, "url": url, "changed": changed, "msg": "file already exists"}
     since = os.path.getmtime(dest) if there and not force and wanted is None else None
     began = time.monotonic()
     answer = opened(url, arguments, since)
     if answer is None:
         changed = attributes.settle(dest, arguments, changed=False)
         told = {"msg": "HTTP Error 304: Not Modified", "status_code": 304, "elapsed": int(time.monotonic() - began)}
-        return dict(attributes.told(dest), dest=dest, url=url, changed=changed, **told)
+        return {"dest": dest, "url": url, "changed": changed, **told}
     with contextlib.closing(answer):
         path = dest if known is not None else os.path.join(dest, file_name(answer, url))
         return received(answer, path, arguments, kind, wanted, url, began)
@@ -71,7 +71,8 @@ def expected(arguments: dict[str, Any], url: str) -> tuple[str, str | None]:
 
 def opened(url: str, arguments: dict[str, Any], since: float | None) -> Any:
     """Open an address; None if it has not changed since a time."""
-    request = urllib.request.Request(url, headers={"User-Agent": arguments.get("http_agent") or "ansible-httpget"})
+    agent = arguments.get("http_agent") or "ansible-httpget"
+    request = urllib.request.Request(url, headers={"User-Agent": agent})  # noqa: S310 - the task says which; file: too
     for name, value in (arguments.get("headers") or {}).items():
         request.add_header(name, value)
     user = arguments.get("url_username")
@@ -149,8 +150,7 @@ def wait_for(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
         awaited(arguments, wanted in ("started", "present"), began, timeout, found)
     elapsed = int(time.monotonic() - began)
     told = {"state": wanted, "port": port, "search_regex": arguments.get("search_regex"), "path": path, "elapsed": elapsed}
-    result = dict(told, changed=False, **found)
-    return dict(result, **attributes.told(path)) if path is not None and os.path.lexists(path) else result
+    return dict(told, changed=False, **found)
 
 
 def awaited(arguments: dict[str, Any], there: bool, began: float, timeout: float, found: dict[str, Any]) -> None:

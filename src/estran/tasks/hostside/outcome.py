@@ -28,9 +28,8 @@ def boolean(arguments: dict[str, Any], name: str, default: bool = False) -> bool
         return True
     if text in FALSE or value == 0:
         return False
-    raise Failed(
-        f"argument '{name}' is of type {type(value).__name__} and we were unable to convert to bool: The value '{value}' is not a valid boolean."
-    )
+    why = f"The value '{value}' is not a valid boolean."
+    raise Failed(f"argument '{name}' is of type {type(value).__name__} and we were unable to convert to bool: {why}")
 
 
 def number(arguments: dict[str, Any], name: str, default: Any) -> Any:

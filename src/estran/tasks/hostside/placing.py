@@ -23,24 +23,27 @@ OFFERED = ("place", "copy_there", "folders", "remove_others")
 def place(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     """Put bytes, or a file that lies ready on the host (``staged``), into ``dest``; nothing if that has the hash ``same``."""
     staged = arguments.get("staged")
-    dest = destination(arguments)
     sha1 = arguments.get("same") or (digest(staged) if staged else hashlib.sha1(data).hexdigest())
+    dest = destination(arguments, sha1)
     there = os.path.exists(dest)
-    if there and (not boolean(arguments, "force", True) or digest(dest) == sha1):
+    if there and not boolean(arguments, "force", True):
+        return {"changed": False, "dest": dest, "undescribed": True}
+    if there and digest(dest) == sha1:
         changed = attributes.settle(dest, arguments, changed=False, follow=True)
-        return dict(attributes.told(dest, follow=True), path=dest, dest=dest, changed=changed, checksum=sha1)
-    backup = save(dest) if there and boolean(arguments, "backup") else None
-    md5 = digest(staged, "md5") if staged else hashlib.md5(data).hexdigest()
-    write(dest, data, staged, arguments.get("validate"))
+        return {"path": dest, "dest": dest, "changed": changed, "checksum": sha1}
+    result = {"dest": dest, "checksum": sha1, "changed": True}
+    if there and boolean(arguments, "backup"):
+        result["backup_file"] = save(dest)
+    result["md5sum"] = digest(staged, "md5") if staged else hashlib.md5(data).hexdigest()
+    write(dest, data, staged, arguments.get("validate"), sha1)
     attributes.settle(dest, arguments, changed=True)
     if staged and arguments.get("drop"):
         with contextlib.suppress(OSError):
             os.unlink(staged)
-    result = dict(attributes.told(dest), dest=dest, md5sum=md5, checksum=sha1, changed=True)
-    return result if backup is None else dict(result, backup_file=backup)
+    return result
 
 
-def destination(arguments: dict[str, Any]) -> str:
+def destination(arguments: dict[str, Any], sha1: str) -> str:
     """Where the content goes: into a folder that is named, else to the path itself."""
     dest = str(os.path.expanduser(os.path.expandvars(needed(arguments, "dest"))))
     name = arguments.get("name")
@@ -55,7 +58,7 @@ def destination(arguments: dict[str, Any]) -> str:
         dest = os.path.realpath(dest)
     folder = os.path.dirname(os.path.abspath(dest))
     if not os.path.isdir(folder):
-        raise Failed(f"Destination directory {os.path.dirname(dest)} does not exist")
+        raise Failed(f"Destination directory {os.path.dirname(dest)} does not exist", checksum=sha1)
     return dest
 
 
@@ -66,7 +69,7 @@ def save(path: str) -> str:
     return kept
 
 
-def write(dest: str, data: bytes, staged: str | None, validate: str | None) -> None:
+def write(dest: str, data: bytes, staged: str | None, validate: str | None, sha1: str) -> None:
     """Write beside the place, let it be validated, and move it there at one go; owner and mode of what was there stay."""
     descriptor, beside = tempfile.mkstemp(prefix=".estran-", dir=os.path.dirname(os.path.abspath(dest)))
     try:
@@ -77,7 +80,7 @@ def write(dest: str, data: bytes, staged: str | None, validate: str | None) -> N
             else:
                 file.write(data)
         if validate:
-            check(validate, beside)
+            check(validate, beside, sha1)
         like(dest, beside)
         os.replace(beside, dest)
     except OSError as error:
@@ -100,13 +103,14 @@ def like(dest: str, beside: str) -> None:
     os.chmod(beside, 0o666 & ~umask)
 
 
-def check(validate: str, path: str) -> None:
+def check(validate: str, path: str, sha1: str) -> None:
     """Run the command that judges new content."""
     if "%s" not in validate:
         raise Failed(f"validate must contain %s: {validate}")
     done = subprocess.run(shlex.split(validate % path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:
-        raise Failed("failed to validate: rc:{} error:{}".format(done.returncode, done.stderr.decode(errors="replace")))
+        told = {"stdout": done.stdout.decode(errors="replace"), "stderr": done.stderr.decode(errors="replace")}
+        raise Failed("failed to validate", exit_status=done.returncode, checksum=sha1, **told)
 
 
 def copy_there(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
@@ -119,13 +123,14 @@ def copy_there(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     if os.path.isdir(source):
         return copy_folder(source, arguments)
     result = place(dict(arguments, staged=source, name=os.path.basename(source)), b"")
-    return dict(result, src=source)
+    return {**result, "src": source}
 
 
 def copy_folder(source: str, arguments: dict[str, Any]) -> dict[str, Any]:
     """Copy a folder into ``dest``, or what it holds if its name ends with a slash."""
     dest = os.path.expanduser(needed(arguments, "dest"))
     target = dest if source.endswith("/") else os.path.join(dest, os.path.basename(source))
+    there = os.path.isdir(dest)
     changed = folders(dict(arguments, dest=target, folders=[""]), b"")["changed"]
     for folder, names, files in os.walk(source):
         inner = os.path.relpath(folder, source)
@@ -137,7 +142,8 @@ def copy_folder(source: str, arguments: dict[str, Any]) -> dict[str, Any]:
             if own.get("mode") is None:
                 own["mode"] = stat.S_IMODE(os.stat(path).st_mode)
             changed |= place(own, b"")["changed"]
-    return dict(attributes.told(target), dest=target, src=source, changed=changed, md5sum=None, checksum=None)
+    shown = target if there else dest
+    return {"dest": shown, "src": source, "changed": changed, "md5sum": None, "checksum": None}
 
 
 def folders(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:

@@ -21,11 +21,13 @@ import traceback
 from typing import Any
 
 from estran.platforms.remote.envoy_facts import end_strays
-from estran.tasks.hostside import commands, files, foreign, network, placing
+from estran.tasks.hostside import attributes, commands, files, foreign, network, placing
 from estran.tasks.hostside.outcome import Failed
 
 LENGTHS = struct.Struct(">II")
 MODULES = (commands, files, network, placing)
+DESCRIBED = ("file", "place", "copy_there", "get_url", "wait_for")
+"""Functions in whose results the file is described that they name."""
 FUNCTIONS = {name: getattr(module, name) for module in MODULES for name in module.OFFERED}
 
 
@@ -102,7 +104,7 @@ class Worker:
     def fork(self, request: dict[str, Any], data: bytes) -> None:
         """Start a task in a process of its own, at the head of a session of its own."""
         answer, theirs = os.pipe()
-        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()
+        output, errors = tempfile.TemporaryFile(), tempfile.TemporaryFile()  # noqa: SIM115 - closed when it has ended
         pid = os.fork()
         if pid == 0:
             status = 1
@@ -145,6 +147,8 @@ class Worker:
             result = {"failed": True, "msg": f"{error.filename or type(error).__name__}: {error.strerror or error}"}
         except Exception as error:  # noqa: BLE001 - the controller is told of every failure, and the worker stays
             result = {"failed": True, "msg": f"{type(error).__name__}: {error}", "exception": traceback.format_exc()}
+        if request.get("function") in DESCRIBED:
+            attributes.describe(result)
         text = json.dumps({"reply": request["id"], "result": result}, default=str).encode()
         with os.fdopen(theirs, "wb") as file:
             file.write(LENGTHS.pack(len(text), len(body)) + text + body)
