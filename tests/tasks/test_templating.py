@@ -26,27 +26,11 @@ def scope(given: dict[str, object] | None = None, data: dict[str, object] | None
     ("text", "value"),
     [
         ("{{ 5 }}", 5), ("{{ '5' }}", "5"), ("{{ [1, 'a'] }}", [1, "a"]), ("{{ none }}", None), ("a{{ none }}b", "ab"),
-        ("{{ true }} {{ 1 }}", "True 1"), ("{{ {'a': [1]} }}", {"a": [1]}), ("{{ [3, 1] | sort }}", [1, 3]),
-        ("{{ [1, 2] | map('string') }}", ["1", "2"]), ("{{ 'yes' | bool }}", True), ("{{ 'x' | default('y') }}", "x"),
-        ("{{ nope.a.b | default('y') }}", "y"), ("{{ '' | default('y', true) }}", "y"), ("{{ 'a' | b64encode | b64decode }}", "a"),
-        ("{{ '/a/b.tar.gz' | basename }}", "b.tar.gz"), ("{{ '/a/b.gz' | splitext }}", ["/a/b", ".gz"]),
-        ("{{ 'abc' | regex_replace('b', 'X') }}", "aXc"), ("{{ 'a=1' | regex_search('=(.)', '\\\\1') }}", ["1"]),
-        ("{{ {'a': {'b': 1}} | combine({'a': {'c': 2}}, recursive=true) }}", {"a": {"b": 1, "c": 2}}),
-        ("{{ {'a': 1} | dict2items }}", [{"key": "a", "value": 1}]), ("{{ [{'key': 'a', 'value': 1}] | items2dict }}", {"a": 1}),
-        ("{{ [1, [2, [3]]] | flatten(levels=1) }}", [1, 2, [3]]), ("{{ [1, 1, 2] | unique }}", [1, 2]),
-        ("{{ [1, 2] | difference([2]) }}", [1]), ("{{ [1, 2] | union([3]) }}", [1, 2, 3]), ("{{ [1, 2] | intersect([2]) }}", [2]),
-        ("{{ [1, 2] | zip(['a', 'b']) | list }}", [[1, "a"], [2, "b"]]), ("{{ [1] | product([2, 3]) }}", [[1, 2], [1, 3]]),
-        ("{{ true | ternary('a', 'b') }}", "a"), ("{{ {'b': 1} | to_json }}", '{"b": 1}'), ("{{ '[1, 2]' | from_json }}", [1, 2]),
-        ("{{ 'a: yes' | from_yaml }}", {"a": True}), ("{{ {'a': [1]} | to_nice_yaml }}", "a:\n- 1\n"),
-        ("{{ 'x' | hash('sha256') | length }}", 64), ("{{ \"it's\" | quote }}", "'it'\"'\"'s'"), ("{{ 7 | int + 1 }}", 8),
-        ("{{ '1.10' is version('1.9', '>') }}", True), ("{{ 'ab' is match('a') and 'ab' is search('b') }}", True),
-        ("{{ [1, 2] is contains(1) and [1] is subset([1, 2]) }}", True), ("{{ '/etc/passwd' is file }}", True),
-        ("{{ '%d' | strftime(0, utc=true) }}", "01"), ("{{ 'x' | to_uuid | length }}", 36), ("{{ 1024 | human_readable }}", "1.00 KB"),
+        ("{{ [1, 2] | map('string') }}", ["1", "2"]), ("{{ nope.a.b | default('y') }}", "y"), ("{{ '{{' }}", "{{"),
         ("{{ lookup('file', 'note.txt') }}", "hé, content"), ("{{ query('sequence', 'end=2') }}", ["1", "2"]),
-        ("{% for i in [1, 2] %}{{ i }}{% endfor %}", "12"), ("{{ '{{' }}", "{{"),
     ],
 )  # fmt: skip
-def test_values(text: str, value: object) -> None:
+def test_types_are_kept(text: str, value: object) -> None:
     found = scope().value(text)
     assert found == value
     assert type(found) is type(value)

@@ -11,11 +11,12 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Protocol
 
-from estran.errors import PlatformError
+from estran.errors import EstranError, PlatformError
 from estran.platforms.base import Completed
 from estran.platforms.remote import envoy_facts
 from estran.platforms.remote.bootstrap import first_line, packed
 from estran.platforms.remote.frames import FrameLink
+from estran.tasks.errors import EvaluationError
 from estran.tasks.hostside import attributes, commands, files, foreign, network, outcome, placing, worker
 
 CARRIED: Final = (envoy_facts, outcome, attributes, commands, files, placing, network, foreign, worker)
@@ -228,13 +229,13 @@ class Connection:
                     return head
         return None
 
-    async def _refused(self, user: User, log: str) -> PlatformError:
+    async def _refused(self, user: User, log: str) -> EstranError:
         told = (await self.host.run(["tail", "-n", "3", log])).stdout.decode(errors="replace").strip().replace("\n", "; ")
         if user.name is None:
             return PlatformError(
                 f"no worker came up: {told or 'it said nothing'}", where=self.host.name, remedy="see whether its Python works"
             )
-        return PlatformError(
+        return EvaluationError(
             f"cannot become {user.name!r} by {user.method}: {told or 'it said nothing'}",
             where=self.host.name,
             remedy="allow it there without a password (sudoers: NOPASSWD), or connect as that user",
@@ -279,4 +280,4 @@ def _becoming(user: User, argv: list[str], host: str) -> list[str]:
         return ["sudo", "-n", "-H", "-u", str(user.name), *argv]
     if user.method == "su":
         return ["su", "-s", "/bin/sh", str(user.name), "-c", shlex.join(argv)]
-    raise PlatformError(f"become_method: {user.method!r} is not known", where=host, remedy="use sudo or su")
+    raise EvaluationError(f"become_method: {user.method!r} is not known", where=host, remedy="use sudo or su")

@@ -10,7 +10,7 @@ class TaskError(RequestError):
 
 
 class EvaluationError(EstranError):
-    """An expression or an argument of a task cannot be evaluated on a host: the task fails there."""
+    """A task cannot be done on a host as it is written, an expression of it not evaluated: it fails there."""
 
 
 class FactsNeeded(Exception):  # noqa: N818 - no error: the play gathers the facts and evaluates again

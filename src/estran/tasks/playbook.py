@@ -31,7 +31,7 @@ async def run_playbook(call: Call) -> Found:
         If ansible-core is not installed, or the host cannot be reached by it.
     """
     program = _program(call)
-    reaching = {name: call.scope[name] for name in call.scope if name in REACHING or _is_reaching(name)}
+    reaching = {name: call.scope[name] for name in call.state.given if name in REACHING or _is_reaching(name)}
     if not any(name in reaching for name in REACHING):
         raise RequestError(
             f"the module {call.task.module!r} is done by ansible-playbook, which cannot reach the host {call.target.host.name!r}",

@@ -201,7 +201,10 @@ class TaskRunner:
         state = self.states[name]
         state.out = status == "unreachable"
         self._report.failed[name] = result
-        state.found |= {"ansible_failed_result": data, "ansible_failed_task": {"name": task.get("name") or "", "action": task.module}}
+        state.found |= {
+            "ansible_failed_result": data,
+            "ansible_failed_task": {"name": task.get("name") or "", "action": task.module},
+        }
         return True
 
     # Names

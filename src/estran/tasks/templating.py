@@ -40,13 +40,21 @@ class Templates:
     def __init__(self, lookup: Lookup) -> None:
         self._environment = make_environment()
         self._environment.globals.update(_functions(lookup))
-        self._compiled: Callable[[str], Template] = lru_cache(4096)(self._environment.from_string)
+        self._compiled: Callable[[str], Template] = lru_cache(4096)(self._compile)
 
     def evaluate(self, text: str, names: Mapping[str, Any]) -> Any:
         """Evaluate a text: a lone expression gives its value, anything else a text; raises EvaluationError."""
         if not any(mark in text for mark in _MARKS):
             return text
         return self._run(lambda: self._compiled(text), names, _native)
+
+    def _compile(self, text: str) -> Template:
+        return self._environment.from_string(text if "\\" not in text else self._with_backslashes(text))
+
+    def _with_backslashes(self, text: str) -> str:
+        """Let a backslash in a quoted text of an expression be just that, as Ansible does; else patterns would need two."""
+        tokens = self._environment.lex(text)
+        return "".join(value.replace("\\", "\\\\") if kind == "string" else value for _, kind, value in tokens)
 
     def condition(self, text: str, names: Mapping[str, Any]) -> bool:
         """Evaluate a bare expression to true or false; raises EvaluationError."""
@@ -173,8 +181,10 @@ _NAMES: Final = "__names__"
 
 
 def _native(parts: Iterable[Any]) -> Any:
-    """One part keeps its type; several are joined as text."""
+    """One part keeps its type; several are joined as text, and none are nothing."""
     whole = list(parts)
+    if not whole:
+        return None
     return _settled(whole[0]) if len(whole) == 1 else _joined(whole)
 
 

@@ -94,26 +94,22 @@ def from_json(text: str) -> Any:
 
 def to_yaml(value: Any, indent: int | None = None, **options: Any) -> str:
     """Write YAML, flat where it holds only scalars."""
-    return _yaml(value, indent=indent or 2, flow=None, **options)
+    return _yaml(value, indent=indent, default_flow_style=None, **options)
 
 
 def to_nice_yaml(value: Any, indent: int = 4, **options: Any) -> str:
     """Write YAML in blocks."""
-    return _yaml(value, indent=indent, flow=False, **options)
+    return _yaml(value, indent=indent, default_flow_style=False, **options)
 
 
-def _yaml(value: Any, *, indent: int, flow: bool | None, width: int = 80, sort_keys: bool = True, **_: Any) -> str:
-    from io import StringIO
-
-    from ruamel.yaml import YAML
-
-    stream, yaml = StringIO(), YAML(typ="safe", pure=True)
-    yaml.default_flow_style = flow
-    yaml.sort_base_mapping_type_on_output = sort_keys  # type: ignore[assignment]  # its stub says None only
-    yaml.allow_unicode, yaml.width = True, width
-    yaml.map_indent = yaml.sequence_indent = indent
-    yaml.dump(json.loads(to_json(value)), stream)
-    return stream.getvalue().removesuffix("...\n")
+def _yaml(value: Any, **options: Any) -> str:
+    """Write as PyYAML does, blanks and all, since files on hosts are compared by their bytes."""
+    try:
+        import yaml
+    except ImportError as error:
+        raise EvaluationError("writing YAML needs PyYAML", remedy="pip install 'estran[tasks]'") from error
+    text = yaml.dump(json.loads(to_json(value)), Dumper=yaml.SafeDumper, allow_unicode=True, **{"sort_keys": True, **options})
+    return str(text)
 
 
 def from_yaml(text: Any) -> Any:
