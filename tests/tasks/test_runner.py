@@ -91,7 +91,7 @@ async def test_handlers_run_at_the_end_once_and_where_they_were_notified() -> No
 - {name: same, command: "true", changed_when: false, notify: restart}
 """,
         ("a", "b"),
-        handlers="[{name: other, listen: heard, command: 'true'}, {name: restart, command: 'true'}, {name: never, command: 'true'}]",
+        handlers="[{name: other, listen: heard, ping: {}, changed_when: true}, {name: restart, ping: {}}, {name: never, ping: {}}]",
     )
     assert [(host, task) for host, task, _ in statuses(report)][-2:] == [("a", "other"), ("a", "restart")]
     with pytest.raises(TaskError, match="no handler 'restrat'"):
@@ -139,7 +139,12 @@ async def test_jobs_in_the_background_are_watched_and_ended(tmp_path: Path) -> N
 - {{name: bad, shell: "echo broken >&2; exit 7", async: 30, poll: 0}}
 - {{name: long, shell: "sleep 60; touch {mark}", async: 90, poll: 0}}
 - {{name: late, shell: "sleep 60", async: 1, poll: 1, ignore_errors: true, register: late}}
-- {{name: look, async_status: {{jid: "{{{{ good.ansible_job_id }}}}"}}, register: looked, until: looked.finished, delay: 0.1, retries: 50}}
+- name: look
+  async_status: {{jid: "{{{{ good.ansible_job_id }}}}"}}
+  register: looked
+  until: looked.finished
+  delay: 0.1
+  retries: 50
 """
     document = read_ansible(text, "tasks.yml")
     async with hosts("a") as here, TaskRunner(here) as runner:
