@@ -8,12 +8,8 @@ import hashlib
 import os
 import re
 import socket
-import ssl
 import tempfile
 import time
-import urllib.error
-import urllib.request
-from email.utils import formatdate
 from typing import Any
 
 from estran.tasks.hostside import attributes
@@ -71,6 +67,11 @@ def expected(arguments: dict[str, Any], url: str) -> tuple[str, str | None]:
 
 def opened(url: str, arguments: dict[str, Any], since: float | None) -> Any:
     """Open an address; None if it has not changed since a time."""
+    import ssl  # here, since these take longer to import than all else that a worker does
+    import urllib.error
+    import urllib.request
+    from email.utils import formatdate
+
     agent = arguments.get("http_agent") or "ansible-httpget"
     request = urllib.request.Request(url, headers={"User-Agent": agent})  # noqa: S310 - the task says which; file: too
     for name, value in (arguments.get("headers") or {}).items():
