@@ -4,8 +4,8 @@
 
 Two workloads: ``wf4`` copies 1 MB to each host, runs two shell tasks and fetches a file; ``wf10`` runs ten shell tasks. Hosts
 are network namespaces with a sshd each (root, ip and sshd are needed). All engines connect anew each time; ``estran, connected``
-uses hosts that are reached already, as the stages of a run do. ansible-playbook has pipelining and a fork for each host, and gathers
-no facts; EnOSlib has its defaults, as E2Clab uses it (``PYTHON`` is of an environment with enoslib). Shown are medians of wall
+uses hosts that are reached already, as the stages of a run do. ansible-playbook has pipelining and a fork for each host, and
+gathers no facts; EnOSlib has its defaults, as E2Clab uses it (``PYTHON`` is of an environment with enoslib). Shown are medians of wall
 seconds and of the processor seconds of the controller, and the median over replicates of each one's ratio to Estran's in the same
 replicate.
 """
@@ -105,9 +105,9 @@ def by_enoslib(tasks: list[dict[str, Any]], hosts: Mapping[str, Machine], label:
         }
         for name, machine in hosts.items()
     ]  # fmt: skip
-    (folder / "enoslib.json").write_text(json.dumps([listed, tasks, label]))
-    (folder / "enoslib.py").write_text(ENOSLIB)
-    command = [python, str(folder / "enoslib.py"), str(folder / "enoslib.json")]
+    (folder / "with_enoslib.json").write_text(json.dumps([listed, tasks, label]))
+    (folder / "with_enoslib.py").write_text(ENOSLIB)
+    command = [python, str(folder / "with_enoslib.py"), str(folder / "with_enoslib.json")]
     told = subprocess.run(command, capture_output=True, text=True, check=False)
     assert told.returncode == 0, told.stdout[-2000:] + told.stderr[-2000:]
 

@@ -35,6 +35,8 @@ COMPUTING = (
     "study/test_engines.py",
     "study/test_study.py",
     "study/test_verdicts.py",
+    "tasks/test_task.py",
+    "tasks/test_templating.py",
     "test_units.py",
 )
 MARKS = ("browser", "root", "uml")

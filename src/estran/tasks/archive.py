@@ -6,16 +6,33 @@ import hashlib
 import io
 import re
 import zipfile
+from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import RequestError
-from estran.tasks.connection import Archive
 
 EPOCH: Final = (1980, 1, 1, 0, 0, 0)
 """Time of all entries: the same modules make the same bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Archive:
+    """Modules for hosts.
+
+    Attributes
+    ----------
+    name
+        Names its content, by its hash.
+    oldest
+        The oldest Python that takes them.
+    """
+
+    name: str
+    content: bytes
+    oldest: tuple[int, int]
 
 
 def ansible_folder() -> Path | None:

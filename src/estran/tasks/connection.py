@@ -16,6 +16,7 @@ from estran.platforms.base import Completed
 from estran.platforms.remote import envoy_facts
 from estran.platforms.remote.bootstrap import first_line, packed
 from estran.platforms.remote.frames import FrameLink
+from estran.tasks.archive import Archive
 from estran.tasks.errors import EvaluationError
 from estran.tasks.hostside import attributes, commands, files, foreign, network, outcome, placing, worker
 
@@ -251,23 +252,6 @@ class Connection:
         for task in serving:
             task.cancel()
         self._workers.clear()
-
-
-@dataclass(frozen=True, slots=True)
-class Archive:
-    """Modules for hosts.
-
-    Attributes
-    ----------
-    name
-        Names its content, by its hash.
-    oldest
-        The oldest Python that takes them.
-    """
-
-    name: str
-    content: bytes
-    oldest: tuple[int, int]
 
 
 @lru_cache(8)
