@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any, Self
 
-from estran.errors import RequestError
-from estran.spec.document import read_ansible
+from estran.errors import RequestError, cause
 from estran.spec.marks import Marks
 from estran.spec.marks import Path as MarkPath
 from estran.tasks.actions.gathering import setup
@@ -20,16 +19,15 @@ from estran.tasks.doing import Doing, no_log, settled
 from estran.tasks.errors import EvaluationError, FactsNeeded, TaskError
 from estran.tasks.finder import Finder, as_folders
 from estran.tasks.host_state import HostState, ShortFacts, all_groups, group_names
+from estran.tasks.including import INCLUDES, included_steps, wanted_files
 from estran.tasks.jobs import Jobs
 from estran.tasks.lookups import look_up
-from estran.tasks.loops import loop_control, loop_items
 from estran.tasks.result import Report, Result, censored, status_of
 from estran.tasks.scope import Scope
 from estran.tasks.task import Block, Step, Task, each_task, read_tasks
 from estran.tasks.templating import Templates
 
 OnResult = Callable[[Result], None]
-_INCLUDES = ("include_tasks", "import_tasks")
 
 
 class TaskRunner:
@@ -140,13 +138,13 @@ class TaskRunner:
         return list(dict.fromkeys(failed))
 
     async def _task(self, task: Task, names: Sequence[str]) -> list[str]:
-        if task.module in _INCLUDES:
+        if task.module in INCLUDES:
             return await self._include(task, names)
         if task.module == "meta":
             return await self._meta(task, names)
         if task.get("run_once"):
             return await self._once(task, names)
-        founds = await asyncio.gather(*(self._do(task, self.states[name]) for name in names))
+        founds = await _side_by_side([self._do(task, self.states[name]) for name in names])
         return [name for name, found in zip(names, founds, strict=True) if self._take(task, name, *found)]
 
     async def _once(self, task: Task, names: Sequence[str]) -> list[str]:
@@ -156,7 +154,7 @@ class TaskRunner:
             self._register(task, self.states[name], found[0])
         return list(names) if self._take(task, names[0], *found) else []
 
-    async def _do(self, task: Task, state: HostState) -> tuple[Found, str, float, bool, bool]:
+    async def _do(self, task: Task, state: HostState) -> Done:
         """Do a task on a host, gather facts if it turns out to need them; return what it found, its tier and seconds."""
         began = time.monotonic()
         while True:
@@ -280,36 +278,14 @@ class TaskRunner:
         """Files that a host includes, each with the names of its item, or what is to be registered instead."""
         while True:
             try:
-                return self._wanted_now(task, state)
+                return wanted_files(task, self.scope(state, task), self.finder)
             except FactsNeeded as need:
                 await self._gather(task, self.states[need.host])
             except EvaluationError as error:
                 return settled({"failed": True, "msg": error.what})
 
-    def _wanted_now(self, task: Task, state: HostState) -> list[tuple[str, dict[str, Any]]]:
-        scope = self.scope(state, task)
-        items = loop_items(task, scope, self.finder)
-        control = loop_control(task, scope)
-        names = [{}] if items is None else [control.names(items, number) for number in range(len(items))]
-        found = []
-        for local in names:
-            inner = scope.inside((local, False))
-            if task.module == "include_tasks" and not inner.holds(task.get("when", True)):
-                continue
-            file = inner.value(task.text if task.text is not None else task.arguments.get("file"))
-            if not file:
-                raise EvaluationError(f"{task.module} names no file", remedy="write such as 'include_tasks: more.yml'")
-            near = self.finder.near(Path(task.where.file).absolute().parent)
-            found.append((str(near.find("", str(file))), local))
-        return found
-
     async def _included(self, task: Task, file: Path, names: Mapping[str, Mapping[str, Any]]) -> list[str]:
-        document = read_ansible(await asyncio.to_thread(file.read_text, "utf-8"), str(file))
-        if task.module == "import_tasks":
-            outer = {key: value for key, value in task.keywords.items() if key != "name"}
-        else:
-            outer = task.arguments.get("apply") or {}
-        steps = read_tasks(document.data, document.marks, (), outer)
+        steps = await included_steps(task, file)
         own = task.get("vars") or {}
         for name, local in names.items():
             self.states[name].parameters += [(own, True), (local, False)]
@@ -375,6 +351,20 @@ class _Others(Mapping[str, Any]):
 
     def __len__(self) -> int:
         return len(self._runner.states)
+
+
+Done = tuple[Found, str, float, bool, bool]
+"""What a task found on a host, its tier, its seconds, whether it is hidden, and whether its failure is ignored."""
+
+
+async def _side_by_side(doing: Sequence[Coroutine[Any, Any, Done]]) -> list[Done]:
+    """Do a task on all hosts; if the list cannot go on, end it on all."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(one) for one in doing]
+    except ExceptionGroup as errors:
+        raise cause(errors) from errors
+    return [task.result() for task in tasks]
 
 
 def _names_of(handler: Task) -> list[str]:
