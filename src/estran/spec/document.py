@@ -23,7 +23,7 @@ _LIMIT = 100_000
 class Document:
     """A file as plain data (dicts, lists, scalars) with the marks of its parts and the complaints about it."""
 
-    data: dict[str, Any]
+    data: Any
     marks: Marks
     complaints: Complaints
 
@@ -68,6 +68,22 @@ def read_text(text: str, file: str) -> Document:
     return Document(data, marks, complaints)
 
 
+def read_ansible(text: str, file: str) -> Document:
+    """Read a file written for Ansible: YAML 1.1 (``yes`` is true, ``0644`` is octal), a list or a map at its top.
+
+    Raises
+    ------
+    SpecErrors
+        If it is not YAML.
+    """
+    root = _compose(text, file, version=(1, 1))
+    marks = Marks(file)
+    complaints = Complaints(marks)
+    data = None if root is None else _Reader(marks, complaints, octal=True).value(root, ())
+    complaints.stop_if_any()
+    return Document(data, marks, complaints)
+
+
 def parse_value(text: str) -> Any:
     """Read the value of an option as YAML; raises ValueError with the reason.
 
@@ -105,19 +121,22 @@ def _single(what: str, where: Where, remedy: str | None = None) -> SpecErrors:
     return SpecErrors([SpecError(what, where=where, remedy=remedy)])
 
 
-def _yaml() -> YAML:
+def _yaml(version: tuple[int, int] | None = None) -> YAML:
     from ruamel.yaml import YAML
 
-    return YAML(typ="safe", pure=True)
+    yaml = YAML(typ="safe", pure=True)
+    if version is not None:
+        yaml.version = version
+    return yaml
 
 
-def _compose(text: str, file: str) -> Node | None:
+def _compose(text: str, file: str, version: tuple[int, int] | None = None) -> Node | None:
     """Parse to a tree of nodes, each with its marks; YAML knows only one syntax error at a time."""
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.reader import ReaderError
 
     try:
-        node: Node | None = _yaml().compose(text)
+        node: Node | None = _yaml(version).compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Where(file, mark.line + 1, mark.column + 1) if mark is not None else Where(file, 1, 1)
@@ -155,9 +174,10 @@ def _syntax(error: Any, where: Where) -> tuple[str, Where, str | None]:
 class _Reader:
     """Turns nodes into plain data; notes positions and complaints on the way."""
 
-    def __init__(self, marks: Marks, complaints: Complaints) -> None:
+    def __init__(self, marks: Marks, complaints: Complaints, *, octal: bool = False) -> None:
         self._marks = marks
         self._complaints = complaints
+        self._octal = octal
         self._open: list[int] = []
         self._parts = 0
 
@@ -189,7 +209,7 @@ class _Reader:
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
         tag = str(node.tag).removeprefix(_TAG)
         try:
-            return _scalar(tag, node.value)
+            return _scalar(tag, node.value, octal=self._octal)
         except ValueError:
             self._complaints.add(path, f"{node.value!r} is not a valid {tag}", "put it in quotes if it is text")
         except KeyError:
@@ -236,17 +256,23 @@ class _Reader:
         return result
 
 
-def _scalar(tag: str, text: str) -> Any:
+_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
+"""The words of YAML 1.1; the resolver of YAML 1.2 takes only the first of each for a bool."""
+
+
+def _scalar(tag: str, text: str, *, octal: bool = False) -> Any:
     """Read one scalar by its tag; dates stay text. Raises ValueError if malformed, KeyError if the tag is not known."""
     match tag:
         case "str" | "timestamp" | "value" | "merge":
             return text
         case "null":
             return None
+        case "bool" if text.lower() in ("y", "n"):
+            return text  # YAML 1.1 would have these for bools; Ansible's reader does not
         case "bool":
-            return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _not_a(tag)
+            return text.lower() in _TRUE if text.lower() in _TRUE + _FALSE else _not_a(tag)
         case "int":
-            return _integer(text.replace("_", ""))
+            return _integer(text.replace("_", ""), octal=octal)
         case "float":
             return float(
                 text.replace("_", "").replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".nan", "nan")
@@ -255,8 +281,15 @@ def _scalar(tag: str, text: str) -> Any:
             raise KeyError(tag)
 
 
-def _integer(text: str) -> int:
+def _integer(text: str, *, octal: bool = False) -> int:
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
+    if octal and len(digits) > 1 and digits.isdecimal() and digits.startswith("0"):
+        return sign * int(digits, 8)
+    if octal and ":" in digits:
+        minutes = 0
+        for part in digits.split(":"):
+            minutes = minutes * 60 + int(part, 10)
+        return sign * minutes
     return sign * (int(digits, 0) if digits.lower().startswith(("0x", "0o", "0b")) else int(digits, 10))
 
 
