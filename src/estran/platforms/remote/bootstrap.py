@@ -1,0 +1,118 @@
+"""How an envoy comes to a host: a line that any shell takes, and the program after it on standard input."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import shlex
+import sys
+import zlib
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Final
+
+from estran.errors import PlatformError
+from estran.platforms.remote import envoy
+from estran.platforms.remote.frames import FrameLink
+from estran.platforms.remote.host import RemoteHost
+
+LEASE: Final = 60.0
+"""Seconds without a sign of life from the controller after which an envoy leaves."""
+
+OLDEST: Final = (3, 8)
+ARRIVAL: Final = 20.0
+
+CARRIED: Final = ("envoy_files", "envoy_facts", "envoy")
+"""Modules that are sent, each after those that it imports."""
+
+_FIRST = """\
+import os,sys,zlib
+if sys.version_info<{oldest}: sys.exit("estran: Python %d.%d is too old"%sys.version_info[:2])
+s=b""
+while len(s)<{size}:
+ p=os.read(0,{size}-len(s))
+ if not p: sys.exit(1)
+ s+=p
+exec(zlib.decompress(s))
+"""
+
+_THEN = """\
+import json, sys, types
+for name in ("estran", "estran.platforms", "estran.platforms.remote"):
+    sys.modules[name] = types.ModuleType(name)
+    sys.modules[name].__path__ = []
+for name, text in {sources!r}:
+    made = sys.modules[name] = types.ModuleType(name)
+    exec(compile(text, name, "exec"), made.__dict__)
+made.main(*json.loads({arguments!r}))
+"""
+
+
+def program(mark: str, lease: float = LEASE, connect: str = "") -> bytes:
+    """What is to follow on standard input: the modules and a call of `envoy.main`, compressed."""
+    folder = Path(envoy.__file__).parent
+    sources = [(f"{envoy.__package__}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in CARRIED]
+    return zlib.compress(_THEN.format(sources=sources, arguments=json.dumps([mark, lease, connect])).encode(), 9)
+
+
+def first_line(size: int, python: str = "python3") -> list[str]:
+    """The command that reads and runs it."""
+    return [python, "-c", _FIRST.format(size=size, oldest=OLDEST)]
+
+
+def shell_line(size: int, python: str = "python3") -> str:
+    """`first_line`, for a login shell."""
+    return "exec " + shlex.join(first_line(size, python))
+
+
+@asynccontextmanager
+async def attended(host: RemoteHost, lost: Callable[[], Awaitable[PlatformError]] | None = None) -> AsyncIterator[RemoteHost]:
+    """Serve a host for as long as the context lasts, from when its envoy has arrived; in the end the envoy leaves.
+
+    Parameters
+    ----------
+    lost
+        Says why the connection ended before the envoy arrived.
+    """
+    serving = asyncio.create_task(host.serve(), name=f"envoy of {host.name}")
+    try:
+        await _arrive(host, lost)
+        yield host
+    finally:
+        await host.close()
+        await asyncio.wait({serving}, timeout=5.0)
+        serving.cancel()
+
+
+async def _arrive(host: RemoteHost, lost: Callable[[], Awaitable[PlatformError]] | None) -> None:
+    try:
+        async with asyncio.timeout(ARRIVAL):
+            await host.arrived()
+    except TimeoutError:
+        raise PlatformError(
+            f"no envoy came up within {ARRIVAL:g}s", where=host.name, remedy="see whether its login shell or its Python hangs"
+        ) from None
+    except PlatformError as error:
+        raise (await lost() if lost is not None else error) from None
+
+
+@asynccontextmanager
+async def local_host(name: str, mark: str, *, python: str = sys.executable, lease: float = LEASE) -> AsyncIterator[RemoteHost]:
+    """An envoy on this machine, for as long as the context lasts."""
+    sent = program(mark, lease)
+    process = await asyncio.create_subprocess_exec(
+        *first_line(len(sent), python), stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, start_new_session=True
+    )
+    if process.stdin is None or process.stdout is None:
+        raise AssertionError("both ends are pipes")
+    process.stdin.write(sent)
+    link = FrameLink(process.stdout, process.stdin)
+    try:
+        await link.await_envoy()
+        async with attended(RemoteHost(name, link)) as host:
+            yield host
+    except asyncio.IncompleteReadError:
+        raise PlatformError("its envoy did not start", where=name) from None
+    finally:
+        await process.wait()

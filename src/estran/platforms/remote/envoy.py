@@ -1,0 +1,420 @@
+"""The envoy: the program that Estran sends to a host and speaks to for as long as it uses the host.
+
+It and the modules that it imports are sent over the standard input of ``python3``, and need nothing but its standard library, from
+Python 3.8 on. It speaks frames, each two lengths, a JSON head and raw bytes: requests ``{id, do, …}`` are answered by
+``{reply: id, ok | error}``, all else is news ``{say: …}``. When the controller goes, or says nothing for longer than its lease, the
+envoy ends everything that it started, undoes what it was told to undo, and removes its scratch folder.
+"""
+
+# Runs where neither Estran nor a new Python is: annotations are never evaluated, and what came after 3.8 is not used.
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import hashlib
+import json
+import os
+import shutil
+import signal
+import struct
+import sys
+import tempfile
+import time
+import types
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+from estran.platforms.remote.envoy_facts import end_strays, facts
+from estran.platforms.remote.envoy_files import Arriving, Refused, digest_if_file
+
+MAGIC = b"\x00estran-envoy-1\x00"
+"""Precedes the first frame: what a login shell may have printed before is skipped."""
+
+LENGTHS = struct.Struct(">II")
+LIMIT = 1 << 30
+PIECE = 1 << 18
+QUIET = 0.2
+"""Seconds without output after which a command counts as ended although a child of it still holds its output open."""
+
+
+class Envoy:
+    """Serves one controller.
+
+    Parameters
+    ----------
+    mark
+        Value of ``ESTRAN_RUN`` in the environment of all that is started here, by which strays are found in the end.
+    lease
+        Seconds of silence after which the controller counts as gone; 0 for never.
+    """
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mark: str, lease: float) -> None:
+        self.reader = reader
+        self.writer = writer
+        self.mark = mark
+        self.lease = lease
+        self.scratch = tempfile.mkdtemp(prefix="estran-")
+        self.groups: dict[int, asyncio.subprocess.Process] = {}
+        self.named: dict[str, asyncio.subprocess.Process] = {}
+        self.pipes: dict[int, asyncio.subprocess.Process] = {}
+        self.arriving: dict[int, Arriving] = {}
+        self.undoing: list[list[str]] = []
+        self.tasks: set[asyncio.Future[None]] = set()
+        self.threads = concurrent.futures.ThreadPoolExecutor(16)
+
+    async def serve(self) -> None:
+        """Answer until the controller goes, then leave the host as it was."""
+        self.say({"say": "here", "facts": facts(self.scratch)})
+        try:
+            while True:
+                frame = await self.next_frame()
+                if frame is None:
+                    break
+                head, data = frame
+                if head["do"] == "clock":  # at once: what waits in line would be taken for the network
+                    self.answer(head, {"monotonic_ns": time.monotonic_ns(), "time_ns": time.time_ns()})
+                elif head["do"] in ("piece", "write"):
+                    getattr(self, "do_" + head["do"])(data, **details(head))
+                elif head["do"] == "exit":
+                    await self.leave()
+                    self.answer(head, None)
+                    await self.drained()
+                    return
+                else:
+                    self.spawn(self.handle(head, data))
+        finally:
+            await self.leave()
+
+    async def next_frame(self) -> tuple[dict[str, Any], bytes] | None:
+        """The next frame, or None if the controller has gone."""
+        try:
+            sizes = await asyncio.wait_for(self.reader.readexactly(LENGTHS.size), self.lease or None)
+            head, body = LENGTHS.unpack(sizes)
+            if head > LIMIT or body > LIMIT:
+                return None
+            return json.loads((await self.reader.readexactly(head)).decode()), await self.reader.readexactly(body)
+        except (asyncio.IncompleteReadError, asyncio.TimeoutError, OSError, ValueError):
+            return None
+
+    def say(self, head: dict[str, Any], data: bytes = b"") -> None:
+        """Queue a frame."""
+        text = json.dumps(head).encode()
+        self.writer.write(LENGTHS.pack(len(text), len(data)) + text + bytes(data))
+
+    async def drained(self) -> None:
+        """Wait until little is left unsent."""
+        with contextlib.suppress(OSError):
+            await self.writer.drain()
+
+    def answer(self, head: dict[str, Any], ok: Any, data: bytes = b"") -> None:
+        """Reply to a request."""
+        self.say({"reply": head["id"], "ok": ok}, data)
+
+    def spawn(self, coroutine: Coroutine[Any, Any, None]) -> None:
+        """Run beside the reading of requests, until the envoy leaves."""
+        task = asyncio.ensure_future(coroutine)
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    async def handle(self, head: dict[str, Any], data: bytes) -> None:
+        """Do what is asked, and answer."""
+        try:
+            found = await getattr(self, "do_" + head["do"])(data, **dict(details(head), number=head["id"]))
+            ok, body = found if isinstance(found, tuple) else (found, b"")
+            self.answer(head, ok, body)
+        except Refused as error:
+            self.say({"reply": head["id"], "error": str(error)})
+        except OSError as error:
+            self.say(
+                {"reply": head["id"], "error": "{}: {}".format(error.filename or type(error).__name__, error.strerror or error)}
+            )
+        except Exception as error:  # noqa: BLE001 - the controller is told of every failure, and the envoy stays
+            self.say({"reply": head["id"], "error": "{}: {}".format(type(error).__name__, error)})
+        await self.drained()
+
+    # Commands
+
+    async def do_run(
+        self,
+        data: bytes,
+        number: int,
+        argv: list[str],
+        cwd: str | None,
+        env: dict[str, str] | None,
+        timeout: float | None,
+        stream: bool,
+    ) -> tuple[Any, bytes]:
+        """Run a command to its end; its output is told as it comes, or all in the answer."""
+        process = await self.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE)
+        kept = {"stdout": bytearray(), "stderr": bytearray()}
+        heard = [time.monotonic()]
+
+        async def read(channel: str, pipe: asyncio.StreamReader | None) -> None:
+            while pipe is not None:
+                some = await pipe.read(PIECE)
+                if not some:
+                    return
+                heard[0] = time.monotonic()
+                if stream:
+                    self.say({"say": "output", "of": number, "channel": channel}, some)
+                    await self.drained()
+                else:
+                    kept[channel].extend(some)
+
+        readers = [asyncio.ensure_future(read("stdout", process.stdout)), asyncio.ensure_future(read("stderr", process.stderr))]
+        writing = asyncio.ensure_future(feed(process, data))
+        try:
+            status = await asyncio.wait_for(process.wait(), timeout)
+            while not all(reader.done() for reader in readers):
+                await asyncio.wait(readers, timeout=QUIET)
+                if time.monotonic() - heard[0] >= QUIET:
+                    break
+        except asyncio.TimeoutError:
+            raise Refused("{} did not end within {:g}s".format(argv[0], timeout or 0.0)) from None
+        finally:
+            if process.returncode is None:
+                self.signal(process.pid, signal.SIGKILL)
+                await process.wait()
+            self.groups.pop(process.pid, None)
+            for task in readers + [writing]:
+                task.cancel()
+        return {"returncode": status, "sizes": [len(kept["stdout"]), len(kept["stderr"])]}, bytes(kept["stdout"] + kept["stderr"])
+
+    async def started(
+        self, argv: list[str], cwd: str | None, env: dict[str, str] | None, stdin: Any, stdout: Any, stderr: Any
+    ) -> asyncio.subprocess.Process:
+        """Start a process at the head of a group of its own."""
+        try:
+            process = await asyncio.create_subprocess_exec(
+                *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd or None, start_new_session=True,
+                env=dict(os.environ, ESTRAN_RUN=self.mark, **(env or {})), limit=1 << 20
+            )  # fmt: skip
+        except FileNotFoundError:
+            missing = cwd if cwd and not os.path.isdir(cwd) else argv[0]
+            raise Refused("there is no " + missing) from None
+        except PermissionError:
+            raise Refused(argv[0] + ": permission denied") from None
+        self.groups[process.pid] = process
+        return process
+
+    def signal(self, pid: int, number: int) -> None:
+        """Signal a whole group, if there is any left of it."""
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, number)
+
+    # Services
+
+    async def do_start(
+        self, data: bytes, number: int, name: str, argv: list[str], cwd: str | None, env: dict[str, str] | None, log: str
+    ) -> int:
+        """Start a process whose end is told; what it prints goes into a file."""
+        if name in self.named:
+            raise Refused(name + " runs already")
+        os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
+        with open(log, "ab") as file:
+            process = await self.started(argv, cwd, env, asyncio.subprocess.DEVNULL, file, file)
+        self.named[name] = process
+        self.spawn(self.watch(name, process))
+        return process.pid
+
+    async def watch(self, name: str, process: asyncio.subprocess.Process) -> None:
+        """Tell how a process ended."""
+        status = await process.wait()
+        self.signal(process.pid, signal.SIGKILL)  # half a service is none
+        self.groups.pop(process.pid, None)
+        self.named.pop(name, None)
+        self.say({"say": "ended", "name": name, "status": status})
+
+    async def do_stop(self, data: bytes, number: int, name: str, grace: float) -> int | None:
+        """End a process and its group; kill what has not ended after ``grace`` seconds."""
+        process = self.named.get(name)
+        if process is None:
+            return None
+        self.signal(process.pid, signal.SIGTERM)
+        try:
+            return await asyncio.wait_for(process.wait(), grace)
+        except asyncio.TimeoutError:
+            self.signal(process.pid, signal.SIGKILL)
+            return await process.wait()
+
+    # Pipes
+
+    async def do_open(
+        self, data: bytes, number: int, argv: list[str], cwd: str | None, env: dict[str, str] | None, log: str | None
+    ) -> int:
+        """Start a process whose input and output are the controller's; ``write`` sends to it, ``pipe`` tells what it says."""
+        if log:
+            os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
+        with open(log or os.devnull, "ab") as file:
+            process = await self.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, file)
+        self.pipes[number] = process
+        self.spawn(self.relay(number, process))
+        return process.pid
+
+    async def relay(self, number: int, process: asyncio.subprocess.Process) -> None:
+        """Hand on what a process says, then how it ended."""
+        while process.stdout is not None:
+            some = await process.stdout.read(PIECE)
+            if not some:
+                break
+            self.say({"say": "pipe", "of": number}, some)
+            await self.drained()
+        status = await process.wait()
+        self.signal(process.pid, signal.SIGKILL)
+        self.groups.pop(process.pid, None)
+        self.pipes.pop(number, None)
+        self.say({"say": "shut", "of": number, "status": status})
+
+    def do_write(self, data: bytes, of: int) -> None:
+        """Hand bytes to a process, or close its input with none."""
+        process = self.pipes.get(of)
+        if process is not None and process.stdin is not None:
+            with contextlib.suppress(OSError, RuntimeError):
+                if data:
+                    process.stdin.write(data)
+                else:
+                    process.stdin.close()
+
+    # Files
+
+    async def do_have(self, data: bytes, number: int, path: str, sha256: str, mode: int | None) -> bool:
+        """Whether a file of that content is there; if so it gets the mode."""
+        path = self.place(path)
+        same = bool(await self.thread(digest_if_file, path) == sha256)
+        if same and mode is not None:
+            os.chmod(path, mode)
+        return same
+
+    def do_piece(self, data: bytes, of: int, path: str) -> None:
+        """Take a piece of a file that ``put`` will complete."""
+        arriving = self.arriving.get(of)
+        if arriving is None:
+            arriving = self.arriving[of] = Arriving(self.place(path))
+        arriving.take(data)
+
+    async def do_put(self, data: bytes, number: int, path: str, sha256: str, mode: int | None) -> str:
+        """Take the last piece, verify the whole, and put it in place at one go."""
+        arriving = self.arriving.pop(number, None) or Arriving(self.place(path))
+        arriving.take(data)
+        arriving.complete(sha256, mode)
+        return sha256
+
+    async def do_get(self, data: bytes, number: int, path: str) -> dict[str, Any]:
+        """Send a file piece by piece, then its digest."""
+        digest, size = hashlib.sha256(), 0
+        with open(self.place(path), "rb") as file:
+            while True:
+                piece = file.read(PIECE)
+                if not piece:
+                    break
+                digest.update(piece)
+                size += len(piece)
+                self.say({"say": "piece", "of": number}, piece)
+                await self.drained()
+            mode = os.fstat(file.fileno()).st_mode & 0o777
+        return {"sha256": digest.hexdigest(), "size": size, "mode": mode}
+
+    def place(self, path: str) -> str:
+        """A path on this host: ``~`` is the user's home, and relative ones start from the scratch folder."""
+        return os.path.join(self.scratch, os.path.expanduser(path))
+
+    # Functions
+
+    async def do_load(self, data: bytes, number: int, module: str) -> None:
+        """Learn a module from its source text."""
+        made = types.ModuleType(module)
+        exec(compile(data, module + ".py", "exec"), made.__dict__)  # noqa: S102 - the controller owns this process
+        sys.modules[module] = made
+
+    async def do_call(self, data: bytes, number: int, function: str, details: dict[str, Any]) -> Any:
+        """Call ``module.function(envoy, data, **details)`` in a thread; it returns what JSON can say, or that and bytes."""
+        module, _, name = function.rpartition(".")
+        if module not in sys.modules:
+            raise Refused("no module {} was loaded".format(module))
+        found = getattr(sys.modules[module], name)
+        return await self.thread(lambda: found(self, data, **details))
+
+    async def thread(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        """Run a function that blocks in a thread."""
+        return await asyncio.get_event_loop().run_in_executor(self.threads, function, *arguments)
+
+    async def do_undo(self, data: bytes, number: int, argv: list[str]) -> None:
+        """Remember a command to run when the envoy leaves; the last comes first."""
+        self.undoing.append(argv)
+
+    # The end
+
+    async def leave(self) -> None:
+        """End all that was started here, undo, and remove the scratch folder."""
+        for pid in list(self.groups):
+            self.signal(pid, signal.SIGTERM)
+        waiting = [asyncio.ensure_future(process.wait()) for process in self.groups.values()]
+        if waiting:
+            await asyncio.wait(waiting, timeout=1.0)
+        for pid in list(self.groups):
+            self.signal(pid, signal.SIGKILL)
+        while self.undoing:
+            argv = self.undoing.pop()
+            with contextlib.suppress(OSError):
+                process = await asyncio.create_subprocess_exec(
+                    *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
+                )
+                await process.wait()
+        end_strays(self.mark)
+        shutil.rmtree(self.scratch, ignore_errors=True)
+
+
+def details(head: dict[str, Any]) -> dict[str, Any]:
+    """What a request says beside its number and verb."""
+    return {key: value for key, value in head.items() if key not in ("id", "do")}
+
+
+async def feed(process: asyncio.subprocess.Process, data: bytes) -> None:
+    """Give a process its input."""
+    if process.stdin is None:
+        return
+    with contextlib.suppress(OSError):
+        if data:
+            process.stdin.write(data)
+            await process.stdin.drain()
+        process.stdin.close()
+
+
+async def over_standard_streams(mark: str, lease: float) -> None:
+    """Serve whoever holds this process's standard streams."""
+    loop = asyncio.get_event_loop()
+    reader = asyncio.StreamReader(limit=1 << 20)
+    await loop.connect_read_pipe(lambda: asyncio.StreamReaderProtocol(reader), os.fdopen(0, "rb", buffering=0))
+    transport, protocol = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(1, "wb", buffering=0))
+    await serve(reader, asyncio.StreamWriter(transport, protocol, reader, loop), mark, lease)
+
+
+async def over_socket(path: str, mark: str, lease: float) -> None:
+    """Serve whoever listens on a UNIX socket."""
+    reader, writer = await asyncio.open_unix_connection(path, limit=1 << 20)
+    await serve(reader, writer, mark, lease)
+
+
+async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mark: str, lease: float) -> None:
+    """Announce the envoy and serve; a polite end counts like a cut."""
+    writer.write(MAGIC)
+    envoy = Envoy(reader, writer, mark, lease)
+    serving = asyncio.ensure_future(envoy.serve())
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        asyncio.get_event_loop().add_signal_handler(number, serving.cancel)
+    with contextlib.suppress(asyncio.CancelledError):
+        await serving
+    for task in list(envoy.tasks):
+        task.cancel()
+    writer.close()
+
+
+def main(mark: str, lease: float, connect: str = "") -> None:
+    """Be an envoy until the controller goes."""
+    asyncio.run(over_socket(connect, mark, lease) if connect else over_standard_streams(mark, lease))
+    os._exit(0)  # a thread that still blocks in a call must not hold the process
+
+
+if __name__ == "__main__":
+    main(*json.loads(sys.argv[1]))

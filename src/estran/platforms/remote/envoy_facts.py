@@ -1,0 +1,52 @@
+"""What an envoy finds on its host; sent with it, see `estran.platforms.remote.envoy`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import platform
+import shutil
+import signal
+import socket
+import sys
+import time
+from typing import Any
+
+TOOLS = ("bash", "docker", "ip", "iptables", "nft", "rsync", "sbatch", "sudo", "sysctl", "systemctl", "tc", "uv")
+
+
+def facts(scratch: str) -> dict[str, Any]:
+    """What the controller must know of a host."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
+    home = os.path.expanduser("~")
+    return {
+        "python": platform.python_version(), "executable": sys.executable, "uid": os.getuid(), "home": home,
+        "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()), "hostname": socket.gethostname(),
+        "system": platform.system(), "kernel": platform.release(), "machine": platform.machine(), "cores": cores, "memory": memory,
+        "libc": "-".join(platform.libc_ver()), "scratch": scratch, "pid": os.getpid(), "ssh": os.environ.get("SSH_CONNECTION"),
+        "cache": os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "estran"),
+        "tools": {tool: shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") for tool in TOOLS},
+    }  # fmt: skip
+
+
+def end_strays(mark: str) -> None:
+    """Kill what has left its group, and carries the mark."""
+    wanted, own = ("ESTRAN_RUN=" + mark).encode(), os.getpid()
+    for _ in range(3):
+        found = [pid for pid in map(int, filter(str.isdigit, os.listdir("/proc"))) if pid != own and carries(pid, wanted)]
+        if not found:
+            return
+        for pid in found:
+            with contextlib.suppress(OSError):
+                os.kill(pid, signal.SIGKILL)
+        time.sleep(0.02)
+
+
+def carries(pid: int, wanted: bytes) -> bool:
+    """Whether a process has an entry in its environment."""
+    try:
+        with open("/proc/{}/environ".format(pid), "rb") as file:
+            return wanted in file.read().split(b"\0")
+    except OSError:
+        return False

@@ -1,0 +1,69 @@
+"""Files that come to a host; sent with the envoy, see `estran.platforms.remote.envoy`."""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import os
+import tempfile
+
+
+class Refused(Exception):  # noqa: N818 - a word, not a defect
+    """A request cannot be met; the controller is told why."""
+
+
+class Arriving:
+    """A file under way: complete beside its place before it is put there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.digest = hashlib.sha256()
+        self.error: OSError | None = None
+        self.part: str | None = None
+        try:
+            os.makedirs(os.path.dirname(path), exist_ok=True)
+            descriptor, self.part = tempfile.mkstemp(prefix=".estran-", dir=os.path.dirname(path))
+            self.file = os.fdopen(descriptor, "wb")
+        except OSError as error:
+            self.error = error
+
+    def take(self, data: bytes) -> None:
+        """Append; the first failure is kept until the whole is asked for."""
+        if self.error is None:
+            self.digest.update(data)
+            try:
+                self.file.write(data)
+            except OSError as error:
+                self.error = error
+
+    def complete(self, sha256: str, mode: int | None) -> None:
+        """Move into place, or remove what there is and say why."""
+        try:
+            if self.error is None and self.part is not None:
+                try:
+                    self.file.close()
+                    if self.digest.hexdigest() != sha256:
+                        raise Refused(self.path + " arrived with other bytes than were sent")
+                    os.chmod(self.part, 0o644 if mode is None else mode)
+                    os.replace(self.part, self.path)
+                    return
+                except OSError as error:
+                    self.error = error
+            raise Refused("cannot write {}: {}".format(self.path, self.error.strerror if self.error else "no file"))
+        finally:
+            if self.part is not None:
+                with contextlib.suppress(OSError):
+                    os.unlink(self.part)
+
+
+def digest_if_file(path: str) -> str | None:
+    """SHA-256 of a file, or None if there is none."""
+    if not os.path.isfile(path):
+        return None
+    digest = hashlib.sha256()
+    with open(path, "rb") as file:
+        while True:
+            piece = file.read(1 << 20)
+            if not piece:
+                return digest.hexdigest()
+            digest.update(piece)
