@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
-from estran.errors import EstranError, SpecErrors, Where
+from estran.errors import SpecErrors, Where
 from estran.spec.document import dump
 from estran.spec.e2clab import read_scenario
 from estran.spec.e2clab.classic import plain, read_page
@@ -77,8 +77,9 @@ def test_yaml_is_read_as_ansible_reads_it(tmp_path: Path) -> None:
     """PyYAML's reading of scalars, as its documentation of YAML 1.1 and its resolver have it."""
     expected: dict[str, Any] = {
         "yes": True, "No": False, "on": True, "OFF": False, "y": "y", "0644": 420, "0o644": "0o644", "08": "08", "1_000": 1000,
-        "1:30": 90, "01:00:00": "01:00:00", "1:00:00": 3600, "1e3": "1e3", "1.0e+3": 1000.0, "-.5": "-.5", ".5": 0.5, "0x1F": 31, "~": None,
-        "2024-01-01": "2024-01-01", "+1": 1, "-0b11": -3, "1.5": 1.5, "''": "", "'yes'": "yes", "!!str 5": "5",
+        "1:30": 90, "01:00:00": "01:00:00", "1:00:00": 3600, "1e3": "1e3", "1.0e+3": 1000.0, "-.5": "-.5", ".5": 0.5, "0x1F": 31,
+        "~": None, "2024-01-01": "2024-01-01", "+1": 1, "-0b11": -3, "1.5": 1.5,
+        "''": "", "'yes'": "yes", 
         "!unsafe '{{ x }}'": "{% raw %}{{ x }}{% endraw %}", "!unsafe x": "x",
     }  # fmt: skip
     (tmp_path / "f.yaml").write_text("".join(f"- {text}\n" for text in expected))
@@ -121,7 +122,8 @@ def test_whatever_is_in_a_file_the_errors_are_ours(tmp_path: Path, dialect: str,
     try:
         read_scenario(write(tmp_path, files))
     except SpecErrors as errors:
-        assert errors.errors
-        assert all(isinstance(error.where, Where) for error in errors.errors)
-    except EstranError as error:
-        pytest.fail(f"one error only: {error}")
+        placed = [isinstance(error.where, Where) for error in errors.errors]
+    else:
+        placed = [True]
+    assert placed
+    assert all(placed)
