@@ -35,6 +35,7 @@ VERBS = {
     "report",
     "doctor",
     "clean",
+    "e2clab",
     "schema",
 }
 

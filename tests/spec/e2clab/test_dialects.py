@@ -79,7 +79,7 @@ def test_yaml_is_read_as_ansible_reads_it(tmp_path: Path) -> None:
         "yes": True, "No": False, "on": True, "OFF": False, "y": "y", "0644": 420, "0o644": "0o644", "08": "08", "1_000": 1000,
         "1:30": 90, "01:00:00": "01:00:00", "1:00:00": 3600, "1e3": "1e3", "1.0e+3": 1000.0, "-.5": "-.5", ".5": 0.5, "0x1F": 31,
         "~": None, "2024-01-01": "2024-01-01", "+1": 1, "-0b11": -3, "1.5": 1.5,
-        "''": "", "'yes'": "yes", 
+        "''": "", "'yes'": "yes",
         "!unsafe '{{ x }}'": "{% raw %}{{ x }}{% endraw %}", "!unsafe x": "x",
     }  # fmt: skip
     (tmp_path / "f.yaml").write_text("".join(f"- {text}\n" for text in expected))
