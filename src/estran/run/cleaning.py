@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 from estran.errors import EstranError
@@ -18,6 +19,9 @@ def clean_leftovers() -> list[str]:
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)
+        for entry in left.entries:
+            if entry.kind == "folder":
+                shutil.rmtree(entry.value, ignore_errors=True)
         try:
             recovered = left.folder.exists() and recover(left.folder)
             _mark_killed(left.folder)

@@ -123,6 +123,7 @@ class Conductor:
                 await stack.aclose()
 
     async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
+        """What is done between providing hosts and stopping services; other kinds of runs do something else here."""
         with self.record.phase("verify"):
             await self._verify(provision)
         with self.record.phase("launch"):
@@ -135,7 +136,7 @@ class Conductor:
             collector.begin(origin_ns)
             async with asyncio.TaskGroup() as group:
                 for name, host in hosts.items():
-                    group.create_task(_begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
+                    group.create_task(begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             load = None if self.platform.virtual else MachineLoad()
@@ -251,7 +252,8 @@ async def _start(hosts: Mapping[str, Host], launch: Launch) -> None:
     await hosts[launch.host].start(launch.plain())
 
 
-async def _begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]] | None) -> None:
+async def begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]] | None) -> None:
+    """Begin the run on a host, and what samples and observes it there."""
     await host.go(origin_ns)
     for task in tasks:
         if task is not None:

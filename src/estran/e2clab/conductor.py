@@ -1,0 +1,167 @@
+"""The conductor of one run of a scenario: hosts and links as of any run, then E2Clab's stages in place of services."""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import shutil
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any, Final
+
+from estran.e2clab.directory import Directory, default_directory
+from estran.e2clab.plays import ReadPlay
+from estran.e2clab.recording import Recording
+from estran.e2clab.stages import Stages
+from estran.errors import PlatformError
+from estran.observe.live import LiveResponses
+from estran.observe.manifest import manifest
+from estran.platforms.base import Host, Provision
+from estran.platforms.emulated.envoys import Meeting, arriving, meeting
+from estran.platforms.remote.host import RemoteHost
+from estran.run.collector import Collector
+from estran.run.conductor import Conductor, begin
+from estran.run.journal import Journal
+from estran.run.record import Status, write_json
+from estran.run.wiring import wire
+from estran.spec.e2clab.model import Scenario, Stage
+from estran.spec.e2clab.scenario import FILES
+
+LOOK: Final = 0.25
+
+
+@dataclass(slots=True, kw_only=True)
+class ScenarioConductor(Conductor):
+    """Conducts one run of a scenario.
+
+    Parameters
+    ----------
+    configurations
+        Those of `workflow_env.yaml` to launch and finalize, one after another, after one prepare; none for a launch without any.
+    repeat
+        Which repeat this is, from 1.
+    command
+        The command line.
+    """
+
+    scenario: Scenario
+    artifacts: Path
+    plays: Sequence[ReadPlay]
+    configurations: Sequence[str] = ()
+    repeat: int = 1
+    command: Sequence[str] = ()
+
+    async def conduct(self) -> Status:
+        """Keep copies of the scenario's files, then conduct; see `Conductor.conduct`."""
+        kept = self.folder / "scenario"
+        kept.mkdir()
+        files = [path for name in FILES if (path := self.scenario.folder / name).exists()]
+        for path in files:
+            shutil.copy2(path, kept / path.name)
+        sent = [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()][:1000]
+        write_json(self.folder / "manifest.json", manifest(files[0], command=list(self.command), inputs=[*files[1:], *sent]))
+        self.record.note(repeat=self.repeat, configurations=list(self.configurations), artifacts=str(self.artifacts.resolve()))
+        return await Conductor.conduct(self)
+
+    async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
+        with self.record.phase("verify"):
+            await self._verify(provision)
+        async with self._envoys(provision, hosts, collector) as reached:
+            directory = self._directory(provision, hosts)
+            with Recording(self.folder) as recording:
+                stages = Stages(self.plays, directory, reached, (self.artifacts, self.scenario.folder), recording.add)
+                try:
+                    await self._all(stages, provision, hosts, collector)
+                finally:
+                    await stages.jobs.close()
+                    self.record.note(tasks=recording.count)
+
+    @asynccontextmanager
+    async def _envoys(
+        self, provision: Provision, hosts: Mapping[str, Host], collector: Collector
+    ) -> AsyncIterator[Mapping[str, RemoteHost]]:
+        with meeting(self.run_id, hosts, Journal(self.run_id, self.folder).write) as place:
+            async with arriving(place, hosts) as waiting:
+                with self.record.phase("envoys"):
+                    launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, provision.now_ns())
+                    async with asyncio.TaskGroup() as group:
+                        for launch in launches:
+                            told = replace(launch, env={**launch.env, **place.environment})
+                            group.create_task(hosts[launch.host].start(told.plain()))
+                    reached, *_ = await asyncio.gather(waiting, asyncio.to_thread(importlib.import_module, "duckdb"))
+                self._note_rooms(place, reached)
+                yield reached
+
+    def _note_rooms(self, place: Meeting, reached: Mapping[str, RemoteHost]) -> None:
+        reasons = {why for name in reached if (why := place.note(name)) is not None}
+        if reasons:
+            self.record.warnings.append(
+                f"hosts share this machine's file system, and tasks write into it: no layer of their own ({'; '.join(sorted(reasons))})"
+            )
+
+    def _directory(self, provision: Provision, hosts: Mapping[str, Host]) -> Directory:
+        """Who is registered, by addresses that are the same for all."""
+        names = list(hosts)
+        for name in names[1:2]:
+            if provision.address(names[0], name) != provision.address(name, name):
+                raise PlatformError(
+                    "hosts have no addresses of their own here", where="emulated platform",
+                    remedy="scenarios need network namespaces: see `estran doctor`",
+                )  # fmt: skip
+        return default_directory(self.scenario, lambda host: provision.address(host, host))
+
+    async def _all(self, stages: Stages, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
+        if self._has("prepare"):
+            with self.record.phase("prepare"):
+                await stages.run("prepare", self._variables(None, self.artifacts))
+        await provision.enforce()
+        origin_ns = provision.now_ns()
+        clock = provision.clock(origin_ns)
+        collector.begin(origin_ns)
+        async with asyncio.TaskGroup() as group:
+            for name, host in hosts.items():
+                group.create_task(begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
+        for configuration in self.configurations or (None,):
+            await self._configuration(stages, configuration)
+        self.record.note(duration=round(clock.now(), 6))
+
+    def _has(self, stage: Stage) -> bool:
+        return any(read.steps.get(stage) for read in self.plays)
+
+    async def _configuration(self, stages: Stages, configuration: str | None) -> None:
+        """Launch, wait and finalize, with the variables of one configuration."""
+        suffix = "" if configuration is None else f" {configuration}"
+        output = self.folder / "output" / (configuration or "")
+        output.mkdir(parents=True, exist_ok=True)
+        with self.record.phase(f"launch{suffix}"):
+            await stages.run("launch", self._variables(configuration, self.artifacts))
+        duration = self.plan.experiment.measure.duration
+        with self.record.phase(f"wait{suffix}", duration):
+            await _wait(stages, duration)
+        if self._has("finalize"):
+            with self.record.phase(f"finalize{suffix}"):
+                await stages.run("finalize", self._variables(configuration, output))
+
+    def _variables(self, configuration: str | None, working: Path) -> dict[str, Any]:
+        """What templates know on every host."""
+        known: dict[str, Any] = {
+            "working_dir": str(working.resolve()),
+            "scenario_dir": str(self.scenario.folder.resolve()),
+            "artifacts_dir": str(self.artifacts.resolve()),
+            "current_repeat": self.repeat,
+        }
+        if configuration is not None:
+            own = self.scenario.configurations[configuration]
+            known |= {"app_conf": configuration, **{f"env_{key}": value for key, value in own.items()}}
+        return known
+
+
+async def _wait(stages: Stages, seconds: float) -> None:
+    """Let the workload run, for as long as no task in the background fails."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while (left := end - loop.time()) > 0:
+        await asyncio.sleep(min(left, LOOK))
+        stages.look_at_jobs()

@@ -1,0 +1,135 @@
+"""Does the tasks of a stage: all hosts of a play side by side, and plays too, as far as none is about another's hosts."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from estran.e2clab.directory import Directory
+from estran.e2clab.plays import ReadPlay
+from estran.errors import EstranError, RequestError
+from estran.platforms.remote.host import RemoteHost
+from estran.spec.e2clab.model import Stage
+from estran.spec.e2clab.patterns import PatternError
+from estran.tasks import run_tasks
+from estran.tasks.jobs import Jobs
+from estran.tasks.result import Result
+
+OnResult = Callable[[Stage, Result], None]
+
+
+class TaskFailedError(EstranError):
+    """A task failed on a host; ``where`` is its place in the file."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A play's part in a stage: its hosts, what they are told, and hosts of others that it is about."""
+
+    read: ReadPlay
+    variables: Mapping[str, Mapping[str, Any]]
+    about: frozenset[str]
+
+    def waits_for(self, other: Part) -> bool:
+        """Whether it may not begin before an earlier part has ended: they share hosts, or one is about hosts of the other."""
+        mine, theirs = self.variables.keys(), other.variables.keys()
+        return bool(mine & theirs or self.about & theirs or other.about & mine)
+
+
+@dataclass(slots=True)
+class Stages:
+    """Does stages of a scenario on its hosts.
+
+    Parameters
+    ----------
+    folders
+        Where files that tasks name are looked for.
+    jobs
+        Tasks that go on in the background.
+    """
+
+    plays: Sequence[ReadPlay]
+    directory: Directory
+    hosts: Mapping[str, RemoteHost]
+    folders: Sequence[Path]
+    on_result: OnResult
+    jobs: Jobs = field(default_factory=Jobs)
+
+    async def run(self, stage: Stage, variables: Mapping[str, Any]) -> None:
+        """Do all tasks of a stage.
+
+        Raises
+        ------
+        TaskFailedError
+            If one fails on any host; plays that go on meanwhile are abandoned.
+        RequestError
+            If a selector finds nobody.
+        """
+        parts = [self._part(read, variables) for read in self.plays if read.steps.get(stage)]
+        ended = [asyncio.Event() for _ in parts]
+
+        async def follow(index: int) -> None:
+            for earlier in range(index):
+                if parts[index].waits_for(parts[earlier]):
+                    await ended[earlier].wait()
+            await self._do(stage, parts[index])
+            ended[index].set()
+
+        async with asyncio.TaskGroup() as group:
+            for index in range(len(parts)):
+                group.create_task(follow(index))
+        self.look_at_jobs()
+
+    def _part(self, read: ReadPlay, variables: Mapping[str, Any]) -> Part:
+        play = read.play
+        try:
+            told = self.directory.variables(play)
+            about = [entry.host for one in play.depends_on for entry in self.directory.select(one.selector)]
+        except PatternError as error:
+            raise RequestError(str(error), where=str(play.where), remedy="correct the selector, or what a plug-in registers") from None
+        return Part(read, {host: {**own, **variables} for host, own in told.items()}, frozenset(about) - told.keys())
+
+    async def _do(self, stage: Stage, part: Part) -> None:
+        hosts = {name: self.hosts[name] for name in part.variables}
+        report = await run_tasks(
+            part.read.steps[stage],
+            hosts,
+            variables=part.variables,
+            groups=self.groups(),
+            folders=self.folders,
+            on_result=lambda result: self.on_result(stage, result),
+            jobs=self.jobs,
+        )
+        if report.failed:
+            raise failure(report.failed.values())
+
+    def groups(self) -> dict[str, list[str]]:
+        """Hosts by the name of a group, as templates see them."""
+        found = self.directory.inventory().groups
+        return {name: list(dict.fromkeys(self.directory.entries[key].host for key in keys)) for name, keys in found.items()}
+
+    def look_at_jobs(self) -> None:
+        """Raise TaskFailedError if a task in the background has failed."""
+        for job, found in self.jobs.failures():
+            raise TaskFailedError(
+                f"the background task {job.task!r} failed on {job.host}: {said(found)}", where=job.where, remedy="read the host's log"
+            )
+
+
+def failure(results: Iterable[Result]) -> TaskFailedError:
+    """One error for what failed, on one host or on several."""
+    failed = list(results)
+    first = failed[0]
+    others = f", and tasks failed on {len(failed) - 1} other hosts" if len(failed) > 1 else ""
+    what = f"the task {first.task!r} failed on {first.host}: {said(first.data)}{others}"
+    return TaskFailedError(what, where=first.where, remedy="read tasks.jsonl and the host's log in the run folder")
+
+
+def said(found: Mapping[str, Any]) -> str:
+    """Why a result is one of a failure, in a line."""
+    words = [str(found.get("msg") or ""), *(f"status {found['rc']}" for _ in (1,) if found.get("rc"))]
+    last = (str(found.get("stderr") or found.get("module_stderr") or "").strip().splitlines() or [""])[-1]
+    return "; ".join(word for word in (*words, last, str(found.get("censored") or "")) if word) or "it did not say why"
