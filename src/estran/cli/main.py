@@ -33,6 +33,7 @@ app.command("estran.cli.execute:run", group=_REPRODUCE, help="Run an experiment:
 e2clab = App(name="e2clab", help="Check, run and migrate scenarios of E2Clab.", group=_REPRODUCE)
 e2clab.command("estran.cli.e2clab:check", help="Find all errors of a scenario, and say what is done with it.")
 e2clab.command("estran.cli.e2clab:migrate", help="Write the experiment file that a scenario comes nearest to.")
+e2clab.command("estran.cli.e2clab:run", help="Run a scenario: hosts, links, prepare, launch, wait, finalize, give back.")
 app.command(e2clab)
 app.command("estran.cli.study:study", group=_REPRODUCE, help="Run an experiment at many levels of its factors.")
 app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study that was interrupted or killed.")

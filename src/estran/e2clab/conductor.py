@@ -71,11 +71,11 @@ class ScenarioConductor(Conductor):
         async with self._envoys(provision, hosts, collector) as reached:
             directory = self._directory(provision, hosts)
             with Recording(self.folder) as recording:
-                stages = Stages(self.plays, directory, reached, (self.artifacts, self.scenario.folder), recording.add)
+                folders = (self.artifacts, self.scenario.folder)
                 try:
-                    await self._all(stages, provision, hosts, collector)
+                    async with Stages(self.scenario.marks, self.plays, directory, reached, folders, recording.add) as stages:
+                        await self._all(stages, provision, hosts, collector)
                 finally:
-                    await stages.jobs.close()
                     self.record.note(tasks=recording.count)
 
     @asynccontextmanager
@@ -97,9 +97,8 @@ class ScenarioConductor(Conductor):
     def _note_rooms(self, place: Meeting, reached: Mapping[str, RemoteHost]) -> None:
         reasons = {why for name in reached if (why := place.note(name)) is not None}
         if reasons:
-            self.record.warnings.append(
-                f"hosts share this machine's file system, and tasks write into it: no layer of their own ({'; '.join(sorted(reasons))})"
-            )
+            why = "; ".join(sorted(reasons))
+            self.record.warnings.append(f"tasks write into this machine's file system: hosts have no layer of their own ({why})")
 
     def _directory(self, provision: Provision, hosts: Mapping[str, Host]) -> Directory:
         """Who is registered, by addresses that are the same for all."""
@@ -128,7 +127,7 @@ class ScenarioConductor(Conductor):
         self.record.note(duration=round(clock.now(), 6))
 
     def _has(self, stage: Stage) -> bool:
-        return any(read.steps.get(stage) for read in self.plays)
+        return any(read.tasks.get(stage) for read in self.plays)
 
     async def _configuration(self, stages: Stages, configuration: str | None) -> None:
         """Launch, wait and finalize, with the variables of one configuration."""

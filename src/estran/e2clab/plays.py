@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
 from estran.errors import SpecError, SpecErrors
 from estran.spec.e2clab.model import STAGES, Play, Scenario, Stage
-from estran.tasks.task import KEYWORDS, Step, read_tasks
+from estran.spec.marks import Path
+from estran.tasks.task import KEYWORDS, inherited, read_tasks
 
 _HARMLESS: Final = frozenset(("name", "gather_facts", "gather_subset", "gather_timeout", "any_errors_fatal", "fact_path"))
 """What needs no doing: facts are gathered when they are asked for, and a failure always ends the run."""
@@ -25,10 +26,10 @@ _REMEDIES: Final[Mapping[str, str]] = {
 
 @dataclass(frozen=True, slots=True)
 class ReadPlay:
-    """A play with the tasks of each stage."""
+    """A play with the tasks of each stage as plain data, keywords of the play written into each, and their place in the file."""
 
     play: Play
-    steps: Mapping[Stage, Sequence[Step]]
+    tasks: Mapping[Stage, tuple[list[dict[str, Any]], Path]]
 
 
 def read_plays(scenario: Scenario) -> list[ReadPlay]:
@@ -47,21 +48,18 @@ def read_plays(scenario: Scenario) -> list[ReadPlay]:
             for key in play.keywords
             if key not in _HARMLESS and key not in KEYWORDS
         ]
-        plays.append(ReadPlay(play, {stage: _steps(scenario, play, stage, errors) for stage in STAGES if stage in play.stages}))
+        plays.append(ReadPlay(play, {stage: _tasks(scenario, play, stage, errors) for stage in STAGES if stage in play.stages}))
     if errors:
         raise SpecErrors(errors)
     return plays
 
 
-def _steps(scenario: Scenario, play: Play, stage: Stage, errors: list[SpecError]) -> Sequence[Step]:
-    tasks = play.stages[stage]
-    outer = {key: value for key, value in play.keywords.items() if key in KEYWORDS and key not in _HARMLESS}
+def _tasks(scenario: Scenario, play: Play, stage: Stage, errors: list[SpecError]) -> tuple[list[dict[str, Any]], Path]:
+    path = play.stages[stage][0].path[:-1]
+    outer = {key: value for key, value in play.keywords.items() if key in KEYWORDS and key not in _HARMLESS and value is not None}
+    tasks = [inherited(outer, task.data) for task in play.stages[stage]]
     try:
-        return read_tasks([task.data for task in tasks], scenario.marks, tasks[0].path[:-1], _checked(outer))
+        read_tasks(tasks, scenario.marks, path)
     except SpecErrors as found:
         errors += found.errors
-        return ()
-
-
-def _checked(outer: Mapping[str, Any]) -> Mapping[str, Any]:
-    return {key: value for key, value in outer.items() if value is not None}
+    return tasks, path

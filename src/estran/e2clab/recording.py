@@ -40,7 +40,8 @@ class Recording:
         try:
             return self._resources.enter_context((self._folder / name).open("a", encoding="utf-8", buffering=1))
         except OSError as error:
-            raise EstranError(f"cannot write {name}: {error.strerror}", where=str(self._folder), remedy="free some space") from error
+            what = f"cannot write {name}: {error.strerror}"
+            raise EstranError(what, where=str(self._folder), remedy="free some space") from error
 
     def add(self, stage: Stage, result: Result) -> None:
         """Note what one task did on one host."""

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from contextlib import AsyncExitStack
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 from estran.e2clab.directory import Directory
 from estran.e2clab.plays import ReadPlay
@@ -14,9 +16,9 @@ from estran.errors import EstranError, RequestError
 from estran.platforms.remote.host import RemoteHost
 from estran.spec.e2clab.model import Stage
 from estran.spec.e2clab.patterns import PatternError
-from estran.tasks import run_tasks
-from estran.tasks.jobs import Jobs
+from estran.spec.marks import Marks
 from estran.tasks.result import Result
+from estran.tasks.runner import TaskRunner
 
 OnResult = Callable[[Stage, Result], None]
 
@@ -29,6 +31,7 @@ class TaskFailedError(EstranError):
 class Part:
     """A play's part in a stage: its hosts, what they are told, and hosts of others that it is about."""
 
+    index: int
     read: ReadPlay
     variables: Mapping[str, Mapping[str, Any]]
     about: frozenset[str]
@@ -39,24 +42,41 @@ class Part:
         return bool(mine & theirs or self.about & theirs or other.about & mine)
 
 
-@dataclass(slots=True)
 class Stages:
-    """Does stages of a scenario on its hosts.
+    """Does stages of a scenario on its hosts; a context manager that ends what goes on in the background.
 
     Parameters
     ----------
+    marks
+        Positions of tasks in the scenario's files.
     folders
         Where files that tasks name are looked for.
-    jobs
-        Tasks that go on in the background.
     """
 
-    plays: Sequence[ReadPlay]
-    directory: Directory
-    hosts: Mapping[str, RemoteHost]
-    folders: Sequence[Path]
-    on_result: OnResult
-    jobs: Jobs = field(default_factory=Jobs)
+    def __init__(
+        self,
+        marks: Marks,
+        plays: Sequence[ReadPlay],
+        directory: Directory,
+        hosts: Mapping[str, RemoteHost],
+        folders: Sequence[Path],
+        on_result: OnResult,
+    ) -> None:
+        self._marks = marks
+        self._plays = plays
+        self._directory = directory
+        self._hosts = hosts
+        self._folders = folders
+        self._on_result = on_result
+        self._runners: dict[int, TaskRunner] = {}
+        self._doing: dict[int, Stage] = {}
+        self._resources = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._resources.aclose()
 
     async def run(self, stage: Stage, variables: Mapping[str, Any]) -> None:
         """Do all tasks of a stage.
@@ -68,7 +88,7 @@ class Stages:
         RequestError
             If a selector finds nobody.
         """
-        parts = [self._part(read, variables) for read in self.plays if read.steps.get(stage)]
+        parts = [self._part(index, read, variables) for index, read in enumerate(self._plays) if read.tasks.get(stage)]
         ended = [asyncio.Event() for _ in parts]
 
         async def follow(index: int) -> None:
@@ -83,40 +103,50 @@ class Stages:
                 group.create_task(follow(index))
         self.look_at_jobs()
 
-    def _part(self, read: ReadPlay, variables: Mapping[str, Any]) -> Part:
+    def _part(self, index: int, read: ReadPlay, variables: Mapping[str, Any]) -> Part:
         play = read.play
         try:
-            told = self.directory.variables(play)
-            about = [entry.host for one in play.depends_on for entry in self.directory.select(one.selector)]
+            told = self._directory.variables(play)
+            about = [entry.host for one in play.depends_on for entry in self._directory.select(one.selector)]
         except PatternError as error:
-            raise RequestError(str(error), where=str(play.where), remedy="correct the selector, or what a plug-in registers") from None
-        return Part(read, {host: {**own, **variables} for host, own in told.items()}, frozenset(about) - told.keys())
+            remedy = "correct the selector, or what a plug-in registers"
+            raise RequestError(str(error), where=str(play.where), remedy=remedy) from None
+        return Part(index, read, {host: {**own, **variables} for host, own in told.items()}, frozenset(about) - told.keys())
 
     async def _do(self, stage: Stage, part: Part) -> None:
-        hosts = {name: self.hosts[name] for name in part.variables}
-        report = await run_tasks(
-            part.read.steps[stage],
-            hosts,
-            variables=part.variables,
-            groups=self.groups(),
-            folders=self.folders,
-            on_result=lambda result: self.on_result(stage, result),
-            jobs=self.jobs,
-        )
+        runner = await self._runner(stage, part)
+        tasks, path = part.read.tasks[stage]
+        report = await runner.run(tasks, self._marks, path)
         if report.failed:
             raise failure(report.failed.values())
 
+    async def _runner(self, stage: Stage, part: Part) -> TaskRunner:
+        """A play's runner, which keeps its workers on hosts from one stage to the next, but no variable that tasks registered."""
+        if part.index not in self._runners:
+            hosts = {name: self._hosts[name] for name in part.variables}
+            told = partial(self._told, part.index)
+            made = TaskRunner(hosts, groups=self.groups(), folders=self._folders, on_result=told)
+            self._runners[part.index] = await self._resources.enter_async_context(made)
+        runner = self._runners[part.index]
+        self._doing[part.index] = stage
+        for name, own in part.variables.items():
+            runner.states[name].given = own
+            runner.states[name].found.clear()
+        return runner
+
+    def _told(self, index: int, result: Result) -> None:
+        self._on_result(self._doing[index], result)
+
     def groups(self) -> dict[str, list[str]]:
         """Hosts by the name of a group, as templates see them."""
-        found = self.directory.inventory().groups
-        return {name: list(dict.fromkeys(self.directory.entries[key].host for key in keys)) for name, keys in found.items()}
+        found = self._directory.inventory().groups
+        return {name: list(dict.fromkeys(self._directory.entries[key].host for key in keys)) for name, keys in found.items()}
 
     def look_at_jobs(self) -> None:
         """Raise TaskFailedError if a task in the background has failed."""
-        for job, found in self.jobs.failures():
-            raise TaskFailedError(
-                f"the background task {job.task!r} failed on {job.host}: {said(found)}", where=job.where, remedy="read the host's log"
-            )
+        for job, found in (pair for runner in self._runners.values() for pair in runner.jobs.failures()):
+            what = f"the background task {job.task!r} failed on {job.host}: {said(found)}"
+            raise TaskFailedError(what, where=job.where, remedy="read the host's log in the run folder")
 
 
 def failure(results: Iterable[Result]) -> TaskFailedError:

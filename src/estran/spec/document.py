@@ -23,7 +23,7 @@ _LIMIT = 100_000
 class Document:
     """A file as plain data (dicts, lists, scalars) with the marks of its parts and the complaints about it."""
 
-    data: dict[str, Any]
+    data: Any
     marks: Marks
     complaints: Complaints
 
@@ -75,6 +75,21 @@ def read_text(text: str, file: str) -> Document:
     if not isinstance(data, dict):
         complaints.add((), "the file must be a map of keys such as experiment:, layers:, services:")
         complaints.stop_if_any()
+    return Document(data, marks, complaints)
+
+
+def read_ansible(text: str, file: str) -> Document:
+    """Read a file written for Ansible: YAML 1.1 (``yes`` is true, ``0644`` is octal), a list or a map at its top.
+
+    Raises as `read_file` does; an empty file is an empty list.
+    """
+    from estran.spec.classic import scalar
+
+    root = compose(text, file)
+    marks = Marks(file)
+    complaints = Complaints(marks)
+    data = [] if root is None else Reader(marks, complaints, scalar).value(root, ())
+    complaints.stop_if_any()
     return Document(data, marks, complaints)
 
 

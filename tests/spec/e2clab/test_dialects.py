@@ -12,9 +12,10 @@ from hypothesis import strategies as st
 from ruamel.yaml import YAML
 
 from estran.errors import SpecErrors, Where
+from estran.spec.classic import plain
 from estran.spec.document import dump
 from estran.spec.e2clab import read_scenario
-from estran.spec.e2clab.classic import plain, read_page
+from estran.spec.e2clab.page import read_page
 from estran.spec.e2clab.scenario import selected
 
 from .scenarios import DIALECTS, FIRST, SECOND, THIRD, read, write

@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from pydantic import BaseModel, ValidationError
 
 from estran.errors import Where
-from estran.spec.e2clab.classic import Page
+from estran.spec.e2clab.page import Page
 from estran.spec.e2clab.schema import joined
 from estran.spec.faults import findings
 from estran.spec.marks import Path

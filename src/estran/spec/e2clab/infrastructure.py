@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from estran.spec.e2clab.blocks import block, entries, known_keys, mistyped, where
-from estran.spec.e2clab.classic import Page, refuse
 from estran.spec.e2clab.model import MANAGERS, TESTBEDS, Machine, Manager, Note, Service, Testbed
+from estran.spec.e2clab.page import Page, refuse
 from estran.spec.e2clab.schema import Common, LayerEntry, ServiceEntry, TestbedEntry
 from estran.spec.marks import Path
 from estran.spec.suggest import did_you_mean

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from estran.spec.e2clab.blocks import block, entries, known_keys, selectors, where
-from estran.spec.e2clab.classic import Page, refuse
 from estran.spec.e2clab.model import NetworkRule, Note
+from estran.spec.e2clab.page import Page, refuse
 from estran.spec.e2clab.schema import NetworkEntry, in_bytes
 from estran.spec.model import LinkSpec
 from estran.units import show

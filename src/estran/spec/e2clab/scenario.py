@@ -9,10 +9,10 @@ from typing import Final
 
 from estran.errors import RequestError, SpecError, Where
 from estran.spec.e2clab.ansible import KNOWN_MODULES, short
-from estran.spec.e2clab.classic import Page, combined, read_page
 from estran.spec.e2clab.infrastructure import Infrastructure, layer_name, read_infrastructure
 from estran.spec.e2clab.model import Machine, Note, Play, Scenario, Service, Stage, Task
 from estran.spec.e2clab.network import read_network
+from estran.spec.e2clab.page import Page, combined, read_page
 from estran.spec.e2clab.patterns import Inventory, PatternError, inventory, select
 from estran.spec.e2clab.workflow import read_configurations, read_workflow
 from estran.spec.marks import Complaints, Marks

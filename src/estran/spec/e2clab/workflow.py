@@ -9,8 +9,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from estran.spec.e2clab.ansible import BLOCK_KEYS, PLAY_KEYS, TASK_KEYS, short
 from estran.spec.e2clab.blocks import block, entries, known_keys, selectors, where
-from estran.spec.e2clab.classic import Page, refuse
 from estran.spec.e2clab.model import STAGES, Dependency, Note, Play, Task
+from estran.spec.e2clab.page import Page, refuse
 from estran.spec.e2clab.schema import Configurations, PlayEntry
 from estran.spec.faults import findings
 from estran.spec.marks import Path

@@ -1,16 +1,12 @@
-"""YAML as Ansible reads it, version 1.1: ``yes`` is true, ``0644`` is octal; with the line and column of every key and value."""
+"""Scalars as YAML 1.1, and so Ansible, reads them: ``yes`` is true, ``0644`` is octal."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable
-from dataclasses import dataclass, field
-from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any, Final
 
-from estran.errors import SpecError, SpecErrors, Where
-from estran.spec.document import Reader, compose, read_scalar, read_utf8
-from estran.spec.marks import Complaints, Marks, Path
+from estran.spec.document import read_scalar
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import ScalarNode
@@ -18,38 +14,7 @@ if TYPE_CHECKING:
 _STANDARD: Final = "tag:yaml.org,2002:"
 
 
-@dataclass(slots=True)
-class Page:
-    """One of a scenario's files as plain data, with the marks of its parts and the complaints about it.
-
-    Attributes
-    ----------
-    selectors
-        Those that it has, by their paths, whatever else is wrong with the blocks around them.
-    """
-
-    data: Any
-    marks: Marks
-    complaints: Complaints
-    selectors: dict[Path, str] = field(default_factory=dict)
-
-
-def read_page(path: FilePath) -> Page:
-    """Read one file; one without content has the data None.
-
-    Raises
-    ------
-    SpecErrors
-        If there is no such file, it is not UTF-8, or it is not YAML.
-    """
-    file = str(path)
-    root = compose(read_utf8(path), file)
-    marks = Marks(file)
-    complaints = Complaints(marks)
-    return Page(None if root is None else Reader(marks, complaints, _scalar).value(root, ()), marks, complaints)
-
-
-def _scalar(node: ScalarNode) -> Any:
+def scalar(node: ScalarNode) -> Any:
     """Read one scalar as YAML 1.1 has it. What ``!unsafe`` says must not be taken for a template becomes a template of itself."""
     tag, text = str(node.tag), str(node.value)
     if tag == "!unsafe":
@@ -110,26 +75,3 @@ _FORMS: Final[tuple[tuple[str, Callable[[str], Any]], ...]] = (
     (r"(?:[-+]?[0-9][0-9_]*\.[0-9_]*|\.[0-9][0-9_]*)(?:[eE][-+][0-9]+)?|[-+]?[0-9][0-9_]*(?::[0-5]?[0-9])+\.[0-9_]*", _number),
     (r"[-+]?\.(?:inf|Inf|INF)|\.(?:nan|NaN|NAN)", _number),
 )
-
-
-def refuse(page: Page, what: str, remedy: str) -> None:
-    """Complain of a page as a whole."""
-    page.complaints.add_at(Where(page.marks.file, 1, 1), what, remedy)
-
-
-def combined(pages: list[Page], further: list[SpecError]) -> None:
-    """Raise all that is wrong with several files, file by file in the order of their lines.
-
-    Raises
-    ------
-    SpecErrors
-        If there is anything.
-    """
-    found = [*further]
-    for page in pages:
-        try:
-            page.complaints.stop_if_any()
-        except SpecErrors as errors:
-            found += errors.errors
-    if found:
-        raise SpecErrors(found)
