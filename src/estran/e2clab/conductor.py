@@ -126,6 +126,9 @@ class ScenarioConductor(Conductor):
             await self._configuration(stages, configuration)
         self.record.note(duration=round(clock.now(), 6))
 
+    def _measured(self) -> bool:
+        return any(phase.name.startswith("wait") and phase.status == "done" for phase in self.record.phases)
+
     def _has(self, stage: Stage) -> bool:
         return any(read.tasks.get(stage) for read in self.plays)
 

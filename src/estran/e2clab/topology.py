@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
@@ -25,10 +26,11 @@ _DEVICES: Final = (
 )  # fmt: skip
 _USUAL: Final = {"iotlab": "raspberry-pi-zero-2", "chameleonedge": "jetson-nano"}
 _OTHER: Final = "cloud-vm-8"
+_HERE: Final = "this-machine"
 
 
 def topology(scenario: Scenario, command: Sequence[str], duration: float) -> Experiment:
-    """Make the experiment whose hosts and links a scenario asks for.
+    """Make the experiment whose hosts and links a scenario asks for; hosts of no particular kind are as fast as this machine.
 
     Parameters
     ----------
@@ -48,15 +50,12 @@ def topology(scenario: Scenario, command: Sequence[str], duration: float) -> Exp
             if isinstance(found := _selectors(scenario, directory, pattern), str):
                 remedy = "links are shaped before plug-ins run: name the machines, such as cloud.flink.1.2"
                 raise RequestError(found, where=str(rule.where), remedy=remedy)
-    lines = [
-        f"experiment: {experiment_name(scenario.name)}",
-        *layer_lines(scenario),
-        *network_lines(scenario, directory),
-        "services:",
-    ]
+    lines = [f"experiment: {experiment_name(scenario.name)}", *_this_machine()]
+    lines += [*layer_lines(scenario, usual=_HERE), *network_lines(scenario, directory), "services:"]
     words = ", ".join(map(_quoted, command))
     for index, layer in enumerate(scenario.layers, 1):
-        cores = devices()[device_of(scenario, layer)].cores
+        device = device_of(scenario, layer, usual=_HERE)
+        cores = _cores() if device == _HERE else devices()[device].cores
         lines.append(f"  {SERVICE}-{index}: {{on: {layer_name(layer)}, cores: {cores}, command: [{words}]}}")
     lines.append(f"measure: {{duration: {max(duration, 0.001):g}s}}")
     source = str(scenario.folder / "layers_services.yaml")
@@ -65,6 +64,16 @@ def topology(scenario: Scenario, command: Sequence[str], duration: float) -> Exp
     except SpecErrors as errors:
         first = errors.errors[0]
         raise RequestError(f"the scenario's hosts cannot be had: {first.what}", where=source, remedy=first.remedy) from None
+
+
+def _cores() -> int:
+    return len(os.sched_getaffinity(0))
+
+
+def _this_machine() -> list[str]:
+    """A device that is this machine; its power is that of a usual one."""
+    memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    return ["devices:", f"  {_HERE}: {{like: {_OTHER}, cores: {_cores()}, speed: 1.0, memory: {memory}B}}"]
 
 
 def experiment_name(name: str) -> str:
@@ -82,7 +91,7 @@ def place(where: Where | None) -> str:
     return "" if where is None else f"{Path(where.file).name}:{where.line}"
 
 
-def layer_lines(scenario: Scenario) -> Iterator[str]:
+def layer_lines(scenario: Scenario, *, usual: str = _OTHER) -> Iterator[str]:
     """The section ``layers:``, with what each is made of."""
     yield "layers:"
     for layer in scenario.layers:
@@ -91,7 +100,7 @@ def layer_lines(scenario: Scenario) -> Iterator[str]:
         made = ", ".join(f"{service.name} {service.service_id} ×{len(service.machines)}" for service in services)
         asked = sorted({_asked(service, scenario) for service in services} - {""})
         yield f"  # {place(services[0].where)}: {made}" + (f"; asked for {', '.join(asked)}" if asked else "")
-        yield f"  {layer_name(layer)}: {{hosts: {hosts}, device: {device_of(scenario, layer)}}}"
+        yield f"  {layer_name(layer)}: {{hosts: {hosts}, device: {device_of(scenario, layer, usual=usual)}}}"
 
 
 def _asked(service: Service, scenario: Scenario) -> str:
@@ -105,12 +114,12 @@ def _asked(service: Service, scenario: Scenario) -> str:
     return f"{service.testbed} {told}".strip() if service.testbed else told
 
 
-def device_of(scenario: Scenario, layer: str) -> str:
-    """The device of the catalogue that comes nearest to what a layer's first service asks for."""
+def device_of(scenario: Scenario, layer: str, *, usual: str = _OTHER) -> str:
+    """The device that comes nearest to what a layer's first service asks for; ``usual`` where that is no particular kind."""
     first = next(service for service in scenario.services if service.layer == layer)
     asked = _asked(first, scenario).lower()
     named = next((device for word, device in _DEVICES if word in asked), None)
-    return named or _USUAL.get(first.testbed or "", _OTHER)
+    return named or _USUAL.get(first.testbed or "", usual)
 
 
 def network_lines(scenario: Scenario, directory: Directory) -> Iterator[str]:

@@ -202,6 +202,10 @@ class Conductor:
             )
         return "duration"
 
+    def _measured(self) -> bool:
+        """Whether there is a window of time that responses are of."""
+        return any(phase.name == "measure" for phase in self.record.phases)
+
     async def _stop(self, hosts: Mapping[str, Host], collector: Collector, follows: list[asyncio.Task[None]]) -> None:
         """Stop producers before consumers, so that what is under way arrives; then let the agents go."""
         with self.record.phase("finalise"):
@@ -217,8 +221,7 @@ class Conductor:
         with self.record.phase("collect"):
             store.compact(self.folder)
             self.record.write()
-            measured = any(phase.name == "measure" for phase in self.record.phases)
-            found = measure_responses(open_run(self.folder)) if measured else None
+            found = measure_responses(open_run(self.folder)) if self._measured() else None
             write_json(self.folder / "responses.json", found.plain() if found else {})
             self.record.note(missing=dict(found.missing) if found else {"all responses": "the run failed before it was measured"})
 
