@@ -13,6 +13,7 @@ COMPUTING = (
     "cli/",
     "components/",
     "docs/",
+    "e2clab/test_migrate.py",
     "explain/",
     "learning/",
     "observe/calibrate/test_fit.py",

@@ -23,11 +23,14 @@ def check(scenario: Path, artifacts: Path | None = None, /) -> None:
         The folder with the files that tasks send; then their presence is checked, too.
     """
     from estran.cli.e2clab_summary import print_scenario
+    from estran.e2clab.plays import refused
     from estran.spec.e2clab import read_scenario
+    from estran.spec.e2clab.ansible import KNOWN_MODULES
+    from estran.tasks import known_modules
 
-    found = read_scenario(scenario, artifacts)
+    found = read_scenario(scenario, artifacts, modules=known_modules() | KNOWN_MODULES)
     print_scenario(found)
-    for note in found.notes:
+    for note in (*found.notes, *refused(found)):
         print(f"note: {note}", file=sys.stderr)
     print(f"{scenario}: ok", file=sys.stderr)
 

@@ -5,14 +5,16 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shutil
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
 from estran.e2clab.directory import Directory, default_directory
 from estran.e2clab.plays import ReadPlay
+from estran.e2clab.plugins import deploy
 from estran.e2clab.recording import Recording
 from estran.e2clab.stages import Stages
 from estran.errors import PlatformError
@@ -40,6 +42,8 @@ class ScenarioConductor(Conductor):
     ----------
     configurations
         Those of `workflow_env.yaml` to launch and finalize, one after another, after one prepare; none for a launch without any.
+    plugins
+        Files of plug-ins by the name of their service.
     repeat
         Which repeat this is, from 1.
     command
@@ -49,6 +53,7 @@ class ScenarioConductor(Conductor):
     scenario: Scenario
     artifacts: Path
     plays: Sequence[ReadPlay]
+    plugins: Mapping[str, Path] = field(default_factory=dict)
     configurations: Sequence[str] = ()
     repeat: int = 1
     command: Sequence[str] = ()
@@ -58,6 +63,7 @@ class ScenarioConductor(Conductor):
         kept = self.folder / "scenario"
         kept.mkdir()
         files = [path for name in FILES if (path := self.scenario.folder / name).exists()]
+        files += sorted(self.plugins.values())
         for path in files:
             shutil.copy2(path, kept / path.name)
         sent = [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()][:1000]
@@ -69,8 +75,9 @@ class ScenarioConductor(Conductor):
         with self.record.phase("verify"):
             await self._verify(provision)
         async with self._envoys(provision, hosts, collector) as reached:
-            directory = self._directory(provision, hosts)
+            address = self._address(provision, hosts)
             with Recording(self.folder) as recording:
+                directory = await self._directory(address, reached, recording)
                 folders = (self.artifacts, self.scenario.folder)
                 try:
                     async with Stages(self.scenario.marks, self.plays, directory, reached, folders, recording.add) as stages:
@@ -100,8 +107,16 @@ class ScenarioConductor(Conductor):
             why = "; ".join(sorted(reasons))
             self.record.warnings.append(f"tasks write into this machine's file system: hosts have no layer of their own ({why})")
 
-    def _directory(self, provision: Provision, hosts: Mapping[str, Host]) -> Directory:
-        """Who is registered, by addresses that are the same for all."""
+    async def _directory(self, address: Callable[[str], str], reached: Mapping[str, RemoteHost], recording: Recording) -> Directory:
+        """Who is registered, by plug-ins where services have them."""
+        if not self.plugins:
+            return default_directory(self.scenario, address)
+        with self.record.phase("deploy"):
+            return await deploy(self.scenario, self.plugins, reached, address, partial(recording.add, "deploy"))
+
+    @staticmethod
+    def _address(provision: Provision, hosts: Mapping[str, Host]) -> Callable[[str], str]:
+        """Addresses of hosts, which must be the same for all."""
         names = list(hosts)
         for name in names[1:2]:
             if provision.address(names[0], name) != provision.address(name, name):
@@ -109,7 +124,7 @@ class ScenarioConductor(Conductor):
                     "hosts have no addresses of their own here", where="emulated platform",
                     remedy="scenarios need network namespaces: see `estran doctor`",
                 )  # fmt: skip
-        return default_directory(self.scenario, lambda host: provision.address(host, host))
+        return lambda host: provision.address(host, host)
 
     async def _all(self, stages: Stages, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
         if self._has("prepare"):
@@ -140,7 +155,7 @@ class ScenarioConductor(Conductor):
         with self.record.phase(f"launch{suffix}"):
             await stages.run("launch", self._variables(configuration, self.artifacts))
         duration = self.plan.experiment.measure.duration
-        with self.record.phase(f"wait{suffix}", duration):
+        with self.record.phase(f"wait{suffix}", duration if duration >= LOOK else None):
             await _wait(stages, duration)
         if self._has("finalize"):
             with self.record.phase(f"finalize{suffix}"):

@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from estran.errors import SpecError, SpecErrors
-from estran.spec.e2clab.model import STAGES, Play, Scenario, Stage
+from estran.errors import SpecError, SpecErrors, Where
+from estran.spec.e2clab.model import STAGES, Note, Play, Scenario, Stage
 from estran.spec.marks import Path
 from estran.tasks.task import KEYWORDS, inherited, read_tasks
 
@@ -52,6 +52,19 @@ def read_plays(scenario: Scenario) -> list[ReadPlay]:
     if errors:
         raise SpecErrors(errors)
     return plays
+
+
+def refused(scenario: Scenario) -> list[Note]:
+    """What a run would refuse, as notes."""
+    try:
+        read_plays(scenario)
+    except SpecErrors as errors:
+        return [Note(_placed(error), f"{error.what}: `estran e2clab run` refuses it") for error in errors.errors]
+    return []
+
+
+def _placed(error: SpecError) -> Where:
+    return error.where if isinstance(error.where, Where) else Where(str(error.where))
 
 
 def _tasks(scenario: Scenario, play: Play, stage: Stage, errors: list[SpecError]) -> tuple[list[dict[str, Any]], Path]:

@@ -11,7 +11,6 @@ from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
 from estran.errors import EstranError
-from estran.spec.e2clab.model import Stage
 from estran.tasks.result import Result
 
 LONGEST: Final = 20_000
@@ -43,7 +42,7 @@ class Recording:
             what = f"cannot write {name}: {error.strerror}"
             raise EstranError(what, where=str(self._folder), remedy="free some space") from error
 
-    def add(self, stage: Stage, result: Result) -> None:
+    def add(self, stage: str, result: Result) -> None:
         """Note what one task did on one host."""
         self.count += 1
         data = {

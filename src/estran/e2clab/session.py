@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from functools import partial
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from estran.e2clab.conductor import ScenarioConductor
 from estran.e2clab.plays import ReadPlay, read_plays
+from estran.e2clab.plugins import find_plugins
 from estran.e2clab.topology import topology
 from estran.errors import RequestError
 from estran.platforms.emulated.envoys import command as envoy_command
@@ -30,6 +31,7 @@ class Asked:
     artifacts: Path
     plays: Sequence[ReadPlay]
     configurations: Sequence[str]
+    plugins: Mapping[str, Path]
     prepared: Prepared
 
 
@@ -54,7 +56,14 @@ def ask(scenario: Path, artifacts: Path, *, on: str, configurations: Sequence[st
         raise RequestError("tasks cannot be simulated", where="--on", remedy="use --on emulate, or `estran e2clab migrate`")
     plan = planned(topology(found, envoy_command(), duration))
     problems = asyncio.run(platform.check(plan))
-    return Asked(found, artifacts, plays, configurations, Prepared(plan.experiment, plan, platform, {}, tuple(problems)))
+    return Asked(
+        found,
+        artifacts,
+        plays,
+        configurations,
+        find_plugins(found, artifacts),
+        Prepared(plan.experiment, plan, platform, {}, tuple(problems)),
+    )
 
 
 def runs(
@@ -75,7 +84,7 @@ def runs(
     for repeat in range(1, repeats + 2):
         conduct = partial(
             ScenarioConductor, scenario=asked.scenario, artifacts=asked.artifacts, plays=asked.plays,
-            configurations=asked.configurations, repeat=repeat, command=command,
+            plugins=asked.plugins, configurations=asked.configurations, repeat=repeat, command=command,
         )  # fmt: skip
         with watched() as progress:
             yield execute(asked.prepared, out=out, progress=progress, command=command, conduct=conduct)

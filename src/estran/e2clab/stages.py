@@ -70,6 +70,7 @@ class Stages:
         self._on_result = on_result
         self._runners: dict[int, TaskRunner] = {}
         self._doing: dict[int, Stage] = {}
+        self._excused: set[asyncio.Task[Any]] = set()
         self._resources = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
@@ -98,6 +99,8 @@ class Stages:
             await self._do(stage, parts[index])
             ended[index].set()
 
+        if stage == "finalize":  # what it ends may well end badly
+            self._excused = {job.running for runner in self._runners.values() for job in runner.jobs.jobs.values()}
         async with asyncio.TaskGroup() as group:
             for index in range(len(parts)):
                 group.create_task(follow(index))
@@ -143,8 +146,9 @@ class Stages:
         return {name: list(dict.fromkeys(self._directory.entries[key].host for key in keys)) for name, keys in found.items()}
 
     def look_at_jobs(self) -> None:
-        """Raise TaskFailedError if a task in the background has failed."""
-        for job, found in (pair for runner in self._runners.values() for pair in runner.jobs.failures()):
+        """Raise TaskFailedError if a task in the background has failed, before it came to the end."""
+        failed = [pair for runner in self._runners.values() for pair in runner.jobs.failures()]
+        for job, found in (pair for pair in failed if pair[0].running not in self._excused):
             what = f"the background task {job.task!r} failed on {job.host}: {said(found)}"
             raise TaskFailedError(what, where=job.where, remedy="read the host's log in the run folder")
 

@@ -57,6 +57,12 @@ def inventory(members: Iterable[tuple[str, Iterable[str]]]) -> Inventory:
     return Inventory(tuple(names), {name: tuple(found) for name, found in groups.items()})
 
 
+def inventory_of(groups: Mapping[str, Sequence[str]]) -> Inventory:
+    """Make an inventory of names that are in some groups."""
+    names = dict.fromkeys(name for members in groups.values() for name in members)
+    return Inventory(tuple(names), {group.lower(): tuple(members) for group, members in groups.items()})
+
+
 def select(pattern: str, among: Inventory) -> list[str]:
     """Keys that a selector finds, in the order in which it names them.
 

@@ -109,10 +109,15 @@ class _Finder:
                     page.complaints.add(path, str(error), did_you_mean(error.part, self._among.known(), kind="selector"))
 
     def _registered_later(self, part: str) -> bool:
-        """Whether a name goes on, after a service that there is, with a word: the name of a part of it."""
+        """Whether a name goes on, after services that there are, with a word: the name of a part of them."""
         words = part.split(".")
-        begins = next((n for n in (3, 2) if ".".join(words[:n]) in self._among.groups), None)
-        return begins is not None and len(words) > begins and words[begins][:1].isalpha()
+        begins = next((count for count in range(2, len(words)) if words[count][:1].isalpha()), None)
+        if begins is None:
+            return False
+        try:
+            return bool(select(".".join(words[:begins]), self._among))
+        except PatternError:
+            return False
 
 
 def _layer_names(page: Page, found: Infrastructure) -> list[SpecError]:
