@@ -103,7 +103,13 @@ class Host(Protocol):
         ...
 
     def events(self) -> AsyncIterator[Mapping[str, Any]]:
-        """What happens on the host: rows, ready, ended, restarting, task-failed; ends when the agent has gone."""
+        """What happens on the host: rows, ready, ended, restarting, task-failed; ends when the agent has gone.
+
+        Raises
+        ------
+        PlatformError
+            If it is known why it has gone, and nobody had asked it to.
+        """
         ...
 
     async def close(self) -> None:

@@ -67,10 +67,14 @@ class Collector:
 
     async def follow(self, host: Host) -> None:
         """Take in all that a host's agent says, until it has gone."""
-        async for frame in host.events():
-            try:
-                self._take(host.name, frame)
-            except EstranError as error:
+        try:
+            async for frame in host.events():
+                try:
+                    self._take(host.name, frame)
+                except EstranError as error:
+                    self.fail(error)
+        except EstranError as error:  # why it has gone
+            if not self._closing:
                 self.fail(error)
         if not self._closing:
             self.fail(

@@ -20,6 +20,9 @@ from estran.spec.plan import Plan
 from estran.spec.resolve import plan as make_plan
 
 PLATFORM_GROUP = "estran.platforms"
+PLATFORM_FILE_GROUP = "estran.platform_files"
+"""Entry points of this group make a platform of a platform file's document, by the file's kind."""
+
 MOST_HOSTS = 20_000
 """Hosts that are planned one by one at the most, with a link between every two that a rule covers."""
 
@@ -52,7 +55,7 @@ class Simulation:
 
 
 def open_platform(name: str, folder: Path = Path(), simulation: Simulation | None = None) -> Platform:
-    """Find a platform by the name given to ``--on``: ``emulate``, or ``emulate:tun`` to insist on one of its engines.
+    """Find a platform by what ``--on`` says: ``emulate``, ``emulate:tun`` to insist on one of its engines, or a platform file.
 
     Parameters
     ----------
@@ -65,12 +68,20 @@ def open_platform(name: str, folder: Path = Path(), simulation: Simulation | Non
     ------
     RequestError
         If there is none of that name, it does not take the options, or the calibration file cannot be read.
+    SpecErrors
+        All that is wrong with the platform file.
     """
+    if is_platform_file(name):
+        if simulation is not None and simulation != Simulation():
+            raise RequestError("--calibration and --trace have no meaning on real hosts", where="--on", remedy="add --on simulate")
+        return _platform_of(Path(name))
     kind, _, option = name.partition(":")
     found = {entry.name: entry for entry in entry_points(group=PLATFORM_GROUP)}
     if kind not in found:
         raise RequestError(
-            f"there is no platform {kind!r} in this version", where="--on", remedy=f"choose one of {', '.join(sorted(found))}"
+            f"there is no platform {kind!r} in this version",
+            where="--on",
+            remedy=f"choose one of {', '.join(sorted(found))}, or give a platform file (NAME.yaml)",
         )
     make = found[kind].load()
     if kind == "simulate":
@@ -83,6 +94,20 @@ def open_platform(name: str, folder: Path = Path(), simulation: Simulation | Non
     if simulation is not None and simulation != Simulation():
         raise RequestError(f"--calibration and --trace have no meaning on {kind}", where="--on", remedy="add --on simulate")
     platform: Platform = make(option) if option else make()
+    return platform
+
+
+def is_platform_file(name: str) -> bool:
+    """Whether what is given to ``--on`` means a file."""
+    return name.endswith((".yaml", ".yml")) or "/" in name
+
+
+def _platform_of(path: Path) -> Platform:
+    from estran.spec.platform_file import read_platform_file
+
+    kinds = {entry.name: entry for entry in entry_points(group=PLATFORM_FILE_GROUP)}
+    kind, document = read_platform_file(path, kinds)
+    platform: Platform = kinds[kind].load()(document)
     return platform
 
 

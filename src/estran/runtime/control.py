@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import socket
 import struct
 from collections.abc import AsyncIterator, Mapping
-from typing import Any
+from typing import Any, Protocol
 
 import msgspec
 
@@ -26,6 +27,20 @@ def pack(frame: Mapping[str, Any]) -> bytes:
     return _LENGTH.pack(len(body)) + body
 
 
+class Writer(Protocol):
+    """What is needed of an `asyncio.StreamWriter`."""
+
+    def is_closing(self) -> bool: ...
+
+    def write(self, data: bytes, /) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    def close(self) -> None: ...
+
+    async def wait_closed(self) -> None: ...
+
+
 class Link:
     """One end of a control connection. Writing never waits; `drained` does.
 
@@ -35,7 +50,7 @@ class Link:
         The byte stream below.
     """
 
-    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         self._reader = reader
         self._writer = writer
 
@@ -44,6 +59,16 @@ class Link:
         """Over a connected stream socket, which the link then owns."""
         end.setblocking(False)
         return cls(*await asyncio.open_connection(sock=end))
+
+    @classmethod
+    async def over_pipes(cls, source: int, target: int) -> Link:
+        """Over two descriptors of pipes, which the link then owns."""
+        loop = asyncio.get_running_loop()
+        reader = asyncio.StreamReader()
+        protocol = asyncio.StreamReaderProtocol(reader)
+        await loop.connect_read_pipe(lambda: protocol, os.fdopen(source, "rb", buffering=0))
+        transport, flow = await loop.connect_write_pipe(asyncio.streams.FlowControlMixin, os.fdopen(target, "wb", buffering=0))
+        return cls(reader, asyncio.StreamWriter(transport, flow, reader, loop))
 
     def write(self, frame: Mapping[str, Any]) -> None:
         """Queue a frame; one that follows `close` or a lost peer is dropped."""

@@ -17,7 +17,7 @@ from typing import Any, Final
 from estran.errors import PlatformError
 from estran.platforms.remote import envoy
 from estran.platforms.remote.frames import FrameLink
-from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.host import HEARTBEAT, RemoteHost
 
 LEASE: Final = 60.0
 """Seconds without a sign of life from the controller after which an envoy leaves."""
@@ -106,7 +106,9 @@ async def _arrive(host: RemoteHost, lost: Callable[[], Awaitable[PlatformError]]
 
 
 @asynccontextmanager
-async def local_host(name: str, mark: str, *, python: str = sys.executable, lease: float = LEASE) -> AsyncIterator[RemoteHost]:
+async def local_host(
+    name: str, mark: str, *, python: str = sys.executable, lease: float = LEASE, heartbeat: float = HEARTBEAT
+) -> AsyncIterator[RemoteHost]:
     """An envoy on this machine, for as long as the context lasts."""
     sent = program(mark, lease)
     process = await asyncio.create_subprocess_exec(
@@ -118,7 +120,7 @@ async def local_host(name: str, mark: str, *, python: str = sys.executable, leas
     link = FrameLink(process.stdout, process.stdin)
     try:
         await link.await_envoy()
-        async with attended(RemoteHost(name, link)) as host:
+        async with attended(RemoteHost(name, link, heartbeat=heartbeat)) as host:
             yield host
     except asyncio.IncompleteReadError:
         raise PlatformError("its envoy did not start", where=name) from None

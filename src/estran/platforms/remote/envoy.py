@@ -211,8 +211,7 @@ class Envoy:
         """Start a process whose end is told; what it prints goes into a file."""
         if name in self.named:
             raise Refused(name + " runs already")
-        os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
-        with open(log, "ab") as file:
+        with self.log(log) as file:
             process = await self.started(argv, cwd, env, asyncio.subprocess.DEVNULL, file, file)
         self.named[name] = process
         self.spawn(self.watch(name, process))
@@ -244,9 +243,7 @@ class Envoy:
         self, data: bytes, number: int, argv: list[str], cwd: str | None, env: dict[str, str] | None, log: str | None
     ) -> int:
         """Start a process whose input and output are the controller's; ``write`` sends to it, ``pipe`` tells what it says."""
-        if log:
-            os.makedirs(os.path.dirname(log) or ".", exist_ok=True)
-        with open(log or os.devnull, "ab") as file:
+        with self.log(log or os.devnull) as file:
             process = await self.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, file)
         self.pipes[number] = process
         self.spawn(self.relay(number, process))
@@ -314,6 +311,12 @@ class Envoy:
                 await self.drained()
             mode = os.fstat(file.fileno()).st_mode & 0o777
         return {"sha256": digest.hexdigest(), "size": size, "mode": mode}
+
+    def log(self, path: str) -> Any:
+        """A file to append to."""
+        path = self.place(path)
+        os.makedirs(os.path.dirname(path), exist_ok=True)
+        return open(path, "ab")
 
     def place(self, path: str) -> str:
         """A path on this host: ``~`` is the user's home, and relative ones start from the scratch folder."""

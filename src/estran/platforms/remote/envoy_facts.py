@@ -26,8 +26,15 @@ def facts(scratch: str) -> dict[str, Any]:
         "system": platform.system(), "kernel": platform.release(), "machine": platform.machine(), "cores": cores, "memory": memory,
         "libc": "-".join(platform.libc_ver()), "scratch": scratch, "pid": os.getpid(), "ssh": os.environ.get("SSH_CONNECTION"),
         "cache": os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "estran"),
+        "pythons": pythons(),
         "tools": {tool: shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") for tool in TOOLS},
     }  # fmt: skip
+
+
+def pythons() -> dict[str, str]:
+    """Newer Pythons that are here beside this one: path and version."""
+    found = {minor: shutil.which("python3.{}".format(minor)) for minor in range(11, 16)}
+    return {path: "3.{}.0".format(minor) for minor, path in found.items() if path}
 
 
 def end_strays(mark: str) -> None:

@@ -20,6 +20,8 @@ PIECE: Final = 1 << 18
 SMALL: Final = 1 << 15
 """A file of so many bytes is sent sooner than asked for."""
 
+HEARTBEAT: Final = 5.0
+
 OnOutput = Callable[[str, bytes], None]
 """Told the channel (``stdout``, ``stderr``) and the bytes of a command's output as they come."""
 
@@ -48,7 +50,7 @@ class RemoteHost:
         Seconds between two signs of life; three that are not answered mean that the connection is lost.
     """
 
-    def __init__(self, name: str, link: FrameLink, *, heartbeat: float = 5.0) -> None:
+    def __init__(self, name: str, link: FrameLink, *, heartbeat: float = HEARTBEAT) -> None:
         self.name = name
         self.facts: Mapping[str, Any] = {}
         self._link = link
@@ -59,8 +61,10 @@ class RemoteHost:
         self._pieces: dict[int, asyncio.Queue[bytes]] = {}
         self._pipes: dict[int, Pipe] = {}
         self._here: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._over = asyncio.Event()
         self._news: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
-        self._gone: str | None = None
+        self.gone: str | None = None
+        """How the connection was lost, if it was."""
 
     async def serve(self) -> None:
         """Read what the envoy says until it has gone."""
@@ -83,9 +87,9 @@ class RemoteHost:
         await self._here
 
     def _lost(self, how: str) -> None:
-        if self._gone is not None:
+        if self.gone is not None:
             return
-        self._gone = how
+        self.gone = how
         futures: list[asyncio.Future[Any]] = [self._here, *self._waiting.values()]
         for waiting in futures:
             if not waiting.done():
@@ -95,6 +99,12 @@ class RemoteHost:
         for pipe in self._pipes.values():
             pipe.shut(None)
         self._news.put_nowait(None)
+        self._over.set()
+
+    async def lost(self) -> str:
+        """Wait until the connection is lost, and say how."""
+        await self._over.wait()
+        return self.gone or ""
 
     def _error(self, what: str) -> PlatformError:
         return PlatformError(what, where=self.name, remedy="see whether the host still runs; results that it sent before are kept")
@@ -142,8 +152,8 @@ class RemoteHost:
             waiting.set_result((head["ok"], data))
 
     def _asked(self, do: str, data: bytes, details: Mapping[str, Any]) -> tuple[int, asyncio.Future[tuple[Any, bytes]]]:
-        if self._gone is not None:
-            raise self._error(self._gone)
+        if self.gone is not None:
+            raise self._error(self.gone)
         number = next(self._numbers)
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
         self._link.write({"id": number, "do": do, **details}, data)
@@ -252,8 +262,8 @@ class RemoteHost:
             same, _ = await self.ask("have", path=remote, sha256=sha256, mode=mode)
             if same:
                 return sha256
-        if self._gone is not None:
-            raise self._error(self._gone)
+        if self.gone is not None:
+            raise self._error(self.gone)
         number = next(self._numbers)
         pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)] or [b""]
         for piece in pieces[:-1]:
@@ -320,7 +330,7 @@ class RemoteHost:
 
     async def close(self) -> None:
         """Let the envoy leave, with everything that it started."""
-        if self._gone is None:
+        if self.gone is None:
             with suppress(PlatformError):  # it may go by itself meanwhile
                 await self.ask("exit")
         self._link.close()

@@ -1,0 +1,122 @@
+"""Gives a host the Python, the packages and the files that an experiment's components need there."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from estran.errors import PlatformError
+from estran.platforms.remote import envoy_unpacking, packing
+from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.packing import Archive, Kind
+
+NEEDED: Final = (3, 11)
+UNPACKING: Final = "estran_unpacking"
+
+
+@dataclass(frozen=True, slots=True)
+class Environment:
+    """What is there on one host, by paths of that host.
+
+    Attributes
+    ----------
+    python
+        The interpreter that is used.
+    path
+        Folders of modules: Estran's, and that of the packages.
+    experiment
+        The copy of the experiment's folder.
+    sent
+        How many archives had to be sent; the others were there.
+    """
+
+    python: str
+    path: tuple[str, ...]
+    experiment: str
+    sent: int
+
+    def variables(self) -> dict[str, str]:
+        """Environment variables under which its Python finds everything."""
+        return {"PYTHONPATH": ":".join(self.path), "PYTHONNOUSERSITE": "1", "OPENBLAS_NUM_THREADS": "1", "PYTHONUNBUFFERED": "1"}
+
+
+class Supplies:
+    """What all hosts of a run need: archives are made once, and once for each kind of host.
+
+    Parameters
+    ----------
+    folder
+        The experiment's.
+    packages
+        Names of distributions that are needed beside Estran.
+    """
+
+    def __init__(self, folder: Path, packages: Sequence[str] = ()) -> None:
+        self._folder = folder
+        self._packages = tuple(packages)
+        self._made: dict[Any, asyncio.Task[Archive]] = {}
+
+    async def provide(self, host: RemoteHost) -> Environment:
+        """Bring to a host what it has not yet.
+
+        Raises
+        ------
+        PlatformError
+            If its Python is too old, or something cannot be brought.
+        RequestError
+            If the controller has not what is to be brought.
+        """
+        python, version = interpreter(host.facts, host.name)
+        kind = Kind.of(version, host.facts)
+        archives = await asyncio.gather(
+            self._once("estran", packing.estran_itself),
+            self._once(kind, lambda: packing.packages(kind, packing.locked(self._packages))),
+            self._once("experiment", lambda: packing.experiment(self._folder)),
+        )
+        await host.load(UNPACKING, Path(envoy_unpacking.__file__).read_text(encoding="utf-8"))  # noqa: ASYNC240 - a small file of our own
+        cache = str(host.facts["cache"])
+        sent = [await _bring(host, archive, f"{cache}/{archive.folder}") for archive in archives]
+        estran_folder, packages_folder, experiment_folder = (f"{cache}/{archive.folder}" for archive in archives)
+        return Environment(python, (estran_folder, packages_folder), experiment_folder, sum(sent))
+
+    async def _once(self, key: Any, make: Any) -> Archive:
+        if key not in self._made:
+            self._made[key] = asyncio.create_task(asyncio.to_thread(make))
+        return await asyncio.shield(self._made[key])
+
+
+def interpreter(facts: Mapping[str, Any], host: str) -> tuple[str, str]:
+    """The newest Python of a host that is new enough, preferring the controller's version, and its version.
+
+    Raises
+    ------
+    PlatformError
+        If there is none.
+    """
+    found = {facts["executable"]: facts["python"], **facts["pythons"]}
+    fit = {path: version for path, version in found.items() if tuple(map(int, version.split(".")[:2])) >= NEEDED}
+    if not fit:
+        raise PlatformError(
+            f"its newest Python is {max(found.values())}, and components need {'.'.join(map(str, NEEDED))}",
+            where=host, remedy="install a newer one there, such as `uv python install 3.11`, or say where it is with `python:`",
+        )  # fmt: skip
+    own = Kind.own().python
+    return max(fit.items(), key=lambda item: (tuple(map(int, item[1].split(".")[:2])) == own, item[1]))
+
+
+async def _bring(host: RemoteHost, archive: Archive, folder: str) -> bool:
+    """Send an archive unless what it holds is there; whether it was sent."""
+    if await host.call(f"{UNPACKING}.is_unpacked", folder=folder):
+        return False
+    incoming = f"{host.facts['scratch']}/{archive.path.name}"
+    await host.put(archive.path, incoming)
+    try:
+        await host.call(f"{UNPACKING}.unpack", archive=incoming, folder=folder)
+    except PlatformError as error:
+        raise PlatformError(
+            f"cannot unpack {archive.path.name}: {error.what}", where=host.name, remedy="free some space there"
+        ) from error
+    return True

@@ -1,0 +1,1 @@
+"""Hosts of an inventory, reached over SSH."""
