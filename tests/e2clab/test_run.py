@@ -4,12 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import time
+from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from tests.run.experiments import estran
+from estran.e2clab.session import ask
+from estran.errors import RequestError
+from tests.run.experiments import estran, start
 from tests.spec.e2clab.scenarios import write
 
 pytest.importorskip("jinja2", reason="tasks have templates: pip install 'estran[ansible]'")
@@ -150,6 +155,43 @@ def test_hosts_have_file_systems_of_their_own(twice: tuple[str, list[Path]]) -> 
     assert not Path("/opt/server").exists()
 
 
+def test_what_a_killed_run_leaves_is_removed(tmp_path: Path) -> None:
+    workflow = "- hosts: edge\n  launch:\n  - shell: sleep 600\n"
+    folder = scenario(tmp_path, workflow=workflow, network="networks: null")
+    running = start("e2clab", "run", "market", "artifacts", cwd=folder)
+    journal = next(iter(wait_for(lambda: list((folder / "state").rglob("*.jsonl")))))
+    meeting = next(json.loads(line)["value"] for line in wait_for(lambda: [line for line in lines(journal) if '"folder"' in line]))
+    wait_for(lambda: sleeping(journal.stem))
+    running.kill()
+    running.communicate()
+    assert estran("clean", cwd=folder).returncode == 0
+    wait_for(lambda: not sleeping(journal.stem))
+    assert not Path(meeting).exists()
+    assert not journal.exists()
+
+
+def lines(file: Path) -> list[str]:
+    return file.read_text().splitlines()
+
+
+def sleeping(run_id: str) -> list[str]:
+    """Processes of tasks that belong to a run."""
+    found = []
+    for entry in Path("/proc").glob("[0-9]*/environ"):
+        with suppress(OSError):
+            if f"ESTRAN_RUN={run_id}.".encode() in entry.read_bytes():
+                found.append(entry.parent.name)
+    return found
+
+
+def wait_for(condition: Callable[[], Any], seconds: float = 30) -> Any:
+    deadline = time.monotonic() + seconds
+    while not (found := condition()):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
+    return found
+
+
 FAILURES = {
     "a task": (
         "- hosts: edge\n  prepare:\n  - shell: test {{ inventory_hostname }} != edge-1\n  - shell: echo on\n",
@@ -158,9 +200,6 @@ FAILURES = {
     "in the background": (
         "- hosts: cloud\n  launch:\n  - {name: die, shell: sleep 0.4; exit 3, async: 100, poll: 0}\n  - shell: echo on\n",
         r"market/workflow.yaml:3:5.*the background task 'die' failed on cloud-0", 2,
-    ),
-    "an unknown variable": (
-        '- hosts: cloud\n  launch:\n  - debug: {msg: "{{ nowhere.url }}"}\n', r"market/workflow.yaml:3:5.*nowhere", 1,
     ),
 }  # fmt: skip
 
@@ -191,17 +230,18 @@ def test_a_plug_in_that_raises_fails_the_run_at_its_line(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("changed", "options", "message"),
     [
-        ({}, ["--app_conf", "frist"], "workflow_env.yaml has no configuration 'frist'\n  → did you mean 'first'?"),
-        ({}, ["--on", "simulate"], "tasks cannot be simulated"),
-        ({"workflow": WORKFLOW + "  serial: 1\n"}, [], "the key 'serial' of a play is not built"),
-        ({"workflow": WORKFLOW.replace("- debug:", "- debgu:")}, [], "there is no module 'debgu'\n  → did you mean 'debug'?"),
-        ({"network": NETWORK.replace("src: cloud", "src: cloud.server.1.part.1")}, [], "links are shaped before plug-ins run"),
+        ({}, {"configurations": ["frist"]}, "workflow_env.yaml has no configuration 'frist'\n  → did you mean 'first'?"),
+        ({}, {"on": "simulate"}, "tasks cannot be simulated"),
+        ({"workflow": WORKFLOW + "  serial: 1\n"}, {}, "the key 'serial' of a play is not built"),
+        ({"workflow": WORKFLOW.replace("- debug:", "- debgu:")}, {}, "there is no module 'debgu'\n  → did you mean 'debug'?"),
+        ({"network": NETWORK.replace("src: cloud", "src: cloud.server.1.part.1")}, {}, "links are shaped before plug-ins run"),
     ],
 )
 def test_what_cannot_be_run_is_refused_before_anything_starts(
-    tmp_path: Path, changed: dict[str, str], options: list[str], message: str
+    tmp_path: Path, changed: dict[str, str], options: dict[str, Any], message: str
 ) -> None:
-    status, said, runs = ran(scenario(tmp_path, **changed), *options)
-    assert status == 2
-    assert message in said
-    assert runs == []
+    folder = scenario(tmp_path, **changed)
+    given = {"on": "emulate", "configurations": [], "duration": 0.0} | options
+    with pytest.raises(RequestError) as raised:
+        ask(folder / "market", folder / "artifacts", **given)
+    assert message in str(raised.value)

@@ -87,7 +87,7 @@ def run(
     artifacts
         The folder with the files that tasks send.
     on
-        The platform: `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
+        The platform: `emulate`, `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists, or a platform file.
     app_conf
         Configurations of `workflow_env.yaml`, separated by commas: each is launched and finalized, after one prepare.
     repeat

@@ -10,14 +10,14 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Protocol, runtime_checkable
 
 from estran.e2clab.directory import Directory, default_directory
 from estran.e2clab.plays import ReadPlay
 from estran.e2clab.plugins import deploy
 from estran.e2clab.recording import Recording
 from estran.e2clab.stages import Stages
-from estran.errors import PlatformError
+from estran.errors import PlatformError, VerifyError
 from estran.observe.live import LiveResponses
 from estran.observe.manifest import manifest
 from estran.platforms.base import Host, Provision
@@ -30,8 +30,17 @@ from estran.run.record import Status, write_json
 from estran.run.wiring import wire
 from estran.spec.e2clab.model import Scenario, Stage
 from estran.spec.e2clab.scenario import FILES
+from estran.spec.model import LinkSpec
 
 LOOK: Final = 0.25
+
+
+@runtime_checkable
+class Reaching(Protocol):
+    """A `Provision` whose hosts have envoys already."""
+
+    @property
+    def remotes(self) -> Mapping[str, RemoteHost]: ...
 
 
 @dataclass(slots=True, kw_only=True)
@@ -74,8 +83,9 @@ class ScenarioConductor(Conductor):
     async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
         with self.record.phase("verify"):
             await self._verify(provision)
-        async with self._envoys(provision, hosts, collector) as reached:
-            address = self._address(provision, hosts)
+            self._shaped()
+        async with self._reached(provision, hosts) as reached:
+            address = self._address(provision, list(reached))
             with Recording(self.folder) as recording:
                 directory = await self._directory(address, reached, recording)
                 folders = (self.artifacts, self.scenario.folder)
@@ -85,10 +95,22 @@ class ScenarioConductor(Conductor):
                 finally:
                     self.record.note(tasks=recording.count)
 
+    def _shaped(self) -> None:
+        """Raise VerifyError where links were asked for and none was probed: then nothing has shaped them."""
+        asked = next((link for link in self.plan.links if link.link != LinkSpec()), None)
+        if asked is not None and not self.verification.links:
+            what = f"the platform {self.platform.name} has not shaped the links that network.yaml asks for"
+            place = f"{asked.source} → {asked.target}"
+            raise VerifyError(what, where=place, remedy="use --on emulate, or networks: null to take the network as it is")
+
     @asynccontextmanager
-    async def _envoys(
-        self, provision: Provision, hosts: Mapping[str, Host], collector: Collector
-    ) -> AsyncIterator[Mapping[str, RemoteHost]]:
+    async def _reached(self, provision: Provision, hosts: Mapping[str, Host]) -> AsyncIterator[Mapping[str, RemoteHost]]:
+        """Hosts by their envoys: those that the platform has sent, or, on emulated hosts, those that are its services there."""
+        if isinstance(provision, Reaching):
+            if any(manager.name == "monitoring" for manager in self.scenario.managers):
+                self.record.warnings.append("monitoring: processors, memory and network are sampled on emulated hosts only")
+            yield provision.remotes
+            return
         with meeting(self.run_id, hosts, Journal(self.run_id, self.folder).write) as place:
             async with arriving(place, hosts) as waiting:
                 with self.record.phase("envoys"):
@@ -115,9 +137,8 @@ class ScenarioConductor(Conductor):
             return await deploy(self.scenario, self.plugins, reached, address, partial(recording.add, "deploy"))
 
     @staticmethod
-    def _address(provision: Provision, hosts: Mapping[str, Host]) -> Callable[[str], str]:
+    def _address(provision: Provision, names: Sequence[str]) -> Callable[[str], str]:
         """Addresses of hosts, which must be the same for all."""
-        names = list(hosts)
         for name in names[1:2]:
             if provision.address(names[0], name) != provision.address(name, name):
                 raise PlatformError(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
@@ -15,6 +15,7 @@ from estran.e2clab.plugins import find_plugins
 from estran.e2clab.topology import topology
 from estran.errors import RequestError
 from estran.platforms.emulated.envoys import command as envoy_command
+from estran.platforms.emulated.platform import EmulatedPlatform
 from estran.run.prepare import Prepared, open_platform, planned
 from estran.run.record import Progress, Status
 from estran.run.session import execute
@@ -55,6 +56,8 @@ def ask(scenario: Path, artifacts: Path, *, on: str, configurations: Sequence[st
     if platform.virtual:
         raise RequestError("tasks cannot be simulated", where="--on", remedy="use --on emulate, or `estran e2clab migrate`")
     plan = planned(topology(found, envoy_command(), duration))
+    if not isinstance(platform, EmulatedPlatform):
+        plan = replace(plan, replicas={})  # envoys come with the platform
     problems = asyncio.run(platform.check(plan))
     return Asked(
         found,

@@ -157,7 +157,8 @@ def failure(results: Iterable[Result]) -> TaskFailedError:
     """One error for what failed, on one host or on several."""
     failed = list(results)
     first = failed[0]
-    others = f", and tasks failed on {len(failed) - 1} other hosts" if len(failed) > 1 else ""
+    more = len(failed) - 1
+    others = f", and on {more} other host{'s' if more > 1 else ''}" if more else ""
     what = f"the task {first.task!r} failed on {first.host}: {said(first.data)}{others}"
     return TaskFailedError(what, where=first.where, remedy="read tasks.jsonl and the host's log in the run folder")
 

@@ -88,6 +88,11 @@ class RemoteProvision:
         self._places = places
         self._facts = facts
 
+    @property
+    def remotes(self) -> Mapping[str, RemoteHost]:
+        """All hosts by their envoys, those without an agent, too."""
+        return {name: place.remote for name, place in self._places.items()}
+
     def address(self, source: str, target: str) -> str:
         """A host's address, the same for all."""
         place = self._places.get(target)
