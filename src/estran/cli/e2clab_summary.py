@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
 from estran.e2clab.migrate import MET, manager_named
+from estran.errors import SpecErrors
 from estran.spec.e2clab.ansible import short
 from estran.spec.e2clab.model import STAGES, Scenario
 from estran.spec.e2clab.patterns import PatternError
 from estran.spec.e2clab.scenario import selected
+from estran.tasks.modules import tier
+from estran.tasks.task import each_task, read_tasks
 from estran.units import show
 
 
@@ -23,6 +27,8 @@ def print_scenario(scenario: Scenario) -> None:
     for table in (_hosts(scenario), _links(scenario), _tasks(scenario)):
         if table.row_count:
             console.print(table)
+    for line in _tiers(scenario):
+        console.print(Text(line), soft_wrap=True)
     for manager in scenario.managers:
         told = MET.get(manager.kind, MET.get(manager.name, "not read"))
         console.print(Text(f"{manager_named(manager)}: {told}"), soft_wrap=True)
@@ -81,3 +87,24 @@ def _tasks(scenario: Scenario) -> Table:
         hosts = _found(scenario, play.selector)
         table.add_row(f"{play.selector} ({'?' if hosts is None else len(hosts)})", *counts, told)
     return table
+
+
+_BY: Final = {
+    "native": "done by Estran itself",
+    "module": "done by Ansible's modules, unmodified, on the host (pip install 'estran[ansible]')",
+    "playbook": "done by ansible-playbook (pip install 'estran[ansible]')",
+}
+
+
+def _tiers(scenario: Scenario) -> list[str]:
+    """Which modules are done how."""
+    found: dict[str, Counter[str]] = {tier: Counter() for tier in _BY}
+    for stage in STAGES:
+        for _, task in scenario.tasks(stage):
+            try:
+                steps = read_tasks([task.data], scenario.marks, task.path[:-1])
+            except SpecErrors:
+                continue  # told among the notes
+            for each in each_task(steps):
+                found[tier(each.module, frozenset(each.arguments))][each.module] += 1
+    return [f"{', '.join(modules)}: {_BY[kind]}" for kind, modules in found.items() if modules]

@@ -65,7 +65,20 @@ class Call:
         value = self.arguments.get(name)
         if value is None:
             return default
-        if isinstance(value, str) and value.lower() not in ("yes", "no", "true", "false", "on", "off", "1", "0", "y", "n", "t", "f"):
+        if isinstance(value, str) and value.lower() not in (
+            "yes",
+            "no",
+            "true",
+            "false",
+            "on",
+            "off",
+            "1",
+            "0",
+            "y",
+            "n",
+            "t",
+            "f",
+        ):
             raise EvaluationError(f"{name}: {value!r} is neither true nor false", remedy="write true or false")
         return bool(to_bool(value))
 

@@ -21,6 +21,8 @@ from estran.tasks.hostside import attributes, commands, files, foreign, network,
 CARRIED: Final = (envoy_facts, outcome, attributes, commands, files, placing, network, foreign, worker)
 """Modules that are sent to a host, each after those that it imports."""
 ARRIVAL: Final = 20.0
+Answer = tuple[dict[str, Any], bytes]
+"""What was found, and bytes with it."""
 
 
 class Stream(Protocol):
@@ -80,7 +82,7 @@ class Worker:
     user: str
     serving: asyncio.Task[None] | None = None
     numbers: itertools.count[int] = field(default_factory=itertools.count)
-    waiting: dict[int, asyncio.Future[tuple[dict[str, Any], bytes]]] = field(default_factory=dict)
+    waiting: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
     gone: bool = False
 
     async def serve(self, host: str) -> None:
@@ -94,12 +96,13 @@ class Worker:
             if not waiting.done():
                 waiting.set_exception(PlatformError("its worker has ended", where=host, remedy="see whether the host still runs"))
 
-    async def ask(self, request: Mapping[str, Any], data: bytes, host: str) -> tuple[dict[str, Any], bytes]:
+    async def ask(self, request: Mapping[str, Any], data: bytes, host: str) -> Answer:
         """Send a request and wait for its answer; what is cancelled is killed on the host."""
         if self.gone:
             raise PlatformError("its worker has ended", where=host, remedy="see whether the host still runs")
         number = next(self.numbers)
-        waiting = self.waiting[number] = asyncio.get_running_loop().create_future()
+        waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
+        self.waiting[number] = waiting
         self.link.write({"id": number, **request}, data)
         await self.link.drained()
         try:
@@ -130,7 +133,7 @@ class Connection:
         arguments: Mapping[str, Any],
         data: bytes = b"",
         *,
-        user: User = User(),  # noqa: B008 - frozen
+        user: User = User(),
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> tuple[dict[str, Any], bytes]:
@@ -150,14 +153,16 @@ class Connection:
         arguments: Mapping[str, Any],
         archive: Archive,
         *,
-        user: User = User(),  # noqa: B008 - frozen
+        user: User = User(),
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
         """Run a module of an archive in a fork; the archive is sent once. Raises as `perform` does."""
         worker = await self._worker(user)
         path = await self._place(archive)
-        learned, _ = await worker.ask({"do": "learn", "details": {"archive": path, "oldest": list(archive.oldest)}}, b"", self.host.name)
+        learned, _ = await worker.ask(
+            {"do": "learn", "details": {"archive": path, "oldest": list(archive.oldest)}}, b"", self.host.name
+        )
         if learned.get("failed"):
             raise PlatformError(
                 str(learned["msg"]), where=self.host.name, remedy="install a newer Python there, or an older ansible-core here"
@@ -226,7 +231,9 @@ class Connection:
     async def _refused(self, user: User, log: str) -> PlatformError:
         told = (await self.host.run(["tail", "-n", "3", log])).stdout.decode(errors="replace").strip().replace("\n", "; ")
         if user.name is None:
-            return PlatformError(f"no worker came up: {told or 'it said nothing'}", where=self.host.name, remedy="see whether its Python works")
+            return PlatformError(
+                f"no worker came up: {told or 'it said nothing'}", where=self.host.name, remedy="see whether its Python works"
+            )
         return PlatformError(
             f"cannot become {user.name!r} by {user.method}: {told or 'it said nothing'}",
             where=self.host.name,
@@ -235,9 +242,9 @@ class Connection:
 
     async def close(self) -> None:
         """Let the workers leave, with all tasks that still run."""
-        for worker in self._workers.values():
-            worker.link.close()
-        serving = [worker.serving for worker in self._workers.values() if worker.serving is not None]
+        for each in self._workers.values():
+            each.link.close()
+        serving = [each.serving for each in self._workers.values() if each.serving is not None]
         if serving:
             await asyncio.wait(serving, timeout=5.0)
         for task in serving:

@@ -180,9 +180,7 @@ class Doing:
 
         poll = self.task.get("poll")
         if poll is not None and float(scope.value(poll)) == 0:
-            return self.around.jobs.begin(
-                call.target.host.name, self.task.name, self.task.where, work, no_log=call.no_log
-            )
+            return self.around.jobs.begin(call.target.host.name, self.task.name, self.task.where, work, no_log=call.no_log)
         return self._judged(scope, await work())
 
     def _registered(self, scope: Scope, found: Found) -> Scope:
@@ -227,7 +225,7 @@ def user_of(task: Task, scope: Scope) -> User:
         become = scope["ansible_become"]
     if not to_bool(become):
         return User()
-    name = scope.value(task.get("become_user")) or (scope["ansible_become_user"] if "ansible_become_user" in scope else "root")
+    name = scope.value(task.get("become_user")) or scope.get("ansible_become_user", "root")
     method = scope.value(task.get("become_method")) or "sudo"
     return User(str(name), str(method))
 

@@ -230,7 +230,7 @@ def root(value: float, base: float = 2) -> float:
 
 def now(utc: bool = False, fmt: str | None = None) -> Any:
     """Time of the controller."""
-    moment = datetime.now(UTC).replace(tzinfo=None) if utc else datetime.now()  # noqa: DTZ005 - Ansible's is naive
+    moment = datetime.now(UTC).replace(tzinfo=None) if utc else datetime.now()
     return moment.strftime(fmt) if fmt else moment
 
 
@@ -269,9 +269,11 @@ FILTERS: Final[dict[str, Callable[..., Any]]] = {
     "permutations": lambda values, size=None: [list(p) for p in itertools.permutations(values, size)],
     "combinations": lambda values, size: [list(p) for p in itertools.combinations(values, size)],
     "zip": lambda *lists: [list(part) for part in zip(*lists, strict=False)],
-    "zip_longest": lambda *lists, fillvalue=None: [list(part) for part in itertools.zip_longest(*lists, fillvalue=fillvalue)],
-    "log": logarithm, "pow": lambda base, power: math.pow(base, power), "root": root, "type_debug": lambda value: type(value).__name__,
-    "human_readable": human_readable, "human_to_bytes": human_to_bytes,
+    "zip_longest": lambda *lists, fillvalue=None: list(map(list, itertools.zip_longest(*lists, fillvalue=fillvalue))),
+    "log": logarithm,
+    "pow": lambda base, power: math.pow(base, power), "root": root, "type_debug": lambda value: type(value).__name__,
+    "human_readable": human_readable,
+    "human_to_bytes": human_to_bytes,
     "random": _seeded("random"), "shuffle": _seeded("shuffle"),
     "password_hash": _unbuilt("password_hash", "hash the password before, and give the hash as a variable"),
     "vault": _unbuilt("vault", "secrets are read from files or variables"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 from estran.tasks.archive import ansible_version, core_archive, installed_ansible, module_arguments
@@ -37,10 +38,8 @@ async def _chosen(call: Call, module: str, given: dict[str, Any]) -> tuple[str, 
     use = given.pop("use", "auto")
     if use == "auto":
         fact, otherwise = _MANAGERS[module]
-        asked = Call(
-            call.task, call.state, call.target, call.scope, {"filter": [fact], "gather_subset": ["!all", fact.removeprefix("ansible_")]},
-            None, call.user, call.environment, call.finder, call.jobs,
-        )  # fmt: skip
+        subset = ["!all", fact.removeprefix("ansible_")]
+        asked = replace(call, arguments={"filter": [fact], "gather_subset": subset}, text=None)
         use = str((await run_foreign(asked, "setup")).get("ansible_facts", {}).get(fact, otherwise))
     return (_SERVICES.get(use, "service") if module == "service" else use), given
 

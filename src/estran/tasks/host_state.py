@@ -85,7 +85,9 @@ class ShortFacts(Mapping[str, Any]):
 
 def group_names(host: str, groups: Mapping[str, Sequence[str]]) -> list[str]:
     """Groups of a host, as Ansible names them."""
-    return sorted(group for group, members in groups.items() if host in members and group not in ("all", "ungrouped")) or ["ungrouped"]
+    return sorted(group for group, members in groups.items() if host in members and group not in ("all", "ungrouped")) or [
+        "ungrouped"
+    ]
 
 
 def all_groups(hosts: Sequence[str], groups: Mapping[str, Sequence[str]]) -> dict[str, list[str]]:

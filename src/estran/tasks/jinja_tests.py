@@ -70,7 +70,7 @@ def version(value: Any, other: Any, operator: str = "eq", strict: bool = False, 
 
 
 def _parts(text: str) -> list[tuple[int, int, str]]:
-    parts = [part for part in re.findall(r"\d+|[a-z]+", text.lower())]
+    parts = re.findall(r"\d+|[a-z]+", text.lower())
     return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
 
 
@@ -101,7 +101,7 @@ def _on_path(check: Callable[[Path], bool]) -> Callable[[Any], bool]:
 
 
 def _nan(value: Any) -> bool:
-    return bool(value != value)  # noqa: PLR0124
+    return bool(value != value)
 
 
 TESTS: Final[dict[str, Callable[..., bool]]] = {

@@ -59,7 +59,13 @@ class Jobs:
             return {"started": True, "finished": True, **empty, **self._names(number), "failed": True, "msg": "could not find job"}
         if not job.running.done():
             return {"started": True, "finished": False, **empty, **self._names(number), "changed": False}
-        return {"started": True, "finished": True, **empty, **(job.result() or {"failed": True, "msg": "ended"}), **self._names(number)}
+        return {
+            "started": True,
+            "finished": True,
+            **empty,
+            **(job.result() or {"failed": True, "msg": "ended"}),
+            **self._names(number),
+        }
 
     def forget(self, host: str, number: str) -> Found:
         """Take one out of the list."""

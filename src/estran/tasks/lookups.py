@@ -88,7 +88,9 @@ def nested(terms: list[Any], options: Names, names: Names, finder: Finder) -> li
     """All combinations of lists."""
     combined: list[list[Any]] = [[]]
     for term in terms:
-        combined = [[*head, *flatten([part], levels=1)] for head in combined for part in (term if isinstance(term, list) else [term])]
+        combined = [
+            [*head, *flatten([part], levels=1)] for head in combined for part in (term if isinstance(term, list) else [term])
+        ]
     return combined
 
 
@@ -168,7 +170,12 @@ def template_lookup(terms: list[Any], options: Names, names: Names, finder: Find
 def inventory_hostnames(terms: list[Any], options: Names, names: Names, finder: Finder) -> list[Any]:
     """Hosts of groups."""
     groups = names["groups"]
-    return [host for term in terms for part in str(term).split(":") for host in groups.get(part, [part] if part in groups["all"] else [])]
+    return [
+        host
+        for term in terms
+        for part in str(term).split(":")
+        for host in groups.get(part, [part] if part in groups["all"] else [])
+    ]
 
 
 LOOKUPS: Final[Mapping[str, Callable[[list[Any], Names, Names, Finder], list[Any]]]] = {

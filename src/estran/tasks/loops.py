@@ -74,7 +74,8 @@ def loop_items(task: Task, scope: Scope, finder: Finder) -> list[Any] | None:
     if key == "loop":
         if not isinstance(value, list):
             raise EvaluationError(
-                f"The `loop` value must resolve to a 'list', not {type(value).__name__!r}.", remedy="use with_dict or | dict2items for maps"
+                f"The `loop` value must resolve to a 'list', not {type(value).__name__!r}.",
+                remedy="use with_dict or | dict2items for maps",
             )
         return value
     kind = key.removeprefix("with_")

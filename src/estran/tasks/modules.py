@@ -48,16 +48,18 @@ ALIASES: Final[Mapping[str, Mapping[str, str]]] = {
     "assert": {"msg": "fail_msg"},
 }
 
-FREE_FORM: Final = frozenset(("command", "shell", "raw", "script", "meta", "include_tasks", "import_tasks", "include_vars", "include_role"))
+FREE_FORM: Final = frozenset(
+    ("command", "shell", "raw", "script", "meta", "include_tasks", "import_tasks", "include_vars", "include_role")
+)
 """Modules that may be given a text that is no list of ``key=value``."""
 
 CORE: Final = frozenset(
-    "add_host apt apt_key apt_repository assemble assert async_status blockinfile command copy cron deb822_repository debconf debug "
-    "dnf dnf5 dpkg_selections expect fail fetch file find gather_facts get_url getent git group group_by hostname import_playbook "
-    "import_role import_tasks include_role include_tasks include_vars iptables known_hosts lineinfile meta mount_facts package "
-    "package_facts pause ping pip raw reboot replace rpm_key script service service_facts set_fact set_stats setup shell slurp stat "
-    "subversion systemd systemd_service sysvinit tempfile template unarchive uri user validate_argument_spec wait_for "
-    "wait_for_connection yum yum_repository".split()
+    "add_host apt apt_key apt_repository assemble assert async_status blockinfile command copy cron deb822_repository "  # noqa: SIM905
+    "debconf debug dnf dnf5 dpkg_selections expect fail fetch file find gather_facts get_url getent git group group_by "
+    "hostname import_playbook import_role import_tasks include_role include_tasks include_vars iptables known_hosts "
+    "lineinfile meta mount_facts package package_facts pause ping pip raw reboot replace rpm_key script service "
+    "service_facts set_fact set_stats setup shell slurp stat subversion systemd systemd_service sysvinit tempfile "
+    "template unarchive uri user validate_argument_spec wait_for wait_for_connection yum yum_repository".split()
 )
 """Modules of ansible-core, known also where it is not installed."""
 
@@ -68,7 +70,7 @@ REFUSED: Final[Mapping[str, str]] = {
 }
 """Modules that have no meaning here, and what to do instead."""
 
-_BY_PLAYBOOK: Final = frozenset("import_role include_role reboot set_stats validate_argument_spec".split())
+_BY_PLAYBOOK: Final = frozenset(["import_role", "include_role", "reboot", "set_stats", "validate_argument_spec"])
 """Modules of ansible-core that do their work on the controller, and are not done natively."""
 
 

@@ -55,7 +55,11 @@ def _program(call: Call) -> str:
 
 
 def _is_reaching(name: str) -> bool:
-    return name.startswith(("ansible_ssh_", "ansible_become")) or name in ("ansible_port", "ansible_user", "ansible_python_interpreter")
+    return name.startswith(("ansible_ssh_", "ansible_become")) or name in (
+        "ansible_port",
+        "ansible_user",
+        "ansible_python_interpreter",
+    )
 
 
 async def _run(call: Call, program: str, reaching: Mapping[str, Any], folder: Path) -> Found:

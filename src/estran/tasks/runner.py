@@ -58,9 +58,7 @@ class TaskRunner:
         folders: Sequence[Path] = (),
         on_result: OnResult | None = None,
     ) -> None:
-        self.states = {
-            name: HostState(name, Connection(host), (variables or {}).get(name, {})) for name, host in hosts.items()
-        }
+        self.states = {name: HostState(name, Connection(host), (variables or {}).get(name, {})) for name, host in hosts.items()}
         self.groups = all_groups(list(hosts), groups or {})
         self.finder = Finder(as_folders(folders))
         self.jobs = Jobs()
@@ -213,7 +211,9 @@ class TaskRunner:
         """Names of a task on a host."""
         local = (task.get("vars") if task is not None else None) or {}
         if not isinstance(local, Mapping):
-            raise TaskError("vars must be a map", where=task.where if task is not None else None, remedy="write such as {name: value}")
+            raise TaskError(
+                "vars must be a map", where=task.where if task is not None else None, remedy="write such as {name: value}"
+            )
         scope = state.scope(self.templates, self._magic(state), local)
         return scope.inside(({"vars": scope}, False))
 
@@ -240,7 +240,9 @@ class TaskRunner:
         if name in self.states:
             return self.states[name].connection
         if name not in ("localhost", "127.0.0.1", "::1"):
-            raise EvaluationError(f"delegate_to: there is no host {name!r}", remedy=f"name one of {', '.join(self.states)}, localhost")
+            raise EvaluationError(
+                f"delegate_to: there is no host {name!r}", remedy=f"name one of {', '.join(self.states)}, localhost"
+            )
         if self._controller is None:
             from estran.platforms.remote.bootstrap import local_host
 
@@ -256,12 +258,18 @@ class TaskRunner:
         wanted = {name: await self._wanted(task, self.states[name]) for name in names}
         for name, found in wanted.items():
             if isinstance(found, dict):
-                failed += [name] if self._take(task, name, found, "native", 0.0, False, self._ignored(task, self.scope(self.states[name]))) else []
+                failed += (
+                    [name]
+                    if self._take(task, name, found, "native", 0.0, False, self._ignored(task, self.scope(self.states[name])))
+                    else []
+                )
         lists = {name: found for name, found in wanted.items() if isinstance(found, list)}
         for position in range(max(map(len, lists.values()), default=0)):
             for file in dict.fromkeys(found[position][0] for found in lists.values() if position < len(found)):
                 group = [
-                    name for name, found in lists.items() if position < len(found) and found[position][0] == file and name not in failed
+                    name
+                    for name, found in lists.items()
+                    if position < len(found) and found[position][0] == file and name not in failed
                 ]
                 failed += await self._included(task, Path(file), {name: lists[name][position][1] for name in group})
         return failed
@@ -325,7 +333,9 @@ class TaskRunner:
         """Run the handlers that were notified, in their order."""
         for handler in self._handlers:
             names = self._notified.pop(handler.name, set())
-            going = [name for name in self._playing if name in names and name not in self._report.failed and not self.states[name].out]
+            going = [
+                name for name in self._playing if name in names and name not in self._report.failed and not self.states[name].out
+            ]
             if going:
                 await self._task(handler, going)
 
@@ -343,7 +353,9 @@ class TaskRunner:
             for name in meant:
                 self.states[name].facts, self.states[name].gathered = {}, False
         elif what not in ("noop", "refresh_inventory", "reset_connection", "clear_host_errors"):
-            raise TaskError(f"meta: {what!r} is not built", where=task.where, remedy="use flush_handlers, end_play, end_host or noop")
+            raise TaskError(
+                f"meta: {what!r} is not built", where=task.where, remedy="use flush_handlers, end_play, end_host or noop"
+            )
         return []
 
 

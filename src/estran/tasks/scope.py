@@ -13,11 +13,12 @@ from estran.tasks.errors import EvaluationError, FactsNeeded
 from estran.tasks.templating import MISSING, Templates
 
 NO_FACTS: Final = frozenset(
-    "ansible_check_mode ansible_config_file ansible_diff_mode ansible_facts_gathered ansible_forks ansible_index_var ansible_loop "
-    "ansible_loop_var ansible_play_batch ansible_play_hosts ansible_play_hosts_all ansible_play_name ansible_playbook_python "
-    "ansible_run_tags ansible_skip_tags ansible_verbosity ansible_version ansible_failed_task ansible_failed_result "
-    "ansible_host ansible_port ansible_user ansible_password ansible_connection ansible_python_interpreter ansible_become "
-    "ansible_become_user ansible_become_method ansible_become_password ansible_delegated_vars".split()
+    "ansible_check_mode ansible_config_file ansible_diff_mode ansible_facts_gathered ansible_forks ansible_index_var "  # noqa: SIM905
+    "ansible_loop ansible_loop_var ansible_play_batch ansible_play_hosts ansible_play_hosts_all ansible_play_name "
+    "ansible_playbook_python ansible_run_tags ansible_skip_tags ansible_verbosity ansible_version ansible_failed_task "
+    "ansible_failed_result ansible_host ansible_port ansible_user ansible_password ansible_connection "
+    "ansible_python_interpreter ansible_become ansible_become_user ansible_become_method ansible_become_password "
+    "ansible_delegated_vars".split()
 )
 """Names that begin like facts and are none."""
 

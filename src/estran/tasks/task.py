@@ -13,10 +13,10 @@ from estran.tasks import free_form
 from estran.tasks.modules import ALIASES, FREE_FORM, REFUSED, is_known, known_modules, short_name
 
 KEYWORDS: Final = frozenset(
-    "action any_errors_fatal args async become become_exe become_flags become_method become_user changed_when check_mode collections "
-    "connection debugger delay delegate_facts delegate_to diff environment failed_when ignore_errors ignore_unreachable local_action "
-    "loop loop_control module_defaults name no_log notify listen poll port register remote_user retries run_once tags throttle timeout "
-    "until vars when".split()
+    "action any_errors_fatal args async become become_exe become_flags become_method become_user changed_when check_mode "  # noqa: SIM905
+    "collections connection debugger delay delegate_facts delegate_to diff environment failed_when ignore_errors "
+    "ignore_unreachable local_action loop loop_control module_defaults name no_log notify listen poll port register "
+    "remote_user retries run_once tags throttle timeout until vars when".split()
 )
 """What a task may say beside its module."""
 BLOCK: Final = ("block", "rescue", "always")
@@ -144,7 +144,9 @@ class _TaskReader:
         own = {key: value for key, value in raw.items() if key not in BLOCK}
         for key in own:
             if key not in KEYWORDS:
-                self.complain((*path, key), f"{key!r} is no keyword of a block", did_you_mean(key, {*KEYWORDS, *BLOCK}, kind="keyword"))
+                self.complain(
+                    (*path, key), f"{key!r} is no keyword of a block", did_you_mean(key, {*KEYWORDS, *BLOCK}, kind="keyword")
+                )
         self.refuse_unsupported(own, path)
         inner = inherited(outer, own)
         parts = [self.steps(raw.get(part), (*path, part), inner) for part in BLOCK]
@@ -154,7 +156,8 @@ class _TaskReader:
         raw = self.with_action(raw)
         modules = [key for key in raw if key not in KEYWORDS and not key.startswith("with_")]
         if len(modules) != 1:
-            return self.no_task(raw, modules, path)
+            self.no_task(modules, path)
+            return None
         keywords = {key: value for key, value in raw.items() if key != modules[0]}
         self.refuse_unsupported(keywords, path)
         name = short_name(modules[0])
@@ -162,7 +165,9 @@ class _TaskReader:
             self.complain((*path, modules[0]), f"the module {name!r} cannot be used here", REFUSED[name])
             return None
         if not is_known(name):
-            self.complain((*path, modules[0]), f"there is no module {modules[0]!r}", did_you_mean(name, known_modules(), kind="module"))
+            self.complain(
+                (*path, modules[0]), f"there is no module {modules[0]!r}", did_you_mean(name, known_modules(), kind="module")
+            )
             return None
         arguments, text = self.arguments(name, raw[modules[0]], keywords.pop("args", None), (*path, modules[0]))
         return Task(name, arguments, text, inherited(outer, keywords), self.marks.where(path, "key"))
@@ -178,7 +183,7 @@ class _TaskReader:
             return {key: value for key, value in raw.items() if key != "action"} | {str(action["module"]): rest_of}
         return raw
 
-    def no_task(self, raw: Mapping[str, Any], modules: list[str], path: Path) -> None:
+    def no_task(self, modules: list[str], path: Path) -> None:
         if not modules:
             self.complain(path, "the task names no module", "add one, such as 'shell: echo hi'")
             return
@@ -225,7 +230,9 @@ def _named(text: str) -> tuple[str | None, dict[str, str]]:
 
 
 def _kind(value: Any) -> str:
-    return {"str": "a text", "dict": "a map", "list": "a list", "NoneType": "nothing"}.get(type(value).__name__, type(value).__name__)
+    return {"str": "a text", "dict": "a map", "list": "a list", "NoneType": "nothing"}.get(
+        type(value).__name__, type(value).__name__
+    )
 
 
 def each_task(steps: Sequence[Step]) -> Iterator[Task]:

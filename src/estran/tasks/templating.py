@@ -25,6 +25,9 @@ MISSING: Final = _Missing()
 _MARKS = ("{{", "{%", "{#")
 
 
+Lookup = Callable[[str, tuple[Any, ...], Mapping[str, Any], Mapping[str, Any]], list[Any]]
+
+
 class Templates:
     """Evaluates the expressions of one play.
 
@@ -34,9 +37,9 @@ class Templates:
         Answers ``lookup(name, terms, options, names)`` with a list of values.
     """
 
-    def __init__(self, lookup: Callable[[str, tuple[Any, ...], Mapping[str, Any], Mapping[str, Any]], list[Any]]) -> None:
-        self._lookup = lookup
+    def __init__(self, lookup: Lookup) -> None:
         self._environment = make_environment()
+        self._environment.globals.update(_functions(lookup))
         self._compiled: Callable[[str], Template] = lru_cache(4096)(self._environment.from_string)
 
     def evaluate(self, text: str, names: Mapping[str, Any]) -> Any:
@@ -80,7 +83,7 @@ class Templates:
 
         try:
             template = compiled()
-            context = template.new_context({_NAMES: names, **self._callables(names)})
+            context = template.new_context({_NAMES: names})
             return whole(template.root_render_func(context))
         except TemplateError as error:
             raise EvaluationError(_reason(error)) from error
@@ -91,19 +94,23 @@ class Templates:
         except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, OSError) as error:
             raise EvaluationError(f"{type(error).__name__}: {error}") from error
 
-    def _callables(self, names: Mapping[str, Any]) -> dict[str, Any]:
-        """The functions that see the names of the moment."""
 
-        def query(kind: str, *terms: Any, **options: Any) -> list[Any]:
-            return self._lookup(kind.removeprefix("ansible.builtin."), terms, options, names)
+def _functions(lookup_in: Lookup) -> dict[str, Any]:
+    """The functions that see the names of the moment."""
+    from jinja2 import pass_context
 
-        def lookup(kind: str, *terms: Any, wantlist: bool = False, **options: Any) -> Any:
-            found = query(kind, *terms, **options)
-            if wantlist:
-                return found
-            return found[0] if len(found) == 1 else ",".join(map(_text, found)) if found else ""
+    @pass_context
+    def query(context: Any, kind: str, *terms: Any, **options: Any) -> list[Any]:
+        return lookup_in(kind.removeprefix("ansible.builtin."), terms, options, context.parent[_NAMES])
 
-        return {"lookup": lookup, "query": query, "q": query, "omit": MISSING}
+    @pass_context
+    def lookup(context: Any, kind: str, *terms: Any, wantlist: bool = False, **options: Any) -> Any:
+        found = query(context, kind, *terms, **options)
+        if wantlist:
+            return found
+        return found[0] if len(found) == 1 else ",".join(map(_text, found)) if found else ""
+
+    return {"lookup": lookup, "query": query, "q": query, "omit": MISSING}
 
 
 def make_environment() -> Environment:
@@ -111,8 +118,9 @@ def make_environment() -> Environment:
     try:
         from jinja2 import ChainableUndefined, StrictUndefined, nodes
         from jinja2.nativetypes import NativeCodeGenerator
-        from jinja2.runtime import Context, missing
+        from jinja2.runtime import Context
         from jinja2.sandbox import SandboxedEnvironment
+        from jinja2.utils import missing
     except ImportError as error:
         raise RequestError("tasks need Jinja2", remedy="pip install 'estran[tasks]'") from error
     from estran.tasks import filters, jinja_tests
@@ -146,7 +154,7 @@ def make_environment() -> Environment:
 
         code_generator_class = Generator
         context_class: type[Context] = LazyContext
-        concat = staticmethod(_native)  # type: ignore[assignment]  # values, not only text
+        concat = staticmethod(_native)  # values, not only text
 
     environment = TaskEnvironment(
         undefined=Undefined, trim_blocks=True, keep_trailing_newline=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]

@@ -183,7 +183,7 @@ def strftime(fmt: str, second: float | None = None, utc: bool = False) -> str:
 
 def to_datetime(text: str, format: str = "%Y-%m-%d %H:%M:%S") -> datetime:  # noqa: A002 - Ansible's name
     """Read a time."""
-    return datetime.strptime(text, format)  # noqa: DTZ007 - Ansible's is naive
+    return datetime.strptime(text, format)
 
 
 def to_uuid(value: Any, namespace: Any = NAMESPACE) -> str:
@@ -210,18 +210,23 @@ def _paths(function: Callable[..., Any]) -> Callable[..., Any]:
     return lambda path, *more: function(str(path), *more)
 
 
+def _split_extension(path: str) -> list[str]:
+    return list(os.path.splitext(path))  # noqa: PTH122 - as Ansible: a path too
+
+
 def _expanded(path: str) -> str:
     return os.path.expandvars(path)
 
 
 TEXT_FILTERS: Final[dict[str, Callable[..., Any]]] = {
-    "regex_replace": regex_replace, "regex_search": regex_search, "regex_findall": regex_findall, "regex_escape": lambda text: re.escape(text),
+    "regex_replace": regex_replace,
+    "regex_search": regex_search, "regex_findall": regex_findall, "regex_escape": lambda text: re.escape(text),
     "to_json": to_json, "to_nice_json": to_nice_json, "from_json": from_json, "to_yaml": to_yaml, "to_nice_yaml": to_nice_yaml,
     "from_yaml": from_yaml, "from_yaml_all": from_yaml_all, "b64encode": b64encode, "b64decode": b64decode,
     "hash": digest, "checksum": digest, "sha1": digest, "md5": lambda value: digest(value, "md5"), "quote": quote, "split": split,
     "comment": comment, "strftime": strftime, "to_datetime": to_datetime, "to_uuid": to_uuid, "urlsplit": url_split,
     "urldecode": lambda text: unquote(text.replace("+", " ")), "fileglob": fileglob,
-    "basename": _paths(os.path.basename), "dirname": _paths(os.path.dirname), "splitext": _paths(lambda p: list(os.path.splitext(p))),
+    "basename": _paths(os.path.basename), "dirname": _paths(os.path.dirname), "splitext": _paths(_split_extension),
     "realpath": _paths(os.path.realpath), "expanduser": _paths(os.path.expanduser), "expandvars": _paths(_expanded),
     "relpath": _paths(os.path.relpath), "normpath": _paths(os.path.normpath),
     "path_join": lambda parts: os.path.join(*parts) if isinstance(parts, (list, tuple)) else str(parts),  # noqa: PTH118

@@ -88,7 +88,7 @@ async def fail(call: Call) -> Found:
 
 async def pause(call: Call) -> Found:
     """Wait; nobody is there to be asked."""
-    began = datetime.now()  # noqa: DTZ005 - as Ansible tells it
+    began = datetime.now()
     given = [(name, call.arguments[name]) for name in ("seconds", "minutes") if call.arguments.get(name) is not None]
     if not given:
         raise EvaluationError("pause without a time waits for a key, and nobody is there to press it", remedy="give seconds=")
@@ -98,7 +98,7 @@ async def pause(call: Call) -> Found:
     except (TypeError, ValueError):
         return failure(f"non-integer value given for prompt duration: {value!r}")
     await asyncio.sleep(max(seconds, 0))
-    ended = datetime.now()  # noqa: DTZ005 - as Ansible tells it
+    ended = datetime.now()
     shown = f"Paused for {round((ended - began).total_seconds() / (60 if name == 'minutes' else 1), 2)} {name}"
     return {
         "changed": False, "rc": 0, "stderr": "", "stdout": shown, "start": str(began), "stop": str(ended),

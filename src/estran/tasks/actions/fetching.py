@@ -23,9 +23,7 @@ async def fetch(call: Call) -> Found:
         return {"changed": False, "md5sum": there["md5"], "file": source, "dest": str(local), "checksum": before}
     content_sha1 = await _bring(call, source, local)
     if call.flag("validate_checksum", True) and content_sha1 != there["sha1"]:
-        return failure(
-            "checksum mismatch", checksum=content_sha1, dest=str(local), remote_checksum=there["sha1"], file=source
-        )
+        return failure("checksum mismatch", checksum=content_sha1, dest=str(local), remote_checksum=there["sha1"], file=source)
     return {
         "changed": True, "md5sum": there["md5"], "dest": str(local), "remote_md5sum": None, "checksum": content_sha1,
         "remote_checksum": there["sha1"],

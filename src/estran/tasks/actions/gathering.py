@@ -27,7 +27,7 @@ async def setup(call: Call) -> Found:
 def own_facts(connection: Connection) -> dict[str, Any]:
     """Facts that the envoy told, by Ansible's names: a part of what Ansible gathers."""
     told = connection.host.facts
-    major, minor, micro = (str(told.get("python", "0.0.0")).split(".") + ["0", "0"])[:3]
+    major, minor, micro = [*str(told.get("python", "0.0.0")).split("."), "0", "0"][:3]
     return {
         "ansible_hostname": str(told.get("hostname", "")).split(".")[0], "ansible_nodename": told.get("hostname"),
         "ansible_kernel": told.get("kernel"), "ansible_system": told.get("system"), "ansible_architecture": told.get("machine"),
@@ -35,5 +35,7 @@ def own_facts(connection: Connection) -> dict[str, Any]:
         "ansible_processor_nproc": told.get("cores"), "ansible_memtotal_mb": int(told.get("memory", 0)) >> 20,
         "ansible_user_id": told.get("user"), "ansible_user_uid": told.get("uid"), "ansible_user_dir": told.get("home"),
         "ansible_python_version": told.get("python"),
-        "ansible_python": {"version": {"major": int(major), "minor": int(minor), "micro": int(micro)}, "executable": told.get("executable")},
+        "ansible_python": {
+            "version": {"major": int(major), "minor": int(minor), "micro": int(micro)}, "executable": told.get("executable"),
+        },
     }  # fmt: skip

@@ -45,5 +45,5 @@ def about(path: Path, dest: str) -> dict[str, Any]:
     return {
         "ansible_managed": "Ansible managed", "template_host": socket.gethostname(), "template_path": str(path),
         "template_fullpath": os.path.abspath(path), "template_destpath": dest, "template_uid": owner,  # noqa: PTH100 - links stay
-        "template_mtime": datetime.fromtimestamp(known.st_mtime), "template_run_date": datetime.now(),  # noqa: DTZ005, DTZ006
+        "template_mtime": datetime.fromtimestamp(known.st_mtime), "template_run_date": datetime.now(),
     }  # fmt: skip

@@ -26,7 +26,7 @@ def settle(path: str, arguments: dict[str, Any], changed: bool, follow: bool = F
             os.chown(path, -1 if uid is None else uid, -1 if gid is None else gid, follow_symlinks=follow)
         except OSError as error:
             what = "chown" if uid is not None and uid != now.st_uid else "chgrp"
-            raise Failed("{} failed: {}".format(what, error.strerror), path=path) from None
+            raise Failed(f"{what} failed: {error.strerror}", path=path) from None
         changed = True
         now = os.stat(path) if follow else os.lstat(path)
     mode = arguments.get("mode")
@@ -49,7 +49,7 @@ def owner(name: Any) -> int | None:
     try:
         return int(name) if str(name).isdigit() else pwd.getpwnam(name).pw_uid
     except KeyError:
-        raise Failed("chown failed: failed to look up user {}".format(name)) from None
+        raise Failed(f"chown failed: failed to look up user {name}") from None
 
 
 def group(name: Any) -> int | None:
@@ -59,7 +59,7 @@ def group(name: Any) -> int | None:
     try:
         return int(name) if str(name).isdigit() else grp.getgrnam(name).gr_gid
     except KeyError:
-        raise Failed("chgrp failed: failed to look up group {}".format(name)) from None
+        raise Failed(f"chgrp failed: failed to look up group {name}") from None
 
 
 def read_mode(mode: Any, now: int) -> int:
@@ -73,7 +73,7 @@ def read_mode(mode: Any, now: int) -> int:
     for clause in text.split(","):
         found = CLAUSE.fullmatch(clause)
         if found is None:
-            raise Failed("mode must be in octal or symbolic form", details="bad symbolic permission for mode: {}".format(mode))
+            raise Failed("mode must be in octal or symbolic form", details=f"bad symbolic permission for mode: {mode}")
         for operation, letters in re.findall("([-+=])([^-+=]*)", found.group(2)):
             bits = applied(bits, now, found.group(1), operation, letters)
     return bits
@@ -117,7 +117,7 @@ def told(path: str, follow: bool = False) -> dict[str, Any]:
     now = os.stat(path) if follow else os.lstat(path)
     return {
         "uid": now.st_uid, "gid": now.st_gid, "owner": user_name(now.st_uid), "group": group_name(now.st_gid),
-        "mode": "{:04o}".format(stat.S_IMODE(now.st_mode)), "state": state(path, follow), "size": now.st_size,
+        "mode": f"{stat.S_IMODE(now.st_mode):04o}", "state": state(path, follow), "size": now.st_size,
     }  # fmt: skip
 
 

@@ -26,18 +26,19 @@ def ping(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
 def command(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     """Run a command (a list, or text that is split) or, if ``shell``, a line of a shell."""
     shell = arguments.get("shell", False)
-    text = arguments.get("text")
+    text = arguments.get("text") or ""
     argv = arguments.get("argv")
-    if not argv and not (text or "").strip():
+    if not argv and not text.strip():
         raise Failed("no command given", rc=256, changed=False)
-    shown = text if shell else [str(part) for part in argv] if argv else split(text)
+    shown: Any = text if shell else [str(part) for part in argv] if argv else split(text)
     folder = arguments.get("chdir")
     if folder:
         folder = os.path.abspath(expanded(folder))
         try:
             os.chdir(folder)
-        except OSError as error:
-            raise Failed("Unable to change directory before execution: {}".format(error), rc=256) from None
+        except OSError:
+            nothing = {"rc": None, "start": None, "end": None, "delta": None, "stdout": "", "stderr": ""}
+            raise Failed("Unable to change directory before execution.", cmd=shown, changed=False, **nothing) from None
     skipped = unneeded(arguments)
     if skipped is not None:
         return dict(skipped, cmd=shown)
@@ -51,7 +52,7 @@ def split(text: str) -> list[str]:
     try:
         return shlex.split(text)
     except ValueError as error:
-        raise Failed("cannot split the command into words: {}".format(error), rc=256) from None
+        raise Failed(f"cannot split the command into words: {error}", rc=256) from None
 
 
 def expanded(text: str) -> str:
@@ -64,8 +65,8 @@ def unneeded(arguments: dict[str, Any]) -> dict[str, Any] | None:
     for name, when, word in (("creates", True, "exists"), ("removes", False, "does not exist")):
         pattern = arguments.get(name)
         if pattern and bool(glob.glob(os.path.expanduser(pattern))) is when:
-            out = "skipped, since {} {}".format(pattern, word)
-            msg = "Did not run command since '{}' {}".format(pattern, word)
+            out = f"skipped, since {pattern} {word}"
+            msg = f"Did not run command since '{pattern}' {word}"
             return {
                 "changed": False, "rc": 0, "stdout": out, "stderr": "", "start": None, "end": None, "delta": None, "msg": msg
             }  # fmt: skip
@@ -144,7 +145,9 @@ def script(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     """Run a program that was sent, with its arguments."""
     skipped = unneeded(arguments)
     if skipped is not None:
-        return {"changed": False, "skipped": True, "msg": skipped["msg"].replace("Did not run command", "skipped", 1)}
+        word = "exists, matching creates" if arguments.get("creates") else "does not exist, matching removes"
+        pattern = arguments.get("creates") or arguments.get("removes")
+        return {"changed": False, "skipped": True, "msg": f"{pattern} {word} option"}
     if arguments.get("chdir"):
         os.chdir(os.path.expanduser(arguments["chdir"]))
     descriptor, path = tempfile.mkstemp(prefix="estran-", suffix=os.path.splitext(arguments["name"])[1])

@@ -37,7 +37,7 @@ def file(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
         raise Failed("recurse option requires state to be 'directory'", path=path)
     states = {"directory": directory, "absent": absent, "touch": touch, "link": link, "hard": hard, "file": present}
     if wanted not in states:
-        raise Failed("value of state must be one of: absent, directory, file, hard, link, touch, got: {}".format(wanted))
+        raise Failed(f"value of state must be one of: absent, directory, file, hard, link, touch, got: {wanted}")
     return states[wanted](path, arguments)
 
 
@@ -58,7 +58,7 @@ def present(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     path = following(path, arguments)
     found = attributes.state(path)
     if found not in ("file", "hard"):
-        raise Failed("file ({}) is {}, cannot continue".format(path, found), path=path, state=found)
+        raise Failed(f"file ({path}) is {found}, cannot continue", path=path, state=found)
     changed = attributes.settle(path, arguments, changed=False)
     return dict(attributes.told(path), path=path, changed=changed)
 
@@ -71,7 +71,7 @@ def directory(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     if found == "absent":
         changed = make_folders(path, arguments)
     elif found != "directory":
-        raise Failed("{} already exists as a {}".format(path, found), path=path)
+        raise Failed(f"{path} already exists as a {found}", path=path)
     changed = attributes.settle(path, arguments, changed)
     if boolean(arguments, "recurse"):
         changed = recurse(path, arguments, changed)
@@ -89,7 +89,7 @@ def make_folders(path: str, arguments: dict[str, Any]) -> bool:
         try:
             os.mkdir(folder)
         except OSError as error:
-            why = "There was an issue creating {} as requested: {}".format(folder, error)
+            why = f"There was an issue creating {folder} as requested: {error}"
             raise Failed(why, path=path) from None
         attributes.settle(folder, arguments, changed=True)
     return bool(missing)
@@ -119,7 +119,7 @@ def absent(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
                 os.unlink(path)
         except OSError as error:
             if error.errno != errno.ENOENT:
-                raise Failed("unlinking failed: {}".format(error), path=path) from None
+                raise Failed(f"unlinking failed: {error}", path=path) from None
     return {"path": path, "changed": there, "state": "absent"}
 
 
@@ -132,7 +132,7 @@ def touch(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
             with open(path, "wb"):
                 pass
         except OSError as error:
-            raise Failed("Error, could not touch target: {}".format(error), path=path) from None
+            raise Failed(f"Error, could not touch target: {error}", path=path) from None
     changed = set_times(path, arguments, before)
     changed = attributes.settle(path, arguments, changed)
     return dict(attributes.told(path), dest=path, changed=changed)
@@ -153,7 +153,7 @@ def set_times(path: str, arguments: dict[str, Any], before: os.stat_result | Non
             try:
                 times.append(time.mktime(time.strptime(wanted, form)))
             except ValueError as error:
-                raise Failed("Error while obtaining timestamp for time {}: {}".format(wanted, error), path=path) from None
+                raise Failed(f"Error while obtaining timestamp for time {wanted}: {error}", path=path) from None
     if before is not None and times == [before.st_atime, before.st_mtime]:
         return False
     os.utime(path, (times[0], times[1]))
@@ -173,13 +173,13 @@ def link(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
         if not force:
             path = os.path.join(path, os.path.basename(source))
         elif os.listdir(path):
-            raise Failed("the directory {} is not empty, refusing to convert it".format(path), path=path, dest=path)
+            raise Failed(f"the directory {path} is not empty, refusing to convert it", path=path, dest=path)
         found = attributes.state(path)
     reached = os.path.join(os.path.dirname(os.path.abspath(path)), source)
     if not os.path.exists(reached) and not force:
         raise Failed(
-            'src file does not exist, use "force=yes" if you really want to create the link: {}'.format(reached),
-            path=path, dest=path, src=source,
+            f"src file does not exist, use 'force=yes' if you really want to create the link: {reached}",
+            path=path, src=source,
         )  # fmt: skip
     changed = False
     if found == "link":
@@ -187,7 +187,7 @@ def link(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
     elif found == "absent":
         changed = True
     elif not force:
-        raise Failed("refusing to convert from {} to symlink for {}".format(found, path), path=path, dest=path)
+        raise Failed(f"refusing to convert from {found} to symlink for {path}", path=path, dest=path)
     else:
         changed = True
     if changed:
@@ -217,7 +217,7 @@ def hard(path: str, arguments: dict[str, Any]) -> dict[str, Any]:
 
 def put_beside(path: str, make: Any) -> None:
     """Make something beside its place and move it there at one go; an empty folder in its place goes."""
-    beside = "{}/.estran-{}-{}".format(os.path.dirname(os.path.abspath(path)), os.getpid(), time.monotonic_ns())
+    beside = f"{os.path.dirname(os.path.abspath(path))}/.estran-{os.getpid()}-{time.monotonic_ns()}"
     try:
         make(beside)
         if os.path.isdir(path) and not os.path.islink(path):
@@ -226,7 +226,7 @@ def put_beside(path: str, make: Any) -> None:
     except OSError as error:
         with contextlib.suppress(OSError):
             os.unlink(beside)
-        raise Failed("Error while linking: {}".format(error), path=path, dest=path) from None
+        raise Failed(f"Error while linking: {error}", path=path, dest=path) from None
 
 
 def stat(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
@@ -263,7 +263,7 @@ def stat(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
 def kinds(mode: int, path: str) -> dict[str, Any]:
     """What a path is."""
     return {
-        "exists": True, "path": path, "mode": "{:04o}".format(bits.S_IMODE(mode)), "isdir": bits.S_ISDIR(mode),
+        "exists": True, "path": path, "mode": f"{bits.S_IMODE(mode):04o}", "isdir": bits.S_ISDIR(mode),
         "ischr": bits.S_ISCHR(mode), "isblk": bits.S_ISBLK(mode), "isreg": bits.S_ISREG(mode), "isfifo": bits.S_ISFIFO(mode),
         "islnk": bits.S_ISLNK(mode), "issock": bits.S_ISSOCK(mode),
     }  # fmt: skip
@@ -306,7 +306,7 @@ def slurp(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     path = os.path.expanduser(arguments.get("src") or needed(arguments, "path"))
     found = read({"path": path}, b"")
     if isinstance(found, dict):
-        raise Failed(found["msg"])
+        raise Failed(f"File not found: {path}" if found.get("absent") else found["msg"])
     return {"content": base64.b64encode(found[1]).decode(), "source": path, "encoding": "base64", "changed": False}
 
 
@@ -322,7 +322,7 @@ def read(arguments: dict[str, Any], data: bytes) -> Any:
     except IsADirectoryError:
         return {"failed": True, "folder": True, "msg": "remote file is a directory, fetch cannot work on directories"}
     except PermissionError:
-        return {"failed": True, "msg": "file is not readable: {}".format(path)}
+        return {"failed": True, "msg": f"file is not readable: {path}"}
     return {"sha1": hashlib.sha1(content).hexdigest(), "mode": mode}, content
 
 
@@ -336,7 +336,7 @@ def checksum(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     if os.path.isdir(path):
         return {"failed": True, "msg": "remote file is a directory, fetch cannot work on directories"}
     if not os.access(path, os.R_OK):
-        return {"failed": True, "msg": "file is not readable: {}".format(path)}
+        return {"failed": True, "msg": f"file is not readable: {path}"}
     return {"sha1": digest(path), "md5": digest(path, "md5")}
 
 

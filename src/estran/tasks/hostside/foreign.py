@@ -33,7 +33,7 @@ def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dic
     basic = importlib.import_module("ansible.module_utils.basic")
     basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": understood(arguments)}).encode()  # type: ignore[attr-defined]
     if hasattr(basic, "_ANSIBLE_PROFILE"):
-        basic._ANSIBLE_PROFILE = "legacy"
+        basic._ANSIBLE_PROFILE = "legacy"  # type: ignore[attr-defined]
     sys.argv = [module]
     status: Any = 0
     try:

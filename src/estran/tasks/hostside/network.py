@@ -65,7 +65,7 @@ def expected(arguments: dict[str, Any], url: str) -> tuple[str, str | None]:
     named = [pair[0] for pair in pairs if len(pair) > 1 and pair[1].lstrip("*./").endswith(name)]
     alone = [pair[0] for pair in pairs if len(pair) == 1 and len(pairs) == 1]
     if not named + alone:
-        raise Failed("Unable to find a checksum for file '{}' in '{}'".format(name, value))
+        raise Failed(f"Unable to find a checksum for file '{name}' in '{value}'")
     return kind, (named + alone)[0].lower()
 
 
@@ -94,8 +94,7 @@ def opened(url: str, arguments: dict[str, Any], since: float | None) -> Any:
         told = {"status_code": error.code, "response": str(error), "url": url, "dest": arguments["dest"]}
         raise Failed("Request failed", **told) from None
     except (urllib.error.URLError, OSError) as error:
-        why = "Request failed: {}".format(getattr(error, "reason", error))
-        raise Failed(why, status_code=-1, url=url, dest=arguments["dest"]) from None
+        raise Failed(f"Request failed: {error}", url=url, dest=arguments["dest"], elapsed=0) from None
 
 
 def file_name(answer: Any, url: str) -> str:
@@ -117,27 +116,27 @@ def received(
                 size += len(piece)
         if wanted is not None and digest(staged, kind) != wanted:
             found = digest(staged, kind)
-            raise Failed("The checksum for {} did not match {}; it was {}.".format(path, wanted, found), url=url, dest=path)
+            raise Failed(f"The checksum for {path} did not match {wanted}; it was {found}.", url=url, dest=path)
         before = digest(path) if os.path.isfile(path) else None
         done = place(dict(arguments, dest=path, staged=staged, force=True), b"")
     finally:
         os.unlink(staged)
     status = None if url.startswith("file:") else answer.status
     told = {"url": url, "status_code": status, "checksum_src": done.pop("checksum"), "checksum_dest": before}
-    return dict(done, **told, msg="OK ({})".format(length(answer, size)), elapsed=int(time.monotonic() - began))
+    return dict(done, **told, msg=f"OK ({length(answer, size)})", elapsed=int(time.monotonic() - began))
 
 
 def length(answer: Any, size: int) -> str:
     """Size as the server tells it."""
     told = answer.headers.get("Content-Length")
-    return "unknown bytes" if told is None else "{} bytes".format(size)
+    return "unknown bytes" if told is None else f"{size} bytes"
 
 
 def wait_for(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     """Wait until a port or a file is there, or has gone."""
     wanted = arguments.get("state") or "started"
     if wanted not in ("started", "present", "stopped", "absent"):
-        raise Failed("value of state must be one of: absent, present, started, stopped, got: {}".format(wanted))
+        raise Failed(f"value of state must be one of: absent, present, started, stopped, got: {wanted}")
     port, path = number(arguments, "port", None), arguments.get("path")
     if port is not None and path is not None:
         raise Failed("port and path parameter can not both be passed to wait_for", elapsed=0)
@@ -171,7 +170,7 @@ def late(arguments: dict[str, Any], there: bool) -> str:
     pattern, path, port = arguments.get("search_regex"), arguments.get("path"), arguments.get("port")
     place_ = path if path is not None else "{}:{}".format(arguments.get("host") or "127.0.0.1", port)
     if there and pattern:
-        return "Timeout when waiting for search string {} in {}".format(pattern, place_)
+        return f"Timeout when waiting for search string {pattern} in {place_}"
     if path is not None:
         return "Timeout when waiting for {} {}".format("file" if there else "to be absent", path).replace("for to", "for file to")
     return "Timeout when waiting for {}".format(place_ if there else place_ + " to stop.")

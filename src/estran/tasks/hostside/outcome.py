@@ -29,9 +29,7 @@ def boolean(arguments: dict[str, Any], name: str, default: bool = False) -> bool
     if text in FALSE or value == 0:
         return False
     raise Failed(
-        "argument '{}' is of type {} and we were unable to convert to bool: The value '{}' is not a valid boolean.".format(
-            name, type(value).__name__, value
-        )
+        f"argument '{name}' is of type {type(value).__name__} and we were unable to convert to bool: The value '{value}' is not a valid boolean."
     )
 
 
@@ -43,12 +41,12 @@ def number(arguments: dict[str, Any], name: str, default: Any) -> Any:
     try:
         return int(value)
     except (TypeError, ValueError):
-        raise Failed("argument '{}' must be a whole number, not {!r}".format(name, value)) from None
+        raise Failed(f"argument '{name}' must be a whole number, not {value!r}") from None
 
 
 def needed(arguments: dict[str, Any], name: str) -> Any:
     """Read what must be given."""
     value = arguments.get(name)
     if value is None:
-        raise Failed("missing required arguments: {}".format(name))
+        raise Failed(f"missing required arguments: {name}")
     return value

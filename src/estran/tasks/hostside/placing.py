@@ -33,7 +33,7 @@ def place(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     md5 = digest(staged, "md5") if staged else hashlib.md5(data).hexdigest()
     write(dest, data, staged, arguments.get("validate"))
     attributes.settle(dest, arguments, changed=True)
-    if arguments.get("drop"):
+    if staged and arguments.get("drop"):
         with contextlib.suppress(OSError):
             os.unlink(staged)
     result = dict(attributes.told(dest), dest=dest, md5sum=md5, checksum=sha1, changed=True)
@@ -42,20 +42,20 @@ def place(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
 
 def destination(arguments: dict[str, Any]) -> str:
     """Where the content goes: into a folder that is named, else to the path itself."""
-    dest = os.path.expanduser(os.path.expandvars(needed(arguments, "dest")))
+    dest = str(os.path.expanduser(os.path.expandvars(needed(arguments, "dest"))))
     name = arguments.get("name")
     if dest.endswith("/") or os.path.isdir(dest):
         if name is None:
-            raise Failed("can not use content with a dir as dest", dest=dest)
+            raise Failed("can not use content with a dir as dest")
         if not os.path.isdir(dest):
-            made = {key: arguments[key] for key in ("owner", "group") if key in arguments}
+            made: dict[str, Any] = {key: arguments[key] for key in ("owner", "group") if key in arguments}
             make_folders(dest, dict(made, mode=arguments.get("directory_mode")))
         dest = os.path.join(dest, name)
     if boolean(arguments, "follow") and os.path.islink(dest):
         dest = os.path.realpath(dest)
     folder = os.path.dirname(os.path.abspath(dest))
     if not os.path.isdir(folder):
-        raise Failed("Destination directory {} does not exist".format(os.path.dirname(dest)), dest=dest)
+        raise Failed(f"Destination directory {os.path.dirname(dest)} does not exist")
     return dest
 
 
@@ -81,7 +81,7 @@ def write(dest: str, data: bytes, staged: str | None, validate: str | None) -> N
         like(dest, beside)
         os.replace(beside, dest)
     except OSError as error:
-        raise Failed("could not write {}: {}".format(dest, error.strerror or error), dest=dest) from None
+        raise Failed(f"could not write {dest}: {error.strerror or error}", dest=dest) from None
     finally:
         with contextlib.suppress(OSError):
             os.unlink(beside)
@@ -103,7 +103,7 @@ def like(dest: str, beside: str) -> None:
 def check(validate: str, path: str) -> None:
     """Run the command that judges new content."""
     if "%s" not in validate:
-        raise Failed("validate must contain %s: {}".format(validate))
+        raise Failed(f"validate must contain %s: {validate}")
     done = subprocess.run(shlex.split(validate % path), stdout=subprocess.PIPE, stderr=subprocess.PIPE, check=False)
     if done.returncode != 0:
         raise Failed("failed to validate: rc:{} error:{}".format(done.returncode, done.stderr.decode(errors="replace")))
@@ -113,7 +113,7 @@ def copy_there(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
     """Copy from one place of the host to another."""
     source = os.path.expanduser(needed(arguments, "src"))
     if not os.path.exists(source):
-        raise Failed("Source {} not found".format(source))
+        raise Failed(f"Source {source} not found")
     if arguments.get("mode") == "preserve":
         arguments = dict(arguments, mode=stat.S_IMODE(os.stat(source).st_mode))
     if os.path.isdir(source):
@@ -137,7 +137,7 @@ def copy_folder(source: str, arguments: dict[str, Any]) -> dict[str, Any]:
             if own.get("mode") is None:
                 own["mode"] = stat.S_IMODE(os.stat(path).st_mode)
             changed |= place(own, b"")["changed"]
-    return dict(attributes.told(target), dest=dest, src=source, changed=changed)
+    return dict(attributes.told(target), dest=target, src=source, changed=changed, md5sum=None, checksum=None)
 
 
 def folders(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:

@@ -92,7 +92,7 @@ class Worker:
                 self.kill(job)
         elif request["do"] == "learn":
             try:
-                found = {"ok": foreign.learn(**request["details"])}
+                found: dict[str, Any] = {"ok": foreign.learn(**request["details"])}
             except Failed as error:
                 found = {"failed": True, "msg": str(error)}
             self.say({"reply": request["id"], "result": found})
@@ -142,9 +142,9 @@ class Worker:
         except Failed as error:
             result = error.result
         except OSError as error:
-            result = {"failed": True, "msg": "{}: {}".format(error.filename or type(error).__name__, error.strerror or error)}
+            result = {"failed": True, "msg": f"{error.filename or type(error).__name__}: {error.strerror or error}"}
         except Exception as error:  # noqa: BLE001 - the controller is told of every failure, and the worker stays
-            result = {"failed": True, "msg": "{}: {}".format(type(error).__name__, error), "exception": traceback.format_exc()}
+            result = {"failed": True, "msg": f"{type(error).__name__}: {error}", "exception": traceback.format_exc()}
         text = json.dumps({"reply": request["id"], "result": result}, default=str).encode()
         with os.fdopen(theirs, "wb") as file:
             file.write(LENGTHS.pack(len(text), len(body)) + text + body)
@@ -172,7 +172,7 @@ class Worker:
             return {"failed": True, "timedout": True, "msg": "did not end in time"}
         job.errors.seek(0)
         words = job.errors.read().decode(errors="replace")
-        return {"failed": True, "msg": "the task ended without a result (status {})".format(status), "stderr": words}
+        return {"failed": True, "msg": f"the task ended without a result (status {status})", "stderr": words}
 
     def end_late(self) -> None:
         """Kill what is beyond its deadline."""
