@@ -32,7 +32,7 @@ def journal_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something about to be started: ``kind`` is ``conductor``, ``process`` or ``folder``."""
+    """Something about to be started: ``kind`` is ``conductor``, ``process``, ``folder`` or ``slurm``."""
 
     kind: str
     value: str
