@@ -14,6 +14,7 @@ COMPUTING = (
     "components/",
     "docs/",
     "e2clab/test_migrate.py",
+    "e2clab/test_plugins.py",
     "explain/",
     "learning/",
     "observe/calibrate/test_fit.py",

@@ -84,8 +84,8 @@ class ScenarioConductor(Conductor):
         with self.record.phase("verify"):
             await self._verify(provision)
             self._shaped()
+            address = self._address(provision)
         async with self._reached(provision, hosts) as reached:
-            address = self._address(provision, list(reached))
             with Recording(self.folder) as recording:
                 directory = await self._directory(address, reached, recording)
                 folders = (self.artifacts, self.scenario.folder)
@@ -136,9 +136,9 @@ class ScenarioConductor(Conductor):
         with self.record.phase("deploy"):
             return await deploy(self.scenario, self.plugins, reached, address, partial(recording.add, "deploy"))
 
-    @staticmethod
-    def _address(provision: Provision, names: Sequence[str]) -> Callable[[str], str]:
+    def _address(self, provision: Provision) -> Callable[[str], str]:
         """Addresses of hosts, which must be the same for all."""
+        names = list(self.plan.hosts)
         for name in names[1:2]:
             if provision.address(names[0], name) != provision.address(name, name):
                 raise PlatformError(

@@ -71,7 +71,8 @@ def _layer(lower: str, base: Path, number: int) -> Path:
     for folder in (upper, work, merged):
         folder.mkdir()
     upper.chmod(Path(lower).stat().st_mode & 0o7777)
-    _mount("overlay", str(merged), "overlay", 0, f"lowerdir={lower},upperdir={upper},workdir={work}")
+    options = f"lowerdir={lower},upperdir={upper},workdir={work}"
+    _mount("overlay", str(merged), "overlay", 0, options, what=f"a layer over {lower}")
     return merged
 
 
@@ -84,9 +85,9 @@ def _is_below(point: str, places: Sequence[str]) -> bool:
     return any(point == place or point.startswith(f"{place}/") for place in places)
 
 
-def _mount(source: str, target: str, kind: str | None, flags: int = 0, options: str | None = None) -> None:
+def _mount(source: str, target: str, kind: str | None, flags: int = 0, options: str | None = None, what: str = "a mount") -> None:
     words = [None if word is None else os.fsencode(word) for word in (source, target, kind, options)]
-    _check(f"mount {target}", _libc.mount(*words[:3], ctypes.c_ulong(flags), words[3]))
+    _check(what, _libc.mount(*words[:3], ctypes.c_ulong(flags), words[3]))
 
 
 def _check(what: str, status: int) -> None:
