@@ -15,6 +15,7 @@ COMPUTING = (
     "docs/",
     "e2clab/test_migrate.py",
     "e2clab/test_plugins.py",
+    "e2clab/test_stages.py",
     "explain/",
     "learning/",
     "observe/calibrate/test_fit.py",

@@ -25,7 +25,7 @@ environment: {job_name: market, g5k: {cluster: gros}}
 monitoring: {type: dstat}
 layers:
 - name: cloud
-  services: [{name: Server, env: {greeting: welcome}}]
+  services: [{name: Server, env: {greeting: welcome, api_key: tops3cret}}]
 - name: edge
   services: [{name: Client, quantity: 2, repeat: 1}]
 """
@@ -133,6 +133,8 @@ def test_the_run_folder_tells_it_all(twice: tuple[str, list[Path]]) -> None:
     assert names[3:11] == ["deploy", "prepare", *launched]
     assert record["configurations"] == ["first", "second"]
     assert (run / "scenario" / "workflow.yaml").read_text() == WORKFLOW
+    assert 'api_key: "(hidden)"' in (run / "scenario" / "layers_services.yaml").read_text()
+    assert not [path for path in run.rglob("*") if path.is_file() and b"tops3cret" in path.read_bytes()]
     hashes = json.loads((run / "manifest.json").read_text())["hashes"]
     assert any(path.endswith("artifacts/serve.py") for path in hashes)
     links = json.loads((run / "network.json").read_text())["links"]

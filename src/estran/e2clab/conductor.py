@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import shutil
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field, replace
@@ -15,7 +14,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from estran.e2clab.directory import Directory, default_directory
 from estran.e2clab.plays import ReadPlay
 from estran.e2clab.plugins import deploy
-from estran.e2clab.recording import Recording
+from estran.e2clab.recording import Recording, without_secrets
 from estran.e2clab.stages import Stages
 from estran.errors import PlatformError, VerifyError
 from estran.observe.live import LiveResponses
@@ -26,7 +25,7 @@ from estran.platforms.remote.host import RemoteHost
 from estran.run.collector import Collector
 from estran.run.conductor import Conductor, begin
 from estran.run.journal import Journal
-from estran.run.record import Status, write_json
+from estran.run.record import Status, write_json, write_text
 from estran.run.wiring import wire
 from estran.spec.e2clab.model import Scenario, Stage
 from estran.spec.e2clab.scenario import FILES
@@ -74,7 +73,7 @@ class ScenarioConductor(Conductor):
         files = [path for name in FILES if (path := self.scenario.folder / name).exists()]
         files += sorted(self.plugins.values())
         for path in files:
-            shutil.copy2(path, kept / path.name)
+            write_text(kept / path.name, without_secrets(path.read_text(encoding="utf-8")))
         sent = [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()][:1000]
         write_json(self.folder / "manifest.json", manifest(files[0], command=list(self.command), inputs=[*files[1:], *sent]))
         self.record.note(repeat=self.repeat, configurations=list(self.configurations), artifacts=str(self.artifacts.resolve()))

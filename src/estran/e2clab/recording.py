@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import ExitStack
 from datetime import UTC, datetime
@@ -17,6 +18,22 @@ LONGEST: Final = 20_000
 """Characters kept of a text in `tasks.jsonl`; the host's log has all of it."""
 _PRINTED: Final = ("stdout", "stderr", "msg")
 _TWICE: Final = ("stdout_lines", "stderr_lines")
+
+
+_NAMES: Final = r"(?:password|passwd|passphrase|_pass|token|secret|api_?key|credential)"
+_SECRET: Final = re.compile(rf"([\w-]*{_NAMES}\w*[\"']?[ ]*:[ ]*)[^\s,}}#][^,}}\n]*", re.IGNORECASE)
+HIDDEN: Final = '"(hidden)"'
+
+
+def without_secrets(text: str) -> str:
+    """A file of a scenario as it may be kept: values of keys that name a password, token or the like are hidden.
+
+    Examples
+    --------
+    >>> without_secrets("registry: {url: a.b, registry_password: xyz, g5k_pass: 1}")
+    'registry: {url: a.b, registry_password: "(hidden)", g5k_pass: "(hidden)"}'
+    """
+    return _SECRET.sub(rf"\1{HIDDEN}", text)
 
 
 class Recording:
