@@ -91,7 +91,7 @@ def run(
     app_conf
         Configurations of `workflow_env.yaml`, separated by commas: each is launched and finalized, after one prepare.
     repeat
-        How often to run it again after the first time, each time from new hosts on.
+        How often to run it again after the first time, each time from new hosts on, as long as runs succeed.
     duration
         Seconds between launch and finalize.
     out

@@ -77,7 +77,7 @@ def runs(
     command: Sequence[str],
     watched: Callable[[], AbstractContextManager[Progress]],
 ) -> Iterator[tuple[Path, Status]]:
-    """Run a scenario and repeat it so many times, each from hosts on; yield each run's folder and how it ended.
+    """Run a scenario and repeat it so many times, each from hosts on, until a run is not done; yield each folder with its status.
 
     Parameters
     ----------
@@ -90,4 +90,7 @@ def runs(
             plugins=asked.plugins, configurations=asked.configurations, repeat=repeat, command=command,
         )  # fmt: skip
         with watched() as progress:
-            yield execute(asked.prepared, out=out, progress=progress, command=command, conduct=conduct)
+            folder, status = execute(asked.prepared, out=out, progress=progress, command=command, conduct=conduct)
+        yield folder, status
+        if status != "done":
+            return
