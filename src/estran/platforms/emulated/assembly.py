@@ -100,7 +100,10 @@ class Assembly:
         device = host.device
         group = self._groups[host.name] = self._limiter.host(host.name, device.cores * device.speed, int(device.memory))
         self._notes.extend(group.notes)
-        return {name: group.service(name, min(cores, device.cores) * device.speed) for name, cores in host.replicas.items()}
+        return {
+            name: group.service(name, min(cores, device.cores) * device.speed, yields=name in host.yielding)
+            for name, cores in host.replicas.items()
+        }
 
     def names(self) -> str:
         """What ``/etc/hosts`` says: names of hosts resolve on all of them, where addresses are the same for all."""

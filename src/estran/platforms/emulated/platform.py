@@ -202,16 +202,21 @@ def _last_words(folder: Path) -> str:
 def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None) -> Order:
     replicas: dict[str, dict[str, float]] = {name: {} for name in plan.hosts}
     commands: dict[str, list[str]] = {name: [] for name in plan.hosts}
+    yielding: dict[str, list[str]] = {name: [] for name in plan.hosts}
     for replica in plan.replicas.values():
         most = replica.service.share.most * plan.hosts[replica.host].device.cores
         replicas[replica.host][replica.name] = min(replica.service.cores, most)
         if replica.service.command is not None:
             commands[replica.host].append(replica.name)
+        if replica.service.share.yields:
+            yielding[replica.host].append(replica.name)
     ports = host_ports(plan)
     return Order(
         run_id=run_id,
         hosts=[
-            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name], ports[name], commands[name])
+            HostOrder(
+                name, host.layer, replace(host.device, sources={}), replicas[name], ports[name], commands[name], yielding[name]
+            )
             for name, host in plan.hosts.items()
         ],
         links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],
