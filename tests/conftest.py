@@ -21,6 +21,7 @@ COMPUTING = (
     "observe/test_packets.py",
     "observe/test_queries.py",
     "observe/test_responses.py",
+    "platforms/emulated/limits/test_rest.py",
     "platforms/simulated/",
     "report/",
     "run/test_coupled_runs.py",

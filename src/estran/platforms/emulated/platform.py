@@ -20,7 +20,6 @@ from estran.platforms.emulated.keeping import Keeping
 from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import Survey, problems, survey
-from estran.platforms.shares import share_problems
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.control import Link
 from estran.spec.plan import Plan, host_ports, stream_ports
@@ -60,7 +59,7 @@ class EmulatedPlatform:
         """What this machine cannot emulate of the plan, found by trying each engine in a throw-away namespace."""
         found = self._survey or await survey(self._engine, self._limiter)
         self._survey = found if self._held_as is not None else None
-        return [*problems(plan, found), *share_problems(plan)]
+        return problems(plan, found)
 
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[EmulatedProvision]:

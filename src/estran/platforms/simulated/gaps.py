@@ -138,7 +138,7 @@ class RestProcessor(QuotaProcessor):
     def charge(self, now: float, cost: float) -> float:
         if now - self._looked >= LOOK:
             self._looked = now
-            self._rest.step(self._first(now), self._yielding(now), now, wanted=self._free > now)
+            self._rest.step(self._first(now), self._yielding(now), now)
             self.resize(now, *self._cap())
         return super().charge(now, cost)
 

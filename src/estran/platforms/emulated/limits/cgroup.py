@@ -235,7 +235,9 @@ class CgroupService:
     @property
     def share(self) -> float:
         """The cap in force, corrected."""
-        return min(self.host.left, self.cpu) if self.yields else self.cpu * self.corrector.factor
+        if not self.yields:
+            return self.cpu * self.corrector.factor
+        return self.host.left if self.cpu == self.host.cpu else min(self.host.left, self.cpu)
 
 
 class CgroupHost:
@@ -251,7 +253,6 @@ class CgroupHost:
         self.corrector = Corrector(self.cpu)
         self.period = 0
         self._rest = Rest(self.cpu)
-        self._held = 0
         self._services: dict[str, CgroupService] = {}
         self._killed_before = 0
         tree.make(self.path)
@@ -321,10 +322,8 @@ class CgroupHost:
 
     def _leave(self) -> None:
         """Cap the services that yield to what the others leave."""
-        usages = [service.usage() for service in self._yielding()]
-        used, held = sum(usage.cpu for usage in usages), sum(usage.held for usage in usages)
-        self._rest.step(self.usage().cpu - used, used, time.monotonic(), wanted=held > self._held)
-        self._held = held
+        used = sum(service.usage().cpu for service in self._yielding())
+        self._rest.step(self.usage().cpu - used, used, time.monotonic())
         for service in self._yielding():
             self._apply(service)
 
