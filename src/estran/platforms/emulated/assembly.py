@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 from estran.errors import PlatformError
 from estran.platforms.base import Verification
 from estran.platforms.emulated.ground import Ground, Measured
+from estran.platforms.emulated.isolation import forget_name_servers
 from estran.platforms.emulated.limits.ladder import choose_limiter, make_limiter
 from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
 from estran.platforms.emulated.limits.shares import verify_shares
@@ -115,6 +116,7 @@ class Assembly:
         descriptor = self.fabric.hosts[host].namespace_fd
         if descriptor is not None:
             namespace.enter(descriptor)
+            forget_name_servers()
 
     def enclosures(self, host: str) -> Mapping[str, ServiceGroup]:
         """The limits of a host's replicas."""
