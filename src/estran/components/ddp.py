@@ -7,8 +7,8 @@ import json
 import os
 from collections.abc import Callable
 from contextlib import suppress
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, ClassVar, cast
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, ClassVar, cast
 
 import numpy as np
 
@@ -46,6 +46,7 @@ class DdpSettings(TrainerSettings):
         before that one takes part without any.
     """
 
+    learner: str | dict[str, dict[str, Any] | None] = field()
     backend: Backend = "gloo"
     port: int = 0
     timeout: Duration = 10.0
