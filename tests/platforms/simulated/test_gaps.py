@@ -73,7 +73,7 @@ def test_a_replica_that_yields_does_its_work_in_order_and_says_what_it_has_done(
     gaps = Gaps(1)
     processor = YieldingProcessor(gaps, 0.5)
     assert processor.charge(0.0, 1.0) == pytest.approx(2.0)
-    gaps.take(1.0, 2.0)
+    gaps.take(1.0, 1.0, 2.0)
     processor.charge_aside(1.0, 0.25)
     assert processor.worked(1.5) == pytest.approx(0.5)
     assert processor.charge(1.5, 1.0) == pytest.approx(5.5)

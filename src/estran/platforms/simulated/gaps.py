@@ -37,8 +37,9 @@ class Gaps:
         self._changes: list[tuple[float, int]] = []
         self._targets: dict[object, float] = {}
 
-    def take(self, begun: float, ended: float) -> None:
-        """Those that go first use a core for this time."""
+    def take(self, now: float, begun: float, ended: float) -> None:
+        """Those that go first use a core for some time, not before now."""
+        self.advance(now)
         heapq.heappush(self._changes, (begun, 1))
         heapq.heappush(self._changes, (ended, -1))
 

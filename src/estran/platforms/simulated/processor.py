@@ -47,26 +47,26 @@ class Cores:
     Attributes
     ----------
     on_taken
-        Is told from when to when a core is used, if replicas of the host wait for gaps.
+        Is told, now, from when to when a core is used, if replicas of the host wait for gaps.
     """
 
     def __init__(self, count: int) -> None:
         self._free = [0.0] * count
-        self.on_taken: Callable[[float, float], None] | None = None
+        self.on_taken: Callable[[float, float, float], None] | None = None
 
     def begin(self, earliest: float) -> float:
         """When the core that is free first can begin; it is taken until `end` is called."""
         return max(earliest, heapq.heappop(self._free))
 
-    def end(self, begun: float, when: float) -> None:
+    def end(self, now: float, begun: float, when: float) -> None:
         """Give the core that work was begun on back as of a time."""
         heapq.heappush(self._free, when)
-        self.aside(begun, when)
+        self.aside(now, begun, when)
 
-    def aside(self, begun: float, when: float) -> None:
+    def aside(self, now: float, begun: float, when: float) -> None:
         """Work of other threads goes on: nothing waits for it but the replicas that wait for gaps."""
         if self.on_taken is not None:
-            self.on_taken(begun, when)
+            self.on_taken(now, begun, when)
 
 
 class SlowProcessor:
@@ -89,7 +89,7 @@ class SlowProcessor:
         self._charged += cost
         start = self._cores.begin(max(now, self._free))
         self._free = start + cost / self.share
-        self._cores.end(start, self._free)
+        self._cores.end(now, start, self._free)
         return self._free
 
     async def work(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
@@ -98,7 +98,7 @@ class SlowProcessor:
     def charge_aside(self, now: float, cost: float) -> None:
         # Other threads find another core, or the gaps of this one: they cost time only where there is none.
         self.used += cost
-        self._cores.aside(now, now + cost / self.share)
+        self._cores.aside(now, now, now + cost / self.share)
 
     def worked(self, now: float) -> float:
         return self._charged - max(self._free - now, 0.0) * self.share
@@ -147,7 +147,7 @@ class QuotaProcessor:
             at = ends
         self._spent += left
         self._free = at + left
-        self._cores.end(start, self._free)
+        self._cores.end(now, start, self._free)
         return self._free
 
     async def work(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
