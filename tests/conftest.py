@@ -43,6 +43,7 @@ COMPUTING = (
     "platforms/emulated/test_assembly.py",
     "platforms/remote/test_packing.py",
     "platforms/remote/links/test_arithmetic.py",
+    "platforms/emulated/limits/test_rest.py",
     "platforms/simulated/",
     "platforms/slurm/test_file.py",
     "platforms/testbeds/",
