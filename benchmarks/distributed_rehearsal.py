@@ -147,7 +147,7 @@ def seconds_per_batch(
     found = json.loads((run / "responses.json").read_text())
     figures = {name: found[f"{name}@worker"]["value"] for name in ("rehearsal_wait", "remote_share") if f"{name}@worker" in found}
     for index in range(WORKERS):
-        spent = duckdb.sql(f"{metrics} 'cpu_seconds' AND replica = 'worker-{index}' AND time <= {end} ORDER BY time").fetchall()
+        spent = duckdb.sql(f"{metrics} 'process_cpu' AND replica = 'worker-{index}' AND time <= {end} ORDER BY time").fetchall()
         if spent:
             figures["cpu_ms"] = figures.get("cpu_ms", 0.0) + 1e3 * (spent[-1][1] - spent[0][1]) / batches / WORKERS
     return (end - start) / batches, figures
