@@ -188,7 +188,7 @@ class Recalling:
         if not sum(sizes):
             return False
         steps, draws = self._together, self._draws
-        drawn = np.array([union.shares(sizes, self._representatives, self._rng) for _ in range(steps * draws)])
+        drawn = union.shares(sizes, self._representatives, self._rng, times=steps * draws)
         fetches = [_Fetch() for _ in range(steps)]
         _deal(fetches, self._name, [self._own(int(share)) for share in drawn[:, 0]])
         self._number += 1
@@ -240,10 +240,9 @@ class Recalling:
             del self._open[number]
 
     def _answer(self, peer: _Peer, said: Recall) -> None:
-        parts = [self._own(count) for count in said.wanted]
-        rows = Memories.joined(parts)
-        given = tuple(len(part) for part in parts)
-        size = len(self._buffer)
+        slots = [self._buffer.draw(count) for count in said.wanted]
+        rows = self._buffer.memories(np.concatenate(slots))
+        given, size = tuple(len(part) for part in slots), len(self._buffer)
         self._post(peer, Recall(self._born, size, said.asker, said.number, given=given, x=rows.x, y=rows.y, scores=rows.scores))
 
     def _post(self, peer: _Peer, recall: Recall) -> None:
