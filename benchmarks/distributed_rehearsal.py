@@ -144,6 +144,8 @@ def seconds_per_batch(
     learned = duckdb.sql(f"{metrics} 'learned' AND replica = 'server-0' ORDER BY time").fetchall()
     (start, first), (end, last) = learned[0], learned[-1]
     batches = (last - first) / (BATCH * WORKERS)
+    if not batches:
+        raise SystemExit(f"{site} {kind}: nothing was learned after the first 3 s; the machine is too busy")
     found = json.loads((run / "responses.json").read_text())
     figures = {name: found[f"{name}@worker"]["value"] for name in ("rehearsal_wait", "remote_share") if f"{name}@worker" in found}
     for index in range(WORKERS):

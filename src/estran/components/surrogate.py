@@ -19,7 +19,7 @@ from estran.learning.learner import NotFiniteError
 from estran.learning.surrogates.committee import Committee
 from estran.learning.surrogates.network import MlpFields
 from estran.learning.surrogates.reservoir import Reservoir, Rows
-from estran.learning.surrogates.steering import LossRecord, Position, inputs, most_disputed
+from estran.learning.surrogates.steering import MOMENTS, LossRecord, Position, inputs, most_telling
 from estran.runtime.component import Component
 from estran.runtime.ports import Input, Output
 
@@ -151,9 +151,9 @@ class SurrogateTrainer(Component):
         if draws.random() >= steering.explore:
             if steering.by == "variance":
                 candidates = draws.random((steering.candidates, dimensions))
-                size = 5 * len(candidates)
-                disputed: Position = await self.compute(
-                    most_disputed,
+                size = MOMENTS * len(candidates)
+                telling: Position = await self.compute(
+                    most_telling,
                     self._known(),
                     candidates,
                     list(self._pending),
@@ -161,7 +161,7 @@ class SurrogateTrainer(Component):
                     size=size,
                     parameters=self._parameters,
                 )
-                return disputed, "variance"
+                return telling, "variance"
             hard = self._hard.propose(draws, steering.spread)
             if hard is not None:
                 return hard, "loss"

@@ -76,25 +76,26 @@ class SteeringSettings:
     Attributes
     ----------
     by
-        ``none``; ``variance``: where a committee disagrees most; ``loss``: near simulations that are hard to learn.
+        ``none``; ``variance``: what is expected to take most off a committee's disagreement; ``loss``: near simulations that are hard
+        to learn.
     explore
         Share of the proposals that are drawn uniformly all the same.
     candidates
-        Of ``variance``: random parameters among which each proposal is the best.
+        Of ``variance``: random parameters among which each proposal is the best, and by which each is judged.
     spread
         Of ``loss``: standard deviation of the step away, as a fraction of each range.
     """
 
     by: By = "variance"
     explore: Fraction = 0.05
-    candidates: int = 64
+    candidates: int = 256
     spread: Fraction = 0.1
 
     def __post_init__(self) -> None:
         if not 0 <= self.explore <= 1:
             raise SettingsError(f"explore is {self.explore:g}", where="steering", remedy="give a share from 0 to 100%")
         if self.candidates < 1 or self.spread <= 0:
-            raise SettingsError("candidates and spread are above 0", where="steering", remedy="like {candidates: 64, spread: 10%}")
+            raise SettingsError("candidates and spread are above 0", where="steering", remedy="like {candidates: 256, spread: 10%}")
 
 
 @dataclass(frozen=True)
