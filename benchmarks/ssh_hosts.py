@@ -74,9 +74,8 @@ def main() -> None:
                 f"→ a further command is {ssh / warm:.0f}× quicker, the first {ssh / cold:.2f}×"
             )
     more = asyncio.run(memory(100))
-    print(
-        f"100 hosts: the controller has {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB, {more:.0f} of them for hosts"
-    )
+    whole = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"100 hosts: the controller has {whole:.0f} MB, {more:.0f} of them for hosts")
 
 
 if __name__ == "__main__":
