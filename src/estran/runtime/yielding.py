@@ -2,8 +2,8 @@
 
 Components of a host say on a *board* whether they compute. One that yields begins a computation only while fewer cores are busy
 than its host has; that what has begun gives way is up to whoever provides its processor. Where it is to keep the latency of another
-service, a *governor* also moves its share of the processor, from what the agent tells of that service's messages. The same code does
-this on real hosts and in simulated time.
+service, a *governor* also moves its share of the processor, from what the agent tells of that service's messages. The same code
+does this on real hosts and in simulated time.
 """
 
 from __future__ import annotations
