@@ -79,9 +79,7 @@ def wire(
             outputs=tuple(_end(c, c.output, c.consumer, c.key in routed) for c in outbound[replica.name]),
             listen=(listens(address, access, replica.host, listening[replica.name]),) if dialled else (),
             connect=tuple(dials(replica.host, name) for name in targets),
-            router=endpoint(address, access, replica.host, access.router, router_port(plan))
-            if passed_on and access.router
-            else None,
+            router=dials_router(replica.host) if passed_on else None,
             security=access.security.get(replica.host),
             round_trip=trips[replica.name],
             folder=str(run_folder.resolve() / "work" / replica.name),  # where a replica works, relative paths mean others
