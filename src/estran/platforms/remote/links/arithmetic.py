@@ -120,8 +120,8 @@ def shortfalls(link: LinkSpec, base: Base) -> list[str]:
     rule = added(link, base)
     if rule.jitter > rule.delay:
         found.append(
-            f"jitter: asked {show(link.jitter, 'duration')} around {show(link.delay, 'duration')}, but no packet can be quicker than "
-            f"the path alone, which takes {show(base.delay, 'duration')}"
+            f"jitter: asked {show(link.jitter, 'duration')} around {show(link.delay, 'duration')}, "
+            f"but no packet can be quicker than the path alone, which takes {show(base.delay, 'duration')}"
         )
     if link.rate is not None and base.rate is not None and base.rate < (1 - RATE_SHARE) * link.rate:
         found.append(
