@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from estran.errors import PlatformError
-from estran.runtime.launch import Readiness
+from estran.runtime.launch import Readiness, Yielding
 from tests.runtime.agents import alive, command, running_agent
 
 
@@ -21,6 +22,14 @@ async def test_a_command_runs_and_its_lines_and_end_are_reported(tmp_path: Path)
         await asyncio.sleep(0.3)
     lines = {(row[3], row[4]) for row in agent.rows("logs")}
     assert lines == {("stdout", "hello"), ("stderr", "trouble")}
+
+
+@pytest.mark.parametrize(("yields", "policy"), [(None, os.SCHED_OTHER), (Yielding(1), os.SCHED_IDLE)])
+async def test_a_service_that_yields_runs_in_the_idle_class(tmp_path: Path, yields: Yielding | None, policy: int) -> None:
+    async with running_agent() as agent:
+        told = "import os; print(os.sched_getscheduler(0))"
+        await agent.host.start(command(tmp_path, sys.executable, "-IS", "-c", told, yields=yields))
+        assert (await agent.wait_for("ended"))["tail"] == [str(policy)]
 
 
 async def test_a_failing_command_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 from estran.errors import PlatformError
 from estran.platforms.base import Verification
 from estran.platforms.emulated.ground import Ground, Measured
+from estran.platforms.emulated.isolation import forget_name_servers
 from estran.platforms.emulated.limits.ladder import choose_limiter, make_limiter
 from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
 from estran.platforms.emulated.limits.shares import verify_shares
@@ -102,7 +103,10 @@ class Assembly:
         device = host.device
         group = self._groups[host.name] = self._limiter.host(host.name, device.cores * device.speed, int(device.memory))
         self._notes.extend(group.notes)
-        return {name: group.service(name, min(cores, device.cores) * device.speed) for name, cores in host.replicas.items()}
+        return {
+            name: group.service(name, min(cores, device.cores) * device.speed, yields=name in host.yielding)
+            for name, cores in host.replicas.items()
+        }
 
     def names(self) -> str:
         """What ``/etc/hosts`` says: names of hosts resolve on all of them, where addresses are the same for all."""
@@ -114,6 +118,7 @@ class Assembly:
         descriptor = self.fabric.hosts[host].namespace_fd
         if descriptor is not None:
             namespace.enter(descriptor)
+            forget_name_servers()
 
     def enclosures(self, host: str) -> Mapping[str, ServiceGroup]:
         """The limits of a host's replicas."""

@@ -10,7 +10,6 @@ from pathlib import Path
 from estran.platforms.base import Problem
 from estran.platforms.remote.provision import RemoteProvision, authority_of, provision
 from estran.platforms.remote.source import Occasion, Source
-from estran.platforms.shares import share_problems
 from estran.spec.plan import Plan
 
 
@@ -42,7 +41,7 @@ class RemotePlatform:
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""
-        return [*self.source.check(layers_of(plan)), *share_problems(plan)]
+        return self.source.check(layers_of(plan))
 
     def cost(self, plan: Plan) -> list[str]:
         """What the run may cost, in words."""

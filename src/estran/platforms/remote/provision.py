@@ -15,7 +15,7 @@ from estran.platforms.base import Access, Host, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
-from estran.platforms.remote.host import ClockOffset
+from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.links.shaping import ShapedLinks, shaped
 from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
@@ -110,6 +110,11 @@ class RemoteProvision:
         self._ready = ready
         self._access = access
         self._links = links
+
+    @property
+    def remotes(self) -> Mapping[str, RemoteHost]:
+        """All hosts by their envoys, those without an agent, too."""
+        return {name: place.remote for name, place in self._found.places.items()}
 
     def address(self, source: str, target: str) -> str:
         """A host's address, the same for all."""
