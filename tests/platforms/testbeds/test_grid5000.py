@@ -8,13 +8,15 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from estran.errors import EstranError, PlatformError
-from estran.platforms.testbeds.ledger import entries, opened
+from estran.platforms.testbeds.inventory import Inventory
+from estran.platforms.testbeds.ledger import entries, ledger_folder, opened
 from estran.platforms.testbeds.models import Grid5000File
 from estran.platforms.testbeds.provisioning import ProvisionError, provision
 from estran.platforms.testbeds.reservation import release_forgotten, reserved
@@ -191,6 +193,16 @@ asyncio.run(run())
 """
 
 
+def provisioners() -> list[Path]:
+    """Processes that work in this test's ledger."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").resolve() == ledger_folder():
+                found.append(process)
+    return found
+
+
 async def test_what_a_killed_run_left_is_given_back_by_clean(api: FakeGrid5000) -> None:
     api.begins = time.time() + 20
     command = [sys.executable, "-c", KILLED, json.dumps(BASE)]
@@ -201,6 +213,8 @@ async def test_what_a_killed_run_left_is_given_back_by_clean(api: FakeGrid5000) 
                 break
         assert [used for _, used in entries()] == [True]
         run.kill()
+    while provisioners():  # they end by themselves, for nobody would hear of what they reserve
+        await asyncio.sleep(0.05)
     assert len(api.alive()) == 1
     assert [used for _, used in entries()] == [False]
     assert await asyncio.to_thread(clean_leftovers) == ["g5k-tide: gave back job 1000 on midi"]
@@ -226,3 +240,7 @@ async def test_sites_are_reserved_together_or_not_at_all(api: FakeGrid5000) -> N
     error = await refused(asked(layers={"edge": {"cluster": "craie", "nodes": 3}, "cloud": {"cluster": "azur"}}))
     assert "all sites" in str(error)
     assert not api.alive()
+
+
+async def test_the_end_of_the_walltime_is_told() -> None:
+    assert await Inventory((), ends_at=time.time() + 0.05).ended() == "the reservation's walltime is over"
