@@ -31,7 +31,7 @@ def await_running(look: Callable[[], list[Look]], request: dict[str, Any], chann
     Failure
         If one has ended, or there is none; if one will begin later than the request allows.
     """
-    latest, pause = time.time() + request["wait"], request.get("first_pause", 1.0)
+    latest, pause = time.time() + request["delay"] + request["wait"], request.get("first_pause", 1.0)
     while True:
         looks = look()
         if not looks:
