@@ -7,10 +7,12 @@ import json
 import shlex
 import sys
 import zlib
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Final
+from types import ModuleType
+from typing import Any, Final
 
 from estran.errors import PlatformError
 from estran.platforms.remote import envoy
@@ -39,7 +41,7 @@ exec(zlib.decompress(s))
 
 _THEN = """\
 import json, sys, types
-for name in ("estran", "estran.platforms", "estran.platforms.remote"):
+for name in {packages!r}:
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
 for name, text in {sources!r}:
@@ -51,9 +53,15 @@ made.main(*json.loads({arguments!r}))
 
 def program(mark: str, lease: float = LEASE, connect: str = "") -> bytes:
     """What is to follow on standard input: the modules and a call of `envoy.main`, compressed."""
-    folder = Path(envoy.__file__).parent
-    sources = [(f"{envoy.__package__}.{name}", (folder / f"{name}.py").read_text(encoding="utf-8")) for name in CARRIED]
-    return zlib.compress(_THEN.format(sources=sources, arguments=json.dumps([mark, lease, connect])).encode(), 9)
+    return packed([import_module(f"{envoy.__package__}.{name}") for name in CARRIED], [mark, lease, connect])
+
+
+def packed(modules: Sequence[ModuleType], arguments: Sequence[Any]) -> bytes:
+    """Modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran."""
+    sources = [(module.__name__, Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules]
+    parts = [name.split(".") for name, _ in sources]
+    packages = dict.fromkeys(".".join(part[:count]) for part in parts for count in range(1, len(part)))
+    return zlib.compress(_THEN.format(packages=list(packages), sources=sources, arguments=json.dumps(arguments)).encode(), 9)
 
 
 def first_line(size: int, python: str = "python3") -> list[str]:

@@ -1,0 +1,1 @@
+"""What native modules do on the controller before, and after, their part on the host."""

@@ -1,0 +1,53 @@
+"""Tasks whose modules are Ansible's own, done in the worker of a host."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Final
+
+from estran.tasks.archive import ansible_version, core_archive, installed_ansible, module_arguments
+from estran.tasks.call import Call, Found
+
+_MANAGERS: Final = {"package": ("ansible_pkg_mgr", "apt"), "service": ("ansible_service_mgr", "service")}
+_SERVICES: Final = {"systemd": "systemd", "sysvinit": "sysvinit"}
+
+
+async def run_foreign(call: Call, module: str) -> Found:
+    """Run one of Ansible's modules on the host; raises RequestError if ansible-core is not installed."""
+    name, given = await _chosen(call, module, dict(call.arguments))
+    if name == "unarchive" and not call.flag("remote_src") and "://" not in str(given.get("src", "")):
+        given |= {"src": await _sent(call, str(call.needed("src"))), "remote_src": True}
+        given.pop("copy", None)
+    if name == "uri" and given.get("src") is not None and not call.flag("remote_src"):
+        given |= {"src": await _sent(call, str(given["src"])), "remote_src": True}
+    version = ansible_version(installed_ansible())
+    wanted = module_arguments(name, given, no_log=call.no_log, scratch=call.target.scratch, version=version)
+    found = await call.target.run_module(
+        f"ansible.modules.{name}", wanted, core_archive(), user=call.user, environment=call.environment, timeout=call.timeout
+    )
+    found.pop("invocation", None)
+    if isinstance(found.get("ansible_facts"), dict) and module != "setup":
+        call.state.facts.update(found["ansible_facts"])
+    return found
+
+
+async def _chosen(call: Call, module: str, given: dict[str, Any]) -> tuple[str, dict[str, Any]]:
+    """The module that does the work of one that only chooses."""
+    if module not in _MANAGERS:
+        return module, given
+    use = given.pop("use", "auto")
+    if use == "auto":
+        fact, otherwise = _MANAGERS[module]
+        subset = ["!all", fact.removeprefix("ansible_")]
+        asked = replace(call, arguments={"filter": [fact], "gather_subset": subset}, text=None)
+        use = str((await run_foreign(asked, "setup")).get("ansible_facts", {}).get(fact, otherwise))
+    return (_SERVICES.get(use, "service") if module == "service" else use), given
+
+
+async def _sent(call: Call, source: str) -> str:
+    """Send a file of the controller to where the task's user can read it."""
+    path = call.find("files", source)
+    there = f"{call.target.scratch}/sent-{path.name}"
+    await call.target.host.put_bytes(path.read_bytes(), there, mode=0o644)
+    await call.target.reveal()
+    return there

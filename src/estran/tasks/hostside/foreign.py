@@ -1,0 +1,67 @@
+"""Ansible's own modules, unmodified, from an archive that the controller sent: imported once, then run in forks."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import runpy
+import sys
+from typing import Any
+
+from estran.tasks.hostside.outcome import Failed
+
+learned: dict[str, str] = {}
+
+
+def learn(archive: str, oldest: list[int]) -> bool:
+    """Put an archive on the path and import what all modules need."""
+    if list(sys.version_info[:2]) < oldest:
+        raise Failed(
+            "Python {}.{} is too old for this ansible-core, whose modules need {}.{}".format(*sys.version_info[:2], *oldest)
+        )
+    if archive not in sys.path:
+        sys.path.insert(0, archive)
+        learned["archive"] = archive
+        importlib.invalidate_caches()
+        importlib.import_module("ansible.module_utils.basic")
+    return True
+
+
+def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dict[str, Any]:
+    """Run a module in this process, which is a fork, and read what it prints."""
+    basic = importlib.import_module("ansible.module_utils.basic")
+    basic._ANSIBLE_ARGS = json.dumps({"ANSIBLE_MODULE_ARGS": understood(arguments)}).encode()  # type: ignore[attr-defined]
+    if hasattr(basic, "_ANSIBLE_PROFILE"):
+        basic._ANSIBLE_PROFILE = "legacy"  # type: ignore[attr-defined]
+    sys.argv = [module]
+    status: Any = 0
+    try:
+        names = {"_module_fqn": module, "_modlib_path": learned["archive"]}
+        runpy.run_module(module, init_globals=names, run_name="__main__", alter_sys=True)
+    except SystemExit as error:
+        status = error.code
+    sys.stdout.flush()
+    sys.stderr.flush()
+    text = whole(output)
+    start = text.find("{")
+    try:
+        result = json.loads(text[start:]) if start >= 0 else None
+    except ValueError:
+        result = None
+    if not isinstance(result, dict):
+        raise Failed("the module printed no result", module_stdout=text, module_stderr=whole(errors), rc=status)
+    return result
+
+
+def understood(arguments: dict[str, Any]) -> dict[str, Any]:
+    """Without what only other versions of the foundation want to be told."""
+    known = importlib.import_module("ansible.module_utils.common.parameters").PASS_VARS
+    return {key: value for key, value in arguments.items() if not key.startswith("_ansible_") or key[9:] in known}
+
+
+def whole(descriptor: int) -> str:
+    """All that a temporary file holds."""
+    os.lseek(descriptor, 0, os.SEEK_SET)
+    pieces = iter(lambda: os.read(descriptor, 1 << 20), b"")
+    return b"".join(pieces).decode(errors="replace")
