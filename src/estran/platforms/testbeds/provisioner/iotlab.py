@@ -13,7 +13,9 @@ import enoslib as en
 import iotlabcli.auth
 import iotlabcli.experiment
 import iotlabcli.helpers
+import iotlabcli.node
 import iotlabcli.rest
+from iotlabsshcli import open_linux
 
 from .channel import Channel
 from .failures import Failure
@@ -22,6 +24,8 @@ from .persistence import Persistence
 from .waiting import Look, await_running
 
 ACTIVE = ",".join(iotlabcli.helpers.ACTIVE_STATES)
+BOOT = 120
+"""Seconds that Linux has to boot."""
 WHY = "a microcontroller ({archi}): it runs its firmware and has no SSH, so no service can run on it and no link be shaped"
 
 
@@ -50,9 +54,12 @@ class IotLab:
         identity = provider.client.get_job_id()
         look = partial(self._persist, partial(self._look, identity), "asking for the experiment's state")
         await_running(look, self._request, self._channel)
+        lost: set[str] = set()
+        provider.client.flash_nodes = partial(self._flash, identity, lost)
+        provider.client.wait_ssh = partial(self._boot, identity, lost)
         roles = self._persist(lambda: _prepared(provider), "preparing boards")
         deployment = self._persist(lambda: self._api.get_experiment_info(identity, "deployment"), "asking what was deployed")
-        lost = set(deployment.get("1", []))
+        lost |= set(deployment.get("1", []))
         jobs = self.state()
         states = {node["network_address"]: node["state"] for node in provider.client.nodes}
         return {
@@ -79,6 +86,20 @@ class IotLab:
         found = self._api.get_experiment_info(identity)
         state, start = found["state"], _moment(found.get("scheduled_date"))
         return [Look(f"experiment {identity}", state, state == "Running", state in ACTIVE.split(","), start)]
+
+    def _flash(self, identity: int, lost: set[str], image: str, nodes: list[str]) -> None:
+        """As EnOSlib does, which does not look at what came of it."""
+        self._channel.progress(f"flashing {len(nodes)} boards")
+        done = iotlabcli.node.node_command(api=self._api, command="flash", exp_id=identity, nodes_list=nodes, cmd_opt=image)
+        lost |= set(done.get("1", []))
+
+    def _boot(self, identity: int, lost: set[str], nodes: list[str]) -> None:
+        """As EnOSlib does, which only logs the boards that do not come up."""
+        if nodes:
+            self._channel.progress(f"waiting for {len(nodes)} boards to boot")
+            account = {"user": self._user, "exp_id": identity}
+            booted = open_linux.wait_for_boot(account, nodes, self._request.get("boot", BOOT))["wait-for-boot"]
+            lost |= {node.removeprefix("node-") for node in booted.get("1", [])}
 
     def _hosts(self, provider: Any, roles: Any) -> list[dict[str, Any]]:
         """Boards with Linux, through the gate of their site."""
