@@ -93,6 +93,15 @@ def test_a_fixed_share_is_kept_in_an_emulated_run(tmp_path: Path) -> None:
     assert rows(folder, query)[0][0] / 7 < 0.25 * 0.5 * 1.25
 
 
+def test_a_service_that_yields_and_the_others_together_use_an_emulated_device_no_more(tmp_path: Path) -> None:
+    file = written(tmp_path, SHARED)
+    overrides = ["share={latency_p99: 1s, of: detector}"]
+    folder = execute(prepare(str(file), overrides=overrides), out=tmp_path / "runs", progress=QuietProgress())[0]
+    assert record(folder)["status"] == "done"
+    assert value(folder, "cpu_seconds@box-0") < 0.5 * 6 * 1.15
+    assert rows(folder, "SELECT max(value) FROM metrics WHERE replica = 'trainer-0' AND metric = 'learned'")[0][0] > 0
+
+
 @pytest.mark.parametrize(
     ("share", "what"),
     [

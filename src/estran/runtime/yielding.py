@@ -1,9 +1,9 @@
 """How a service lets others of its host compute first: training that never makes inference wait for long.
 
 Components of a host say on a *board* whether they compute. One that yields begins a computation only while fewer cores are busy
-than its host has; what has begun is finished, so its parts are to be short. Where it is to keep the latency of another service, a
-*governor* also moves its share of the processor by additive increase and multiplicative decrease (Chiu and Jain, 1989), from what
-the agent tells of that service's messages. The same code does this on real hosts and in simulated time.
+than its host has; that what has begun gives way is up to whoever provides its processor. Where it is to keep the latency of another
+service, a *governor* also moves its share of the processor, from what the agent tells of that service's messages. The same code
+does this on real hosts and in simulated time.
 """
 
 from __future__ import annotations
