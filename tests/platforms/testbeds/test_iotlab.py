@@ -85,7 +85,7 @@ async def test_boards_that_do_not_boot_are_named(api: FakeIotLab, tmp_path: Path
         "boot": 1,
         "undo": True,
     }  # the name of the board's site leads nowhere from here
-    with pytest.raises(ProvisionError, match="edge 0 of 1; not usable: a8-1.grenoble"):
+    with pytest.raises(ProvisionError, match=r"edge 0 of 1; not usable: a8-1\.grenoble"):
         await provision("reserve", request, tmp_path / "log", print)
     assert not api.alive()
 
