@@ -231,7 +231,7 @@ class Connection:
         return None
 
     async def _refused(self, user: User, log: str) -> EstranError:
-        told = (await self.host.run(["tail", "-n", "3", log])).stdout.decode(errors="replace").strip().replace("\n", "; ")
+        told = (await self.host.run(["tail", "-n", "1", log])).stdout.decode(errors="replace").strip()
         if user.name is None:
             return PlatformError(
                 f"no worker came up: {told or 'it said nothing'}", where=self.host.name, remedy="see whether its Python works"
