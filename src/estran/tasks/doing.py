@@ -38,8 +38,8 @@ class Surroundings(Protocol):
         """The host that a task is delegated to."""
         ...
 
-    def notify(self, state: HostState, handlers: list[str]) -> None:
-        """Have handlers run on a host at the end."""
+    async def controller(self) -> Connection:
+        """The machine of the controller."""
         ...
 
 
@@ -159,7 +159,7 @@ class Doing:
         elif self.tier == "module":
             found = await run_foreign(call, module)
         else:
-            found = await run_playbook(call)
+            found = await run_playbook(call, await self.around.controller())
         if found.get("timedout") and call.timeout is not None:
             period = int(call.timeout)
             return failure(f"Task failed: Timed out after {period} second(s).", timedout={"period": period})
