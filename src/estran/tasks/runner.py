@@ -168,18 +168,20 @@ class TaskRunner:
             scope = self.scope(state, task)
             doing = Doing(task, state, scope, self)
             try:
-                found = await doing.do()
                 hidden, ignored = no_log(task, scope), self._ignored(task, scope)
-                break
+                found = await doing.do()
+                self._register(task, state, found)
+                self._notify(task, state, scope, found)
+                return found, doing.tier, time.monotonic() - began, hidden, ignored
             except FactsNeeded as need:
                 await self._gather(task, self.states[need.host])
-            except RequestError as error:
-                raise TaskError(error.what, where=error.where or task.where, remedy=error.remedy) from error
-        self._register(task, state, found)
+            except (RequestError, EvaluationError) as error:
+                raise TaskError(error.what, where=task.where, remedy=error.remedy) from error
+
+    def _notify(self, task: Task, state: HostState, scope: Scope, found: Found) -> None:
         if found.get("changed") and not found.get("failed") and task.get("notify"):
             given = scope.value(task.get("notify"))
             self.notify(state, [str(name) for name in (given if isinstance(given, list) else [given])])
-        return found, doing.tier, time.monotonic() - began, hidden, ignored
 
     def _ignored(self, task: Task, scope: Scope) -> bool:
         try:
