@@ -6,8 +6,9 @@ from pathlib import Path
 
 import pytest
 
-from estran.run.wiring import round_trips, wire
-from estran.runtime.launch import Launch
+from estran.errors import PlatformError
+from estran.run.wiring import Access, round_trips, routed_channels, router_task, wire
+from estran.runtime.launch import Launch, Security
 from estran.spec import load_text
 from estran.spec.plan import Plan
 from estran.spec.resolve import plan as make_plan
@@ -41,6 +42,47 @@ def test_producers_connect_to_where_consumers_listen(plan: Plan) -> None:
     assert len(listening) == 2
     assert set(made["camera-0"].connect) == set(made["camera-1"].connect) == listening
     assert not made["camera-0"].listen
+
+
+REACHING = """
+experiment: behind
+layers: {edge: {hosts: 2, device: raspberry-pi-4}, fog: {hosts: 1, device: cloud-vm-2}}
+services:
+  camera: {on: edge, component: source}
+  detector: {on: edge, component: predictor, ports: [7447]}
+  trainer: {on: fog, component: trainer}
+streams:
+  - {from: camera.samples, to: [detector.samples, trainer.samples], routing: all}
+  - {from: trainer.models, to: detector.models, routing: all}
+"""
+
+
+def test_who_cannot_be_dialled_dials_and_gets_the_rest_through_the_router() -> None:
+    plan = make_plan(load_text(REACHING))
+    security = {name: Security("a", f"{name}.pem", "k") for name in plan.hosts}
+    access = Access(behind=["edge-0", "edge-1"], router="fog-0", security=security)
+    components = dict.fromkeys(("camera", "detector", "trainer"), "a:B")
+    made = {launch.replica: launch for launch in wire(plan, lambda near, far: f"at-{far}", components, Path("/r"), "x", 7, access)}
+    camera, detector, trainer = (made[name] for name in ("camera-0", "detector-0", "trainer-0"))
+    router = "tls/at-fog-0:7448"  # a service has 7447
+    assert {launch.router for launch in (camera, detector, trainer)} == {router}
+    assert set(camera.connect) == {*detector.listen, *trainer.listen}  # on its own host, and where it can dial
+    assert {end.peer for end in camera.outputs if end.routed} == {"detector-1"}
+    assert trainer.connect == ()
+    assert {end.peer for end in trainer.outputs if end.routed} == {"detector-0", "detector-1"}
+    assert not any(end.routed for end in trainer.inputs)
+    assert detector.security == security["edge-0"]
+    task = router_task(plan, lambda near, far: f"at-{far}", access)
+    assert task is not None
+    assert task[1]["listen"] == [router]
+    assert task[1]["security"]["certificate"] == "fog-0.pem"
+
+
+def test_without_a_gateway_what_cannot_be_dialled_is_refused() -> None:
+    plan = make_plan(load_text(REACHING))
+    with pytest.raises(PlatformError, match=r"cannot dial .* for the channel .*") as error:
+        routed_channels(plan, Access(behind=["edge-1"]))
+    assert "gateway" in str(error.value)
 
 
 def test_channels_to_one_input_form_a_group_that_takes_turns(plan: Plan) -> None:

@@ -1,4 +1,4 @@
-"""A real Slurm of one's own: munged, slurmctld and two slurmd on this machine, on free ports, in a folder of their own."""
+"""A real Slurm of one's own: munged, slurmctld and some slurmd on this machine, on free ports, in a folder of their own."""
 
 from __future__ import annotations
 
@@ -39,10 +39,12 @@ JobCompType=jobcomp/none
 KillWait=5
 MaxArraySize=6
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,bf_interval=5
-NodeName=n1 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[1]} CPUs=2 State=UNKNOWN
-NodeName=n2 NodeHostname={host} NodeAddr=127.0.0.1 Port={ports[2]} CPUs=2 State=UNKNOWN
-PartitionName=debug Nodes=n[1-2] Default=YES MaxTime=INFINITE State=UP
+PreemptType=preempt/partition_prio
+PreemptMode=CANCEL
+PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 State=UP
+PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 State=UP
 """
+NODE = "NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 State=UNKNOWN\n"
 
 
 def lacking() -> str | None:
@@ -54,25 +56,30 @@ def lacking() -> str | None:
 
 
 @contextmanager
-def cluster(folder: Path) -> Iterator[Path]:
-    """Start one; its configuration is the file that ``SLURM_CONF`` must name."""
+def cluster(folder: Path, nodes: int = 2) -> Iterator[Path]:
+    """Start one with nodes n1, n2, … in partition debug, where jobs give way to those of partition urgent.
+
+    Its configuration is the file that ``SLURM_CONF`` must name.
+    """
     host = socket.gethostname().partition(".")[0]
     (folder / "state").mkdir()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     configuration = folder / "slurm.conf"
-    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, ports=_free_ports(3)))
+    ports = _free_ports(1 + nodes)
+    described = [NODE.format(number=number, host=host, port=port) for number, port in enumerate(ports[1:], 1)]
+    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, ports=ports) + "".join(described))
     munged = [
         "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", "--num-threads=2",
         f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed",
     ]  # fmt: skip
     with ExitStack() as stack:
-        for argv in (munged, ["slurmctld", "-D"], ["slurmd", "-D", "-N", "n1"], ["slurmd", "-D", "-N", "n2"]):
+        for argv in (munged, ["slurmctld", "-D"], *(["slurmd", "-D", "-N", f"n{number}"] for number in range(1, nodes + 1))):
             stack.enter_context(_program(argv, configuration))
             if argv is munged:
                 _until(lambda: (folder / "munge.socket").exists())
-        _until(lambda: slurm(configuration, "sinfo", "--noheader", "--format=%t %D").split() == ["idle", "2"])
+        _until(lambda: slurm(configuration, "sinfo", "--noheader", "--format=%t %D").split()[:2] == ["idle", str(nodes)])
         yield configuration
 
 

@@ -31,7 +31,7 @@ def doctor(*, json: JsonOption = False) -> int:
 
 
 def clean() -> int:
-    """Remove what a killed run left behind: processes, control groups, unfinished stores."""
+    """Remove what a killed run left behind: processes, control groups, unfinished stores, nodes of testbeds."""
     from estran.run.cleaning import clean_leftovers
 
     done = clean_leftovers()

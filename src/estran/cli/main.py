@@ -44,6 +44,15 @@ app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")
 app.command("estran.cli.look:report", group=_LOOK, help="Write a run's self-contained HTML report.")
 app.command("estran.cli.machine:doctor", group=_MACHINE, help="Show what this machine can emulate, and why.")
 app.command("estran.cli.machine:clean", group=_MACHINE, help="Remove what a killed run left behind.")
+_TESTBEDS = App(
+    name="testbeds", help="Grid'5000, FIT IoT-LAB, Chameleon, Vagrant: install, look, reserve, give back.", group=_MACHINE
+)
+_TESTBEDS.command("estran.cli.testbeds:install", help="Make the environment in which EnOSlib reserves nodes.")
+_TESTBEDS.command("estran.cli.testbeds:providers", name="list", help="List testbeds, and whether what they need is installed.")
+_TESTBEDS.command("estran.cli.testbeds:status", help="Show reservations that were made here, and what has become of them.")
+_TESTBEDS.command("estran.cli.testbeds:reserve", help="Reserve what a platform file asks for, keep it, and print its hosts.")
+_TESTBEDS.command("estran.cli.testbeds:release", help="Give back a reservation that was kept.")
+app.command(_TESTBEDS)
 app.register_install_completion_command(name="--install-completion", add_to_startup=False, group=_MACHINE)
 
 

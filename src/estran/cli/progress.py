@@ -38,6 +38,9 @@ class PlainProgress(QuietProgress):
         suffix = "" if expected is None else f" ({expected:g}s)"
         self._console.print(f"{name}{suffix} …", highlight=False)
 
+    def waits(self, text: str) -> None:
+        self._console.print(f"  {text}", highlight=False, markup=False)
+
     def service(self, replica: str, state: str) -> None:
         if state in ("failed", "restarting"):
             self._console.print(f"  {replica}: {state}", highlight=False)
@@ -58,9 +61,14 @@ class LiveProgress:
         self._figures: dict[str, float] = {}
         self._virtual = prepared.platform.virtual
         self._moment: float | None = None
+        self._awaited = ""
 
     def phase(self, name: str, expected: float | None) -> None:
         self._phases.append((name, time.monotonic(), expected))
+        self._awaited = ""
+
+    def waits(self, text: str) -> None:
+        self._awaited = text
 
     def service(self, replica: str, state: str) -> None:
         self._states[replica] = state
@@ -94,6 +102,11 @@ class LiveProgress:
 
     def _phase_line(self) -> RenderableType:
         line = Text()
+        if self._awaited:
+            return Group(Text(self._awaited, style="yellow"), self._phases_by_time(line))
+        return self._phases_by_time(line)
+
+    def _phases_by_time(self, line: Text) -> RenderableType:
         for index, (name, begun, _) in enumerate(self._phases):
             last = index == len(self._phases) - 1
             end = time.monotonic() if last else self._phases[index + 1][1]

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Final, Protocol, runtime_checkable
 
 from estran.runtime.clock import Clock
+from estran.runtime.launch import Security
 from estran.spec.plan import Plan
 
 
@@ -117,6 +118,34 @@ class Host(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Access:
+    """How hosts get at each other where not all of them can be dialled, or others could listen.
+
+    Attributes
+    ----------
+    behind
+        Hosts that nobody can dial (behind NAT or a firewall); they dial others.
+    router
+        The host that all others can dial, on which a router passes on what is for those.
+    security
+        The certificates of each host; none for plain TCP.
+    """
+
+    behind: Collection[str] = ()
+    router: str | None = None
+    security: Mapping[str, Security] = field(default_factory=dict)
+
+    @property
+    def protocol(self) -> str:
+        """Of endpoints."""
+        return "tls" if self.security else "tcp"
+
+
+OPEN: Final = Access()
+"""Every host can be dialled, and nobody else is there."""
+
+
 class Provision(Protocol):
     """What a platform provided for one run.
 
@@ -130,6 +159,10 @@ class Provision(Protocol):
 
     def address(self, source: str, target: str) -> str:
         """The address by which ``source`` reaches ``target`` over their link."""
+        ...
+
+    def access(self) -> Access:
+        """How its hosts get at each other."""
         ...
 
     async def verify(self) -> Verification:
@@ -211,4 +244,23 @@ class Holdable(Protocol):
         name
             Value of the environment variable ``ESTRAN_RUN`` of the processes that outlive runs.
         """
+        ...
+
+
+@runtime_checkable
+class Reserving(Protocol):
+    """A `Platform` that reserves what outlives this process, and may have to wait for it."""
+
+    def confide(self, note: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
+        """Say where the next run's reservations are to be noted, and who is told how one waits.
+
+        Parameters
+        ----------
+        note
+            Takes a kind and a value that `estran clean` understands; it is on disk when this returns.
+        """
+        ...
+
+    def cost(self, plan: Plan) -> list[str]:
+        """What a run may cost, in words: node-hours and walltime of each reservation."""
         ...

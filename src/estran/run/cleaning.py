@@ -2,30 +2,35 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from pathlib import Path
 
 from estran.errors import EstranError
 from estran.observe.store import recover
 from estran.platforms.emulated.leftovers import remove_groups
+from estran.platforms.slurm import leftovers as slurm
+from estran.platforms.testbeds.reservation import release_forgotten
 from estran.run.journal import end_processes, leftovers
 from estran.run.record import write_json
 
 
 def clean_leftovers() -> list[str]:
-    """Remove what killed runs left: processes, control groups, unfinished stores; return what was done, in words."""
-    done = []
+    """Remove what killed runs left: processes, groups, jobs, testbeds' nodes, unfinished stores; say what was done."""
+    done = asyncio.run(release_forgotten())
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)
         try:
+            jobs = [slurm.cancel(entry.value) for entry in left.entries if entry.kind == slurm.KIND]
             recovered = left.folder.exists() and recover(left.folder)
             _mark_killed(left.folder)
         except EstranError as error:
             done.append(f"{left.run_id}: {error}")
             continue
         left.path.unlink()
-        done.append(f"{left.run_id}: {killed} processes, {groups} control groups" + (", records recovered" if recovered else ""))
+        told = [f"{killed} processes", f"{groups} control groups", *(f"job {job} in Slurm cancelled" for job in jobs)]
+        done.append(f"{left.run_id}: {', '.join([*told, 'records recovered'] if recovered else told)}")
     return done
 
 

@@ -16,12 +16,12 @@ from estran.observe.memory_store import MemoryStore
 from estran.observe.queries import open_run
 from estran.observe.responses import measure as measure_responses
 from estran.observe.store import LIVE, Store
-from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Verification
+from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Reserving, Verification
 from estran.run.collector import Collector
 from estran.run.journal import Journal
 from estran.run.machine_load import MachineLoad
 from estran.run.record import Progress, RunRecord, Status, write_json
-from estran.run.wiring import wire
+from estran.run.wiring import router_task, wire
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Launch
 from estran.spec.plan import Plan
@@ -75,6 +75,8 @@ class Conductor:
         try:
             with Journal(self.run_id, self.folder) as journal, self._store() as store:
                 journal.write("process", self.run_id)
+                if isinstance(self.platform, Reserving):
+                    self.platform.confide(journal.write, self.progress.waits)
                 try:
                     await self._provided(store)
                 except (EstranError, ExceptionGroup) as error:
@@ -164,7 +166,11 @@ class Conductor:
             )
 
     async def _launch(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
-        launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, provision.now_ns())
+        access = provision.access()
+        launches = wire(self.plan, provision.address, self.components, self.folder, self.run_id, provision.now_ns(), access)
+        routing = router_task(self.plan, provision.address, access)
+        if routing is not None and access.router is not None:
+            await hosts[access.router].task(*routing)
         async with asyncio.TaskGroup() as group:
             for launch in launches:
                 group.create_task(_start(hosts, launch))

@@ -32,7 +32,7 @@ def journal_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something about to be started: ``kind`` is ``conductor``, ``process``, ``cgroup`` or ``file``."""
+    """Something about to be started: ``kind`` is ``conductor``, ``process``, ``cgroup``, ``file`` or ``slurm``."""
 
     kind: str
     value: str

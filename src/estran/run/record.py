@@ -59,6 +59,10 @@ class Progress(Protocol):
         """A phase begins; ``expected`` seconds if its length is known."""
         ...
 
+    def waits(self, text: str) -> None:
+        """What the phase waits for, in words."""
+        ...
+
     def service(self, replica: str, state: str) -> None:
         """A replica's state changed."""
         ...
@@ -76,6 +80,8 @@ class QuietProgress:
     """Tells nobody."""
 
     def phase(self, name: str, expected: float | None) -> None: ...
+
+    def waits(self, text: str) -> None: ...
 
     def service(self, replica: str, state: str) -> None: ...
 

@@ -4,17 +4,30 @@ from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any, Final
 
+from estran.errors import PlatformError
+from estran.platforms.base import OPEN, Access
 from estran.runtime.launch import ChannelEnd, Launch, Readiness, Yielding
-from estran.spec.plan import Channel, Plan, Replica, stream_ports
+from estran.spec.plan import Channel, Plan, Replica, declared_ports, stream_ports
 
 Address = Callable[[str, str], str]
 """By which address the first host reaches the second."""
 
+ROUTER: Final = "estran.runtime.router:route"
+_ROUTER_PORT: Final = 7447
+
 
 def wire(
-    plan: Plan, address: Address, components: Mapping[str, str], run_folder: Path, run_id: str, origin_ns: int
+    plan: Plan,
+    address: Address,
+    components: Mapping[str, str],
+    run_folder: Path,
+    run_id: str,
+    origin_ns: int,
+    access: Access = OPEN,
 ) -> list[Launch]:
     """One `Launch` for each replica.
 
@@ -22,6 +35,11 @@ def wire(
     ----------
     components
         ``module:Class`` of each component service, by service name.
+
+    Raises
+    ------
+    PlatformError
+        If a channel needs a router and there is none.
     """
     listening = stream_ports(plan)
     inbound: dict[str, list[Channel]] = defaultdict(list)
@@ -32,10 +50,16 @@ def wire(
 
     copies = Counter(replica.service.name for replica in plan.replicas.values())
     trips = round_trips(plan)
+    routed = routed_channels(plan, access)
+
+    def endpoint(source: str, name: str) -> str:
+        return f"{access.protocol}/{address(source, plan.replicas[name].host)}:{listening[name]}"
 
     def launch(replica: Replica) -> Launch:
         service, experiment = replica.service, plan.experiment
-        targets = sorted({channel.consumer for channel in outbound[replica.name]})
+        targets = sorted({channel.consumer for channel in outbound[replica.name] if channel.key not in routed})
+        dialled = any(channel.key not in routed for channel in inbound[replica.name])
+        passed_on = any(channel.key in routed for channel in (*inbound[replica.name], *outbound[replica.name]))
         return Launch(
             replica=replica.name,
             service=service.name,
@@ -48,10 +72,12 @@ def wire(
             command=service.command,
             settings=service.settings,
             env={**_environment(plan, replica, address, run_id), **service.env},
-            inputs=tuple(_end(channel, channel.input, channel.producer) for channel in inbound[replica.name]),
-            outputs=tuple(_end(channel, channel.output, channel.consumer) for channel in outbound[replica.name]),
-            listen=(f"tcp/{address(replica.host, replica.host)}:{listening[replica.name]}",) if replica.name in listening else (),
-            connect=tuple(f"tcp/{address(replica.host, plan.replicas[name].host)}:{listening[name]}" for name in targets),
+            inputs=tuple(_end(c, c.input, c.producer, c.key in routed) for c in inbound[replica.name]),
+            outputs=tuple(_end(c, c.output, c.consumer, c.key in routed) for c in outbound[replica.name]),
+            listen=(endpoint(replica.host, replica.name),) if dialled else (),
+            connect=tuple(endpoint(replica.host, name) for name in targets),
+            router=_router_endpoint(plan, address, access, replica.host) if passed_on else None,
+            security=access.security.get(replica.host),
             round_trip=trips[replica.name],
             folder=str(run_folder / "work" / replica.name),
             experiment_folder=experiment.folder,
@@ -63,6 +89,41 @@ def wire(
         )
 
     return [launch(replica) for replica in plan.replicas.values()]
+
+
+def routed_channels(plan: Plan, access: Access) -> set[str]:
+    """Keys of the channels whose consumer their producer cannot dial.
+
+    Raises
+    ------
+    PlatformError
+        If there are any, and no router that both can dial.
+    """
+    hosts = {channel.key: (plan.replicas[channel.producer].host, plan.replicas[channel.consumer].host) for channel in plan.channels}
+    routed = {key for key, (near, far) in hosts.items() if far in access.behind and near != far}
+    if routed and (access.router is None or access.router in access.behind):
+        key = min(routed)
+        raise PlatformError(
+            f"{hosts[key][0]} cannot dial {hosts[key][1]} for the channel {key}",
+            where=hosts[key][1],
+            remedy="name a gateway that both can dial, or place the consumer on a host that can be dialled",
+        )
+    return routed
+
+
+def router_task(plan: Plan, address: Address, access: Access) -> tuple[str, Mapping[str, Any]] | None:
+    """The task (``module:function`` and settings) that the agent of ``access.router`` is to run; None if nothing needs it."""
+    if access.router is None or not routed_channels(plan, access):
+        return None
+    security = access.security.get(access.router)
+    listen = [_router_endpoint(plan, address, access, access.router)]
+    return ROUTER, {"listen": listen, "security": None if security is None else asdict(security)}
+
+
+def _router_endpoint(plan: Plan, address: Address, access: Access, source: str) -> str:
+    taken = declared_ports(plan) | set(stream_ports(plan).values())
+    port = next(port for port in range(_ROUTER_PORT, 1 << 16) if port not in taken)
+    return f"{access.protocol}/{address(source, access.router or source)}:{port}"
 
 
 def round_trips(plan: Plan) -> dict[str, float]:
@@ -85,12 +146,12 @@ def _yielding(plan: Plan, replica: Replica) -> Yielding | None:
     return Yielding(plan.hosts[replica.host].device.cores, share.most, share.latency_p99, tuple(watched))
 
 
-def _end(channel: Channel, port: str, peer: str) -> ChannelEnd:
+def _end(channel: Channel, port: str, peer: str, routed: bool) -> ChannelEnd:
     consumer_service = channel.consumer.rpartition("-")[0]
     group = f"{consumer_service}.{channel.input}"
     return ChannelEnd(
         channel.key, channel.stream, port, peer, channel.delivery, channel.capacity, group=group,
-        rotate=channel.routing == "rotate", when_full=channel.when_full, rate=channel.rate, sample=channel.sample,
+        rotate=channel.routing == "rotate", when_full=channel.when_full, rate=channel.rate, sample=channel.sample, routed=routed,
     )  # fmt: skip
 
 

@@ -37,6 +37,8 @@ class ChannelEnd:
     when_full: Literal["block", "drop-newest", "drop-oldest"] = "block"
     rate: float | None = None
     sample: float = 1.0
+    routed: bool = False
+    """Goes through the run's router, because one end cannot be dialled."""
 
     @property
     def spec(self) -> ChannelSpec:
@@ -67,6 +69,23 @@ class Yielding:
 
 
 @dataclass(frozen=True, slots=True)
+class Security:
+    """Files on a replica's host with which it proves who it is and examines others (PEM).
+
+    Attributes
+    ----------
+    authority
+        Certificate of the run's own authority: nobody else's are trusted.
+    certificate, key
+        The host's own.
+    """
+
+    authority: str
+    certificate: str
+    key: str
+
+
+@dataclass(frozen=True, slots=True)
 class Launch:
     """One replica to start on a host.
 
@@ -76,6 +95,10 @@ class Launch:
         ``module:Class``, or None for a command.
     listen, connect
         Transport endpoints (``tcp/10.0.0.7:7450``) on which this replica waits for producers, and of its consumers.
+    router
+        Endpoint of the run's router (`estran.runtime.router`), for the channels that are routed.
+    security
+        With which the endpoints (``tls/10.0.0.7:7450``) are used; None for plain TCP.
     origin_ns
         Origin of the clock until the run begins.
     round_trip
@@ -101,6 +124,8 @@ class Launch:
     outputs: tuple[ChannelEnd, ...] = ()
     listen: tuple[str, ...] = ()
     connect: tuple[str, ...] = ()
+    router: str | None = None
+    security: Security | None = None
     round_trip: float = 0.1
     folder: str = "."
     experiment_folder: str = "."

@@ -102,7 +102,11 @@ class _Service:
         from estran.runtime.zenoh_transport import ZenohTransport
 
         launch = self._launch
-        return ZenohTransport(launch.listen, launch.connect, self._clock, round_trip=launch.round_trip)
+        routed = {end.key for end in (*launch.inputs, *launch.outputs) if end.routed}
+        return ZenohTransport(
+            launch.listen, launch.connect, self._clock, round_trip=launch.round_trip, security=launch.security,
+            router=launch.router, routed=routed,
+        )  # fmt: skip
 
     async def _finish(self, component: Component, transport: Transport) -> None:
         await finish(component, transport, self._recorder)

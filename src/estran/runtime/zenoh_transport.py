@@ -1,4 +1,7 @@
-"""Channels over eclipse-zenoh: one session per process, peers that know each other's endpoints, nothing found by scouting."""
+"""Channels over eclipse-zenoh: peers that know each other's endpoints, nothing found by scouting.
+
+A process has one session for them, and a second one, as the client of a router, if some of its channels must go through that.
+"""
 
 from __future__ import annotations
 
@@ -8,16 +11,17 @@ import os
 import queue
 import threading
 from collections import deque
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from estran.errors import TransportError
 from estran.runtime.bell import Bell
 from estran.runtime.channels import Channels
 from estran.runtime.clock import Clock
 from estran.runtime.lane import Arrival, Datagram
+from estran.runtime.launch import Security
 from estran.runtime.transport import ChannelSpec, Receiver, Sender
 
 if TYPE_CHECKING:
@@ -49,16 +53,28 @@ LEASE_MS = 1500
 later, so a new connection is quicker; one that is given up in error, on a starved host, costs half a second and no frame."""
 MATCH_PERIOD = 0.01
 WAIT_BEFORE_CLOSE_US = 500_000
+_HANDSHAKE_MS = 400
+"""More patience to connect where both ends examine certificates, on slow processors."""
+
+Mode = Literal["peer", "client", "router"]
 
 
-def configuration(listen: Sequence[str], connect: Sequence[str], round_trip: float = ROUND_TRIP) -> Mapping[str, object]:
+def configuration(
+    listen: Sequence[str],
+    connect: Sequence[str],
+    round_trip: float = ROUND_TRIP,
+    security: Security | None = None,
+    mode: Mode = "peer",
+) -> Mapping[str, object]:
     """The settings, by zenoh's own names, that differ from its defaults."""
     # An attempt to connect that was begun while the link was down must end soon, for the kernel repeats its own only every second.
     open_timeout_ms = max(600, int(round_trip * 5000))
+    if security is not None:
+        open_timeout_ms += _HANDSHAKE_MS + int(round_trip * 2000)
     retry = {"period_init_ms": 200, "period_max_ms": 200, "period_increase_factor": 1}
     tx = "transport/link/tx"
     return {
-        "mode": "peer",
+        "mode": mode,
         "scouting/multicast/enabled": False,
         "scouting/gossip/enabled": False,
         "listen/endpoints": list(listen),
@@ -78,7 +94,52 @@ def configuration(listen: Sequence[str], connect: Sequence[str], round_trip: flo
         f"{tx}/queue/congestion_control/block/wait_before_close": WAIT_BEFORE_CLOSE_US,
         f"{tx}/queue/congestion_control/drop/wait_before_drop": _DROP_AFTER_US,
         f"{tx}/queue/congestion_control/drop/max_wait_before_drop_fragments": _DROP_PIECES_AFTER_US,
+        **({} if security is None else _secured(security)),
     }
+
+
+def _secured(security: Security) -> Mapping[str, object]:
+    """Both ends show a certificate of the run's authority, and the one that is dialled must be the host that was meant."""
+    tls = "transport/link/tls"
+    return {
+        f"{tls}/root_ca_certificate": security.authority,
+        f"{tls}/enable_mtls": True,
+        f"{tls}/listen_certificate": security.certificate,
+        f"{tls}/listen_private_key": security.key,
+        f"{tls}/connect_certificate": security.certificate,
+        f"{tls}/connect_private_key": security.key,
+        f"{tls}/verify_name_on_connect": True,
+    }
+
+
+async def open_session(
+    listen: Sequence[str],
+    connect: Sequence[str],
+    round_trip: float = ROUND_TRIP,
+    security: Security | None = None,
+    mode: Mode = "peer",
+) -> zenoh.Session:
+    """Open a session with our settings; a client's opens when its router has answered.
+
+    Raises
+    ------
+    TransportError
+        If zenoh refuses, such as an address that is taken or a certificate that cannot be read.
+    """
+    import zenoh
+
+    os.environ.setdefault("ZENOH_RUNTIME", _ENGINE)
+    config = zenoh.Config()
+    for name, value in configuration(listen, connect, round_trip, security, mode).items():
+        config.insert_json5(name, json.dumps(value))
+    try:
+        return await asyncio.to_thread(zenoh.open, config)
+    except zenoh.ZError as error:
+        where = ", ".join((*listen, *connect)) or None
+        remedy = "check that nothing else listens there and that the address belongs to this host"
+        if security is not None:
+            remedy += f", and that {security.certificate} and its key are there"
+        raise TransportError(f"no zenoh session: {error}", where=where, remedy=remedy) from error
 
 
 class ZenohTransport:
@@ -92,39 +153,49 @@ class ZenohTransport:
         Dates the frames' arrival.
     round_trip
         Seconds, at most, of a round trip on any of the links; a longer one than this default needs more patience to connect.
+    security
+        Certificates for endpoints such as ``tls/10.0.0.7:7450``.
+    router, routed
+        Endpoint of a router, and the keys of the channels that go through it.
     """
 
-    def __init__(self, listen: Sequence[str], connect: Sequence[str], clock: Clock, *, round_trip: float = ROUND_TRIP) -> None:
+    def __init__(
+        self,
+        listen: Sequence[str],
+        connect: Sequence[str],
+        clock: Clock,
+        *,
+        round_trip: float = ROUND_TRIP,
+        security: Security | None = None,
+        router: str | None = None,
+        routed: Collection[str] = (),
+    ) -> None:
         self._listen, self._connect, self._clock, self._round_trip = tuple(listen), tuple(connect), clock, round_trip
-        self._session: zenoh.Session | None = None
+        self._security, self._router, self._routed = security, router, frozenset(routed)
+        self._ways: list[_Way] = []
         self._channels: Channels | None = None
-        self._traffic = Traffic()
         self._bell: Bell | None = None
         self._sending: list[ZenohLane] = []
 
     async def __aenter__(self) -> ZenohTransport:
-        import zenoh
-
-        os.environ.setdefault("ZENOH_RUNTIME", _ENGINE)
-        config = zenoh.Config()
-        for name, value in configuration(self._listen, self._connect, self._round_trip).items():
-            config.insert_json5(name, json.dumps(value))
         try:
-            self._session = await asyncio.to_thread(zenoh.open, config)
-        except zenoh.ZError as error:
-            where = ", ".join(self._listen) or None
-            remedy = "check that nothing else listens there and that the address belongs to this host"
-            raise TransportError(f"no zenoh session: {error}", where=where, remedy=remedy) from error
+            self._ways.append(_Way(await open_session(self._listen, self._connect, self._round_trip, self._security)))
+            if self._router is not None:
+                client = await open_session((), (self._router,), 2 * self._round_trip, self._security, "client")
+                self._ways.append(_Way(client))
+        except BaseException:
+            await self.__aexit__()
+            raise
         self._bell = Bell()
-        self._channels = Channels(self._clock, _epoch(self._clock.now(), str(self._session.zid())))
+        self._channels = Channels(self._clock, _epoch(self._clock.now(), str(self._ways[0].session.zid())))
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        session, self._session = self._session, None
+        ways, self._ways = self._ways, []
         if self._channels is not None:
             self._channels.close()
-        if session is not None:
-            await asyncio.to_thread(_close, session)
+        for way in ways:
+            await asyncio.to_thread(close_session, way.session)
         if self._bell is not None:
             self._bell.close()
 
@@ -151,17 +222,17 @@ class ZenohTransport:
         return {} if self._channels is None else self._channels.stats()
 
     def _opened(self) -> Channels:
-        if self._session is None or self._channels is None:
+        if not self._ways or self._channels is None:
             raise TransportError("the transport is not open", remedy="use it inside `async with`")
         return self._channels
 
     def _lane(self, channel: ChannelSpec, out: str, back: str) -> ZenohLane:
-        assert self._session is not None
         assert self._bell is not None
+        way = self._ways[-1 if channel.key in self._routed else 0]
         base = f"{_PREFIX}/{channel.key}"
         try:
             return ZenohLane(
-                self._session, f"{base}/{out}", f"{base}/{back}", self._clock, self._traffic, self._bell, answers=out == "answers"
+                way.session, f"{base}/{out}", f"{base}/{back}", self._clock, way.traffic, self._bell, answers=out == "answers"
             )
         except _zenoh_error() as error:
             raise TransportError(
@@ -197,6 +268,14 @@ class Traffic:
     def stalled(self) -> None:
         """A put has waited: the link is not what it was."""
         self._bearable, self._landed, self._since = _DIRECT_BYTES, 0, monotonic()
+
+
+class _Way:
+    """A session with its traffic."""
+
+    def __init__(self, session: zenoh.Session) -> None:
+        self.session = session
+        self.traffic = Traffic()
 
 
 class ZenohLane:
@@ -341,5 +420,6 @@ def _epoch(now: float, session: str) -> int:
     return int((now + _LONG_AGO) * 1e6) << 12 | int(session, 16) & 0xFFF
 
 
-def _close(session: Any) -> None:
+def close_session(session: Any) -> None:
+    """Close a session, whose own method has no types."""
     session.close()

@@ -75,9 +75,14 @@ class Plan:
 def stream_ports(plan: Plan) -> dict[str, int]:
     """The TCP port on which each replica that consumes a stream listens; never one that a service declares as its own."""
     consumers = sorted({channel.consumer for channel in plan.channels})
-    declared = {port for service in plan.experiment.services.values() for port in _declared(service)}
+    declared = declared_ports(plan)
     free = (port for port in range(FIRST_PORT, 1 << 16) if port not in declared)
     return dict(zip(consumers, free, strict=False))
+
+
+def declared_ports(plan: Plan) -> set[int]:
+    """All ports that services declare as theirs."""
+    return {port for service in plan.experiment.services.values() for port in _declared(service)}
 
 
 def host_ports(plan: Plan) -> dict[str, list[int]]:

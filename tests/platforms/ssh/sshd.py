@@ -21,7 +21,8 @@ SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin")
 usable = pytest.mark.skipif(
     os.geteuid() != 0 or SSHD is None or shutil.which("ip") is None, reason="needs root, ip and sshd (apt install openssh-server)"
 )
-NETWORK = "10.213.7"
+NETWORK = f"10.213.{os.getpid() % 251}"
+"""Its own, should two test runs share a machine."""
 
 
 @dataclass

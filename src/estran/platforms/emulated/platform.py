@@ -15,7 +15,7 @@ import msgspec
 
 from estran.errors import PlatformError, RequestError
 from estran.platforms.agent_host import AgentHost
-from estran.platforms.base import Host, Problem, Verification
+from estran.platforms.base import OPEN, Access, Host, Problem, Verification
 from estran.platforms.emulated.keeping import Keeping
 from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
@@ -122,6 +122,10 @@ class EmulatedProvision:
         if found is None:
             raise PlatformError(f"there is no host {target!r}")
         return found
+
+    def access(self) -> Access:
+        """Nobody else is on an emulated network."""
+        return OPEN
 
     async def enforce(self) -> None:
         """Hold services to their devices' speed from now on."""

@@ -14,6 +14,7 @@ from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.packing import Archive, Kind
 
 NEEDED: Final = (3, 11)
+NEEDED_MODULES: Final = ("msgspec", "numba", "numpy", "pydantic", "zenoh")
 UNPACKING: Final = "estran_unpacking"
 
 
@@ -52,11 +53,14 @@ class Supplies:
         The experiment's.
     packages
         Names of distributions that are needed beside Estran.
+    shipped
+        Whether packages are brought; otherwise the Python that the host's envoy runs in must have them.
     """
 
-    def __init__(self, folder: Path, packages: Sequence[str] = ()) -> None:
+    def __init__(self, folder: Path, packages: Sequence[str] = (), *, shipped: bool = True) -> None:
         self._folder = folder
         self._packages = tuple(packages)
+        self._shipped = shipped
         self._made: dict[Any, asyncio.Task[Archive]] = {}
 
     async def provide(self, host: RemoteHost) -> Environment:
@@ -69,18 +73,19 @@ class Supplies:
         RequestError
             If the controller has not what is to be brought.
         """
-        python, version = interpreter(host.facts, host.name)
-        kind = Kind.of(version, host.facts)
-        archives = await asyncio.gather(
-            self._once("estran", packing.estran_itself),
-            self._once(kind, lambda: packing.packages(kind, packing.locked(self._packages))),
+        python, version = interpreter(host.facts, host.name) if self._shipped else await _own_interpreter(host)
+        making = [
             self._once("experiment", lambda: packing.experiment(self._folder)),
-        )
+            self._once("estran", packing.estran_itself),
+        ]
+        if self._shipped:
+            kind = Kind.of(version, host.facts)
+            making.append(self._once(kind, lambda: packing.packages(kind, packing.locked(self._packages))))
+        archives = await asyncio.gather(*making)
         await host.load(UNPACKING, Path(envoy_unpacking.__file__).read_text(encoding="utf-8"))  # noqa: ASYNC240 - a small file of our own
-        cache = str(host.facts["cache"])
-        sent = [await _bring(host, archive, f"{cache}/{archive.folder}") for archive in archives]
-        estran_folder, packages_folder, experiment_folder = (f"{cache}/{archive.folder}" for archive in archives)
-        return Environment(python, (estran_folder, packages_folder), experiment_folder, sum(sent))
+        places = [f"{host.facts['cache']}/{archive.folder}" for archive in archives]
+        sent = [await _bring(host, archive, place) for archive, place in zip(archives, places, strict=True)]
+        return Environment(python, tuple(places[1:]), places[0], sum(sent))
 
     async def _once(self, key: Any, make: Any) -> Archive:
         if key not in self._made:
@@ -105,6 +110,20 @@ def interpreter(facts: Mapping[str, Any], host: str) -> tuple[str, str]:
         )  # fmt: skip
     own = Kind.own().python
     return max(fit.items(), key=lambda item: (tuple(map(int, item[1].split(".")[:2])) == own, item[1]))
+
+
+async def _own_interpreter(host: RemoteHost) -> tuple[str, str]:
+    """The Python of the host's envoy, if it is new enough and has what Estran needs."""
+    python, version = str(host.facts["executable"]), str(host.facts["python"])
+    interpreter({**host.facts, "pythons": {}}, host.name)
+    done = await host.run([python, "-c", f"import {', '.join(NEEDED_MODULES)}"])
+    if done.returncode != 0:
+        said = done.stderr.decode(errors="replace").strip().splitlines()[-1:]
+        raise PlatformError(
+            f"its {python} has not what Estran needs: {' '.join(said)}",
+            where=host.name, remedy="install Estran there, or leave out `environment: installed`",
+        )  # fmt: skip
+    return python, version
 
 
 async def _bring(host: RemoteHost, archive: Archive, folder: str) -> bool:

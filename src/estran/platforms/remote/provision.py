@@ -1,4 +1,4 @@
-"""What is the same on all platforms of real hosts, once an envoy is on each: environment, agents, clocks, addresses, links."""
+"""What is the same on all platforms of real hosts, once an envoy is on each: environment, agents, clocks, links, certificates."""
 
 from __future__ import annotations
 
@@ -6,98 +6,133 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError
-from estran.platforms.base import Host, Verification
+from estran.platforms.base import Access, Host, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
+from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
-from estran.platforms.remote.host import ClockOffset, RemoteHost
+from estran.platforms.remote.host import ClockOffset
+from estran.platforms.remote.links.shaping import ShapedLinks, shaped
+from estran.platforms.remote.source import Found, Needs, Open, Place
+from estran.platforms.remote.together import together
 from estran.runtime.clock import Clock, RealClock
+from estran.runtime.launch import Security
 from estran.spec.plan import Plan
 
 SAMPLER: Final = "estran.observe.sampler:run"
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """One of the plan's hosts: its envoy, and the address by which the others reach it."""
+class Ready:
+    """A host on which services can be started."""
 
-    remote: RemoteHost
-    address: str
+    agent: RemoteAgent
+    clock: ClockOffset
+    environment: Environment
 
 
 @asynccontextmanager
-async def provision(plan: Plan, places: Mapping[str, Place], supplies: Supplies, folder: Path) -> AsyncIterator[RemoteProvision]:
-    """Bring agents to hosts; with the context end all that was begun there.
+async def provision(plan: Plan, found: Found, open_: Open, folder: Path, run_id: str) -> AsyncIterator[RemoteProvision]:
+    """Bring agents and certificates to hosts, and shape their links; with the context end all that was begun there.
 
     Parameters
     ----------
-    places
-        All hosts of the plan.
     folder
         The run's.
 
     Raises
     ------
     PlatformError
-        If a host cannot be used.
+        If a host cannot be used, or links cannot be shaped as asked.
     """
-    busy = {replica.host for replica in plan.replicas.values()}
-    async with asyncio.TaskGroup() as group:
-        ready = {
-            name: group.create_task(_ready(name, place.remote, supplies, folder, plan))
-            for name, place in places.items()
-            if name in busy
-        }
-    found = {name: task.result() for name, task in ready.items()}
-    yield RemoteProvision(places, {name: one[0] for name, one in found.items()}, _facts(places, found))
+    places = found.places
+    busy = dict.fromkeys(replica.host for replica in plan.replicas.values())
+    supplies: dict[Needs, Supplies] = {}
+    for place in places.values():
+        supplies.setdefault(place.needs, Supplies(Path(plan.experiment.folder), place.needs.packages, shipped=place.needs.shipped))
+    work = {name: _ready(name, places[name], supplies[places[name].needs], folder, plan) for name in busy}
+    ready = await together(work)
+    security = await _secured(plan, places, busy, run_id)
+    access = _access(plan, places, open_, security)
+    links = {(link.source, link.target): link.link for link in plan.links}
+    hosts = {name: place.remote for name, place in places.items()}
+    async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
+        yield RemoteProvision(found, ready, access, shaping)
 
 
-async def _ready(
-    name: str, remote: RemoteHost, supplies: Supplies, folder: Path, plan: Plan
-) -> tuple[RemoteAgent, ClockOffset, Environment]:
-    environment = await supplies.provide(remote)
-    clock = await remote.clock_offset()
-    agent = await start_agent(name, remote, clock, environment, folder, plan.experiment.folder)
-    return agent, clock, environment
+async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan: Plan) -> Ready:
+    environment = await supplies.provide(place.remote)
+    clock = await place.remote.clock_offset()
+    return Ready(await start_agent(name, place.remote, clock, environment, folder, plan.experiment.folder), clock, environment)
 
 
-def _facts(places: Mapping[str, Place], found: Mapping[str, tuple[RemoteAgent, ClockOffset, Environment]]) -> dict[str, Any]:
-    """What goes into the run's record."""
-    told = ("hostname", "system", "kernel", "machine", "libc", "cores", "memory")
-    return {
-        "hosts": {
-            name: {
-                "address": place.address,
-                **{key: place.remote.facts[key] for key in told},
-                **({"python": found[name][2].python, "clock": asdict(found[name][1])} if name in found else {}),
-            }
-            for name, place in places.items()
-        }
-    }
+async def _secured(plan: Plan, places: Mapping[str, Place], busy: Mapping[str, None], run_id: str) -> Mapping[str, Security]:
+    """Certificates for all hosts between which streams go; none where they all stay on one."""
+    if not any(plan.replicas[c.producer].host != plan.replicas[c.consumer].host for c in plan.channels):
+        return {}
+    measure = plan.experiment.measure
+    authority = Authority(run_id, measure.warmup + measure.duration)
+    return await equip({name: places[name].remote for name in busy}, lambda name: [places[name].address], authority)
+
+
+def _access(plan: Plan, places: Mapping[str, Place], open_: Open, security: Mapping[str, Security]) -> Access:
+    behind = {name for name, place in places.items() if not place.reachable or plan.hosts[name].layer in open_.behind}
+    gateway = (
+        [name for name, host in plan.hosts.items() if host.layer == open_.gateway]
+        if open_.gateway
+        else sorted(set(plan.hosts) - behind)
+    )
+    router = next((name for name in gateway if name in security and name not in behind), None)
+    return Access(behind, router, security)
 
 
 class RemoteProvision:
     """Hosts, addresses and facts of one run on real hosts."""
 
-    def __init__(self, places: Mapping[str, Place], agents: Mapping[str, RemoteAgent], facts: Mapping[str, Any]) -> None:
-        self.hosts: Mapping[str, Host] = agents
-        self._places = places
-        self._facts = facts
+    def __init__(self, found: Found, ready: Mapping[str, Ready], access: Access, links: ShapedLinks) -> None:
+        self.hosts: Mapping[str, Host] = {name: one.agent for name, one in ready.items()}
+        self._found = found
+        self._ready = ready
+        self._access = access
+        self._links = links
 
     def address(self, source: str, target: str) -> str:
         """A host's address, the same for all."""
-        place = self._places.get(target)
+        place = self._found.places.get(target)
         if place is None:
             raise PlatformError(f"there is no host {target!r}")
         return place.address
 
+    def access(self) -> Access:
+        """Who can dial whom, and with which certificates."""
+        return self._access
+
     async def verify(self) -> Verification:
-        """Devices are what they are: their facts are recorded."""
-        return Verification(facts=self._facts)
+        """Probe links of which something was asked; devices are what they are, and their facts are recorded."""
+        verification = await self._links.verify()
+        return replace(verification, facts={**self._facts(), **verification.facts})
+
+    def _facts(self) -> dict[str, Any]:
+        """What goes into the run's record."""
+        return {
+            **self._found.facts,
+            "streams": {
+                "encrypted": bool(self._access.security),
+                "router": self._access.router,
+                "behind": sorted(self._access.behind),
+            },
+            "hosts": {name: self._host(name, place) for name, place in self._found.places.items()},
+        }
+
+    def _host(self, name: str, place: Place) -> dict[str, Any]:
+        told = ("hostname", "system", "kernel", "machine", "libc", "cores", "memory")
+        facts = {"address": place.address, **{key: place.remote.facts[key] for key in told}}
+        ready = self._ready.get(name)
+        return facts if ready is None else {**facts, "python": ready.environment.python, "clock": asdict(ready.clock)}
 
     async def enforce(self) -> None:
         """Real devices hold themselves to their speed."""
@@ -120,19 +155,21 @@ class RemoteProvision:
 
     def notes(self) -> list[str]:
         """How far instants on different hosts can be compared."""
-        clocks = {name: facts["clock"]["bound_ns"] for name, facts in self._facts["hosts"].items() if "clock" in facts}
-        if len(clocks) < 2:
+        if len(self._ready) < 2:
             return []
-        worst = max(clocks, key=lambda name: clocks[name])
-        return [f"clocks of hosts are known to within {clocks[worst] * 1e-6:.2f} ms ({worst} least well)"]
+        worst = max(self._ready, key=lambda name: self._ready[name].clock.bound_ns)
+        bound = self._ready[worst].clock.bound_ns * 1e-6
+        return [f"clocks of hosts are known to within {bound:.2f} ms ({worst} least well)"]
 
     async def broken(self) -> str:
-        """Wait until a host is lost, and say how."""
-        waiting = {asyncio.create_task(place.remote.lost()): name for name, place in self._places.items()}
+        """Wait until a host is lost, or what was reserved is taken away, and say how."""
+        waiting = {asyncio.create_task(place.remote.lost()): f"{name}: " for name, place in self._found.places.items()}
+        if self._found.broken is not None:
+            waiting[asyncio.ensure_future(self._found.broken())] = ""
         try:
             done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            first = next(iter(done))
-            return f"{waiting[first]}: {first.result()}"
+            last = max(done, key=lambda task: not waiting[task])  # a reservation that ended says more than a host that went with it
+            return waiting[last] + last.result()
         finally:
             for task in waiting:
                 task.cancel()

@@ -16,7 +16,7 @@ from typing import Any, Final
 
 from estran.components.index import Components
 from estran.errors import PlatformError
-from estran.platforms.base import Host, Problem, Verification
+from estran.platforms.base import OPEN, Access, Host, Problem, Verification
 from estran.platforms.shares import share_problems
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.costs import Costs
@@ -183,6 +183,10 @@ class SimulatedProvision:
     def address(self, source: str, target: str) -> str:
         """A host's name: nothing is addressed here."""
         return target
+
+    def access(self) -> Access:
+        """Nobody else is there."""
+        return OPEN
 
     async def enforce(self) -> None:
         """Processors are what they are from the beginning."""

@@ -5,10 +5,11 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Literal
+from typing import Literal
 
-from pydantic import BeforeValidator, Field
+from pydantic import Field
 
+from estran.platforms.remote.source import Needs, Open, Supplied, Texts
 from estran.platforms.ssh.target import Client, Target
 from estran.spec.document import Document
 from estran.spec.platform_file import check_block, wrong_at
@@ -16,13 +17,6 @@ from estran.spec.schema import Entry, LongEnough, Name, Port, Text
 
 MOST: int = 10_000
 _RANGE = re.compile(r"\[(\d+)-(\d+)\]")
-
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) or value is None else [value]
-
-
-Texts = Annotated[list[Text], BeforeValidator(_listed)]
 
 
 class Reaching(Entry):
@@ -47,13 +41,12 @@ class HostEntry(Reaching):
     labels: Texts = Field(default_factory=list, description="Layers that it may serve, or labels that layers: maps to.")
 
 
-class InventoryFile(Reaching):
+class InventoryFile(Reaching, Supplied, Open):
     """The whole file."""
 
     platform: Literal["ssh"] = Field(description="Kind of the file.")
     hosts: list[HostEntry] = Field(min_length=1, description="The hosts that may be used, in order of preference.")
     layers: dict[Name, Texts] = Field(default_factory=dict, description="Labels of the hosts of a layer, if not its own name.")
-    packages: Texts = Field(default_factory=list, description="Python packages that components need beside Estran's own.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,15 +59,18 @@ class Inventory:
         Of each target, by its name; a host without any may serve any layer.
     layers
         Labels that a layer's hosts may have, where they are not the layer's name.
-    packages
-        Distributions that components need beside Estran and what it depends on.
+    needs
+        What is brought to the hosts.
+    access
+        How they get at each other.
     """
 
     file: str
     targets: tuple[Target, ...]
     labels: Mapping[str, frozenset[str]]
     layers: Mapping[str, frozenset[str]] = field(default_factory=dict)
-    packages: tuple[str, ...] = ()
+    needs: Needs = field(default_factory=Needs)
+    access: Open = field(default_factory=lambda: Open(gateway=None))
 
     def may_serve(self, target: Target, layer: str) -> bool:
         """Whether a host can be one of a layer."""
@@ -111,7 +107,8 @@ def read_inventory(document: Document) -> Inventory:
                 f"labels are {', '.join(sorted(known))}",
             )
     chosen = {layer: frozenset(wanted) for layer, wanted in entry.layers.items()}
-    return Inventory(document.marks.file, tuple(targets.values()), labels, chosen, tuple(entry.packages))
+    access = Open(gateway=entry.gateway, behind=entry.behind)
+    return Inventory(document.marks.file, tuple(targets.values()), labels, chosen, Needs.of(entry), access)
 
 
 def _targets(document: Document, index: int, file: InventoryFile, entry: HostEntry) -> Iterator[Target]:

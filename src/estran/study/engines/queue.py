@@ -11,13 +11,10 @@ from dataclasses import dataclass
 from typing import Final
 
 from estran.errors import EstranError, RequestError
+from estran.platforms.slurm.states import ENDED
 from estran.study.engines.journal import Batch
 
 COMMANDS: Final = ("sbatch", "squeue", "scancel", "scontrol")
-ENDED: Final = frozenset({
-    "BOOT_FAIL", "CANCELLED", "COMPLETED", "DEADLINE", "FAILED", "NODE_FAIL", "OUT_OF_MEMORY", "PREEMPTED", "REVOKED", "TIMEOUT",
-})  # fmt: skip
-"""States of what has left the queue, of those that ``man squeue`` lists."""
 _UNKNOWN: Final = "Invalid job id"
 _PATIENCE: Final = 120.0
 """Seconds that a command may take; Slurm's own time limit for its messages is far less."""

@@ -1,4 +1,4 @@
-"""Requests for the kernel's queueing disciplines: sorting packets by host (htb, u32), bounding queues (bfifo), netem.
+"""Requests for the kernel's queueing disciplines: sorting packets by host (htb, u32), bounding queues (bfifo, tbf), netem.
 
 Layouts are those of the kernel's ``include/uapi/linux/{pkt_sched,pkt_cls}.h``.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 import socket
 import struct
+from dataclasses import dataclass
 from functools import cache
 from statistics import NormalDist
 from typing import Final, Literal
@@ -43,9 +44,13 @@ _MOST_MINORS: Final = 0xFFFF
 _ETH_P_IP: Final = 0x0800
 _FILTER_INFO: Final = (1 << 16) | socket.htons(_ETH_P_IP)
 _U32_ROOT, _U32_TABLE = 0x80000000, 0x00100000
-_U32_CLASSID, _U32_HASH, _U32_LINK, _U32_DIVISOR, _U32_SEL = 1, 2, 3, 4, 5
+_U32_CLASSID, _U32_HASH, _U32_LINK, _U32_DIVISOR, _U32_SEL, _U32_POLICE = 1, 2, 3, 4, 5, 6
 _U32_TERMINAL: Final = 1  # without it a match ends nothing
 _FIELD_OFFSET: Final[dict[Field, int]] = {"source": 12, "destination": 16}  # in an IPv4 header
+_PROTOCOL_OFFSET, _PORTS_OFFSET = 8, 20  # words with the protocol, and with ports after a header without options
+_PROTOCOLS: Final = {"tcp": 6, "udp": 17}
+
+_DROP, _ANY_SIZE, _RATE_TABLE = 2, 1 << 24, 1024  # TC_ACT_SHOT; a table that the kernel wants, and does not read
 
 # Header bytes of TCP over IPv4 over Ethernet with time stamps, and what each frame costs beyond what the kernel counts
 _HEADERS, _SEGMENT, _LARGEST, _BEYOND, _SMALLEST = 66, 1448, 1514, 24, 84
@@ -104,19 +109,67 @@ def _filter(interface: int, handle: int, options: bytes, purpose: str) -> Reques
     return Request(RTM_NEWTFILTER, NLM_F_CREATE | NLM_F_EXCL, body, purpose)
 
 
-def _selector(flags: int, hash_offset: int, hash_mask: int, mask: bytes, value: bytes, offset: int) -> bytes:
-    """A u32 match of one word (struct tc_u32_sel), and where the word to hash lies for a linked table."""
-    header = struct.pack("=BBBxHHhh", flags, 0, 1, 0, 0, 0, hash_offset) + struct.pack(">I", hash_mask)
-    return header + mask + value + struct.pack("=ii", offset, 0)
+def _selector(
+    flags: int, hash_offset: int, hash_mask: int, mask: bytes, value: bytes, offset: int, *more: tuple[bytes, bytes, int]
+) -> bytes:
+    """A u32 match of words (struct tc_u32_sel), and where the word to hash lies for a linked table."""
+    header = struct.pack("=BBBxHHhh", flags, 0, 1 + len(more), 0, 0, 0, hash_offset) + struct.pack(">I", hash_mask)
+    return header + b"".join(mask + value + struct.pack("=ii", offset, 0) for mask, value, offset in ((mask, value, offset), *more))
 
 
-def assign(interface: int, field: Field, address: str, minor: int) -> Request:
-    """Put packets from or to an address into a class of `sort_by`'s root."""
+def assign(interface: int, field: Field, address: str, minor: int, police: bytes = b"") -> Request:
+    """Put packets from or to an address into a class of `sort_by`'s root; with `police`, only some of them."""
+    return _assign(interface, field, address, minor, f"assign {address} to class {minor} on interface {interface}", police)
+
+
+def police(rate: float, queue: int) -> bytes:
+    """Drop what would find no room in a queue of so many bytes in front of a line of a rate, for `assign`.
+
+    A token bucket whose tokens are the room that is left. With this before it, netem, which only counts packets, keeps the line's
+    rate and its queue is bounded all the same.
+    """
+    bytes_per_second = _bytes_per_second(rate)
+    spec = struct.pack("=BBHhHI", _CELL_LOG, 1, 0, 0, 0, min(bytes_per_second, 0xFFFFFFFF))
+    ticks = min(_MOST_TICKS, round(queue / bytes_per_second * 1e9 / _NANOSECONDS_PER_TICK))
+    parameters = struct.pack("=IiIII", 0, _DROP, 0, ticks, _ANY_SIZE) + spec + bytes(len(spec)) + struct.pack("=iiI", 0, 0, 0)
+    wide = attribute(8, struct.pack("=Q", bytes_per_second))
+    return nested(_U32_POLICE, attribute(1, parameters), attribute(2, bytes(_RATE_TABLE)), wide)
+
+
+@dataclass(frozen=True, slots=True)
+class Lane:
+    """Traffic that is told by a port of its source (``from``) or target (``to``).
+
+    Attributes
+    ----------
+    ports
+        How many from ``port`` on: a power of two that divides it.
+    """
+
+    protocol: Literal["tcp", "udp"]
+    side: Literal["from", "to"]
+    port: int
+    ports: int = 1
+
+
+def let_pass(interface: int, field: Field, address: str, lane: Lane) -> Request:
+    """Let a lane of the traffic from or to an address pass untouched; comes before `assign` for that address."""
+    shift = 16 if lane.side == "from" else 0
+    mask, value = (0xFFFF & -lane.ports) << shift, lane.port << shift
+    port = struct.pack(">I", mask), struct.pack(">I", value), _PORTS_OFFSET
+    protocol = struct.pack(">I", 0xFF << 16), struct.pack(">I", _PROTOCOLS[lane.protocol] << 16), _PROTOCOL_OFFSET
+    purpose = f"let {lane.protocol} {lane.side} port {lane.port} pass, for {address} on interface {interface}"
+    return _assign(interface, field, address, 0, purpose, b"", protocol, port)
+
+
+def _assign(
+    interface: int, field: Field, address: str, minor: int, purpose: str, more: bytes, *keys: tuple[bytes, bytes, int]
+) -> Request:
     packed = socket.inet_aton(address)
-    selector = _selector(_U32_TERMINAL, 0, 0, b"\xff\xff\xff\xff", packed, _FIELD_OFFSET[field])
+    selector = _selector(_U32_TERMINAL, 0, 0, b"\xff\xff\xff\xff", packed, _FIELD_OFFSET[field], *keys)
     bucket = _U32_TABLE | packed[3] << 12
-    options = u32(_U32_CLASSID, _MAJOR | minor) + attribute(_U32_SEL, selector) + u32(_U32_HASH, bucket)
-    return _filter(interface, 0, options, f"assign {address} to class {minor} on interface {interface}")
+    options = u32(_U32_CLASSID, _MAJOR | minor) + attribute(_U32_SEL, selector) + u32(_U32_HASH, bucket) + more
+    return _filter(interface, 0, options, purpose)
 
 
 def limit_class(interface: int, minor: int, rate: float | None, burst: float) -> Request:
@@ -145,6 +198,28 @@ def bound_queue(interface: int, minor: int, size: int) -> Request:
     return Request(
         RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, f"bound the queue (bfifo) of class {minor}, interface {interface}"
     )
+
+
+def pace(interface: int, minor: int, rate: float, burst: int, limit: int) -> Request:
+    """Limit the rate of a class with a token bucket (tbf), which cuts larger bundles of segments apart.
+
+    Parameters
+    ----------
+    rate
+        Bits per second.
+    burst
+        Bytes that may leave at once after idling; no packet may be larger.
+    limit
+        Bytes that may wait.
+    """
+    bytes_per_second = _bytes_per_second(rate)
+    spec = struct.pack("=BBHhHI", 0, 1, 0, 0, 0, min(bytes_per_second, 0xFFFFFFFF))
+    ticks = min(_MOST_TICKS, max(1, round(burst / bytes_per_second * 1e9 / _NANOSECONDS_PER_TICK)))
+    options = attribute(1, spec + bytes(len(spec)) + struct.pack("=III", limit, ticks, 0))
+    options += attribute(4, struct.pack("=Q", bytes_per_second)) + u32(6, burst)
+    body = _message(interface, 0, _MAJOR | minor) + text(_TCA_KIND, "tbf") + nested(_TCA_OPTIONS, options)
+    purpose = f"limit the rate (tbf) of class {minor}, interface {interface}"
+    return Request(RTM_NEWQDISC, NLM_F_CREATE | NLM_F_REPLACE, body, purpose)
 
 
 def impair(interface: int, minor: int, link: LinkSpec, limit: int) -> Request:

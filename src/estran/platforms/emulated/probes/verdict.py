@@ -76,7 +76,7 @@ def judge(
 
 def figures(link: LinkSpec, samples: Samples, *, lossless: bool, frame: int | None) -> dict[str, float | None]:
     """The measured figures: SI units, None where nothing can be said; ``samples`` is the number of delays."""
-    sending = (frame or wire(SMALL)) * 8 / link.rate if link.rate else 0.0
+    sending = (wire(SMALL) if frame is None else frame) * 8 / link.rate if link.rate else 0.0
     delays = np.array(samples.delays) - sending
     sent = sum(samples.sent.get(phase, 0) for phase in ("delay", "loss"))
     came = sum(samples.received.get(phase, 0) for phase in ("delay", "loss"))

@@ -1,0 +1,68 @@
+"""The platform of real hosts, whoever provides them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from estran.platforms.base import Problem
+from estran.platforms.remote.provision import RemoteProvision, provision
+from estran.platforms.remote.source import Occasion, Source
+from estran.platforms.shares import share_problems
+from estran.spec.plan import Plan
+
+
+class RemotePlatform:
+    """Hosts of a source, with real processes in real time.
+
+    Parameters
+    ----------
+    source
+        What provides the hosts.
+    """
+
+    virtual = False
+
+    def __init__(self, source: Source) -> None:
+        self.name = source.name
+        self._source = source
+        self._note: Callable[[str, str], None] = _nothing
+        self._tell: Callable[[str], None] = _nothing
+
+    @staticmethod
+    def loop_factory() -> asyncio.AbstractEventLoop:
+        """An ordinary event loop."""
+        return asyncio.new_event_loop()
+
+    def confide(self, note: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
+        """Where reservations are noted, and who is told how one waits."""
+        self._note, self._tell = note, tell
+
+    async def check(self, plan: Plan) -> list[Problem]:
+        """What can be said without reaching any host."""
+        return [*self._source.check(layers_of(plan)), *share_problems(plan)]
+
+    def cost(self, plan: Plan) -> list[str]:
+        """What the run may cost, in words."""
+        return self._source.cost(layers_of(plan))
+
+    @asynccontextmanager
+    async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[RemoteProvision]:
+        """Have hosts provided, and bring agents there."""
+        occasion = Occasion(run_id, layers_of(plan), folder, self._note, self._tell)
+        async with self._source.hosts(occasion) as found, provision(plan, found, self._source.access, folder, run_id) as provided:
+            yield provided
+
+
+def layers_of(plan: Plan) -> Mapping[str, Sequence[str]]:
+    """Names of hosts by layer."""
+    layers: dict[str, list[str]] = {}
+    for host in plan.hosts.values():
+        layers.setdefault(host.layer, []).append(host.name)
+    return layers
+
+
+def _nothing(*words: str) -> None:
+    """Nobody is told."""

@@ -1,0 +1,113 @@
+"""Hosts that Slurm provides, and what becomes of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from estran.errors import PlatformError
+from estran.platforms.remote.host import Pipe, RemoteHost
+from estran.platforms.slurm.queue import LoginLostError, Queue, UnansweredError
+from estran.platforms.slurm.request import Request
+from estran.platforms.slurm.states import Standing, ending
+from estran.platforms.slurm.steps import last_words
+
+WATCH: Final = 5.0
+"""Seconds between two looks at a job that runs."""
+LAST: Final = 5.0
+"""Seconds that Slurm may take to say why a step has ended."""
+PAUSE: Final = 0.2
+
+
+@dataclass(frozen=True, slots=True)
+class Placed:
+    """Where a host of the experiment is.
+
+    Attributes
+    ----------
+    address
+        By which Slurm itself reaches the node, and so do other nodes.
+    """
+
+    node: str
+    address: str
+
+
+class Allocation:
+    """Hosts that Slurm provides.
+
+    Attributes
+    ----------
+    job
+        The job's number.
+    hosts, placed
+        By the experiment's names of hosts.
+    """
+
+    def __init__(
+        self,
+        request: Request,
+        queue: Queue,
+        job: str,
+        placed: Mapping[str, Placed],
+        reached: Mapping[str, tuple[RemoteHost, Pipe]],
+    ) -> None:
+        self.job = job
+        self.hosts: Mapping[str, RemoteHost] = {name: host for name, (host, _) in reached.items()}
+        self.placed = placed
+        self._request = request
+        self._queue = queue
+        self._pipes = {name: pipe for name, (_, pipe) in reached.items()}
+
+    async def broken(self) -> PlatformError:
+        """Wait until the job or one of its hosts is lost, and say why."""
+        ends = {host: asyncio.create_task(pipe.wait_closed()) for host, pipe in self._pipes.items()}
+        try:
+            while True:
+                await asyncio.wait(ends.values(), timeout=WATCH, return_when=asyncio.FIRST_COMPLETED)
+                lost = next((host for host, end in ends.items() if end.done()), None)
+                error = await self.ended(LAST if lost else 0.0)
+                if error is not None:
+                    return error
+                if lost is not None:
+                    return await self._gone(lost)
+        finally:
+            for end in ends.values():
+                end.cancel()
+
+    async def ended(self, patience: float = 0.0) -> PlatformError | None:
+        """Why the job is not what it was; None if it runs.
+
+        Parameters
+        ----------
+        patience
+            Seconds to wait until Slurm knows.
+        """
+        loop = asyncio.get_running_loop()
+        until = loop.time() + patience
+        while True:
+            try:
+                standings = await self._queue.standings(self.job)
+            except UnansweredError:
+                standings = [Standing("RUNNING")]
+            except LoginLostError as error:
+                what = f"the host where job {self.job} in Slurm was submitted is lost ({error.what}); the job is given back"
+                return PlatformError(what, where=error.where, remedy="see whether the connection to it is stable, and run it again")
+            late = loop.time() >= until
+            healthy = ("RUNNING",) if late and patience else ("RUNNING", "COMPLETING")  # how it ended may be known in a moment
+            worst = next((one for one in standings if one.state not in healthy), None)
+            if worst is not None or not standings:
+                return ending(self._request, self.job, worst, await self._said())
+            if late:
+                return None
+            await asyncio.sleep(PAUSE)
+
+    async def _said(self) -> str:
+        return "; ".join([await last_words(self._queue.login, host) for host, pipe in self._pipes.items() if pipe.is_closing()])
+
+    async def _gone(self, host: str) -> PlatformError:
+        said = await last_words(self._queue.login, host)
+        what = f"its envoy on node {self.placed[host].node} has gone{f': {said}' if said else ''}"
+        return PlatformError(what, where=host, remedy="see whether something ended it there; results so far are kept")

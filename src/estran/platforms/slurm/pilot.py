@@ -1,0 +1,150 @@
+"""A pilot job: nodes that Slurm holds for one run, with an envoy for each host of the experiment."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from typing import Final
+
+from estran.errors import PlatformError, cause
+from estran.platforms.remote.host import Pipe, RemoteHost
+from estran.platforms.slurm.allocation import LAST, Allocation, Placed
+from estran.platforms.slurm.commands import pilot, submission
+from estran.platforms.slurm.leftovers import journalled
+from estran.platforms.slurm.queue import LoginLostError, Queue, UnansweredError, cancelling
+from estran.platforms.slurm.request import Request
+from estran.platforms.slurm.states import ENDED, Standing, ending, hopeless, waiting
+from estran.platforms.slurm.steps import Step, attended_step
+
+SOONEST: Final = 0.1
+LATEST: Final = 10.0
+SHARE: Final = 0.02
+"""Seconds between two looks at the queue: this share of the time waited so far, within both."""
+SILENCE: Final = 600.0
+"""Seconds without an answer from Slurm before a run gives up."""
+
+Tell = Callable[[str], None]
+
+
+@asynccontextmanager
+async def allocated(
+    request: Request, login: RemoteHost, run_id: str, *, note: Callable[[str], None], tell: Tell = lambda text: None
+) -> AsyncIterator[Allocation]:
+    """Hosts that Slurm allocates, for as long as the context lasts; the job is cancelled whatever happens.
+
+    Parameters
+    ----------
+    login
+        Where sbatch and srun are.
+    note
+        Writes down, before anything is submitted, what `estran.platforms.slurm.leftovers.cancel` takes.
+    tell
+        Told how the job waits.
+
+    Raises
+    ------
+    SpecError
+        If Slurm refuses the job, or it would wait forever, at the line of the platform file.
+    PlatformError
+        If Slurm does not answer, an envoy does not start, or the job ends while its hosts are in use.
+    """
+    queue, name = Queue(login), job_name(run_id)
+    await queue.make_sure()
+    note(journalled(name, request.login))
+    await login.undo(cancelling(name))  # should this process be killed
+    try:
+        job = await queue.submit(request, submission(request, name), pilot(), name)
+        standings = await _started(queue, request, job, tell)
+        async with _with_envoys(request, queue, job, standings, run_id) as allocation:
+            try:
+                yield allocation
+            except PlatformError as error:
+                raise (await allocation.ended(LAST) or error) from error
+    finally:
+        try:
+            await queue.cancel(name)
+        except LoginLostError:
+            tell(f"{name}: the host where it was submitted is lost; its envoy cancels the job")
+
+
+async def tried(request: Request, login: RemoteHost) -> str:
+    """Whether Slurm would take such a job, and when it would start, in its words; nothing is submitted.
+
+    Raises
+    ------
+    SpecError
+        If Slurm would refuse it, at the line of the platform file.
+    PlatformError
+        If Slurm does not answer.
+    """
+    queue = Queue(login)
+    await queue.make_sure()
+    return await queue.tried(request, submission(request, "estran"), pilot())
+
+
+def job_name(run_id: str) -> str:
+    """The name of a run's job, which no other job has."""
+    return f"estran-{run_id}"
+
+
+async def _started(queue: Queue, request: Request, job: str, tell: Tell) -> list[Standing]:
+    """Wait until the job runs."""
+    loop = asyncio.get_running_loop()
+    begun = heard = loop.time()
+    told = ""
+    while True:
+        try:
+            standings = await queue.standings(job)
+            heard = loop.time()
+        except UnansweredError:
+            if loop.time() - heard > SILENCE:
+                raise
+        else:
+            if _runs(request, job, standings):
+                return standings
+            if (text := waiting(job, standings)) != told:
+                tell(text)
+                told = text
+        await asyncio.sleep(min(max(SOONEST, (loop.time() - begun) * SHARE), LATEST))
+
+
+def _runs(request: Request, job: str, standings: list[Standing]) -> bool:
+    """Whether all of a job runs; raises if it never will."""
+    for one in standings:
+        if (error := hopeless(request, job, one)) is not None:
+            raise error
+    ended = next((one for one in standings if one.state in ENDED), None)
+    if ended is not None or not standings:
+        raise ending(request, job, ended)
+    return all(one.state == "RUNNING" for one in standings)
+
+
+@asynccontextmanager
+async def _with_envoys(
+    request: Request, queue: Queue, job: str, standings: list[Standing], run_id: str
+) -> AsyncIterator[Allocation]:
+    """An envoy for each host, all side by side."""
+    placed: dict[str, Placed] = {}
+    steps: list[Step] = []
+    for index, (part, standing) in enumerate(zip(request.parts, standings, strict=True)):
+        nodes = list((await queue.addresses(standing.nodes)).items())
+        component = index if len(request.parts) > 1 else None
+        for host, place in part.places.items():
+            placed[host] = Placed(*nodes[place])
+            steps.append(Step(host, job, component, part, nodes[place][0], f"{run_id}@{host}"))
+    async with AsyncExitStack() as stack:
+        reached = await _side_by_side(stack, queue.login, steps)
+        try:
+            yield Allocation(request, queue, job, placed, reached)
+        finally:
+            await asyncio.gather(*(host.close() for host, _ in reached.values()))  # side by side, before each is left
+
+
+async def _side_by_side(stack: AsyncExitStack, login: RemoteHost, steps: list[Step]) -> dict[str, tuple[RemoteHost, Pipe]]:
+    try:
+        async with asyncio.TaskGroup() as group:
+            entering = {step.host: group.create_task(stack.enter_async_context(attended_step(login, step))) for step in steps}
+    except ExceptionGroup as errors:
+        raise cause(errors) from None
+    return {host: task.result() for host, task in entering.items()}

@@ -1,0 +1,272 @@
+"""Hosts from a real Slurm, and what becomes of them when the job waits, is refused, or is lost."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estran.errors import PlatformError, SpecError
+from estran.platforms.slurm.allocation import Allocation
+from estran.platforms.slurm.file import read_request
+from estran.platforms.slurm.login import login_host
+from estran.platforms.slurm.pilot import allocated, tried
+from estran.platforms.slurm.request import Request
+from estran.spec.document import read_text
+from tests.run.experiments import estran
+from tests.study.cluster import cluster, lacking, slurm
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(lacking() is not None, reason=str(lacking())),
+]
+NODES = 3
+FILE = """\
+platform: slurm
+time: 10min
+partition: debug
+"""
+LAYERS = {"hpc": ["hpc-0", "hpc-1"]}
+JOBS = ("squeue", "--noheader", "--format=%T %j")
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    with cluster(tmp_path_factory.mktemp("slurm"), NODES) as configuration:
+        yield configuration
+
+
+@pytest.fixture
+def configuration(running: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    monkeypatch.setenv("SLURM_CONF", str(running))
+    yield running
+    until(lambda: not slurm(running, *JOBS), "a job is left")
+    until(lambda: slurm(running, "sinfo", "--noheader", "--format=%t %D").split()[:2] == ["idle", str(NODES)], "a node is busy")
+
+
+def asked(text: str = FILE, layers: dict[str, list[str]] = LAYERS) -> Request:
+    return read_request(read_text(text, "cluster.yaml"), layers)
+
+
+@asynccontextmanager
+async def provided(request: Request, told: list[str] | None = None) -> AsyncIterator[Allocation]:
+    noted: list[str] = []
+    async with (
+        login_host(None, "run-7") as login,
+        allocated(request, login, "run-7", note=noted.append, tell=(told if told is not None else []).append) as allocation,
+    ):
+        assert len(noted) == 1, "nothing was written down"
+        yield allocation
+
+
+async def test_hosts_are_on_nodes_of_their_own_even_from_within_a_job(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a job's environment says must not be taken for options of another."""
+    monkeypatch.setenv("SLURM_JOB_ID", "999")
+    monkeypatch.setenv("SLURM_NNODES", "7")
+    monkeypatch.setenv("SLURM_MEM_PER_CPU", "100000")
+    async with provided(asked()) as allocation:
+        assert list(allocation.hosts) == ["hpc-0", "hpc-1"]
+        assert [placed.address for placed in allocation.placed.values()] == ["127.0.0.1"] * 2
+        for name, host in allocation.hosts.items():
+            shown = await host.run(["sh", "-c", "echo $SLURMD_NODENAME $ESTRAN_RUN $SLURM_CPUS_ON_NODE"])
+            assert shown.stdout.decode().split() == [allocation.placed[name].node, f"run-7@{name}", "2"]
+        assert len({placed.node for placed in allocation.placed.values()}) == 2
+        assert slurm(configuration, *JOBS) == "RUNNING estran-run-7\n"
+        data = os.urandom(3_000_000)
+        await allocation.hosts["hpc-1"].put_bytes(data, "some")
+        assert (await allocation.hosts["hpc-1"].run(["cat", f"{allocation.hosts['hpc-1'].facts['scratch']}/some"])).stdout == data
+        assert await allocation.ended() is None
+
+
+async def test_layers_of_different_nodes_start_together_and_hosts_that_share_a_node_have_processors_of_their_own(
+    configuration: Path,
+) -> None:
+    text = FILE + "layers:\n  edge: {hosts_per_node: 2, cpus: 1}\n"
+    async with provided(asked(text, {**LAYERS, "edge": ["edge-0", "edge-1"]})) as allocation:
+        nodes = {host: placed.node for host, placed in allocation.placed.items()}
+        assert nodes["edge-0"] == nodes["edge-1"]
+        assert len(set(nodes.values())) == 3
+        for name, host in allocation.hosts.items():
+            shown = await host.run(["sh", "-c", "echo $SLURMD_NODENAME $SLURM_CPUS_ON_NODE"])
+            assert shown.stdout.decode().split() == [nodes[name], "1" if name.startswith("edge") else "2"]
+
+
+async def test_modules_are_loaded_before_python(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / ".bash_profile").write_text('module() { echo "modules speak"; export LOADED="$*"; [ "$2" != none ]; }\n')
+    monkeypatch.setenv("HOME", str(tmp_path))
+    async with provided(asked(FILE + "modules: [python/3.11, mpi]\n")) as allocation:
+        shown = await allocation.hosts["hpc-0"].run(["sh", "-c", "echo $LOADED"])
+        assert shown.stdout == b"load python/3.11 mpi\n"
+    with pytest.raises(PlatformError, match=r"did not start .*modules speak"):
+        async with provided(asked(FILE + "modules: none\n")):
+            pass
+
+
+async def test_a_job_waits_for_nodes_and_says_so(configuration: Path) -> None:
+    other = submitted(configuration, f"--nodes={NODES}", "--exclusive", "--time=5")
+    told: list[str] = []
+    waiting = asyncio.create_task(entered(asked(), told))
+    await asyncio.to_thread(until, lambda: any("Resources" in line for line in told), "nobody says that it waits")
+    assert any("expected to start at" in line for line in told) or any("pending, Resources" in line for line in told)
+    slurm(configuration, "scancel", other)
+    assert await waiting == ["hpc-0", "hpc-1"]
+
+
+async def test_whoever_stops_waiting_leaves_no_job(configuration: Path) -> None:
+    other = submitted(configuration, f"--nodes={NODES}", "--exclusive", "--time=5")
+    told: list[str] = []
+    waiting = asyncio.create_task(entered(asked(), told))
+    await asyncio.to_thread(until, lambda: told, "nobody says that it waits")
+    waiting.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await waiting
+    assert "estran" not in slurm(configuration, *JOBS)
+    slurm(configuration, "scancel", other)
+
+
+@pytest.mark.parametrize(
+    ("happens", "what", "place"),
+    [
+        (["scancel {job}"], "was cancelled from outside", "Slurm"),
+        (["scontrol update jobid={job} EndTime=now+1"], "reached its time limit of 10min", "cluster.yaml:2:7"),
+        (["sbatch --partition=urgent --nodes=3 --exclusive --output=/dev/null --wrap=true"], "was preempted", "cluster.yaml:3:12"),
+        (["scontrol update jobid={job} Requeue=1", "scontrol requeue {job}"], "was put back into the queue", "Slurm"),
+        (["scontrol update nodename={node} state=down reason=test"], "lost a node", "Slurm"),
+        (["scontrol suspend {job}"], "was suspended", "Slurm"),
+    ],
+    ids=["cancelled", "timeout", "preempted", "requeued", "node-down", "suspended"],
+)  # fmt: skip
+async def test_a_job_that_is_lost_in_use_is_told_as_one_error(
+    configuration: Path, happens: list[str], what: str, place: str
+) -> None:
+    broken: list[PlatformError] = []
+
+    async def use() -> None:
+        async with provided(asked()) as allocation:
+            watching = asyncio.create_task(allocation.broken())
+            for command in happens:
+                node = allocation.placed["hpc-1"].node
+                slurm(configuration, *command.format(job=allocation.job, node=node).split())
+            broken.append(await asyncio.wait_for(watching, 60))
+            raise PlatformError("some call failed, since its host is gone")
+
+    with pytest.raises(PlatformError) as told:
+        await use()
+    slurm(configuration, "scontrol", "update", f"nodename=n[1-{NODES}]", "state=resume")
+    for error in (told.value, *broken):
+        assert (what in error.what, str(error.where), error.remedy is not None) == (True, place, True), str(error)
+
+
+async def test_one_host_that_is_lost_is_told_by_its_name(configuration: Path) -> None:
+    async with provided(asked()) as allocation:
+        os.kill(allocation.hosts["hpc-1"].facts["pid"], signal.SIGKILL)
+        error = await asyncio.wait_for(allocation.broken(), 30)
+        assert (error.where, "has gone" in error.what) == ("hpc-1", True)
+        assert (await allocation.hosts["hpc-0"].run(["true"])).returncode == 0
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (FILE.replace("debug", "moon"), "cluster.yaml:3:12: Slurm refuses the job: invalid partition specified: moon"),
+        (FILE + "constraint: moonlight\n", "cluster.yaml:4:13: Slurm refuses the job: "),
+        (FILE + "gres: gpu:1\n", "cluster.yaml:4:7: Slurm refuses the job: "),
+        (FILE + "options: {moon: 1}\n", "cluster.yaml:4:10: Slurm refuses the job: "),
+        (FILE + "layers:\n  hpc: {nodes: 9}\n", "cluster.yaml:5:16: job "),
+    ],
+)
+async def test_what_slurm_refuses_is_told_at_its_line(configuration: Path, text: str, told: str) -> None:
+    with pytest.raises(SpecError) as refused:
+        async with provided(asked(text)):
+            pass
+    assert str(refused.value).startswith(told)
+    async with login_host(None, "run-8") as login:
+        with pytest.raises(SpecError, match="refuses"):
+            await tried(asked(text), login)
+        assert "to start at" in await tried(asked(), login)
+
+
+async def test_a_python_that_is_not_there_is_told_with_what_srun_said(configuration: Path) -> None:
+    with pytest.raises(PlatformError, match=r"did not start .*/nowhere/python") as told:
+        async with provided(asked(FILE + "python: /nowhere/python\n")):
+            pass
+    assert "python:" in str(told.value.remedy)
+
+
+async def test_without_srun_nothing_is_submitted(configuration: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for program in ("sbatch", "squeue", "scancel", "scontrol", "sh", "env", "sed"):
+        (tmp_path / program).symlink_to(str(shutil.which(program)))
+    monkeypatch.setenv("PATH", str(tmp_path))
+    with pytest.raises(PlatformError, match="there is no srun here"):
+        async with provided(asked()):
+            pass
+    monkeypatch.undo()
+
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from estran.platforms.slurm import commands, leftovers
+from estran.platforms.slurm.login import login_host
+from estran.platforms.slurm.pilot import allocated
+from estran.run.journal import Journal
+from tests.platforms.slurm.test_pilot import asked
+
+async def main():
+    commands.ALONE = 1
+    with Journal("run-9", Path(sys.argv[1])) as journal:
+        async with login_host(None, "run-9") as login:
+            async with allocated(asked(), login, "run-9", note=lambda value: journal.write(leftovers.KIND, value)):
+                print(login.facts["pid"], flush=True)
+                await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["its envoy cancels", "clean cancels", "the pilot leaves"])
+def test_whoever_is_killed_leaves_no_job(configuration: Path, tmp_path: Path, way: str) -> None:
+    """The envoy where the job was submitted cancels it; if that is killed too, `estran clean`, or the job ends by itself."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    envoy = int(process.stdout.readline())
+    assert slurm(configuration, *JOBS) == "RUNNING estran-run-9\n"
+    if way != "its envoy cancels":
+        os.kill(envoy, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    if way == "clean cancels":
+        cleaned = estran("clean", cwd=tmp_path, XDG_STATE_HOME=str(tmp_path / "state"), SLURM_CONF="")
+        assert "job estran-run-9 in Slurm cancelled" in cleaned.stdout, cleaned.stderr
+    until(lambda: "RUNNING" not in slurm(configuration, *JOBS), "the job goes on")
+
+
+async def entered(request: Request, told: list[str]) -> list[str]:
+    async with provided(request, told) as allocation:
+        return list(allocation.hosts)
+
+
+def submitted(configuration: Path, *options: str) -> str:
+    """Submit a job of somebody else, and wait until it runs."""
+    job = slurm(configuration, "sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 300", *options).strip()
+    until(lambda: "RUNNING" in slurm(configuration, "squeue", f"--jobs={job}", "--noheader", "--format=%T"), "it does not start")
+    return job
+
+
+def until(holds: Callable[[], Any], otherwise: str) -> None:
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, otherwise
+        time.sleep(0.05)

@@ -1,0 +1,145 @@
+"""Whole runs on hosts over SSH: figures, partial results, faults, and that nothing stays."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.platforms.ssh.sshd import Machine, usable
+from tests.run.experiments import PARTS, estran, record, run_folder, start, wait_for_phase
+
+pytestmark = [usable, pytest.mark.root]
+
+EXPERIMENT = """
+experiment: tiny
+seed: 1
+layers:
+  edge: {hosts: 2, device: raspberry-pi-4}
+  cloud: {hosts: 1, device: cloud-vm-2}
+network: []
+services:
+  meter: {on: edge, component: "parts:Meter", with: {rate: 40}}
+  total: {on: cloud, component: "parts:Total"}
+  note: {on: cloud, command: "sh -c 'echo note from $ESTRAN_HOST; echo kept > kept.txt; ls $ESTRAN_FOLDER/parts.py; sleep 100'"}
+streams:
+  - {from: meter.values, to: total.values}
+measure: {warmup: 0.3s, duration: DURATION}
+"""
+
+
+def written(folder: Path, hosts: Mapping[str, Machine], *, duration: str = "1.5s", labels: str = "edge edge cloud") -> Path:
+    """An experiment, and the platform file for as many hosts as there are labels."""
+    (folder / "experiment.yaml").write_text(EXPERIMENT.replace("DURATION", duration))
+    (folder / "parts.py").write_text(PARTS)
+    some = list(hosts.values())[: len(labels.split())]
+    target = some[0].target
+    lines = [f"  - {{host: {machine.target.host}, labels: {label}}}" for machine, label in zip(some, labels.split(), strict=True)]
+    (folder / "lab.yaml").write_text(
+        f"platform: ssh\nuser: root\nkey: {target.keys[0]}\nknown_hosts: {target.known_hosts}\npython: {sys.executable}\n"
+        "environment: installed\nhosts:\n" + "\n".join(lines) + "\n"
+    )
+    return folder / "lab.yaml"
+
+
+def nothing_stays(hosts: Mapping[str, Machine]) -> None:
+    """No process but sshd on any host, no scratch folder."""
+    deadline = time.monotonic() + 20
+    while time.monotonic() < deadline:
+        left = [line for machine in hosts.values() for line in machine.processes() if "[listener]" not in line]
+        if not left:
+            return
+        time.sleep(0.05)
+    raise AssertionError(left)
+
+
+def test_an_experiment_runs_on_hosts_and_its_figures_and_files_come_back(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    written(tmp_path, hosts)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    run, folder = record(tmp_path), run_folder(tmp_path)
+    responses = json.loads((folder / "responses.json").read_text())
+    assert run["platform"] == "ssh"
+    assert responses["loss"]["value"] == 0
+    assert 0 < responses["latency"]["value"] < 1
+    assert 20 < responses["throughput"]["value"] < 120
+    assert (folder / "work" / "note-0" / "kept.txt").read_text() == "kept\n"
+    said = (folder / "logs" / "note-0.log").read_text()
+    assert "note from cloud-0" in said
+    assert "parts.py" in said
+    clocks = {name: facts["clock"] for name, facts in json.loads((folder / "network.json").read_text())["facts"]["hosts"].items()}
+    assert len(clocks) == 3
+    assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks.values())  # they share a clock here
+    nothing_stays(hosts)
+
+
+def test_a_host_that_dies_fails_the_run_and_what_the_others_sent_is_kept(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    written(tmp_path, hosts, duration="60s")
+    process = start("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    wait_for_phase(tmp_path, "measure", 90)
+    time.sleep(1)
+    hosts["h0"].kill()
+    try:
+        assert process.wait(60) == 1
+        run, folder = record(tmp_path), run_folder(tmp_path)
+        assert run["status"] == "failed"
+        assert run["failure"]["phase"] == "measure"
+        assert "edge-0" in f"{run['failure']['host']} {run['failure']['what']}"
+        assert json.loads((folder / "responses.json").read_text())["throughput"]["n"] > 10
+        assert (folder / "work" / "note-0" / "kept.txt").exists()
+    finally:
+        hosts["h0"].start()
+    nothing_stays(hosts)
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
+def test_an_interrupted_or_killed_run_leaves_nothing_on_hosts(
+    hosts: Mapping[str, Machine], tmp_path: Path, number: signal.Signals
+) -> None:
+    written(tmp_path, hosts, duration="60s")
+    process = start("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    wait_for_phase(tmp_path, "measure", 90)
+    os.kill(process.pid, number)
+    process.wait(60)
+    nothing_stays(hosts)
+    if number == signal.SIGINT:
+        assert record(tmp_path)["status"] == "interrupted"
+    estran("clean", cwd=tmp_path)
+
+
+def test_too_few_hosts_and_a_wrong_file_are_told_before_anything_starts(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    lab = written(tmp_path, hosts, labels="edge cloud")
+    done = estran("plan", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "no host left for edge-1" in done.stdout + done.stderr
+    lab.write_text(lab.read_text().replace("user:", "usr:").replace("labels: cloud", "port: 99999"))
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "lab.yaml:2:1" in done.stderr
+    assert "user" in done.stderr
+    assert "port" in done.stderr
+    assert not (tmp_path / "runs").exists()
+
+
+def test_a_secret_appears_in_no_file_of_a_run(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    written(tmp_path, hosts, duration="0.4s")
+    key = Path(hosts["h0"].target.keys[0]).read_text().split("-----")[2].split()[1]
+    environment = {**os.environ, "GRID_PASSWORD": "planted-secret-5f1e"}
+    done = subprocess.run(
+        [sys.executable, "-m", "estran.cli.main", "run", "experiment.yaml", "--on", "lab.yaml"],
+        cwd=tmp_path, env=environment, capture_output=True, text=True, check=False,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    said = [
+        done.stdout.encode(),
+        done.stderr.encode(),
+        *(path.read_bytes() for path in run_folder(tmp_path).rglob("*") if path.is_file()),
+    ]
+    assert not any(secret.encode() in text for text in said for secret in ("planted-secret-5f1e", key))
