@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from estran.errors import EstranError, PlatformError, RequestError
 from estran.tasks import loops
-from estran.tasks.actions.registry import ACTIONS
+from estran.tasks.actions.registry import ACTIONS, ON_HOST
 from estran.tasks.call import Call, Found, failure
 from estran.tasks.connection import Connection, User
 from estran.tasks.errors import EvaluationError
@@ -121,6 +121,8 @@ class Doing:
             return {"changed": False, "skipped": True, "skip_reason": "Conditional result was False", "false_condition": false}
         call = await self._call(scope)
         seconds = number_of(self.task, scope, "async", 0)
+        if seconds > 0 and self.tier == "native" and self.task.module not in ON_HOST:
+            return failure(f"This action ({self.task.module}) does not support async.")
         if seconds > 0:
             return await self._in_background(call, scope, seconds)
         return self._judged(scope, await self._tried(call, scope))
