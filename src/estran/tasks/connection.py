@@ -171,7 +171,7 @@ class Connection:
             {"do": "learn", "details": {"archive": path, "oldest": list(archive.oldest)}}, b"", self.host.name
         )
         if learned.get("failed"):
-            raise PlatformError(
+            raise EvaluationError(
                 str(learned["msg"]), where=self.host.name, remedy="install a newer Python there, or an older ansible-core here"
             )
         request = {"do": "module", "module": module, "arguments": dict(arguments)}
