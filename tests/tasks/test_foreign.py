@@ -65,7 +65,8 @@ def test_the_archive_is_the_same_each_time() -> None:
 async def test_many_modules_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:
     pytest.importorskip("ansible", reason="ansible-core is not installed")
     names = [f"h{number}" for number in range(4)]
-    text = f"- lineinfile: {{path: '{tmp_path}/{{{{ inventory_hostname }}}}', line: '{{{{ item }}}}', create: true}}\n  loop: [a, b, c]"
+    line = f"path: '{tmp_path}/{{{{ inventory_hostname }}}}', line: '{{{{ item }}}}', create: true"
+    text = f"- lineinfile: {{{line}}}\n  loop: [a, b, c]"
     document = read_ansible(text, "tasks.yml")
 
     async def one(name: str) -> Report:
