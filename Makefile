@@ -13,7 +13,8 @@ test: $(VENV)/.installed-test apt-extras
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadgroup -m 'not alone'
+	$(BIN)/pytest -n 2 --dist loadgroup -m 'not waiting and not alone'
+	$(BIN)/pytest -n 2 --dist loadgroup -m waiting
 	$(BIN)/pytest -m alone
 
 install: $(VENV)/.installed

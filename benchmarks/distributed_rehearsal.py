@@ -10,7 +10,7 @@ buffer, on the same rows in the same order. Sources are those of ``rehearsal.py`
 ``time``: emulated, or with ``--on simulate``; four workers and an aggregator, links of 100 Mbit/s and 5 ms; plain incremental
 training, rehearsal from own buffers, from all buffers, and from all buffers asking less ahead, or not. Each replicate runs all of
 them, one after another; shown is the median over replicates of the time from batch to batch, and of its ratio to plain training's
-in the same replicate, with all ratios.
+in the same replicate, with all ratios; and each worker's processor time per batch, in milliseconds, where it is real.
 """
 
 from __future__ import annotations
@@ -70,8 +70,9 @@ KINDS: dict[str, dict[str, Any]] = {
     "naive": {"learner": "naive"},
     "er, own": {"learner": ER, "over": "own"},
     "er, union": {"learner": ER, "over": "union"},
-    "er, union, ahead 2": {"learner": ER, "over": "union", "ahead": 2},
-    "er, union, ahead 0": {"learner": ER, "over": "union", "ahead": 0},
+    "er, union, one by one": {"learner": ER, "over": "union", "together": 1},
+    "er, union, ahead 2": {"learner": ER, "over": "union", "ahead": 2, "together": 1},
+    "er, union, ahead 0": {"learner": ER, "over": "union", "ahead": 0, "together": 1},
 }
 SITES: dict[str, dict[str, Any]] = {
     "synchronous, 400-400": {"hidden": [400, 400], "policy": {"kind": "synchronous", "batch": BATCH}},
@@ -139,14 +140,19 @@ def seconds_per_batch(
     run = folder / json.loads(done.stdout)["folder"]
     import duckdb
 
-    learned = duckdb.sql(
-        f"SELECT time, value FROM '{run / 'metrics.parquet'}' "
-        "WHERE metric = 'learned' AND replica = 'server-0' AND time >= 3 ORDER BY time"
-    ).fetchall()
+    metrics = f"SELECT time, value FROM '{run / 'metrics.parquet'}' WHERE time >= 3 AND metric = "
+    learned = duckdb.sql(f"{metrics} 'learned' AND replica = 'server-0' ORDER BY time").fetchall()
     (start, first), (end, last) = learned[0], learned[-1]
+    batches = (last - first) / (BATCH * WORKERS)
+    if not batches:
+        raise SystemExit(f"{site} {kind}: nothing was learned after the first 3 s; the machine is too busy")
     found = json.loads((run / "responses.json").read_text())
     figures = {name: found[f"{name}@worker"]["value"] for name in ("rehearsal_wait", "remote_share") if f"{name}@worker" in found}
-    return (end - start) / ((last - first) / (BATCH * WORKERS)), figures
+    for index in range(WORKERS):
+        spent = duckdb.sql(f"{metrics} 'process_cpu' AND replica = 'worker-{index}' AND time <= {end} ORDER BY time").fetchall()
+        if spent:
+            figures["cpu_ms"] = figures.get("cpu_ms", 0.0) + 1e3 * (spent[-1][1] - spent[0][1]) / batches / WORKERS
+    return (end - start) / batches, figures
 
 
 def measured(replicates: int, sites: list[str], kinds: list[str], platform: str) -> None:

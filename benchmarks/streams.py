@@ -118,7 +118,7 @@ def role(fd: int | None, name: str, address: str, *rest: str) -> subprocess.Pope
 def session(listen: list[str], connect: list[str], **changes: object) -> Any:
     import zenoh
 
-    from estran.runtime.zenoh_transport import configuration
+    from estran.runtime.zenoh_session import configuration
 
     config = zenoh.Config()
     for name, value in {**configuration(listen, connect), **changes}.items():

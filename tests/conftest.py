@@ -1,10 +1,18 @@
-"""Which tests may run beside others: those that only compute. All else starts hosts, links and programs whose timing matters."""
+"""Which tests may run beside which: those that only compute, those that mostly wait, and those that need the machine alone.
+
+What computes keeps all processors busy. What waits starts hosts, links and programs, but judges no times that a neighbour that
+also waits would spoil. All else has the machine to itself, and so have tests of these files that are marked ``alone``.
+"""
 
 from __future__ import annotations
 
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("untimed", deadline=None)  # how long an example takes depends on what else the machine does
+settings.load_profile("untimed")
 
 ROOT = Path(__file__).parent
 COMPUTING = (
@@ -13,48 +21,102 @@ COMPUTING = (
     "cli/",
     "components/",
     "docs/",
+    "e2clab/test_migrate.py",
+    "e2clab/test_plugins.py",
+    "e2clab/test_stages.py",
     "explain/",
     "learning/",
     "observe/calibrate/test_fit.py",
+    "observe/calibrate/test_fitting.py",
     "observe/test_exchange",
     "observe/test_intervals.py",
+    "observe/test_live.py",
+    "observe/test_manifest.py",
+    "observe/test_observed_commands.py",
     "observe/test_packets.py",
     "observe/test_queries.py",
     "observe/test_responses.py",
+    "observe/test_sampler.py",
+    "observe/test_store.py",
+    "platforms/emulated/limits/test_limits.py",
+    "platforms/emulated/links/test_relay_core.py",
+    "platforms/emulated/test_assembly.py",
+    "platforms/remote/test_packing.py",
+    "platforms/remote/links/test_arithmetic.py",
+    "platforms/emulated/limits/test_rest.py",
     "platforms/simulated/",
+    "platforms/slurm/test_file.py",
+    "platforms/testbeds/",
     "report/",
+    "run/test_conductor.py",
     "run/test_coupled_runs.py",
     "run/test_escapes.py",
     "run/test_flow.py",
+    "run/test_machine_load.py",
+    "run/test_many_hosts.py",
     "run/test_serving_runs.py",
     "run/test_shared_hosts.py",
     "run/test_simulated_run.py",
     "run/test_wiring.py",
+    "runtime/test_clock.py",
+    "runtime/test_component.py",
+    "runtime/test_coupling.py",
+    "runtime/test_delivery.py",
+    "runtime/test_transports.py",
+    "runtime/test_wire.py",
+    "runtime/test_yielding.py",
     "spec/",
     "study/test_design.py",
     "study/test_engines.py",
     "study/test_study.py",
+    "study/test_validation.py",
     "study/test_verdicts.py",
     "tasks/test_any_values.py",
     "tasks/test_task.py",
     "tasks/test_templating.py",
     "test_units.py",
 )
-MARKS = ("browser", "root", "uml")
+WAITING = (
+    "checks/test_platforms.py",
+    "components/test_heat_surrogate.py",
+    "platforms/remote/test_certificates.py",
+    "platforms/slurm/",
+    "run/test_commands.py",
+    "run/test_emulated_run.py",
+    "run/test_failures.py",
+    "run/test_memory_limit.py",
+    "run/test_rootless.py",
+    "runtime/test_router.py",
+    "runtime/test_supervisor.py",
+    "study/test_reuse.py",
+    "study/test_slurm.py",
+    "study/test_study.py",
+)
+"""Of a file that also computes, only the tests that emulate."""
+EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real_experiment_")
+"""Parts of the names of tests that emulate although most of their file computes."""
 TOGETHER = {
     "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
     "learning": ("learning/",),
     "flow": ("cli/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
+    "browser": ("report/test_browser.py", "report/test_study_page.py"),
+    "slurm": ("study/test_slurm.py",),
+    "hosts from slurm": ("platforms/slurm/",),
 }
-"""What needs the same kernels compiled: one process does that, and the tests wait in line behind it. The first that fits counts."""
+"""What needs the same kernels compiled, the same browser or cluster: one process has it, and the tests wait in line behind it. The
+first that fits counts."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``alone`` what must have the machine to itself, and group by file what may run beside others."""
+    """Mark as ``waiting`` or ``alone`` what does not only compute, and group what one process had better do.
+
+    What computes is grouped by file at least, what waits by what it needs only: its tests are long and few.
+    """
     for item in items:
         place = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
-        emulates = "emulate" in item.name
-        if emulates or not place.startswith(COMPUTING) or any(item.get_closest_marker(mark) for mark in MARKS):
-            item.add_marker("alone")
-        group = next((name for name, places in TOGETHER.items() if place.startswith(places)), place)
-        item.add_marker(pytest.mark.xdist_group(group))
+        computes = place.startswith(COMPUTING) and not any(part in item.name for part in EMULATING)
+        if not computes and not item.get_closest_marker("alone"):
+            item.add_marker("waiting" if place.startswith(WAITING) else "alone")
+        group = next((name for name, places in TOGETHER.items() if place.startswith(places)), place if computes else None)
+        if group is not None:
+            item.add_marker(pytest.mark.xdist_group(group))

@@ -35,6 +35,7 @@ class Keeper(Component):
     recalls: Output[Recall]
     size = 100
     ahead = 0
+    together = 1
     slow = 0.0
 
     async def setup(self) -> None:
@@ -43,8 +44,8 @@ class Keeper(Component):
 
     def begin(self) -> Recalling:
         self.recalling = Recalling(
-            self.name, self.recalls.peers, self.buffer, self.most, 1, ahead=self.ahead, patience=0.1, born=self.clock.now(),
-            clock=self.clock, rng=self.rng, send=lambda recall, peer: self.recalls.send(recall, to=(peer,)),
+            self.name, self.recalls.peers, self.buffer, self.most, 1, ahead=self.ahead, together=self.together, patience=0.1,
+            born=self.clock.now(), clock=self.clock, rng=self.rng, send=lambda recall, peer: self.recalls.send(recall, to=(peer,)),
         )  # fmt: skip
         return self.recalling
 
@@ -94,13 +95,13 @@ def acted(stage: Stage, act: Callable[[], Any], seconds: float = 1e6) -> None:
     play(scene)
 
 
-@pytest.mark.parametrize(("ahead", "draws"), [(0, 1_000_000), (3, 200_000)])
-def test_draws_are_uniform_over_the_union_also_while_it_fills(ahead: int, draws: int) -> None:
+@pytest.mark.parametrize(("ahead", "together", "draws"), [(0, 1, 1_000_000), (3, 1, 200_000), (2, 5, 200_000)])
+def test_draws_are_uniform_over_the_union_also_while_it_fills(ahead: int, together: int, draws: int) -> None:
     sizes, steps, most = (400, 300, 200, 100), 8, 200
 
     class Filling(Keeper):
         async def setup(self) -> None:
-            self.size, self.most, self.ahead = sizes[self.index], most, ahead
+            self.size, self.most, self.ahead, self.together = sizes[self.index], most, ahead, together
             await super().setup()
 
     stage = Stage(seed=5 + ahead)
@@ -115,7 +116,7 @@ def test_draws_are_uniform_over_the_union_also_while_it_fills(ahead: int, draws:
             for part, goal in zip(parts, goals, strict=True):
                 part.keep(max(goal, 0) - len(part.buffer))
             await stage.clock.sleep(0.001)
-            for _ in range(ahead + 1):  # those that were asked for at another size
+            for _ in range(ahead + together):  # those that were asked for at another size
                 await asyncio.gather(*(part.recalling.take() for part in parts))
             counts: Counter[int] = Counter()
             total = sum(len(part.buffer) for part in parts)
@@ -138,7 +139,8 @@ def test_draws_are_uniform_over_the_union_also_while_it_fills(ahead: int, draws:
     assert all(part.recalling.missing == 0 for part in parts)
 
 
-def test_who_is_dead_costs_one_wait_and_all_rows_then_come_from_the_others() -> None:
+@pytest.mark.parametrize("together", [1, 4])
+def test_who_is_dead_costs_one_wait_and_all_rows_then_come_from_the_others(together: int) -> None:
     stage = Stage()
     parts = keepers(stage, [Keeper, Keeper, Deaf], delay=0.005, capacity=8)
     took: list[float] = []
@@ -146,7 +148,7 @@ def test_who_is_dead_costs_one_wait_and_all_rows_then_come_from_the_others() -> 
 
     async def act() -> None:
         for part in parts:
-            part.ahead = part.recalling._ahead = 3
+            part.recalling._ahead, part.recalling._together = 3, together
             part.keep(50)
         await stage.clock.sleep(0.1)
         for _ in range(100):
@@ -159,8 +161,9 @@ def test_who_is_dead_costs_one_wait_and_all_rows_then_come_from_the_others() -> 
     assert took[0] == pytest.approx(0.1)
     assert max(took[1:]) <= 0.0101
     assert parts[0].recalling.missing == sum(10 - len(one) for one in found) > 0
-    assert {len(one) for one in found[5:]} == {10}
-    assert {int(row) // 1000 for one in found[5:] for row in one.x[:, 0]} == {0, 1}
+    later = found[4 + together :]
+    assert {len(one) for one in later} == {10}
+    assert {int(row) // 1000 for one in later for row in one.x[:, 0]} == {0, 1}
 
 
 def test_who_is_slow_costs_a_tenth_of_the_time_and_is_drawn_from_again_when_it_answers() -> None:
@@ -277,7 +280,7 @@ class Site:
 @pytest.mark.parametrize("strategy", ["er", "er-ace", "der++", "a-gem"])
 def test_one_worker_alone_learns_bit_for_bit_what_the_strategy_does(strategy: str) -> None:
     x, y, batches = dealt(400, 1, 10)
-    site = Site({"learner": {strategy: {"buffer": 40, "representatives": 8}}, "ahead": 0}, batches)
+    site = Site({"learner": {strategy: {"buffer": 40, "representatives": 8}}, "ahead": 0, "together": 1}, batches)
     state = site.run()
     learner = registry.create(
         {strategy: {"hidden": [12], "buffer": 40, "representatives": 8, "batch": 10}}, 6, 4, generator(4, "worker", 0).spawn(1)[0]
@@ -312,12 +315,27 @@ def test_asking_ahead_hides_links_that_take_time() -> None:
     _, _, batches = dealt(1600, WORKERS, 10)
     waits = {}
     for ahead in (0, 1, 2):
-        site = Site({"learner": {"er": {"buffer": 20}}, "ahead": ahead}, batches, delay=0.02, cost=0.03)
+        settings = {"learner": {"er": {"buffer": 20}}, "ahead": ahead, "together": 1}
+        site = Site(settings, batches, delay=0.02, cost=0.03)
         site.run(4.0)
         waits[ahead] = np.mean([site.stage.metric(f"worker-{k}", "rehearsal_wait")[2:] for k in range(WORKERS)])
     # From batch to batch: 30 ms of learning, two links of 20 ms to the aggregator and back, and two more if rows are waited for.
     assert waits[0] == pytest.approx(0.04 / 0.11, rel=0.1)
     assert waits[1] == waits[2] == 0.0
+
+
+def test_asking_for_several_batches_at_once_takes_fewer_messages() -> None:
+    _, _, batches = dealt(4000, WORKERS, 10)
+    counts = {}
+    for together in (1, 5):
+        site = Site({"learner": {"er": {"buffer": 20}}, "together": together}, batches)
+        site.run()
+        assert {site.stage.metric(f"worker-{k}", "learned")[-1] for k in range(WORKERS)} == {1000}
+        counts[together] = sum(
+            1 for row in site.stage.rows["messages"] if row.receiver.startswith("worker") and "recalls" in row.trace
+        )
+    # Sizes are told by themselves only while buffers of 20 fill: two batches.
+    assert counts[5] < counts[1] / 4
 
 
 # -- as an experiment file has them
@@ -378,6 +396,7 @@ def test_a_simulated_run_rehearses_and_repeats_to_the_byte(tmp_path: Path) -> No
         ("{mlp: {hidden: [16]}}", "softmax", "softmax, not mlp"),
         ("{er: {buffer: 40}}", "mlp", "there is no strategy 'mlp'"),
         ("{er: {buffer: 40}}", "er, ahead: -1", "ahead is -1"),
+        ("{er: {buffer: 40}}", "er, together: 0", "together is 0"),
         ("{er: {buffer: 40}}", "er, patience: 0s", "patience is 0"),
         ("{er: {buffer: 40}}", "{er: {representatives: 0}}", "representatives"),
         ("{er: {buffer: 40}}", "er, over: everything", "over"),

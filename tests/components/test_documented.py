@@ -10,7 +10,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from estran.components.index import Components
-from estran.components.surrogate import NetworkSettings, ReservoirSettings, SteeringSettings
+from estran.components.surrogate_settings import NetworkSettings, ReservoirSettings, SteeringSettings
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "components.md"
 SECTIONS = dict(re.findall(r"^## ([\w-]+)\n(.*?)(?=^## |\Z)", PAGE.read_text(encoding="utf-8"), re.MULTILINE | re.DOTALL))

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 
 from estran.components.fields import Proposal, Steps, Surrogate
-from estran.components.surrogate import SurrogateSettings, SurrogateTrainer
+from estran.components.surrogate import SurrogateTrainer
 from estran.components.surrogate_predictor import SurrogatePredictor
+from estran.components.surrogate_settings import SurrogateSettings
 from estran.runtime.component import Component
 from estran.runtime.message import Message
 from estran.runtime.ports import Input

@@ -35,7 +35,9 @@ VERBS = {
     "report",
     "doctor",
     "clean",
+    "e2clab",
     "schema",
+    "testbeds",
 }
 
 
@@ -69,7 +71,7 @@ def test_python_blocks_run_and_their_components_have_sound_ports(page: Path, ind
 def test_commands_in_the_pages_exist() -> None:
     for page in PAGES:
         for block in blocks(page, "sh"):
-            for verb in re.findall(r"^estran ([a-z-]+)", block, flags=re.MULTILINE):
+            for verb in re.findall(r"^estran ([a-z0-9-]+)", block, flags=re.MULTILINE):
                 assert verb in VERBS, f"{page.name} shows `estran {verb}`"
 
 

@@ -101,6 +101,31 @@ def test_conformance(choice: Any, check: Any) -> None:
     check(lambda features, classes, rng: registry.create(choice, features, classes, rng))
 
 
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_learners_that_follow_the_sum_of_their_gradients_learn_as_one_with_all_rows(optimizer: str) -> None:
+    rng, settings = np.random.default_rng(0), {"optimizer": optimizer, "learning_rate": 0.1, "chunked": True}
+    whole, *members = (make({"own_nets:Net": settings}, classes=3) for _ in range(4))
+    for _ in range(5):
+        x, y = rng.normal(size=(9, 5)), rng.integers(3, size=9)
+        whole.learn_many(x, y)
+        parts = [slice(0, 7), slice(7, 9), slice(9, 9)]  # one has no rows
+        total = sum(member.gradient(x[part], y[part]) for member, part in zip(members, parts, strict=True))
+        assert [member.follow(total) for member in members] == [9, 9, 9]
+    for key, array in whole.state().items():
+        for member in members:
+            np.testing.assert_allclose(member.state()[key], array, rtol=1e-4, atol=1e-6)
+
+
+def test_a_sum_that_is_not_finite_or_has_no_rows_changes_nothing() -> None:
+    learner = make({"own_nets:Net": {}})
+    before = learner.state()
+    total = learner.gradient(np.empty((0, 5)), np.empty(0, np.int64))
+    assert learner.follow(total) == 0
+    with pytest.raises(NotFiniteError, match="diverged"):
+        learner.follow(total * float("nan"))
+    assert all(np.array_equal(array, before[key]) for key, array in learner.state().items())
+
+
 def test_dropout_goes_on_alike_from_a_snapshot_and_leaves_torchs_generator_alone() -> None:
     (x, y), choice = rows(40), {"own_nets:Net": {"drop": 0.5, "learning_rate": 0.1}}
     torch.manual_seed(5)

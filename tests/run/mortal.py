@@ -13,11 +13,11 @@ Query = Callable[[str, str, str], list[tuple[float, ...]]]
 """Rows of a table: its name, columns and condition, in the order of time."""
 
 
-def killed_and_back(folder: Path, text: str, parts: str) -> tuple[Query, list[float]]:
+def killed_and_back(folder: Path, text: str, parts: str, timeout: float = 60) -> tuple[Query, list[float]]:
     """Run an experiment of whose workers ``worker-2`` is killed once; how to ask for its tables, and when that worker was ready."""
     (folder / "parts.py").write_text(parts)
     (folder / "experiment.yaml").write_text(text)
-    done = estran("run", "experiment.yaml", "--on", "emulate", cwd=folder)
+    done = estran("run", "experiment.yaml", "--on", "emulate", cwd=folder, timeout=timeout)
     assert done.returncode == 0, done.stdout + done.stderr
     assert any("worker-2" in warning and "restarted" in warning for warning in record(folder)["warnings"])
     tables = run_folder(folder)

@@ -28,7 +28,7 @@ streams:
   - {from: server.rounds, to: worker.rounds, delivery: latest}
   - {from: worker.updates, to: server.updates}
   - {from: worker.recalls, to: worker.peers, routing: all}
-measure: {warmup: 0.5s, duration: 9s}
+measure: {warmup: 0.5s, duration: 7s}
 """
 PARTS = """
 import os, signal

@@ -28,6 +28,7 @@ SHORT = TINY.replace("hosts: 2", "hosts: 1").replace("duration: 1.5s", "duration
 LONG = SHORT.replace("duration: 0.4s", "duration: 50s")
 BAD = """
 import os, signal, subprocess, sys, time
+from pathlib import Path
 
 class Bad(Component):
     values: Output[Reading]
@@ -37,7 +38,7 @@ class Bad(Component):
 
 def write_bad(folder: Path, body: str, text: str = SHORT) -> None:
     """Write an experiment whose meter is a component with this body."""
-    write(folder, text.replace('"parts:Meter", with: {rate: 40}', '"parts:Bad"'))
+    write(folder, text.replace('"parts:Meter", with: {rate: 40}', '"parts:Bad"').replace('"parts:Meter"', '"parts:Bad"'))
     indented = "".join(f"    {line}\n" for line in body.splitlines())
     (folder / "parts.py").write_text(PARTS + BAD + indented)
 
@@ -98,6 +99,29 @@ def test_a_component_that_ends_badly_when_asked_is_warned_of(tmp_path: Path, bod
     assert_nothing_left(record(tmp_path)["id"])
 
 
+LIVES = """
+async def run(self):
+    lives = Path(self.folder) / "lives"
+    before = len(lives.read_text()) if lives.exists() else 0
+    with lives.open("a") as file:
+        file.write("x")
+    if before == 0:
+        os.kill(os.getpid(), signal.SIGKILL)
+    if before == 1:
+        raise ValueError("the sensor is on fire")
+"""
+
+
+def test_a_component_that_was_killed_or_raises_is_restarted_if_asked_and_finds_its_folder_as_it_was(tmp_path: Path) -> None:
+    write_bad(tmp_path, LIVES, LONG.replace("with: {rate: 40}}", "restart: on-failure}"))
+    done = estran("run", "experiment.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert record(tmp_path)["ended_by"] == "all sources ended"
+    assert (run_folder(tmp_path) / "work" / "meter-0" / "lives").read_text() == "xxx"
+    restarts = [warning for warning in record(tmp_path)["warnings"] if "was restarted" in warning]
+    assert ["signal 9" in restarts[0], "on fire" in restarts[1], len(restarts)] == [True, True, 2]
+
+
 def test_children_that_ignore_signals_do_not_outlive_the_run(tmp_path: Path) -> None:
     child = "import signal,time; signal.signal(15, signal.SIG_IGN); time.sleep(1000)"
     body = f"async def run(self):\n    subprocess.Popen([sys.executable, '-c', {child!r}], start_new_session=True)\n"
@@ -106,7 +130,7 @@ def test_children_that_ignore_signals_do_not_outlive_the_run(tmp_path: Path) -> 
     assert_nothing_left(record(tmp_path)["id"])
 
 
-def test_impatient_interrupts_change_nothing(tmp_path: Path) -> None:
+def test_an_impatiently_interrupted_run_keeps_its_results_and_leaves_nothing(tmp_path: Path) -> None:
     write(tmp_path, LONG)
     process = start("run", "experiment.yaml", cwd=tmp_path)
     wait_for_phase(tmp_path, "measure")
@@ -116,6 +140,7 @@ def test_impatient_interrupts_change_nothing(tmp_path: Path) -> None:
     assert process.returncode == 1
     assert "Traceback" not in output
     assert record(tmp_path)["status"] == "interrupted"
+    assert (run_folder(tmp_path) / "messages.parquet").exists()
     assert_nothing_left(record(tmp_path)["id"])
 
 

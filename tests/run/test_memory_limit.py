@@ -14,7 +14,7 @@ HUNGRY = """
 experiment: tiny
 seed: 1
 devices:
-  mote: {like: raspberry-pi-4, cores: 1, speed: 0.5, memory: 96MiB}
+  mote: {like: cloud-vm-2, memory: 96MiB}
 layers:
   edge: {hosts: 1, device: mote}
   cloud: {hosts: 1, device: cloud-vm-2}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,11 @@ factors:
   share: [100%, 25%, idle, {latency_p99: 15ms, of: detector}, {latency_p99: 1s, of: detector}]
 measure: {warmup: 1s, duration: 6s}
 """
+LONG = (
+    SHARED.replace("batch: 8}}", 'batch: 8, limit: "${limit}"}}')
+    .replace("learn: 2.5ms", "learn: 60ms")  # much longer than an answer may take
+    .replace("factors:", "factors:\n  limit: [8]")
+)
 USED = "SELECT sum(wall) FROM operations WHERE replica = 'trainer-0' AND time BETWEEN 1 AND 7"
 
 
@@ -56,6 +62,21 @@ def test_idle_training_lets_answers_go_first_and_uses_what_is_left(tmp_path: Pat
     assert used(idle) > 0.7 * 0.6
 
 
+@pytest.mark.parametrize("calibration", ["none", "quota"])
+def test_answers_come_as_if_alone_while_training_uses_what_is_left(tmp_path: Path, calibration: str) -> None:
+    """On cores that are slow by nature, and on emulated ones, whose quota follows what is left."""
+    if calibration == "quota":
+        (tmp_path / "quota.json").write_text(json.dumps({"version": 1, "processor": "quota"}))
+        calibration = str(tmp_path / "quota.json")
+    alone, kept = (
+        simulate(tmp_path / name, LONG, overrides=[f"share={share}", f"limit={limit}"], calibration=calibration)
+        for name, share, limit in (("a", "100%", 8), ("k", "{latency_p99: 20ms, of: detector}", 10**9))
+    )
+    assert value(kept, "latency_p99@detector") <= 1.5 * value(alone, "latency_p99@detector")
+    left = 0.5 * 6 - value(alone, "cpu_seconds@box-0")
+    assert value(kept, "cpu_seconds@box-0") - value(alone, "cpu_seconds@box-0") > 0.7 * left
+
+
 def test_a_latency_is_kept_by_training_less(tmp_path: Path) -> None:
     tight, again = (simulate(tmp_path / name, SHARED, overrides=["share={latency_p99: 15ms, of: detector}"]) for name in ("t", "a"))
     loose = simulate(tmp_path / "l", SHARED, overrides=["share={latency_p99: 1s, of: detector}"])
@@ -70,6 +91,15 @@ def test_a_fixed_share_is_kept_in_an_emulated_run(tmp_path: Path) -> None:
     assert record(folder)["status"] == "done"
     query = "SELECT max(value) - min(value) FROM metrics WHERE replica = 'trainer-0' AND metric = 'process_cpu' AND time > 0"
     assert rows(folder, query)[0][0] / 7 < 0.25 * 0.5 * 1.25
+
+
+def test_a_service_that_yields_and_the_others_together_use_an_emulated_device_no_more(tmp_path: Path) -> None:
+    file = written(tmp_path, SHARED)
+    overrides = ["share={latency_p99: 1s, of: detector}"]
+    folder = execute(prepare(str(file), overrides=overrides), out=tmp_path / "runs", progress=QuietProgress())[0]
+    assert record(folder)["status"] == "done"
+    assert value(folder, "cpu_seconds@box-0") < 0.5 * 6 * 1.15
+    assert rows(folder, "SELECT max(value) FROM metrics WHERE replica = 'trainer-0' AND metric = 'learned'")[0][0] > 0
 
 
 @pytest.mark.parametrize(
@@ -100,12 +130,3 @@ def test_a_command_can_have_a_fixed_share_only() -> None:
     assert load_text(text + "services: {s: {on: edge, command: sleep 1, share: 20%}}").services["s"].share.most == 0.2
     with pytest.raises(SpecErrors, match="cannot be made to yield"):
         load_text(text + "services: {s: {on: edge, command: sleep 1, share: idle}}")
-
-
-@pytest.mark.parametrize("on", ["simulate", "emulate"])
-def test_planning_says_that_commands_are_not_seen(tmp_path: Path, on: str) -> None:
-    command = "services:\n  load: {on: box, command: sleep 1, model: {serves: {answer: 1kB}}}\n"
-    file = written(tmp_path, SHARED.replace("services:\n", command))
-    found = prepare(str(file), overrides=["share=idle"], on=on).problems
-    told = [problem for problem in found if problem.where == "services.trainer.share"]
-    assert [("the command 'load' on box-0" in problem.what, problem.fatal) for problem in told] == [(True, False)]

@@ -36,6 +36,11 @@ def launches(plan: Plan) -> dict[str, Launch]:
     return {launch.replica: launch for launch in made}
 
 
+def test_a_replicas_folder_is_the_same_wherever_it_is_looked_at_from(plan: Plan) -> None:
+    (first, *_) = wire(plan, lambda source, target: "10.0.0.1", {"camera": "a:B", "trainer": "c:D"}, Path("runs/x"), "x", 7)
+    assert first.folder == str(Path.cwd() / "runs" / "x" / "work" / first.replica)
+
+
 def test_producers_connect_to_where_consumers_listen(plan: Plan) -> None:
     made = launches(plan)
     listening = {endpoint for launch in made.values() for endpoint in launch.listen}

@@ -17,19 +17,21 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from estran.checks import transports
 from estran.platforms.remote.certificates import Authority
 from estran.run.wiring import Access, router_task, wire
 from estran.runtime.clock import RealClock
 from estran.runtime.launch import Launch, Security
 from estran.runtime.router import route
+from estran.runtime.transport import Transport
+from estran.runtime.zenoh_transport import ZenohTransport
 from estran.spec import load_text
 from estran.spec.plan import Plan
 from estran.spec.resolve import plan as make_plan
 
-pytestmark = [
-    pytest.mark.root,
-    pytest.mark.skipif(os.geteuid() != 0 or shutil.which("iptables") is None, reason="needs root and iptables to make a NAT"),
-]
+needs_nat = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("iptables") is None, reason="needs root and iptables to make a NAT"
+)
 
 TEXT = """
 experiment: behind
@@ -89,6 +91,22 @@ from estran.runtime.clock import RealClock
 from estran.runtime.router import route
 asyncio.run(route(lambda table, rows: None, RealClock(0), json.loads(sys.argv[1])))
 """
+
+
+ROUTED = (
+    transports.order_without_loss,
+    transports.receiver_after_sender,
+    transports.large_frames,
+    transports.latest_ends_with_the_newest,
+    transports.closing_ends_waiting,
+)
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
 
 
 class Site:
@@ -196,6 +214,8 @@ async def exchange(site: Site, launches: list[Launch], cut: float) -> dict[str, 
     return found
 
 
+@pytest.mark.root
+@needs_nat
 async def test_edges_behind_nat_exchange_with_the_fog_and_with_each_other(site: Site, tmp_path: Path) -> None:
     plan = make_plan(load_text(TEXT))
     reached = subprocess.run(site.inside("fog-0", "ping", "-c1", "-W1", Site.ADDRESSES["edge-0"]), check=False, capture_output=True)
@@ -216,10 +236,29 @@ async def test_edges_behind_nat_exchange_with_the_fog_and_with_each_other(site: 
     assert found["detector-0"] == found["detector-1"] == {**everybody, "trainer-0": True}
 
 
+@pytest.mark.parametrize("check", ROUTED, ids=lambda check: check.__name__)
+async def test_streams_keep_their_promises_through_a_router(check: transports.Check) -> None:
+    endpoint = f"tcp/127.0.0.1:{free_port()}"
+    clock = RealClock(time.monotonic_ns())
+    keys = ("check/acknowledged", "check/early", "check/latest")
+
+    @asynccontextmanager
+    async def pair() -> AsyncIterator[tuple[Transport, Transport]]:
+        async with (
+            ZenohTransport([], [], clock, router=endpoint, routed=keys) as producer,
+            ZenohTransport([], [], clock, router=endpoint, routed=keys) as consumer,
+        ):
+            yield producer, consumer
+
+    running = asyncio.create_task(route(lambda table, rows: None, clock, {"listen": [endpoint], "security": None}))
+    await check(pair)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
 async def test_a_router_ends_when_its_task_is_cancelled_and_says_what_ended_it() -> None:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     settings = {"listen": [f"tcp/127.0.0.1:{port}"], "security": None}
     clock = RealClock(time.monotonic_ns())
     running = asyncio.create_task(route(lambda table, rows: None, clock, settings))

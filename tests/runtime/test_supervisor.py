@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
 import pytest
 
 from estran.errors import PlatformError
-from estran.runtime.launch import Readiness
+from estran.runtime.launch import Readiness, Yielding
 from tests.runtime.agents import alive, command, running_agent
 
 
@@ -21,6 +22,14 @@ async def test_a_command_runs_and_its_lines_and_end_are_reported(tmp_path: Path)
         await asyncio.sleep(0.3)
     lines = {(row[3], row[4]) for row in agent.rows("logs")}
     assert lines == {("stdout", "hello"), ("stderr", "trouble")}
+
+
+@pytest.mark.parametrize(("yields", "policy"), [(None, os.SCHED_OTHER), (Yielding(1), os.SCHED_IDLE)])
+async def test_a_service_that_yields_runs_in_the_idle_class(tmp_path: Path, yields: Yielding | None, policy: int) -> None:
+    async with running_agent() as agent:
+        told = "import os; print(os.sched_getscheduler(0))"
+        await agent.host.start(command(tmp_path, sys.executable, "-IS", "-c", told, yields=yields))
+        assert (await agent.wait_for("ended"))["tail"] == [str(policy)]
 
 
 async def test_a_failing_command_is_reported_with_the_end_of_its_log(tmp_path: Path) -> None:
@@ -89,8 +98,9 @@ async def test_stop_is_gentle_first_and_takes_the_whole_process_group(tmp_path: 
 
 
 async def test_a_stubborn_command_is_killed_after_the_grace(tmp_path: Path) -> None:
+    deaf = "trap '' TERM; echo deaf; while :; do sleep 0.05; done"
     async with running_agent() as agent:
-        await agent.host.start(command(tmp_path, "sh", "-c", "trap '' TERM; while :; do sleep 0.05; done"))
+        await agent.host.start(command(tmp_path, "sh", "-c", deaf, ready=Readiness(output="deaf")))
         await agent.wait_for("ready")
         await agent.host.stop("tool-0", grace=0.3)
         ended = await agent.wait_for("ended")
@@ -129,3 +139,11 @@ async def test_an_unknown_request_is_refused_and_the_agent_lives_on() -> None:
         with pytest.raises(PlatformError, match="cannot 'dance'"):
             await agent.host.ask("dance")
         assert (await agent.host.run(["true"])).returncode == 0
+
+
+async def test_an_agent_that_breaks_says_why() -> None:
+    async with running_agent() as agent:
+        await agent.host.task("json:loads", {})  # takes no such arguments
+        told = await agent.wait_for("task-failed")
+    assert told["task"] == "the host's agent"
+    assert "TypeError: loads() takes" in told["what"]

@@ -12,7 +12,7 @@ import pytest
 
 from estran.runtime.launch import Yielding
 from estran.runtime.recorder import Recorder
-from estran.runtime.yielding import LEAST, Governed, Governor, LocalBoard, Marked, SharedBoard
+from estran.runtime.yielding import ALLOWED, GAIN, LEAST, Governed, Governor, LocalBoard, Marked, SharedBoard
 from tests.runtime.virtual_time import VirtualClock, run
 
 
@@ -78,10 +78,10 @@ def test_the_share_settles_where_messages_are_in_time_and_follows_steps_of_load(
     """Late with a probability that grows with the share: 4 % at the whole processor, or 1 % at a quarter; then twice that."""
     metrics: list = []
 
-    async def main() -> list[float]:
+    async def main() -> list[tuple[float, float]]:
         rng, made, means = np.random.default_rng(1), governor(Yielding(1, 1.0, 0.02, ("d-0",)), metrics), []
         for load in (1.0, 2.0, 0.01):
-            shares = []
+            shares, lates = [], 0
             for number in range(20_000):
                 await asyncio.sleep(0.01)
                 now = asyncio.get_running_loop().time()
@@ -89,13 +89,15 @@ def test_the_share_settles_where_messages_are_in_time_and_follows_steps_of_load(
                 made.observe([(now - 1e-3, now + (0.03 if late else 0.0))])
                 if number > 5_000:
                     shares.append(made.share)
-            means.append(float(np.mean(shares)))
+                    lates += late
+            means.append((float(np.mean(shares)), lates / len(shares)))
         made.flush()
         return means
 
-    alone, loaded, light = run(main())
-    assert 0.1 < alone < 0.35
+    (alone, late), (loaded, late_loaded), (light, _) = run(main())
+    assert 0.15 < alone < 0.35
     assert 0.4 < loaded / alone < 0.75
+    assert max(late, late_loaded) < 1.5 * ALLOWED
     assert light > 0.95
     assert all(LEAST <= row.value <= 1.0 for row in metrics)
 
@@ -107,7 +109,7 @@ def test_messages_from_before_a_change_do_not_count() -> None:
         made.observe([(9.0, 9.5)] * 50)  # a backlog: one decrease, not twenty-five
         return made.share
 
-    assert run(main()) == 0.5
+    assert run(main()) == pytest.approx(1 - GAIN * (1 - ALLOWED))
 
 
 async def test_forked_processes_share_a_board() -> None:

@@ -94,13 +94,12 @@ factors:
   kill: [no, agent, never]
   delay: [10ms, 20ms]
 """
-QUICK_DEVICES = TINY.replace("raspberry-pi-4", "cloud-vm-2")  # whose speed a busy machine can always show
 QUICK = ("measure.warmup=0.3s", "measure.duration=1s")
 
 
 def experiment(folder: Path) -> Path:
     """Two layers as in TINY, and a shed where a command leaves whatever it can."""
-    text = QUICK_DEVICES.replace("rate: 40}", 'rate: "${rate}"}').replace(
+    text = TINY.replace("rate: 40}", 'rate: "${rate}"}').replace(
         '{on: cloud, component: "parts:Total"}', '{on: "${place}", component: "parts:Total"}'
     )
     text = text.replace("network:", "  shed: {hosts: 1, device: cloud-vm-2}\nnetwork:").replace("delay: 10ms", 'delay: "${delay}"')
@@ -223,7 +222,7 @@ def test_a_link_loses_the_same_packets_whoever_built_it(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(("engine", "limiter"), [("tun", "throttle"), ("loopback", None)])
 def test_other_rungs_serve_one_run_after_another(tmp_path: Path, engine: str, limiter: str | None) -> None:
-    file = write(tmp_path, QUICK_DEVICES.replace("20mbit", "4mbit"))  # a rate that relays without priority hold when others compute
+    file = write(tmp_path, TINY.replace("20mbit", "4mbit"))  # a rate that relays without priority hold when others compute
     folders = made(EmulatedPlatform(engine, limiter), file, [{}, {}])
     runs = [read(folder) for folder in folders]
     assert [run["status"] for run in runs] == ["done", "done"], [run["failure"] for run in runs]

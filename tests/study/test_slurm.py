@@ -130,6 +130,33 @@ def test_runs_that_are_cut_off_are_made_again_and_those_behind_them_are_not_lost
     assert all("was cut off: array task" in failure["what"] for failure in found["failures"])
 
 
+def test_a_run_that_is_preempted_is_made_again(tmp_path: Path, configuration: Path) -> None:
+    """The first run that begins hangs, until its array task is ended."""
+    write(tmp_path, VARIED)
+    parts = (tmp_path / "parts.py").read_text()
+    (tmp_path / "parts.py").write_text(parts.replace(
+        "    async def setup(self) -> None:\n",
+        "    async def setup(self) -> None:\n"
+        "        import pathlib, time\n"
+        "        mark = pathlib.Path(__file__).with_name('hung')\n"
+        "        if not mark.exists():\n"
+        "            mark.touch()\n"
+        "            time.sleep(300)\n",
+    ))  # fmt: skip
+    argv = ("--replicates", "1", "--set", "delay=10ms", "--jobs", "1", "--retries", "3", *SLURM, "--engine-option", "chunk=2")
+    process = start("study", "experiment.yaml", *SIMULATE, *argv, cwd=tmp_path)
+    _until(lambda: (tmp_path / "hung").exists())
+    urgent = ("--partition=urgent", "--nodes=2", "--exclusive", "--output=/dev/null", "--wrap=true")
+    slurm(configuration, "sbatch", *urgent)
+    said, _ = process.communicate(timeout=90)
+    (path,) = tmp_path.glob("studies/tiny/*")
+    assert process.returncode == 0, said
+    rows = table(path)
+    assert {row["status"] for row in rows} == {"done"}
+    assert max(int(row["attempts"]) for row in rows) >= 2, said
+    assert any("DUE TO PREEMPTION" in log.read_text() for log in path.glob("slurm/*/*.log"))
+
+
 def test_a_study_whose_runs_leave_no_folder_says_so(tmp_path: Path, configuration: Path) -> None:
     write(tmp_path, VARIED)
     broken = ("--engine-option", "export=ALL,PYTHONHOME=/nowhere")

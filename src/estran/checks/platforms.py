@@ -6,6 +6,7 @@ Each check takes the platform and an empty folder, provides a small plan (two la
 from __future__ import annotations
 
 import asyncio
+import secrets
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
@@ -46,7 +47,7 @@ _ASK: Final = (
 async def provides_what_was_planned(platform: Platform, folder: Path) -> None:
     """Every host with services is there under its name and answers."""
     plan = _plan()
-    async with _provided(platform, plan, folder, "check-planned") as provision:
+    async with _provided(platform, plan, folder, _run_id("planned")) as provision:
         assert set(provision.hosts) == set(plan.hosts), f"planned {set(plan.hosts)}, got {set(provision.hosts)}"
         for name, host in provision.hosts.items():
             assert host.name == name, f"{name} calls itself {host.name}"
@@ -55,7 +56,7 @@ async def provides_what_was_planned(platform: Platform, folder: Path) -> None:
 
 async def connects_hosts_over_delayed_links(platform: Platform, folder: Path) -> None:
     """A host reaches another at the address given, and a round trip takes at least twice the delay asked."""
-    async with _provided(platform, _plan(), folder, "check-connects") as provision:
+    async with _provided(platform, _plan(), folder, _run_id("connects")) as provision:
         near, far = provision.hosts["edge-1"], provision.hosts["cloud-0"]
         answering = asyncio.create_task(
             far.run(["python3", "-c", _ANSWER, provision.address("cloud-0", "cloud-0"), str(PORT)], timeout=PATIENCE)
@@ -72,7 +73,7 @@ async def connects_hosts_over_delayed_links(platform: Platform, folder: Path) ->
 
 async def verifies_by_measuring(platform: Platform, folder: Path) -> None:
     """The link is probed in both directions and found as it was asked."""
-    async with _provided(platform, _plan(), folder, "check-verifies") as provision:
+    async with _provided(platform, _plan(), folder, _run_id("verifies")) as provision:
         found = await provision.verify()
         assert {(link.source.split("-")[0], link.target.split("-")[0]) for link in found.links} == {
             ("edge", "cloud"),
@@ -84,19 +85,25 @@ async def verifies_by_measuring(platform: Platform, folder: Path) -> None:
 
 async def gives_everything_back(platform: Platform, folder: Path) -> None:
     """No process of the run outlives it, also when it ends by an error."""
+    run_id = _run_id("gives-back")
     try:
-        async with _provided(platform, _plan(), folder, "check-gives-back"):
+        async with _provided(platform, _plan(), folder, run_id):
             raise PlatformError("on purpose")
     except PlatformError as error:
         assert error.what == "on purpose", f"another error took its place: {error}"
     deadline = time.monotonic() + PATIENCE
-    while left := processes_of("check-gives-back"):
+    while left := processes_of(run_id):
         assert time.monotonic() < deadline, f"processes {left} were left"
         await asyncio.sleep(0.05)
 
 
 def _plan() -> Plan:
     return make_plan(load_text(_DESCRIPTION))
+
+
+def _run_id(check: str) -> str:
+    """One of its own: somebody else on this machine may check a platform at the same time."""
+    return f"check-{check}-{secrets.token_hex(4)}"
 
 
 @asynccontextmanager

@@ -94,14 +94,15 @@ def plan(file: str, /, *, on: OnOption = "emulate", set_: SetOption = None, json
     """
     from dataclasses import asdict
 
-    from estran.cli.planned import print_plan
+    from estran.cli.planned import cost_of, print_plan
     from estran.run.prepare import plain_plan, prepare
 
     prepared = prepare(file, overrides=set_ or (), on=on)
     if json:
         import msgspec
 
-        data = plain_plan(prepared.plan) | {"platform": on, "problems": [asdict(problem) for problem in prepared.problems]}
+        problems = [asdict(problem) for problem in prepared.problems]
+        data = plain_plan(prepared.plan) | {"platform": on, "cost": cost_of(prepared), "problems": problems}
         print(msgspec.json.format(msgspec.json.encode(data), indent=2).decode())
     else:
         print_plan(prepared)

@@ -8,6 +8,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from estran.platforms.base import Reserving
 from estran.run.prepare import Prepared
 from estran.spec.plan import Plan
 from estran.units import show
@@ -23,9 +24,16 @@ def print_plan(prepared: Prepared) -> None:
             console.print(table)
     for warning in plan.warnings:
         console.print(Text(f"warning: {warning}", style="yellow"), soft_wrap=True)
+    for line in cost_of(prepared):
+        console.print(Text(f"cost: {line}"), soft_wrap=True)
     for problem in prepared.problems:
         kind, style = ("cannot be done", "red") if problem.fatal else ("note", "yellow")
         console.print(Text(f"{kind}: {problem.where}: {problem.what}\n  → {problem.remedy}", style=style), soft_wrap=True)
+
+
+def cost_of(prepared: Prepared) -> list[str]:
+    """What a run may cost, in words; nothing where hosts are there anyway."""
+    return prepared.platform.cost(prepared.plan) if isinstance(prepared.platform, Reserving) else []
 
 
 def _hosts(plan: Plan) -> Table:

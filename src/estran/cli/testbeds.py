@@ -116,3 +116,12 @@ def release(job: str, /) -> None:
 
     for line in asyncio.run(release(job, lambda text: print(text, file=sys.stderr))):
         print(line)
+
+
+def schema() -> None:
+    """Print the JSON Schema of platform files of kind `testbed`, for editors."""
+    import json
+
+    from estran.platforms.testbeds.file import schema_of_testbeds
+
+    print(json.dumps(schema_of_testbeds(), indent=2))

@@ -253,6 +253,39 @@ class Activations:
 
 
 @dataclass(frozen=True, eq=False)
+class Meeting:
+    """What replicas that train in one process group tell each other to form it.
+
+    Attributes
+    ----------
+    born
+        When this life of the sender began; seconds of the run's clock.
+    number
+        Of the group that the first replica invites to; of the last one that another was in, when it says that it is there.
+    members
+        Names of those who are invited, in the order of their ranks; empty if this is not an invitation.
+    address, port
+        Where they find each other.
+    learned
+        Rows that the sender's model has learned from.
+    features, classes
+        Width of a row, and number of classes.
+    state
+        The model; empty if the sender has none.
+    """
+
+    born: float
+    number: int
+    members: list[str]
+    address: str
+    port: int
+    learned: int
+    features: int
+    classes: int
+    state: dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
 class Gradients:
     """What the back of a network sends down.
 

@@ -50,10 +50,10 @@ class _Peer:
 
 @dataclass(eq=False)
 class _Fetch:
-    """Representatives on their way: parts by whose they are, one for each draw; and who owes how many rows."""
+    """Representatives of a step on their way: parts by whose they are, one for each draw; and who owes how many rows."""
 
-    parts: dict[str, tuple[Memories, ...]]
-    owing: dict[str, int]
+    parts: dict[str, Sequence[Memories]] = field(default_factory=dict)
+    owing: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(eq=False)
@@ -91,7 +91,9 @@ class Recalling:
     representatives, draws
         Rows of a draw, r, and how many draws a step needs.
     ahead
-        For how many steps more than the next one rows are asked for.
+        When rows are there, or on their way, for no more steps than these besides the next one, more are asked for.
+    together
+        For how many steps one question asks; each is drawn for itself.
     patience
         Seconds for which a step waits for rows. It then goes on with those that are there; who owes some is left out until it is
         heard of again, and for `REST` times the patience at least.
@@ -118,6 +120,7 @@ class Recalling:
         draws: int,
         *,
         ahead: int,
+        together: int,
         patience: float,
         born: float,
         clock: Clock,
@@ -127,11 +130,11 @@ class Recalling:
         self.missing = 0
         self.tally = Tally()
         self._name, self._buffer, self._representatives, self._draws = name, buffer, representatives, draws
-        self._ahead, self._patience, self._born = ahead, patience, born
+        self._ahead, self._together, self._patience, self._born = ahead, together, patience, born
         self._clock, self._rng, self._send = clock, rng, send
         self._peers = {peer: _Peer(peer) for peer in sorted(peers) if peer != name}
         self._fetches: deque[_Fetch] = deque()
-        self._open: dict[int, _Fetch] = {}
+        self._open: dict[int, list[_Fetch]] = {}
         self._number = 0
         self._arrived = Waiters()
 
@@ -184,16 +187,20 @@ class Recalling:
         sizes = [len(self._buffer), *(peer.size for peer in asked)]
         if not sum(sizes):
             return False
-        shares = np.array([union.shares(sizes, self._representatives, self._rng) for _ in range(self._draws)])
-        fetch = _Fetch({self._name: tuple(self._own(int(share)) for share in shares[:, 0])}, {})
+        steps, draws = self._together, self._draws
+        drawn = union.shares(sizes, self._representatives, self._rng, times=steps * draws)
+        fetches = [_Fetch() for _ in range(steps)]
+        _deal(fetches, self._name, [self._own(int(share)) for share in drawn[:, 0]])
         self._number += 1
-        for peer, wanted in zip(asked, shares[:, 1:].T.tolist(), strict=True):
+        for peer, wanted in zip(asked, drawn[:, 1:].T.tolist(), strict=True):
             if any(wanted):
-                fetch.owing[peer.name] = sum(wanted)
+                for step, fetch in enumerate(fetches):
+                    if owed := sum(wanted[step * draws : (step + 1) * draws]):
+                        fetch.owing[peer.name] = owed
                 self._post(peer, Recall(self._born, len(self._buffer), self._born, self._number, wanted=tuple(wanted)))
-        self._fetches.append(fetch)
-        if fetch.owing:
-            self._open[self._number] = fetch
+        self._fetches.extend(fetches)
+        self._open[self._number] = fetches
+        self._close(self._number)
         return True
 
     def _own(self, count: int) -> Memories:
@@ -213,29 +220,29 @@ class Recalling:
 
     def _forgive(self, peer: _Peer) -> None:
         """Wait for nothing more of a peer: whoever is dead costs one wait, not one for each question that is open."""
-        for number, fetch in list(self._open.items()):
-            self.missing += fetch.owing.pop(peer.name, 0)
-            if not fetch.owing:
-                del self._open[number]
+        for number, fetches in list(self._open.items()):
+            self.missing += sum(fetch.owing.pop(peer.name, 0) for fetch in fetches)
+            self._close(number)
         self._arrived.wake()
 
     def _fill(self, peer: _Peer, said: Recall) -> None:
-        fetch = self._open.get(said.number)
-        if fetch is None or peer.name not in fetch.owing:
+        fetches = self._open.get(said.number, [])
+        if not any(peer.name in fetch.owing for fetch in fetches):
             return  # too late
-        ends = np.cumsum(said.given)[:-1]
-        parts = (np.split(array, ends) for array in (said.x, said.y, said.scores))
-        fetch.parts[peer.name] = tuple(Memories(*part) for part in zip(*parts, strict=True))
-        self.missing += fetch.owing.pop(peer.name) - len(said.y)
-        if not fetch.owing:
-            del self._open[said.number]
+        _deal(fetches, peer.name, _parts(said))
+        self.missing += sum(fetch.owing.pop(peer.name, 0) for fetch in fetches) - len(said.y)
+        self._close(said.number)
         self._arrived.wake()
 
+    def _close(self, number: int) -> None:
+        """Forget a question that nobody owes anything to."""
+        if not any(fetch.owing for fetch in self._open[number]):
+            del self._open[number]
+
     def _answer(self, peer: _Peer, said: Recall) -> None:
-        parts = [self._own(count) for count in said.wanted]
-        rows = Memories.joined(parts)
-        given = tuple(len(part) for part in parts)
-        size = len(self._buffer)
+        slots = [self._buffer.draw(count) for count in said.wanted]
+        rows = self._buffer.memories(np.concatenate(slots))
+        given, size = tuple(len(part) for part in slots), len(self._buffer)
         self._post(peer, Recall(self._born, size, said.asker, said.number, given=given, x=rows.x, y=rows.y, scores=rows.scores))
 
     def _post(self, peer: _Peer, recall: Recall) -> None:
@@ -249,3 +256,17 @@ class Recalling:
             recall = peer.outbox.popleft() if peer.outbox else Recall(self._born, len(self._buffer))
             peer.told = recall.size
             await self._send(recall, peer.name)
+
+
+def _parts(said: Recall) -> list[Memories]:
+    """The rows of each draw."""
+    ends = np.cumsum(said.given).tolist()
+    places = [slice(end - count, end) for end, count in zip(ends, said.given, strict=True)]
+    return [Memories(said.x[place], said.y[place], said.scores[place]) for place in places]
+
+
+def _deal(fetches: Sequence[_Fetch], owner: str, parts: Sequence[Memories]) -> None:
+    """Give each step its draws, which come one step after another."""
+    draws = len(parts) // len(fetches)
+    for step, fetch in enumerate(fetches):
+        fetch.parts[owner] = parts[step * draws : (step + 1) * draws]

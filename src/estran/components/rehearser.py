@@ -46,8 +46,10 @@ class RehearserSettings(WorkerSettings):
     over
         Rows are drawn from the ``union`` of all workers' buffers, or from the worker's ``own``.
     ahead
-        For how many batches more than the next one rows are asked for; with 0 each is waited for. As many as the steps between two
-        exchanges of models hide what they take behind one.
+        When rows are there, or on their way, for no more batches than these besides the next one, more are asked for; with 0 they
+        are waited for. As many as the steps between two exchanges of models hide what they take behind one.
+    together
+        For how many batches rows are asked for at once. More need fewer messages, and are drawn longer before they are learned.
     patience
         How long a batch waits for rows of others; it is then learned beside those that are there.
     """
@@ -55,6 +57,7 @@ class RehearserSettings(WorkerSettings):
     learner: str | dict[str, dict[str, Any] | None] = "er"
     over: Literal["union", "own"] = "union"
     ahead: int = 8
+    together: int = 8
     patience: Duration = 1.0
 
     def __post_init__(self) -> None:
@@ -68,6 +71,8 @@ class RehearserSettings(WorkerSettings):
         registry.create(self.learner, 1, 2, np.random.default_rng(0))
         if self.ahead < 0:
             raise SettingsError(f"ahead is {self.ahead}", where="rehearser", remedy="give 0 or more")
+        if self.together < 1:
+            raise SettingsError(f"together is {self.together}", where="rehearser", remedy="give 1 or more")
         if self.patience <= 0:
             raise SettingsError("patience is 0", where="rehearser", remedy="give more than 0")
 
@@ -154,6 +159,7 @@ class Rehearser(Worker):
                 learner.representatives,
                 learner.draws,
                 ahead=self.settings.ahead,
+                together=self.settings.together,
                 patience=self.settings.patience,
                 born=self._born,
                 clock=self.clock,

@@ -13,7 +13,7 @@ from estran.components.messages import Model, ModelRequest, Predictions, Samples
 from estran.components.publishing import Publisher, Publishing
 from estran.components.rolling import Pace, Rolling
 from estran.learning import registry
-from estran.learning.learner import Learner, NotFiniteError
+from estran.learning.learner import Features, Labels, Learner, NotFiniteError
 from estran.learning.mistakes import SettingsError
 from estran.runtime.component import Component
 from estran.runtime.message import Message
@@ -106,18 +106,27 @@ class Trainer(Component):
         try:
             odds = await self.compute(learner.predict_proba, x, operation="predict", size=len(x), parameters=self._parameters)
             rows, labels = self._publisher.to_learn(x, y)
-            if len(rows):
-                await self.compute(learner.learn_many, rows, labels, operation="learn", size=len(rows), parameters=self._parameters)
+            learned = await self._teach(learner, rows, labels)
         except NotFiniteError as error:
             if self.settings.diverging == "stop":
                 raise
             self.metrics.event("diverged", json.dumps({"samples": self._learned, "skipped": len(x), "why": str(error)}))
             return
         await self._serve(waiting.messages, odds)
-        self._learned += len(rows)
+        self._learned += learned
         right = odds.argmax(axis=1) == y
         self._record(right)
-        await self._publisher.learned(learner, like, len(rows), (~right).tolist(), self._parameters)
+        await self._publish(learner, like, learned, (~right).tolist())
+
+    async def _teach(self, learner: Learner, rows: Features, labels: Labels) -> int:
+        """Let the learner learn from rows; how many it has learned from."""
+        if len(rows):
+            await self.compute(learner.learn_many, rows, labels, operation="learn", size=len(rows), parameters=self._parameters)
+        return len(rows)
+
+    async def _publish(self, learner: Learner, like: Samples, learned: int, wrong: list[bool]) -> None:
+        """Publish if that is due, after a batch."""
+        await self._publisher.learned(learner, like, learned, wrong, self._parameters)
 
     async def _answer_requests(self) -> None:
         async for message in self.requests:

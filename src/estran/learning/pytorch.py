@@ -121,6 +121,51 @@ class TorchLearner(Habits):
                 self._step(rows[start : start + step], labels[start : start + step], start)
             self._check_finite(len(rows))
 
+    def gradient(self, x: Features, y: Labels) -> torch.Tensor:
+        """Sum of the gradients of all rows' losses, flat, and behind it how many rows there are; zeros if there are none.
+
+        Learners that begin alike and `follow` the sum of what each says stay alike, as one that had all rows in one chunk; but
+        what a module keeps beside its weights, such as running means, is each one's own.
+
+        Raises
+        ------
+        LearnerError
+            If the rows do not fit, or the module raises.
+        """
+        self.module.train()
+        self.optimizer.zero_grad()
+        if len(x):
+            rows, labels = checked_chunk(x, y, self.features, self.classes, self.name)
+            with self._chance(), self._blaming(0):
+                wanted = torch.from_numpy(np.array(labels)).to(self._device)
+                torch.autograd.backward(torch.nn.functional.cross_entropy(self._asked(rows), wanted, reduction="sum"))
+        parts = [(torch.zeros_like(w) if w.grad is None else w.grad).flatten().double() for w in self._learning()]
+        return torch.cat([*parts, torch.tensor([len(x)], dtype=torch.float64, device=self._device)])
+
+    def follow(self, total: torch.Tensor) -> int:
+        """Make a step of the optimizer along the mean of some gradients; return of how many rows.
+
+        Raises
+        ------
+        NotFiniteError
+            If it is not finite, or learning diverges. What was learned before is then unchanged.
+        """
+        if not bool(torch.isfinite(total).all()):
+            raise self._diverged("one of its rows")
+        rows, start = int(total[-1]), 0
+        with self._all_or_nothing():
+            for weights in self._learning() if rows else ():
+                weights.grad = (total[start : start + weights.numel()] / rows).to(weights.dtype).view_as(weights)
+                start += weights.numel()
+            if rows:
+                self.optimizer.step()
+                self._steps += 1
+                self._check_finite(rows)
+        return rows
+
+    def _learning(self) -> list[torch.nn.Parameter]:
+        return [weights for weights in self.module.parameters() if weights.requires_grad]
+
     def predict_then_learn(self, x: Features, y: Labels) -> Labels:
         """Answer each row, then learn from it, shape (n,); if ``chunked``, answer all rows before learning from them.
 

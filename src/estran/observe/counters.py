@@ -161,11 +161,12 @@ class ProcessCounters:
             fields = os.pread(stat, 4096, 0).rpartition(b")")[2].split()
             pages = int(os.pread(statm, 256, 0).split()[1])
             lines = dict(line.split(b": ") for line in os.pread(io, 1024, 0).splitlines())
-        except (OSError, IndexError):
+            cpu = (int(fields[11]) + int(fields[12])) * _TICK
+            blocks = float(lines[b"read_bytes"]), float(lines[b"write_bytes"])
+        except (OSError, IndexError, KeyError, ValueError):  # it is ending: files of it that can still be read are empty or cut
             self._forget(pid)
             return 0.0
-        cpu = (int(fields[11]) + int(fields[12])) * _TICK
-        self._last[pid] = (cpu, float(lines[b"read_bytes"]), float(lines[b"write_bytes"]))
+        self._last[pid] = (cpu, *blocks)
         return float(pages * _PAGE)
 
     def _forget(self, pid: int) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -101,7 +102,7 @@ class AgentHost:
 
     async def close(self) -> None:
         """Let the agent end, with everything that it started."""
-        if not self._gone:
+        with suppress(PlatformError):  # it has gone by itself, or goes before it answers
             await self.ask("exit")
         await self.disconnect()
 

@@ -126,6 +126,8 @@ class Access:
     ----------
     behind
         Hosts that nobody can dial (behind NAT or a firewall); they dial others.
+    networks
+        Networks that are apart, by host: from within one can dial only each other, and the router.
     router
         The host that all others can dial, on which a router passes on what is for those.
     security
@@ -135,6 +137,12 @@ class Access:
     behind: Collection[str] = ()
     router: str | None = None
     security: Mapping[str, Security] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)
+
+    def can_dial(self, near: str, far: str) -> bool:
+        """Whether one host can dial the other."""
+        together = self.networks.get(near) == self.networks.get(far)
+        return near == far or (together and (far not in self.behind or near in self.networks))
 
     @property
     def protocol(self) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import shutil
 from pathlib import Path
 
 from estran.errors import EstranError
@@ -21,6 +22,9 @@ def clean_leftovers() -> list[str]:
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)
+        for entry in left.entries:
+            if entry.kind == "folder":
+                shutil.rmtree(entry.value, ignore_errors=True)
         try:
             jobs = [slurm.cancel(entry.value) for entry in left.entries if entry.kind == slurm.KIND]
             recovered = left.folder.exists() and recover(left.folder)

@@ -125,6 +125,7 @@ class Conductor:
                 await stack.aclose()
 
     async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
+        """What is done between providing hosts and stopping services; other kinds of runs do something else here."""
         with self.record.phase("verify"):
             await self._verify(provision)
         with self.record.phase("launch"):
@@ -137,7 +138,7 @@ class Conductor:
             collector.begin(origin_ns)
             async with asyncio.TaskGroup() as group:
                 for name, host in hosts.items():
-                    group.create_task(_begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
+                    group.create_task(begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             load = None if self.platform.virtual else MachineLoad()
@@ -207,6 +208,10 @@ class Conductor:
             )
         return "duration"
 
+    def _measured(self) -> bool:
+        """Whether there is a window of time that responses are of."""
+        return any(phase.name == "measure" for phase in self.record.phases)
+
     async def _stop(self, hosts: Mapping[str, Host], collector: Collector, follows: list[asyncio.Task[None]]) -> None:
         """Stop producers before consumers, so that what is under way arrives; then let the agents go."""
         with self.record.phase("finalise"):
@@ -222,8 +227,7 @@ class Conductor:
         with self.record.phase("collect"):
             store.compact(self.folder)
             self.record.write()
-            measured = any(phase.name == "measure" for phase in self.record.phases)
-            found = measure_responses(open_run(self.folder)) if measured else None
+            found = measure_responses(open_run(self.folder)) if self._measured() else None
             write_json(self.folder / "responses.json", found.plain() if found else {})
             self.record.note(missing=dict(found.missing) if found else {"all responses": "the run failed before it was measured"})
 
@@ -257,7 +261,8 @@ async def _start(hosts: Mapping[str, Host], launch: Launch) -> None:
     await hosts[launch.host].start(launch.plain())
 
 
-async def _begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]] | None) -> None:
+async def begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]] | None) -> None:
+    """Begin the run on a host, and what samples and observes it there."""
     await host.go(origin_ns)
     for task in tasks:
         if task is not None:

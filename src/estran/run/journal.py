@@ -32,7 +32,7 @@ def journal_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something about to be started: ``kind`` is ``conductor``, ``process``, ``cgroup``, ``file`` or ``slurm``."""
+    """Something about to be started: ``kind`` is ``conductor``, ``process``, ``folder`` or ``slurm``."""
 
     kind: str
     value: str
@@ -104,14 +104,15 @@ def started_at(pid: int) -> str:
 
 
 def processes_of(run_id: str) -> list[int]:
-    """Pids of this user's processes that belong to a run."""
+    """Pids of this user's processes that belong to a run; what envoys start has ``.`` and the host's name after its id."""
     wanted = f"{RUN_VARIABLE}={run_id}".encode()
     found = []
     for entry in Path("/proc").iterdir():
         if not entry.name.isdigit() or int(entry.name) == os.getpid():
             continue
         with suppress(OSError):
-            if wanted in (entry / "environ").read_bytes().split(b"\0"):
+            words = (entry / "environ").read_bytes().split(b"\0")
+            if any(word == wanted or word.startswith(wanted + b".") for word in words):
                 found.append(int(entry.name))
     return found
 

@@ -7,7 +7,7 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -19,7 +19,13 @@ from estran.run.record import Progress, RunRecord, Status, write_json
 
 
 def execute(
-    prepared: Prepared, *, out: Path, progress: Progress, command: Sequence[str] = (), named: str | None = None
+    prepared: Prepared,
+    *,
+    out: Path,
+    progress: Progress,
+    command: Sequence[str] = (),
+    named: str | None = None,
+    conduct: Callable[..., Conductor] = Conductor,
 ) -> tuple[Path, Status]:
     """Run what was prepared; return the run folder and how it ended.
 
@@ -27,6 +33,8 @@ def execute(
     ----------
     out
         Where the run's folder is made: below the experiment's name and by its own id, or, in a study, by the name that is given.
+    conduct
+        Makes the conductor, of a kind of its own if the run is.
 
     Raises
     ------
@@ -57,7 +65,7 @@ def execute(
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     try:
         _describe(prepared, folder, command or sys.argv)
-        conductor = Conductor(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
+        conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
         with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
             return folder, runner.run(_interruptible(conductor))
     except KeyboardInterrupt:  # before the conductor began, or after it ended

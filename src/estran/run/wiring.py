@@ -11,13 +11,12 @@ from typing import Any, Final
 from estran.errors import PlatformError
 from estran.platforms.base import OPEN, Access
 from estran.runtime.launch import ChannelEnd, Launch, Readiness, Yielding
-from estran.spec.plan import Channel, Plan, Replica, declared_ports, stream_ports
+from estran.spec.plan import Channel, Plan, Replica, router_port, stream_ports
 
 Address = Callable[[str, str], str]
 """By which address the first host reaches the second."""
 
 ROUTER: Final = "estran.runtime.router:route"
-_ROUTER_PORT: Final = 7447
 
 
 def wire(
@@ -79,7 +78,7 @@ def wire(
             router=_router_endpoint(plan, address, access, replica.host) if passed_on else None,
             security=access.security.get(replica.host),
             round_trip=trips[replica.name],
-            folder=str(run_folder / "work" / replica.name),
+            folder=str(run_folder.resolve() / "work" / replica.name),  # where a replica works, relative paths mean others
             experiment_folder=experiment.folder,
             cores=service.cores,
             ready=Readiness(service.ready.port, service.ready.output, service.ready.file, service.ready.timeout),
@@ -100,7 +99,7 @@ def routed_channels(plan: Plan, access: Access) -> set[str]:
         If there are any, and no router that both can dial.
     """
     hosts = {channel.key: (plan.replicas[channel.producer].host, plan.replicas[channel.consumer].host) for channel in plan.channels}
-    routed = {key for key, (near, far) in hosts.items() if far in access.behind and near != far}
+    routed = {key for key, (near, far) in hosts.items() if not access.can_dial(near, far)}
     if routed and (access.router is None or access.router in access.behind):
         key = min(routed)
         raise PlatformError(
@@ -121,9 +120,7 @@ def router_task(plan: Plan, address: Address, access: Access) -> tuple[str, Mapp
 
 
 def _router_endpoint(plan: Plan, address: Address, access: Access, source: str) -> str:
-    taken = declared_ports(plan) | set(stream_ports(plan).values())
-    port = next(port for port in range(_ROUTER_PORT, 1 << 16) if port not in taken)
-    return f"{access.protocol}/{address(source, access.router or source)}:{port}"
+    return f"{access.protocol}/{address(source, access.router or source)}:{router_port(plan)}"
 
 
 def round_trips(plan: Plan) -> dict[str, float]:

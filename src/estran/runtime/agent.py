@@ -18,6 +18,7 @@ from estran.errors import EstranError, RequestError
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Frame, Link
 from estran.runtime.launch import Launch
+from estran.runtime.life import root_cause
 from estran.runtime.process import Enclosure
 from estran.runtime.supervisor import Supervisor
 
@@ -42,7 +43,19 @@ class Agent:
         self._tasks: list[asyncio.Task[None]] = []
 
     async def serve(self) -> None:
-        """Answer requests until the conductor goes or says ``exit``; then end everything that runs here."""
+        """Answer requests until the conductor goes or says ``exit``; then end everything that runs here.
+
+        What else ends it is told to the conductor, and raised.
+        """
+        try:
+            await self._serve()
+        except Exception as error:
+            cause = root_cause(error)
+            self._link.write({"say": "task-failed", "task": "the host's agent", "what": f"{type(cause).__name__}: {cause}"})
+            await self._link.close()
+            raise
+
+    async def _serve(self) -> None:
         async with asyncio.TaskGroup() as self._replicas, asyncio.TaskGroup() as requests:
             flushing = requests.create_task(self._flush_periodically())
             async for frame in self._link.frames():

@@ -104,6 +104,9 @@ class Component:
     UNESTIMATED: ClassVar[tuple[str, ...]] = ()
     """Operations of the user's own making: nobody can estimate their cost, so simulated time needs it declared or calibrated."""
 
+    UNSIMULATED: ClassVar[tuple[str, str] | None] = None
+    """Why it cannot run in simulated time, and what to do instead; None if it can."""
+
     @classmethod
     def needs(cls, settings: Any) -> tuple[str, ...]:
         """Inputs and outputs that must be connected with these settings: those of ``REQUIRED``, unless a subclass says more."""

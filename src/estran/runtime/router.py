@@ -19,7 +19,7 @@ from estran.errors import EstranError, TransportError
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Security
 from estran.runtime.recorder import Emit
-from estran.runtime.zenoh_transport import close_session, open_session
+from estran.runtime.zenoh_session import ENGINE, close_session, open_session
 
 
 class Settings(msgspec.Struct):
@@ -38,7 +38,11 @@ async def route(emit: Emit, clock: Clock, settings: Mapping[str, Any]) -> None:
         If the router ends by itself, with what it said.
     """
     process = subprocess.Popen(  # noqa: ASYNC220 - asyncio's own would start a thread, and this process forks
-        [sys.executable, "-m", "estran.runtime.router"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE
+        [sys.executable, "-m", "estran.runtime.router"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        env={name: value for name, value in os.environ.items() if name != ENGINE},
     )
     if process.stdin is None or process.stderr is None:
         raise AssertionError("both are pipes")

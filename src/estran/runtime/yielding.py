@@ -1,9 +1,9 @@
 """How a service lets others of its host compute first: training that never makes inference wait for long.
 
 Components of a host say on a *board* whether they compute. One that yields begins a computation only while fewer cores are busy
-than its host has; what has begun is finished, so its parts are to be short. Where it is to keep the latency of another service, a
-*governor* also moves its share of the processor by additive increase and multiplicative decrease (Chiu and Jain, 1989), from what
-the agent tells of that service's messages. The same code does this on real hosts and in simulated time.
+than its host has; that what has begun gives way is up to whoever provides its processor. Where it is to keep the latency of another
+service, a *governor* also moves its share of the processor, from what the agent tells of that service's messages. The same code
+does this on real hosts and in simulated time.
 """
 
 from __future__ import annotations
@@ -30,10 +30,8 @@ INSTANT: Final = 1e-9
 PLACES: Final = 1 << 16
 ALLOWED: Final = 0.01
 """Share of messages that may take longer than the latency that is kept."""
-WINDOW: Final = 100
-"""Messages by which the share is judged."""
-INCREASE: Final = 0.05
-DECREASE: Final = 0.5
+GAIN: Final = 0.2
+"""By how much of the processor the share moves for each message that is late, less that for each that is in time."""
 LEAST: Final = 0.02
 """Share that is left in any case, so that learning never stops for good."""
 
@@ -147,10 +145,12 @@ class LocalPlace:
 
 
 class Governor:
-    """Moves one replica's share of its host's processor so that the messages that it watches are in time.
+    """Moves one replica's share of its host's processor so that of the messages that it watches one in a hundred is late.
 
-    Of every hundred messages one may be late. As soon as more are, the share is halved; after a hundred of which no more were it
-    grows by 5 % of the processor. Messages that were created before the last change do not count. Metric: ``share``.
+    Each message moves the share by `GAIN` times the difference between the part that may be late and whether it was (the update of
+    Gibbs and Candès, *Adaptive conformal inference under distribution shift*, NeurIPS 2021, which makes the part that is late come
+    to what is allowed, whatever the messages do, as long as the share is within its bounds). Messages that were created before one
+    that was late had been told do not count: a backlog is no reason to give way twice. Metric: ``share``.
 
     Parameters
     ----------
@@ -164,28 +164,21 @@ class Governor:
         self._clock = clock
         self._since = -math.inf
         self._recorder = recorder
-        self._seen = self._late = 0
 
     def observe(self, times: Iterable[tuple[float, float]]) -> None:
         """Take when some messages were created, and when they had been processed."""
         latency = self.order.latency
         if latency is None:
             return
+        before = self.share
         for created, done in times:
-            if created < self._since:
-                continue
-            self._seen += 1
-            self._late += done - created > latency
-            if self._late > ALLOWED * WINDOW:
-                self._move(max(self.share * DECREASE, LEAST))
-            elif self._seen >= WINDOW:
-                self._move(min(self.share + INCREASE, self.order.most))
-
-    def _move(self, share: float) -> None:
-        self.share = share
-        self._since = self._clock.now()
-        self._seen = self._late = 0
-        self._recorder.record("share", share)
+            if created >= self._since:
+                late = done - created > latency
+                self.share = min(max(self.share + GAIN * (ALLOWED - late), LEAST), self.order.most)
+                if late:
+                    self._since = self._clock.now()
+        if self.share != before:
+            self._recorder.record("share", self.share)
 
     def pause(self, seconds: float) -> float:
         """How long to rest after so many seconds of computing, for the share of all cores not to be exceeded."""

@@ -6,15 +6,13 @@ A process has one session for them, and a second one, as the client of a router,
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import queue
 import threading
 from collections import deque
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from time import monotonic
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 from estran.errors import TransportError
 from estran.runtime.bell import Bell
@@ -23,123 +21,23 @@ from estran.runtime.clock import Clock
 from estran.runtime.lane import Arrival, Datagram
 from estran.runtime.launch import Security
 from estran.runtime.transport import ChannelSpec, Receiver, Sender
+from estran.runtime.zenoh_session import ROUND_TRIP, close_session, open_session
 
 if TYPE_CHECKING:
     import zenoh
 
 _PREFIX = "estran"
-_BATCHES = 16
 _DIRECT_BYTES = 640 << 10
 """Bytes in flight of a whole session up to which a put hardly waits: zenoh's queue takes 16 batches of 64 KB before it does."""
 
 _DIRECT_SECONDS = 0.02
 """More than that may be in flight as long as the link has lately landed it within this time."""
 
-_DROP_AFTER_US, _DROP_PIECES_AFTER_US = 1000, 20_000
-"""What a put on the event loop may wait at most: in all, and for a datagram of many batches."""
-
 _STALL, _STALL_PER_BYTE, _LONG_STALL = 0.8e-3, 2**-28, 15e-3
 """Seconds after which a put has waited for zenoh's queue rather than just copied."""
 
-_ENGINE = "(rx:(handover:app),tx:(handover:app),acc:(handover:app),net:(handover:app),app:(worker_threads:12))"
-"""zenoh's own threads, shared by all its tasks because each may be stuck for a while: closing a connection over a dead link
-lingers, by zenoh's socket option, for up to 10 s. Once as many peers are cut off at a time as there are threads, none is left to
-take the next connection until the kernel gets through to one of them, up to 2 s after a cut of 5 s."""
-
-ROUND_TRIP = 0.1
 _LONG_AGO = 1e8
-LEASE_MS = 1500
-"""Silence after which a connection is given up. When a cut ends about here the kernel would repeat itself only a second and more
-later, so a new connection is quicker; one that is given up in error, on a starved host, costs half a second and no frame."""
 MATCH_PERIOD = 0.01
-WAIT_BEFORE_CLOSE_US = 500_000
-_HANDSHAKE_MS = 400
-"""More patience to connect where both ends examine certificates, on slow processors."""
-
-Mode = Literal["peer", "client", "router"]
-
-
-def configuration(
-    listen: Sequence[str],
-    connect: Sequence[str],
-    round_trip: float = ROUND_TRIP,
-    security: Security | None = None,
-    mode: Mode = "peer",
-) -> Mapping[str, object]:
-    """The settings, by zenoh's own names, that differ from its defaults."""
-    # An attempt to connect that was begun while the link was down must end soon, for the kernel repeats its own only every second.
-    open_timeout_ms = max(600, int(round_trip * 5000))
-    if security is not None:
-        open_timeout_ms += _HANDSHAKE_MS + int(round_trip * 2000)
-    retry = {"period_init_ms": 200, "period_max_ms": 200, "period_increase_factor": 1}
-    tx = "transport/link/tx"
-    return {
-        "mode": mode,
-        "scouting/multicast/enabled": False,
-        "scouting/gossip/enabled": False,
-        "listen/endpoints": list(listen),
-        "listen/exit_on_failure": True,
-        "connect/endpoints": list(connect),
-        "connect/timeout_ms": -1,
-        "connect/exit_on_failure": False,
-        "connect/retry": retry,
-        "open/return_conditions": {"connect_scouted": False, "declares": False},
-        # Shared memory would bypass emulated links.
-        "transport/shared_memory/enabled": False,
-        "transport/unicast/open_timeout": open_timeout_ms,
-        "transport/unicast/accept_timeout": 2000,
-        f"{tx}/lease": LEASE_MS,
-        f"{tx}/keep_alive": 4,
-        f"{tx}/queue/size/data": _BATCHES,
-        f"{tx}/queue/congestion_control/block/wait_before_close": WAIT_BEFORE_CLOSE_US,
-        f"{tx}/queue/congestion_control/drop/wait_before_drop": _DROP_AFTER_US,
-        f"{tx}/queue/congestion_control/drop/max_wait_before_drop_fragments": _DROP_PIECES_AFTER_US,
-        **({} if security is None else _secured(security)),
-    }
-
-
-def _secured(security: Security) -> Mapping[str, object]:
-    """Both ends show a certificate of the run's authority, and the one that is dialled must be the host that was meant."""
-    tls = "transport/link/tls"
-    return {
-        f"{tls}/root_ca_certificate": security.authority,
-        f"{tls}/enable_mtls": True,
-        f"{tls}/listen_certificate": security.certificate,
-        f"{tls}/listen_private_key": security.key,
-        f"{tls}/connect_certificate": security.certificate,
-        f"{tls}/connect_private_key": security.key,
-        f"{tls}/verify_name_on_connect": True,
-    }
-
-
-async def open_session(
-    listen: Sequence[str],
-    connect: Sequence[str],
-    round_trip: float = ROUND_TRIP,
-    security: Security | None = None,
-    mode: Mode = "peer",
-) -> zenoh.Session:
-    """Open a session with our settings; a client's opens when its router has answered.
-
-    Raises
-    ------
-    TransportError
-        If zenoh refuses, such as an address that is taken or a certificate that cannot be read.
-    """
-    import zenoh
-
-    os.environ.setdefault("ZENOH_RUNTIME", _ENGINE)
-    config = zenoh.Config()
-    for name, value in configuration(listen, connect, round_trip, security, mode).items():
-        config.insert_json5(name, json.dumps(value))
-    try:
-        return await asyncio.to_thread(zenoh.open, config)
-    except zenoh.ZError as error:
-        where = ", ".join((*listen, *connect)) or None
-        remedy = "check that nothing else listens there and that the address belongs to this host"
-        if security is not None:
-            remedy += f", and that {security.certificate} and its key are there"
-        raise TransportError(f"no zenoh session: {error}", where=where, remedy=remedy) from error
 
 
 class ZenohTransport:
@@ -179,10 +77,11 @@ class ZenohTransport:
 
     async def __aenter__(self) -> ZenohTransport:
         try:
-            self._ways.append(_Way(await open_session(self._listen, self._connect, self._round_trip, self._security)))
+            direct = await open_session(self._listen, self._connect, self._round_trip, self._security)
+            self._ways.append(_Way(direct, routed=False))
             if self._router is not None:
                 client = await open_session((), (self._router,), 2 * self._round_trip, self._security, "client")
-                self._ways.append(_Way(client))
+                self._ways.append(_Way(client, routed=True))
         except BaseException:
             await self.__aexit__()
             raise
@@ -231,9 +130,7 @@ class ZenohTransport:
         way = self._ways[-1 if channel.key in self._routed else 0]
         base = f"{_PREFIX}/{channel.key}"
         try:
-            return ZenohLane(
-                way.session, f"{base}/{out}", f"{base}/{back}", self._clock, way.traffic, self._bell, answers=out == "answers"
-            )
+            return ZenohLane(way, f"{base}/{out}", f"{base}/{back}", self._clock, self._bell, answers=out == "answers")
         except _zenoh_error() as error:
             raise TransportError(
                 f"zenoh refuses this key: {error}", where=channel.key, remedy="use letters, digits, . - /"
@@ -241,9 +138,13 @@ class ZenohTransport:
 
 
 class Traffic:
-    """Bytes in flight over all channels of a session, how fast they land, and how many datagrams wait for threads."""
+    """Bytes in flight over all channels of a session, how fast they land, and how many datagrams wait for threads.
 
-    def __init__(self) -> None:
+    A router drops what may be dropped as soon as its own queue is full, so no more than that takes may be in flight over it.
+    """
+
+    def __init__(self, routed: bool = False) -> None:
+        self._routed = routed
         self.flying = 0
         self.queued = 0
         self._bearable = _DIRECT_BYTES
@@ -263,6 +164,8 @@ class Traffic:
 
     def swift(self, size: int) -> bool:
         """Whether a datagram that has just been counted can be put without waiting for long."""
+        if self._routed:
+            return not self.queued and self.flying <= _DIRECT_BYTES
         return not self.queued and self.flying - size <= self._bearable
 
     def stalled(self) -> None:
@@ -271,11 +174,11 @@ class Traffic:
 
 
 class _Way:
-    """A session with its traffic."""
+    """A session with its traffic, directly to others or as the client of a router."""
 
-    def __init__(self, session: zenoh.Session) -> None:
+    def __init__(self, session: zenoh.Session, routed: bool) -> None:
         self.session = session
-        self.traffic = Traffic()
+        self.traffic = Traffic(routed)
 
 
 class ZenohLane:
@@ -286,14 +189,12 @@ class ZenohLane:
     done by a thread that this lane owns and starts when it is first needed.
     """
 
-    def __init__(
-        self, session: zenoh.Session, out: str, back: str, clock: Clock, traffic: Traffic, bell: Bell, *, answers: bool
-    ) -> None:
+    def __init__(self, way: _Way, out: str, back: str, clock: Clock, bell: Bell, *, answers: bool) -> None:
         import zenoh
 
         self._loop = asyncio.get_running_loop()
         self._clock = clock
-        self._traffic = traffic
+        self._traffic = way.traffic
         self._bell = bell
         self._arrivals: deque[Arrival] = deque()
         self._scheduled = False
@@ -307,12 +208,12 @@ class ZenohLane:
         self._thread: threading.Thread | None = None
         # Answers go ahead of data on the same link.
         priority = zenoh.Priority.INTERACTIVE_HIGH if answers else zenoh.Priority.DATA
-        self._direct = session.declare_publisher(out, congestion_control=zenoh.CongestionControl.DROP, priority=priority)
+        self._direct = way.session.declare_publisher(out, congestion_control=zenoh.CongestionControl.DROP, priority=priority)
         self._patient: zenoh.Publisher | None = None
         if not answers:
-            self._patient = session.declare_publisher(out, congestion_control=zenoh.CongestionControl.BLOCK, priority=priority)
+            self._patient = way.session.declare_publisher(out, congestion_control=zenoh.CongestionControl.BLOCK, priority=priority)
         self._matching: Any = self._direct.declare_matching_listener(self._on_matching)
-        self._subscriber: Any = session.declare_subscriber(back, self._on_sample)
+        self._subscriber: Any = way.session.declare_subscriber(back, self._on_sample)
 
     @property
     def backlog(self) -> int:
@@ -418,8 +319,3 @@ def _zenoh_error() -> type[Exception]:
 def _epoch(now: float, session: str) -> int:
     """Later lives of a replica have greater numbers; the session's own random name tells apart what begins at the same time."""
     return int((now + _LONG_AGO) * 1e6) << 12 | int(session, 16) & 0xFFF
-
-
-def close_session(session: Any) -> None:
-    """Close a session, whose own method has no types."""
-    session.close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
 from typing import TYPE_CHECKING, Any
@@ -36,6 +36,17 @@ def read_file(path: FilePath) -> Document:
     SpecErrors
         If there is no such file, or it is not UTF-8, is empty, is not YAML, or is no map at its top.
     """
+    return read_text(read_utf8(path), str(path))
+
+
+def read_utf8(path: FilePath) -> str:
+    """The text of a file.
+
+    Raises
+    ------
+    SpecErrors
+        If there is no such file, or it is not UTF-8.
+    """
     try:
         raw = path.read_bytes()
     except FileNotFoundError:
@@ -45,23 +56,22 @@ def read_file(path: FilePath) -> Document:
     except OSError as error:
         raise SpecErrors([SpecError(f"cannot be read: {error.strerror}", where=Where(str(path)))]) from None
     try:
-        text = raw.decode("utf-8-sig")
+        return raw.decode("utf-8-sig")
     except UnicodeDecodeError as error:
         line = raw.count(b"\n", 0, error.start) + 1
         column = error.start - (raw.rfind(b"\n", 0, error.start) + 1) + 1
         what = f"the byte 0x{raw[error.start]:02x} is not UTF-8 text"
         raise SpecErrors([SpecError(what, where=Where(str(path), line, column), remedy="save the file as UTF-8")]) from None
-    return read_text(text, str(path))
 
 
 def read_text(text: str, file: str) -> Document:
     """Read YAML from memory; ``file`` names it in errors. Raises as `read_file` does."""
-    root = _compose(text, file)
+    root = compose(text, file)
     marks = Marks(file)
     complaints = Complaints(marks)
     if root is None:
         raise _single("the file is empty", Where(file, 1, 1), "write one with `estran init`")
-    data = _Reader(marks, complaints).value(root, ())
+    data = Reader(marks, complaints).value(root, ())
     if not isinstance(data, dict):
         complaints.add((), "the file must be a map of keys such as experiment:, layers:, services:")
         complaints.stop_if_any()
@@ -71,15 +81,14 @@ def read_text(text: str, file: str) -> Document:
 def read_ansible(text: str, file: str) -> Document:
     """Read a file written for Ansible: YAML 1.1 (``yes`` is true, ``0644`` is octal), a list or a map at its top.
 
-    Raises
-    ------
-    SpecErrors
-        If it is not YAML.
+    Raises as `read_file` does; an empty file is an empty list.
     """
-    root = _compose(text, file, version=(1, 1))
+    from estran.spec.classic import scalar
+
+    root = compose(text, file)
     marks = Marks(file)
     complaints = Complaints(marks)
-    data = None if root is None else _Reader(marks, complaints, octal=True).value(root, ())
+    data = [] if root is None else Reader(marks, complaints, scalar).value(root, ())
     complaints.stop_if_any()
     return Document(data, marks, complaints)
 
@@ -93,14 +102,14 @@ def parse_value(text: str) -> Any:
     ('10ms', [1, 2], 0.5)
     """
     try:
-        root = _compose(text, "option")
+        root = compose(text, "option")
     except SpecErrors as errors:
         raise ValueError(errors.errors[0].what) from None
     if root is None:
         return None
     marks = Marks("option")
     complaints = Complaints(marks)
-    value = _Reader(marks, complaints).value(root, ())
+    value = Reader(marks, complaints).value(root, ())
     if complaints.errors:
         raise ValueError(complaints.errors[0].what)
     return value
@@ -121,22 +130,19 @@ def _single(what: str, where: Where, remedy: str | None = None) -> SpecErrors:
     return SpecErrors([SpecError(what, where=where, remedy=remedy)])
 
 
-def _yaml(version: tuple[int, int] | None = None) -> YAML:
+def _yaml() -> YAML:
     from ruamel.yaml import YAML
 
-    yaml = YAML(typ="safe", pure=True)
-    if version is not None:
-        yaml.version = version
-    return yaml
+    return YAML(typ="safe", pure=True)
 
 
-def _compose(text: str, file: str, version: tuple[int, int] | None = None) -> Node | None:
+def compose(text: str, file: str) -> Node | None:
     """Parse to a tree of nodes, each with its marks; YAML knows only one syntax error at a time."""
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.reader import ReaderError
 
     try:
-        node: Node | None = _yaml(version).compose(text)
+        node: Node | None = _yaml().compose(text)
     except MarkedYAMLError as error:
         mark = error.problem_mark or error.context_mark
         where = Where(file, mark.line + 1, mark.column + 1) if mark is not None else Where(file, 1, 1)
@@ -171,13 +177,19 @@ def _syntax(error: Any, where: Where) -> tuple[str, Where, str | None]:
     return f"YAML: {problem}{context}", where, "check brackets, quotes and indentation here"
 
 
-class _Reader:
-    """Turns nodes into plain data; notes positions and complaints on the way."""
+class Reader:
+    """Turns nodes into plain data; notes positions and complaints on the way.
 
-    def __init__(self, marks: Marks, complaints: Complaints, *, octal: bool = False) -> None:
+    Parameters
+    ----------
+    scalar
+        Reads one scalar; raises ValueError if it is malformed, KeyError if its tag is not known. None: as YAML 1.2 says.
+    """
+
+    def __init__(self, marks: Marks, complaints: Complaints, scalar: Callable[[ScalarNode], Any] | None = None) -> None:
         self._marks = marks
         self._complaints = complaints
-        self._octal = octal
+        self._read_scalar = scalar or read_scalar
         self._open: list[int] = []
         self._parts = 0
 
@@ -207,10 +219,10 @@ class _Reader:
         return self._map(node, path)
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
-        tag = str(node.tag).removeprefix(_TAG)
         try:
-            return _scalar(tag, node.value, octal=self._octal)
+            return self._read_scalar(node)
         except ValueError:
+            tag = str(node.tag).removeprefix(_TAG)
             self._complaints.add(path, f"{node.value!r} is not a valid {tag}", "put it in quotes if it is text")
         except KeyError:
             self._complaints.add(path, f"the tag {_shown(node)} is not supported", "remove it")
@@ -256,12 +268,9 @@ class _Reader:
         return result
 
 
-_TRUE, _FALSE = ("true", "yes", "on"), ("false", "no", "off")
-"""The words of YAML 1.1; the resolver of YAML 1.2 takes only the first of each for a bool."""
-
-
-def _scalar(tag: str, text: str, *, octal: bool = False) -> Any:
+def read_scalar(node: ScalarNode) -> Any:
     """Read one scalar by its tag; dates stay text. Raises ValueError if malformed, KeyError if the tag is not known."""
+    tag, text = str(node.tag).removeprefix(_TAG), str(node.value)
     match tag:
         case "str" | "timestamp" | "value" | "merge":
             return text
@@ -270,9 +279,9 @@ def _scalar(tag: str, text: str, *, octal: bool = False) -> Any:
         case "bool" if text.lower() in ("y", "n"):
             return text  # YAML 1.1 would have these for bools; Ansible's reader does not
         case "bool":
-            return text.lower() in _TRUE if text.lower() in _TRUE + _FALSE else _not_a(tag)
+            return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _not_a(tag)
         case "int":
-            return _integer(text.replace("_", ""), octal=octal)
+            return _integer(text.replace("_", ""))
         case "float":
             return float(
                 text.replace("_", "").replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".nan", "nan")
@@ -281,15 +290,8 @@ def _scalar(tag: str, text: str, *, octal: bool = False) -> Any:
             raise KeyError(tag)
 
 
-def _integer(text: str, *, octal: bool = False) -> int:
+def _integer(text: str) -> int:
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
-    if octal and len(digits) > 1 and digits.isdecimal() and digits.startswith("0"):
-        return sign * int(digits, 8)
-    if octal and ":" in digits:
-        minutes = 0
-        for part in digits.split(":"):
-            minutes = minutes * 60 + int(part, 10)
-        return sign * minutes
     return sign * (int(digits, 0) if digits.lower().startswith(("0x", "0o", "0b")) else int(digits, 10))
 
 

@@ -9,6 +9,7 @@ from typing import Final
 from estran.spec.model import Delivery, Device, Experiment, LinkSpec, Routing, Service, WhenFull
 
 FIRST_PORT: Final = 7450
+ROUTER_PORT: Final = 7447
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +84,12 @@ def stream_ports(plan: Plan) -> dict[str, int]:
 def declared_ports(plan: Plan) -> set[int]:
     """All ports that services declare as theirs."""
     return {port for service in plan.experiment.services.values() for port in _declared(service)}
+
+
+def router_port(plan: Plan) -> int:
+    """The TCP port on which a router of streams listens, if the platform needs one."""
+    taken = declared_ports(plan) | set(stream_ports(plan).values())
+    return next(port for port in range(ROUTER_PORT, 1 << 16) if port not in taken)
 
 
 def host_ports(plan: Plan) -> dict[str, list[int]]:

@@ -36,3 +36,17 @@ def did_you_mean(wrong: str, known: Iterable[str], *, kind: str = "name") -> str
         return f"there is no {kind} here"
     shown = ", ".join(names[:24]) + (", …" if len(names) > 24 else "")
     return f"known {kind}s: {shown}"
+
+
+def slip(wrong: str, known: Iterable[str]) -> str | None:
+    """Return the known name of which another is most likely a slip of the pen, among names that may be anything; None if of none.
+
+    Examples
+    --------
+    >>> slip("quantty", ["quantity", "roles"]), slip("image", ["quantity", "roles"])
+    ('quantity', None)
+    """
+    from difflib import get_close_matches
+
+    near = get_close_matches(wrong.lower(), list(known), n=1, cutoff=0.85)
+    return near[0] if near else None

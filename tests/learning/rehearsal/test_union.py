@@ -66,3 +66,9 @@ def test_negative_sizes_are_refused(sizes: list[int], count: int) -> None:
     for function in (union.draw, union.shares):
         with pytest.raises(RequestError, match="from 0"):
             function(sizes, count, np.random.default_rng(0))
+
+
+def test_several_draws_at_once_are_those_that_come_one_by_one() -> None:
+    first, second = np.random.default_rng(4), np.random.default_rng(4)
+    several = union.shares((3, 40, 0, 17), 10, first, times=6)
+    assert several.tolist() == [union.shares((3, 40, 0, 17), 10, second).tolist() for _ in range(6)]

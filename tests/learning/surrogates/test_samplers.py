@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from itertools import islice
 
 import numpy as np
@@ -11,7 +12,7 @@ from estran.learning.mistakes import SettingsError
 from estran.learning.surrogates.committee import Committee
 from estran.learning.surrogates.samplers import Regime, Sampler, draws
 from estran.learning.surrogates.space import Space
-from estran.learning.surrogates.steering import LossRecord, inputs, most_disputed
+from estran.learning.surrogates.steering import LossRecord, inputs, most_telling
 
 SPACE = Space.of({"a": (0.0, 10.0), "b": (-1.0, 1.0)})
 RARE = Sampler("rare-event", share=0.5, region={"a": (9.0, 10.0), "b": (0.5, 1.0)})
@@ -102,8 +103,40 @@ def test_a_committee_asks_for_what_it_has_not_seen() -> None:
     for _ in range(300):
         committee.learn(known, y)
     committee.serve()
-    chosen = [most_disputed(committee, rng.random((32, 2)))[0] for _ in range(20)]
-    assert np.mean(chosen) > 0.8
+    chosen = [most_telling(committee, rng.random((32, 2)))[0] for _ in range(20)]
+    assert np.mean(chosen) > 0.6
+
+
+class Planted(Committee):
+    """Disagrees where it is told to, by the place in the unit cube."""
+
+    def __init__(self, where: Callable[[np.ndarray], np.ndarray]) -> None:
+        super().__init__(3, 1, np.random.default_rng(0), centre=np.zeros(1), scale=1.0, hidden=(1,))
+        self.where = where
+
+    def disagreement(self, x: np.ndarray) -> np.ndarray:
+        return self.where((x[:, :-1] + 1) / 2)
+
+
+def test_a_wide_region_of_doubt_tells_more_than_a_corner_of_more_doubt() -> None:
+    def doubt(at: np.ndarray) -> np.ndarray:
+        corner = np.exp(-((at - 1) ** 2).sum(axis=1) / 0.002)
+        return np.where(np.abs(at - [0.3, 0.5]).max(axis=1) < 0.2, 1.0, 0.0) + 3 * corner
+
+    candidates = np.vstack([np.random.default_rng(2).random((400, 2)), [[1.0, 1.0]]])
+    assert doubt(candidates).argmax() == 400
+    assert np.abs(most_telling(Planted(doubt), candidates) - [0.3, 0.5]).max() < 0.1
+
+
+def test_what_will_be_known_soon_is_not_asked_for_again() -> None:
+    committee = Planted(lambda at: np.ones(len(at)))
+    candidates = np.random.default_rng(3).random((300, 2))
+    pending: list[np.ndarray] = []
+    for _ in range(4):
+        pending.append(most_telling(committee, candidates, pending))
+    apart = [np.linalg.norm(one - other) for k, one in enumerate(pending) for other in pending[:k]]
+    assert min(apart) > 0.3
+    assert np.abs(pending[0] - 0.5).max() < 0.2
 
 
 def test_losses_lead_to_where_they_are_high() -> None:

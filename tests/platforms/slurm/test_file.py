@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
@@ -12,6 +15,7 @@ from estran.platforms.slurm.file import read_request, slurm_schema
 from estran.platforms.slurm.request import Request
 from estran.spec.document import read_text
 
+PAGES = [Path(__file__).parents[3] / "docs" / page for page in ("reference/platform-slurm.md", "how-to/slurm.md")]
 LAYERS = {"edge": ["edge-0", "edge-1", "edge-2"], "hpc": ["hpc-0", "hpc-1"]}
 WHOLE = """\
 platform: slurm
@@ -116,3 +120,17 @@ def test_the_schema_refuses_what_the_reader_refuses(old: str, new: str) -> None:
 
 def test_the_schema_is_one() -> None:
     Draft202012Validator.check_schema(slurm_schema())
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.name))
+def test_what_the_pages_show_is_read(page: Path) -> None:
+    for block in re.findall(r"```yaml\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        read(block)
+        assert fits(block)
+
+
+def test_the_reference_has_every_key() -> None:
+    first_column = re.findall(r"^\| ([^|]+)", PAGES[0].read_text(encoding="utf-8"), flags=re.MULTILINE)
+    described = {key for cell in first_column for key in re.findall(r"`([a-z_]+)`", cell)}
+    schema = slurm_schema()
+    assert described == {*schema["properties"], *schema["$defs"]["LayerNodes"]["properties"]}

@@ -6,67 +6,21 @@ import asyncio
 import os
 import shutil
 import signal
-import subprocess
-import sys
-import time
-from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from estran.errors import PlatformError, SpecError
-from estran.platforms.slurm.allocation import Allocation
-from estran.platforms.slurm.file import read_request
+from estran.platforms.slurm.commands import pilot, submission
 from estran.platforms.slurm.login import login_host
-from estran.platforms.slurm.pilot import allocated, tried
-from estran.platforms.slurm.request import Request
-from estran.spec.document import read_text
-from tests.run.experiments import estran
-from tests.study.cluster import cluster, lacking, slurm
+from estran.platforms.slurm.queue import Queue, UnansweredError
+from tests.platforms.slurm.pilots import FILE, JOBS, LAYERS, NODES, asked, entered, provided, submitted, until
+from tests.study.cluster import lacking, slurm
 
 pytestmark = [
     pytest.mark.root,
     pytest.mark.skipif(lacking() is not None, reason=str(lacking())),
 ]
-NODES = 3
-FILE = """\
-platform: slurm
-time: 10min
-partition: debug
-"""
-LAYERS = {"hpc": ["hpc-0", "hpc-1"]}
-JOBS = ("squeue", "--noheader", "--format=%T %j")
-
-
-@pytest.fixture(scope="module")
-def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    with cluster(tmp_path_factory.mktemp("slurm"), NODES) as configuration:
-        yield configuration
-
-
-@pytest.fixture
-def configuration(running: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    monkeypatch.setenv("SLURM_CONF", str(running))
-    yield running
-    until(lambda: not slurm(running, *JOBS), "a job is left")
-    until(lambda: slurm(running, "sinfo", "--noheader", "--format=%t %D").split()[:2] == ["idle", str(NODES)], "a node is busy")
-
-
-def asked(text: str = FILE, layers: dict[str, list[str]] = LAYERS) -> Request:
-    return read_request(read_text(text, "cluster.yaml"), layers)
-
-
-@asynccontextmanager
-async def provided(request: Request, told: list[str] | None = None) -> AsyncIterator[Allocation]:
-    noted: list[str] = []
-    async with (
-        login_host(None, "run-7") as login,
-        allocated(request, login, "run-7", note=noted.append, tell=(told if told is not None else []).append) as allocation,
-    ):
-        assert len(noted) == 1, "nothing was written down"
-        yield allocation
 
 
 async def test_hosts_are_on_nodes_of_their_own_even_from_within_a_job(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,8 +101,9 @@ async def test_whoever_stops_waiting_leaves_no_job(configuration: Path) -> None:
     ids=["cancelled", "timeout", "preempted", "requeued", "node-down", "suspended"],
 )  # fmt: skip
 async def test_a_job_that_is_lost_in_use_is_told_as_one_error(
-    configuration: Path, happens: list[str], what: str, place: str
+    configuration: Path, monkeypatch: pytest.MonkeyPatch, happens: list[str], what: str, place: str
 ) -> None:
+    monkeypatch.setattr("estran.platforms.slurm.allocation.WATCH", 1.0)
     broken: list[PlatformError] = []
 
     async def use() -> None:
@@ -167,7 +122,8 @@ async def test_a_job_that_is_lost_in_use_is_told_as_one_error(
         assert (what in error.what, str(error.where), error.remedy is not None) == (True, place, True), str(error)
 
 
-async def test_one_host_that_is_lost_is_told_by_its_name(configuration: Path) -> None:
+async def test_one_host_that_is_lost_is_told_by_its_name(configuration: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("estran.platforms.slurm.allocation.LAST", 1.0)  # the job goes on however long one waits
     async with provided(asked()) as allocation:
         os.kill(allocation.hosts["hpc-1"].facts["pid"], signal.SIGKILL)
         error = await asyncio.wait_for(allocation.broken(), 30)
@@ -190,10 +146,6 @@ async def test_what_slurm_refuses_is_told_at_its_line(configuration: Path, text:
         async with provided(asked(text)):
             pass
     assert str(refused.value).startswith(told)
-    async with login_host(None, "run-8") as login:
-        with pytest.raises(SpecError, match="refuses"):
-            await tried(asked(text), login)
-        assert "to start at" in await tried(asked(), login)
 
 
 async def test_a_python_that_is_not_there_is_told_with_what_srun_said(configuration: Path) -> None:
@@ -213,60 +165,9 @@ async def test_without_srun_nothing_is_submitted(configuration: Path, tmp_path: 
     monkeypatch.undo()
 
 
-HOLDER = """
-import asyncio, sys
-from pathlib import Path
-from estran.platforms.slurm import commands, leftovers
-from estran.platforms.slurm.login import login_host
-from estran.platforms.slurm.pilot import allocated
-from estran.run.journal import Journal
-from tests.platforms.slurm.test_pilot import asked
-
-async def main():
-    commands.ALONE = 1
-    with Journal("run-9", Path(sys.argv[1])) as journal:
-        async with login_host(None, "run-9") as login:
-            async with allocated(asked(), login, "run-9", note=lambda value: journal.write(leftovers.KIND, value)):
-                print(login.facts["pid"], flush=True)
-                await asyncio.sleep(60)
-
-asyncio.run(main())
-"""
-
-
-@pytest.mark.parametrize("way", ["its envoy cancels", "clean cancels", "the pilot leaves"])
-def test_whoever_is_killed_leaves_no_job(configuration: Path, tmp_path: Path, way: str) -> None:
-    """The envoy where the job was submitted cancels it; if that is killed too, `estran clean`, or the job ends by itself."""
-    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [sys.executable, "-c", HOLDER, str(tmp_path)]
-    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    envoy = int(process.stdout.readline())
-    assert slurm(configuration, *JOBS) == "RUNNING estran-run-9\n"
-    if way != "its envoy cancels":
-        os.kill(envoy, signal.SIGKILL)
-    process.kill()
-    process.communicate()
-    if way == "clean cancels":
-        cleaned = estran("clean", cwd=tmp_path, XDG_STATE_HOME=str(tmp_path / "state"), SLURM_CONF="")
-        assert "job estran-run-9 in Slurm cancelled" in cleaned.stdout, cleaned.stderr
-    until(lambda: "RUNNING" not in slurm(configuration, *JOBS), "the job goes on")
-
-
-async def entered(request: Request, told: list[str]) -> list[str]:
-    async with provided(request, told) as allocation:
-        return list(allocation.hosts)
-
-
-def submitted(configuration: Path, *options: str) -> str:
-    """Submit a job of somebody else, and wait until it runs."""
-    job = slurm(configuration, "sbatch", "--parsable", "--output=/dev/null", "--wrap=sleep 300", *options).strip()
-    until(lambda: "RUNNING" in slurm(configuration, "squeue", f"--jobs={job}", "--noheader", "--format=%T"), "it does not start")
-    return job
-
-
-def until(holds: Callable[[], Any], otherwise: str) -> None:
-    deadline = time.monotonic() + 60
-    while not holds():
-        assert time.monotonic() < deadline, otherwise
-        time.sleep(0.05)
+async def test_a_slurm_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")  # for which its commands wait a minute
+    monkeypatch.setattr("estran.platforms.slurm.queue.PATIENCE", 1.0)
+    async with login_host(None, "run-7") as login:
+        with pytest.raises(UnansweredError, match="did not end within 1s"):
+            await Queue(login).submit(asked(), submission(asked(), "estran-run-7"), pilot(), "estran-run-7")

@@ -69,6 +69,10 @@ class FakeApi:
         expected = base64.b64encode(f"{USER}:{PASSWORD}".encode()).decode()
         return headers.get("Authorization") == f"Basic {expected}"
 
+    def said(self, text: str) -> Any:
+        """How this API words an error."""
+        return {"message": text}
+
     def __enter__(self) -> Self:
         api = self
 
@@ -105,7 +109,7 @@ class FakeApi:
             status, body, *headers = self._serve(handler, path, parts.query, raw)
         if fault is not None:
             time.sleep(fault.silence)
-            status, body, headers = fault.status, {"message": "as was ordered by the test"}, []
+            status, body, headers = fault.status, self.said("as was ordered by the test"), []
         data = body if isinstance(body, bytes) else json.dumps(body).encode() if body is not None else b""
         handler.send_response(status)
         handler.send_header("Content-Type", "application/json")
@@ -124,7 +128,7 @@ class FakeApi:
 
     def _serve(self, handler: BaseHTTPRequestHandler, path: str, query: str, raw: bytes) -> tuple[Any, ...]:
         if not self.admits(handler.headers):
-            return 401, {"message": "who are you?"}
+            return 401, self.said("who are you?")
         for method, pattern, function in self.routes:
             found = pattern.fullmatch(path)
             if found and method == handler.command:
@@ -138,4 +142,4 @@ class FakeApi:
                         return function(Call(found.groups(), flat, body, handler.headers))
                 except Refused as refused:
                     return refused.status, refused.body
-        return 404, {"message": f"there is no {path}"}
+        return 404, self.said(f"there is no {path}")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import textwrap
 from pathlib import Path
 
@@ -11,13 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from estran.errors import SpecErrors
-from estran.platforms.testbeds.file import cost, read_document, read_testbed_file, schema_of_testbeds
+from estran.platforms.testbeds.file import asked_in, cost, read_testbed_file, schema_of_testbeds
 from estran.platforms.testbeds.models import CloudFile, Grid5000File, IotLabFile, TestbedFile
 from estran.spec.document import dump, read_text
 
+SCHEMA = schema_of_testbeds()
+
 
 def read(text: str) -> TestbedFile:
-    return read_document(read_text(textwrap.dedent(text), "here.yaml"), Path("/experiments"))
+    return asked_in(read_text(textwrap.dedent(text), "here.yaml"), Path("/experiments"))
 
 
 GRID = """\
@@ -80,7 +83,7 @@ def test_machines_of_this_computer_cost_nothing() -> None:
     assert cost(read("platform: testbed\nprovider: vagrant\nlayers: {edge: {nodes: 2}}")) is None
 
 
-@settings(deadline=None)
+@settings(deadline=None, max_examples=25)
 @given(
     nodes=st.integers(1, 100_000), hours=st.integers(1, 1000), keep=st.booleans(),
     name=st.from_regex(r"[A-Za-z][A-Za-z0-9-]{0,30}", fullmatch=True),
@@ -90,9 +93,19 @@ def test_the_schema_takes_what_is_read(nodes: int, hours: int, keep: bool, name:
         "platform": "testbed", "provider": "g5k", "job": name, "walltime": f"{hours}h", "keep": keep,
         "layers": {"edge": {"cluster": "azur", "nodes": nodes}},
     }  # fmt: skip
-    jsonschema.validate(document, schema_of_testbeds())
+    jsonschema.validate(document, SCHEMA)
     asked = read(dump(document))
     assert (asked.nodes, asked.walltime, asked.job, asked.keep) == (nodes, hours * 3600.0, name, keep)
     known = cost(asked)
     assert known is not None
     assert known.node_hours == nodes * hours
+
+
+def test_the_files_in_the_documentation_are_right() -> None:
+    pages = [page for page in (Path(__file__).parents[3] / "docs").rglob("*.md") if "platform: testbed" in page.read_text()]
+    shown = [
+        code for page in pages for code in re.findall(r"```yaml\n(platform: testbed\n.*?)```", page.read_text(), flags=re.DOTALL)
+    ]
+    assert len(shown) >= 5
+    for text in shown:
+        read(text)

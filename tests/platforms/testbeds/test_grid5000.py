@@ -18,6 +18,7 @@ from estran.platforms.testbeds.ledger import entries, opened
 from estran.platforms.testbeds.models import Grid5000File
 from estran.platforms.testbeds.provisioning import ProvisionError, provision
 from estran.platforms.testbeds.reservation import release_forgotten, reserved
+from estran.run.cleaning import clean_leftovers
 from tests.platforms.testbeds.conftest import missing
 from tests.platforms.testbeds.fake_api import PASSWORD, USER, Call, Fault
 from tests.platforms.testbeds.fake_g5k import KO, FakeGrid5000
@@ -202,8 +203,16 @@ async def test_what_a_killed_run_left_is_given_back_by_clean(api: FakeGrid5000) 
         run.kill()
     assert len(api.alive()) == 1
     assert [used for _, used in entries()] == [False]
-    assert await release_forgotten() == ["g5k-tide: gave back job 1000 on midi"]
+    assert await asyncio.to_thread(clean_leftovers) == ["g5k-tide: gave back job 1000 on midi"]
+    assert not api.alive()
     assert not entries()
+
+
+async def test_nothing_can_be_reloaded_where_nothing_is(api: FakeGrid5000, tmp_path: Path) -> None:
+    with pytest.raises(ProvisionError, match="no reservation called 'tide'") as raised:
+        await provision("reload", asked().model_dump(), tmp_path / "log", print)
+    assert raised.value.kind == "no-resources"
+    assert not api.jobs
 
 
 async def test_two_runs_cannot_use_one_reservation(api: FakeGrid5000) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,8 @@ from estran.learning.rehearsal.minibatch import Minibatch
 from estran.learning.rows import checked_chunk
 from estran.learning.settings import whole
 
+WIDTHS: Final = (400, 400)
+
 
 class Batched(ClassNetwork, Habits):
     """ReLU layers and softmax, one step of gradient descent for each ``batch`` rows, which a subclass makes.
@@ -33,8 +35,6 @@ class Batched(ClassNetwork, Habits):
         As for `estran.learning.mlp.Mlp`; weights are float32.
     batch
         Rows of a step, b.
-    rehearsed
-        How many rows more a step may have.
 
     Raises
     ------
@@ -48,11 +48,10 @@ class Batched(ClassNetwork, Habits):
         classes: int,
         rng: np.random.Generator,
         *,
-        hidden: Sequence[int],
-        learning_rate: float,
-        batch: int,
-        initial: Initial,
-        rehearsed: int = 0,
+        hidden: Sequence[int] = WIDTHS,
+        learning_rate: float = 0.1,
+        batch: int = 10,
+        initial: Initial = "he",
     ) -> None:
         super().__init__(
             features,
@@ -66,7 +65,7 @@ class Batched(ClassNetwork, Habits):
             initial=initial,
         )
         self.classes, self.batch = classes, whole(self.name, "batch", batch)
-        self._mini = Minibatch(self._sizes, self.batch + rehearsed)
+        self._mini = Minibatch(self._sizes, self.batch + self._beside())
         self._waiting, self._waiting_labels = np.zeros((self.batch, features), np.float32), np.full(self.batch, -1, np.int64)
 
     @property
@@ -137,9 +136,13 @@ class Batched(ClassNetwork, Habits):
     @classmethod
     def warm(cls) -> None:
         """Compile what learning needs, or load it from numba's cache, so that a run does not wait for it."""
-        learner = cls(1, 2, np.random.default_rng(0))  # type: ignore[call-arg]  # subclasses have defaults for all settings
+        learner = cls(1, 2, np.random.default_rng(0))
         learner.learn_many(np.zeros((2 * learner.batch, 1)), np.arange(2 * learner.batch) % 2)
         learner.predict_proba(np.zeros((1, 1)))
+
+    def _beside(self) -> int:
+        """How many rows more than a batch a step may have."""
+        return 0
 
     def _step(self, params: Floats, x: Floats, y: Labels) -> int:
         """Learn one batch into ``params``; -1, or the row at which scores are not finite. Answers are ``self._mini``'s."""

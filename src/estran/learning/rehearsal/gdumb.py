@@ -14,10 +14,9 @@ from estran.learning.habits import Habits
 from estran.learning.inner import under, within
 from estran.learning.learner import Features, Labels, NotFiniteError, State, StateError
 from estran.learning.network import Network
-from estran.learning.rehearsal.batched import to_singles
+from estran.learning.rehearsal.batched import WIDTHS, to_singles
 from estran.learning.rehearsal.buffer import Buffer
 from estran.learning.rehearsal.minibatch import Minibatch
-from estran.learning.rehearsal.strategies import WIDTHS
 from estran.learning.rows import checked_chunk
 from estran.learning.settings import whole
 

@@ -2,126 +2,21 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Sequence
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
-from estran.errors import RequestError
 from estran.learning.about import About
 from estran.learning.deep.initial import Initial
-from estran.learning.inner import under, within
+from estran.learning.inner import within
 from estran.learning.learner import Labels, State, StateError
-from estran.learning.rehearsal.batched import Batched, check_share
+from estran.learning.rehearsal.batched import WIDTHS, check_share
+from estran.learning.rehearsal.boundaries import Boundary, Bounded
 from estran.learning.rehearsal.buffer import Floats
-from estran.learning.rehearsal.strategies import WIDTHS
-from estran.learning.settings import positive, whole
+from estran.learning.settings import positive
 from estran.learning.settings import within as between
-from estran.learning.snapshots import check_fits
-
-Boundary: TypeAlias = Literal["novel"] | int
-"""Where one task is taken to end and the next to begin; see `Bounded`."""
-
-
-class Bounded(Batched):
-    """What strategies share that do something where a new task begins, without being told of tasks.
-
-    Parameters
-    ----------
-    features, classes, rng, hidden, learning_rate, batch, initial
-        As for `Naive`.
-    boundary
-        ``novel``: a task begins with a batch that brings a class that never came before. A number: after so many rows.
-    apart
-        With ``novel``, a task has at least so many rows: the classes of one need not all come in its first batch.
-
-    Raises
-    ------
-    RequestError
-        If a hyper-parameter is out of range.
-    """
-
-    def __init__(
-        self,
-        features: int,
-        classes: int,
-        rng: np.random.Generator,
-        *,
-        hidden: Sequence[int],
-        learning_rate: float,
-        batch: int,
-        initial: Initial,
-        boundary: Boundary,
-        apart: int,
-    ) -> None:
-        super().__init__(features, classes, rng, hidden=hidden, learning_rate=learning_rate, batch=batch, initial=initial)
-        if boundary != "novel" and (not isinstance(boundary, int) or isinstance(boundary, bool) or boundary < 1):
-            raise RequestError(f"boundary is {boundary!r}", where=self.name, remedy="give novel, or a number of rows from 1")
-        self.boundary, self.apart = boundary, whole(self.name, "apart", apart, 0)
-        # Rows since the last boundary, and boundaries so far.
-        self._passed, self._seen = np.zeros(2, np.int64), np.zeros(classes, np.int64)
-        self._undone: dict[str, NDArray[Any]] = {}
-
-    @property
-    def boundaries(self) -> int:
-        """How many tasks were taken to have ended."""
-        return int(self._passed[1])
-
-    @abstractmethod
-    def _ended(self, params: Floats) -> None:
-        """A task has ended with these weights."""
-
-    @abstractmethod
-    def _remembered(self) -> dict[str, NDArray[Any]]:
-        """What is kept of earlier tasks, in arrays that are written in place."""
-
-    def _mark(self, params: Floats, y: Labels) -> None:
-        """Look at a batch that is about to be learned."""
-        since = int(self._passed[0])
-        if self.boundary == "novel":
-            ends = since > 0 and since >= self.apart and bool((self._seen[y] == 0).any())
-        else:
-            ends = since >= self.boundary
-        if ends:
-            self._ended(params)
-            self._passed[...] = 0, self._passed[1] + 1
-        self._seen[y] = 1
-        self._passed[0] += len(y)
-
-    def _all(self) -> dict[str, NDArray[Any]]:
-        return {"passed": self._passed, "seen": self._seen, **self._remembered()}
-
-    def _kept(self) -> dict[str, NDArray[Any]]:
-        return within("tasks", {part: array.copy() for part, array in self._all().items()})
-
-    def _is_kept(self, part: str) -> bool:
-        return part.startswith("tasks.")
-
-    def _check_kept(self, kept: State) -> None:
-        found, own = under("tasks", kept), self._all()
-        numbers = {part: own.pop(part) for part in ("passed", "seen")}
-        for part, array in numbers.items():
-            given = found.pop(part, np.zeros(0))
-            if given.shape != array.shape or given.dtype.kind != "i" or (given < 0).any():
-                remedy = "load snapshots of learners with the same settings"
-                raise StateError(f"tasks.{part} of the snapshot does not fit", where=self.name, remedy=remedy)
-        check_fits(self.name, own, found)
-
-    def _load_kept(self, kept: State) -> None:
-        for part, array in under("tasks", kept).items():
-            self._all()[part][...] = array
-
-    def _begin(self) -> None:
-        self._undone = self._kept()
-
-    def _commit(self) -> None:
-        self._undone = {}
-
-    def _undo(self) -> None:
-        self._load_kept(self._undone)
-        self._undone = {}
 
 
 class LwF(Bounded):
@@ -134,10 +29,8 @@ class LwF(Bounded):
     ----------
     features, classes, rng, hidden, learning_rate, batch, initial
         As for `Naive`.
-    boundary
-        ``novel``: a task begins with a batch that brings a class that never came before. A number: after so many rows.
-    apart
-        With ``novel``, a task has at least so many rows.
+    boundary, apart
+        Where a task is taken to end; see `Bounded`.
     weight, temperature
         λ and T.
 
@@ -199,8 +92,7 @@ class LwF(Bounded):
     def _remembered(self) -> dict[str, NDArray[Any]]:
         return {"known": self._known, **within("teacher", self._views(self._teacher))}
 
-    def _step(self, params: Floats, x: Floats, y: Labels) -> int:
-        self._mark(params, y)
+    def _advance(self, params: Floats, x: Floats, y: Labels) -> int:
         self._mini.clear()
         if not self._known.any():
             self._mini.put(x, y, cross=1 / self.batch)
@@ -226,10 +118,8 @@ class EWC(Bounded):
     ----------
     features, classes, rng, hidden, learning_rate, batch, initial
         As for `Naive`.
-    boundary
-        ``novel``: a task begins with a batch that brings a class that never came before. A number: after so many rows.
-    apart
-        With ``novel``, a task has at least so many rows.
+    boundary, apart
+        Where a task is taken to end; see `Bounded`.
     weight, gamma
         λ, and γ, from 0 to 1.
 
@@ -303,10 +193,9 @@ class EWC(Bounded):
         if any((array < 0).any() for part, array in kept.items() if part.startswith(("tasks.importance", "tasks.running"))):
             raise StateError("squares in the snapshot are negative", where=self.name, remedy="load snapshots as state() makes them")
 
-    def _step(self, params: Floats, x: Floats, y: Labels) -> int:
+    def _advance(self, params: Floats, x: Floats, y: Labels) -> int:
         from estran.learning.rehearsal import kernel
 
-        self._mark(params, y)
         self._mini.clear()
         self._mini.put(x, y, cross=1 / self.batch)
         bad = self._mini.step(params, params, -self.learning_rate)

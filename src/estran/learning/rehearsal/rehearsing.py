@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from estran.learning.deep.initial import Initial
 from estran.learning.inner import under, within
 from estran.learning.learner import Features, Labels, LearnerError, State
-from estran.learning.rehearsal.batched import Batched, to_singles
+from estran.learning.rehearsal.batched import WIDTHS, Batched, to_singles
 from estran.learning.rehearsal.buffer import Buffer, Floats, Memories, Policy
 from estran.learning.rows import checked_chunk
 from estran.learning.settings import whole
@@ -28,10 +28,11 @@ class Rehearsing(Batched):
         Rows that the buffer holds, N; who stays; how many rows of a batch are offered, c. See `Buffer`.
     representatives
         Rows that are drawn from the buffer for each batch, r.
+
+    Attributes
+    ----------
     draws
         How often a step draws so many.
-    scores
-        Whether the network's answers are kept with the rows.
 
     Raises
     ------
@@ -39,36 +40,28 @@ class Rehearsing(Batched):
         If a hyper-parameter is out of range, or the buffer is smaller than the number of classes.
     """
 
+    draws: ClassVar[int] = 1
+    _SCORES: ClassVar[bool] = False
+    """Whether the network's answers are kept with the rows."""
+
     def __init__(
         self,
         features: int,
         classes: int,
         rng: np.random.Generator,
         *,
-        hidden: Sequence[int],
-        learning_rate: float,
-        batch: int,
-        initial: Initial,
-        buffer: int,
-        policy: Policy,
-        candidates: int | None,
-        representatives: int,
-        draws: int = 1,
-        scores: bool = False,
+        hidden: Sequence[int] = WIDTHS,
+        learning_rate: float = 0.1,
+        batch: int = 10,
+        initial: Initial = "he",
+        buffer: int = 1000,
+        policy: Policy = "reservoir",
+        candidates: int | None = None,
+        representatives: int = 10,
     ) -> None:
         self.representatives = whole(self.name, "representatives", representatives)
-        super().__init__(
-            features,
-            classes,
-            rng,
-            hidden=hidden,
-            learning_rate=learning_rate,
-            batch=batch,
-            initial=initial,
-            rehearsed=draws * representatives,
-        )
-        self._draws, self._scores = draws, scores
-        self.buffer = Buffer(buffer, features, classes, rng, policy=policy, candidates=candidates, scores=scores)
+        super().__init__(features, classes, rng, hidden=hidden, learning_rate=learning_rate, batch=batch, initial=initial)
+        self.buffer = Buffer(buffer, features, classes, rng, policy=policy, candidates=candidates, scores=self._SCORES)
 
     def learn_beside(self, x: Features, y: Labels, representatives: Sequence[Memories]) -> None:
         """Learn one batch beside representatives from elsewhere, such as other workers' buffers, instead of own ones.
@@ -90,16 +83,16 @@ class Rehearsing(Batched):
             If a value is not finite, or learning diverges; nothing is then learned.
         """
         rows, labels = checked_chunk(x, y, self.features, self.classes, self.name)
-        fits = len(labels) == self.batch and len(representatives) == self._draws
+        fits = len(labels) == self.batch and len(representatives) == self.draws
         if not fits or any(len(part) > self.representatives for part in representatives):
             raise LearnerError(
                 f"{len(labels)} rows beside {[len(part) for part in representatives]} representatives",
                 where=self.name,
-                remedy=f"hand in {self.batch} rows, and {self._draws} times up to {self.representatives} representatives",
+                remedy=f"hand in {self.batch} rows, and {self.draws} times up to {self.representatives} representatives",
             )
         for part in representatives:
             checked_chunk(part.x, part.y, self.features, self.classes, self.name)
-            if self._scores and part.scores.shape != (len(part), self.classes):
+            if self._SCORES and part.scores.shape != (len(part), self.classes):
                 remedy = "draw them from buffers that keep scores"
                 raise LearnerError("representatives came without their scores", where=self.name, remedy=remedy)
         singles = to_singles(rows, self.name)
@@ -111,13 +104,11 @@ class Rehearsing(Batched):
             raise
         self._commit()
 
-    @property
-    def draws(self) -> int:
-        """How often a step draws representatives."""
-        return self._draws
+    def _beside(self) -> int:
+        return self.draws * self.representatives
 
     def _step(self, params: Floats, x: Floats, y: Labels) -> int:
-        slots = [self.buffer.draw(self.representatives) for _ in range(self._draws)]
+        slots = [self.buffer.draw(self.representatives) for _ in range(self.draws)]
         memories = [self.buffer.memories(drawn) for drawn in slots]
         bad = self._learn_batch(params, x, y, memories)
         if bad < 0:

@@ -3,18 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Final
+from functools import cached_property
 
 import numpy as np
 
 from estran.learning.about import About
 from estran.learning.deep.initial import Initial
 from estran.learning.learner import Labels
-from estran.learning.rehearsal.batched import Batched, check_share
+from estran.learning.rehearsal.batched import WIDTHS, Batched, check_share
 from estran.learning.rehearsal.buffer import Floats, Memories, Policy
 from estran.learning.rehearsal.rehearsing import Rehearsing
-
-WIDTHS: Final = (400, 400)
 
 
 class Naive(Batched):
@@ -54,19 +52,6 @@ class Naive(Batched):
 
     name = "naive"
     about = About("continual", 1, "O(weights)", "minibatch gradient descent; McCloskey, Cohen 1989")
-
-    def __init__(
-        self,
-        features: int,
-        classes: int,
-        rng: np.random.Generator,
-        *,
-        hidden: Sequence[int] = WIDTHS,
-        learning_rate: float = 0.1,
-        batch: int = 10,
-        initial: Initial = "he",
-    ) -> None:
-        super().__init__(features, classes, rng, hidden=hidden, learning_rate=learning_rate, batch=batch, initial=initial)
 
     def _step(self, params: Floats, x: Floats, y: Labels) -> int:
         self._mini.clear()
@@ -111,35 +96,6 @@ class ER(Rehearsing):
 
     name = "er"
     about = About("continual", 1, "O(weights), 1 + r/b times", "Chaudhry et al. 2019, alg. 1")
-
-    def __init__(
-        self,
-        features: int,
-        classes: int,
-        rng: np.random.Generator,
-        *,
-        hidden: Sequence[int] = WIDTHS,
-        learning_rate: float = 0.1,
-        batch: int = 10,
-        initial: Initial = "he",
-        buffer: int = 1000,
-        policy: Policy = "reservoir",
-        candidates: int | None = None,
-        representatives: int = 10,
-    ) -> None:
-        super().__init__(
-            features,
-            classes,
-            rng,
-            hidden=hidden,
-            learning_rate=learning_rate,
-            batch=batch,
-            initial=initial,
-            buffer=buffer,
-            policy=policy,
-            candidates=candidates,
-            representatives=representatives,
-        )
 
     def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
         (memory,) = memories
@@ -221,6 +177,9 @@ class DERpp(Rehearsing):
     name = "der++"
     about = About("continual", 1, "O(weights), 1 + 2r/b times", "Buzzega et al. 2020, eq. 6, alg. 2")
 
+    draws = 2
+    _SCORES = True
+
     def __init__(
         self,
         features: int,
@@ -251,8 +210,6 @@ class DERpp(Rehearsing):
             policy=policy,
             candidates=candidates,
             representatives=representatives,
-            draws=2,
-            scores=True,
         )
 
     def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
@@ -293,35 +250,9 @@ class AGEM(Rehearsing):
     name = "a-gem"
     about = About("continual", 1, "O(weights), 1 + r/b times", "Chaudhry et al. 2019, eq. 11")
 
-    def __init__(
-        self,
-        features: int,
-        classes: int,
-        rng: np.random.Generator,
-        *,
-        hidden: Sequence[int] = WIDTHS,
-        learning_rate: float = 0.1,
-        batch: int = 10,
-        initial: Initial = "he",
-        buffer: int = 1000,
-        policy: Policy = "reservoir",
-        candidates: int | None = None,
-        representatives: int = 10,
-    ) -> None:
-        super().__init__(
-            features,
-            classes,
-            rng,
-            hidden=hidden,
-            learning_rate=learning_rate,
-            batch=batch,
-            initial=initial,
-            buffer=buffer,
-            policy=policy,
-            candidates=candidates,
-            representatives=representatives,
-        )
-        self._gradients = np.zeros((2, self._params.size), np.float32)
+    @cached_property
+    def _gradients(self) -> Floats:
+        return np.zeros((2, self._params.size), np.float32)
 
     def _rehearse(self, params: Floats, x: Floats, y: Labels, memories: Sequence[Memories]) -> int:
         from estran.learning.rehearsal import kernel

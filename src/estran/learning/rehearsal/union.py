@@ -11,7 +11,9 @@ from estran.errors import RequestError
 from estran.learning.rehearsal.buffer import Slots
 
 
-def shares(sizes: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator) -> NDArray[np.int64]:
+def shares(
+    sizes: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.Generator, *, times: int | None = None
+) -> NDArray[np.int64]:
     """How many rows to draw from each worker, so that every set of ``count`` rows of the union is alike likely.
 
     The worker then draws so many of its own rows uniformly (`Buffer.draw`). Where the union has fewer rows, all are drawn.
@@ -24,11 +26,13 @@ def shares(sizes: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.
         How many to draw in all, r.
     rng
         Source of the draw.
+    times
+        How many such draws, each for itself; one if not given.
 
     Returns
     -------
     NDArray
-        One number for each worker: a draw of the multivariate hypergeometric distribution.
+        One number for each worker: a draw of the multivariate hypergeometric distribution; a row of them for each of several draws.
 
     Raises
     ------
@@ -41,7 +45,7 @@ def shares(sizes: Sequence[int] | NDArray[np.int64], count: int, rng: np.random.
     [5, 0, 3]
     """
     fills = _checked(sizes, count)
-    drawn = rng.multivariate_hypergeometric(fills, min(count, int(fills.sum())), method="marginals")
+    drawn = rng.multivariate_hypergeometric(fills, min(count, int(fills.sum())), size=times, method="marginals")
     return np.asarray(drawn, dtype=np.int64)
 
 

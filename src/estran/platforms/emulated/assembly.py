@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Hashable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict, dataclass, field
@@ -13,6 +14,7 @@ from typing import Any, Final, Self
 from estran.errors import PlatformError
 from estran.platforms.base import Verification
 from estran.platforms.emulated.ground import Ground, Measured
+from estran.platforms.emulated.isolation import forget_name_servers
 from estran.platforms.emulated.limits.ladder import choose_limiter, make_limiter
 from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
 from estran.platforms.emulated.limits.shares import verify_shares
@@ -26,6 +28,7 @@ LOCALHOST: Final = "127.0.0.1\tlocalhost\n"
 PROBE_BUDGET: Final = 1.2
 SHARE_SECONDS: Final = 0.3
 PROBE_NICENESS: Final = -15
+GROUP_PATIENCE: Final = 2.0
 UNOBSERVABLE: Final = "without network namespaces all hosts share one network, and what commands exchange cannot be told apart"
 
 
@@ -100,7 +103,10 @@ class Assembly:
         device = host.device
         group = self._groups[host.name] = self._limiter.host(host.name, device.cores * device.speed, int(device.memory))
         self._notes.extend(group.notes)
-        return {name: group.service(name, min(cores, device.cores) * device.speed) for name, cores in host.replicas.items()}
+        return {
+            name: group.service(name, min(cores, device.cores) * device.speed, yields=name in host.yielding)
+            for name, cores in host.replicas.items()
+        }
 
     def names(self) -> str:
         """What ``/etc/hosts`` says: names of hosts resolve on all of them, where addresses are the same for all."""
@@ -112,6 +118,7 @@ class Assembly:
         descriptor = self.fabric.hosts[host].namespace_fd
         if descriptor is not None:
             namespace.enter(descriptor)
+            forget_name_servers()
 
     def enclosures(self, host: str) -> Mapping[str, ServiceGroup]:
         """The limits of a host's replicas."""
@@ -125,8 +132,8 @@ class Assembly:
         """Correct CPU caps; return what has broken, or None."""
         try:
             self._limiter.step()
-        except PlatformError as error:
-            return str(error)
+        except (PlatformError, OSError) as error:
+            return f"the limiter ({self._limiter.name}): {error}"
         if not self._running.alive():
             return f"the relay that delays packets ({self._choice.engine.name}) has ended"
         return None
@@ -242,16 +249,29 @@ class Assembly:
 def _favoured() -> Iterator[None]:
     """Be scheduled before others for a while, where that is allowed: links are to be probed, not what else runs here."""
     before = os.getpriority(os.PRIO_PROCESS, 0)
-    _set_niceness(PROBE_NICENESS)
+    allowed = True
+    try:
+        _set_niceness(PROBE_NICENESS)
+    except PermissionError:
+        allowed = False
     try:
         yield
     finally:
-        _set_niceness(before)
+        if allowed:
+            _set_niceness(before)
 
 
 def _set_niceness(niceness: int) -> None:
-    with suppress(PermissionError):
-        os.setpriority(os.PRIO_PROCESS, 0, niceness)
-        # Where the kernel groups processes by session, niceness counts within the group only, and the group has one too.
-        with suppress(FileNotFoundError):
-            Path("/proc/self/autogroup").write_text(str(niceness), encoding="ascii")
+    os.setpriority(os.PRIO_PROCESS, 0, niceness)
+    # Where the kernel groups processes by session, niceness counts within the group only, and the group has one too.
+    with suppress(FileNotFoundError):
+        group = Path("/proc/self/autogroup")
+        deadline = time.monotonic() + GROUP_PATIENCE
+        while True:
+            try:
+                group.write_text(str(niceness), encoding="ascii")
+                return
+            except BlockingIOError:  # of those without privilege the kernel takes one such change in 100 ms, machine-wide
+                if time.monotonic() > deadline:
+                    raise
+                time.sleep(0.01)

@@ -18,6 +18,7 @@ import select
 import signal
 import socket
 import sys
+import traceback
 from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, suppress
 from dataclasses import asdict
@@ -191,7 +192,8 @@ class Keeper:
             _be_agent(host, socket.socket(fileno=descriptor), origin_ns, assembly)
             status = 0
         except BaseException as error:  # noqa: BLE001 - a forked child must never return into its parent's stack
-            os.write(2, f"agent of {host}: {type(error).__name__}: {error}\n".encode())
+            told = "".join(traceback.format_exception(error))
+            os.write(2, f"agent of {host}: {told}".encode(errors="backslashreplace"))
         os._exit(status)
 
     def _look_after(self) -> None:

@@ -17,6 +17,8 @@ class HostOrder:
         TCP ports on which something listens there; the loopback rung relays these only.
     commands
         Those of the replicas that are commands.
+    yielding
+        Those that let the others use the processor first.
     """
 
     name: str
@@ -25,6 +27,7 @@ class HostOrder:
     replicas: dict[str, float] = field(default_factory=dict)
     ports: list[int] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
+    yielding: list[str] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,7 +20,6 @@ from estran.platforms.emulated.keeping import Keeping
 from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import Survey, problems, survey
-from estran.platforms.shares import share_problems
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.control import Link
 from estran.spec.plan import Plan, host_ports, stream_ports
@@ -60,7 +59,7 @@ class EmulatedPlatform:
         """What this machine cannot emulate of the plan, found by trying each engine in a throw-away namespace."""
         found = self._survey or await survey(self._engine, self._limiter)
         self._survey = found if self._held_as is not None else None
-        return [*problems(plan, found), *share_problems(plan)]
+        return problems(plan, found)
 
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[EmulatedProvision]:
@@ -206,16 +205,21 @@ def _last_words(folder: Path) -> str:
 def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None) -> Order:
     replicas: dict[str, dict[str, float]] = {name: {} for name in plan.hosts}
     commands: dict[str, list[str]] = {name: [] for name in plan.hosts}
+    yielding: dict[str, list[str]] = {name: [] for name in plan.hosts}
     for replica in plan.replicas.values():
         most = replica.service.share.most * plan.hosts[replica.host].device.cores
         replicas[replica.host][replica.name] = min(replica.service.cores, most)
         if replica.service.command is not None:
             commands[replica.host].append(replica.name)
+        if replica.service.share.yields:
+            yielding[replica.host].append(replica.name)
     ports = host_ports(plan)
     return Order(
         run_id=run_id,
         hosts=[
-            HostOrder(name, host.layer, replace(host.device, sources={}), replicas[name], ports[name], commands[name])
+            HostOrder(
+                name, host.layer, replace(host.device, sources={}), replicas[name], ports[name], commands[name], yielding[name]
+            )
             for name, host in plan.hosts.items()
         ],
         links=[LinkOrder(link.source, link.target, link.link) for link in plan.links],

@@ -11,6 +11,7 @@ import datetime
 import ipaddress
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 from estran.errors import RequestError
@@ -97,6 +98,17 @@ async def equip(
         If a host cannot keep them.
     """
     return await together({name: _equip(host, authority, addresses(name)) for name, host in hosts.items()})
+
+
+def keep(name: str, addresses: Collection[str], authority: Authority, folder: Path) -> Security:
+    """Make a host's certificate, and keep it in a folder of this machine that only its user can read."""
+    identity = authority.issue(name, addresses)
+    folder.mkdir(mode=0o700, parents=True)
+    files = {"authority.pem": authority.certificate, "certificate.pem": identity.certificate, "key.pem": identity.key}
+    for file, content in files.items():
+        (folder / file).touch(mode=_OWN_FILES_ONLY)
+        (folder / file).write_bytes(content)
+    return Security(*(str(folder / file) for file in files))
 
 
 async def _equip(host: RemoteHost, authority: Authority, addresses: Collection[str]) -> Security:

@@ -33,6 +33,9 @@ ALWAYS: Final = ("scikit-learn",)
 """Packed wherever the controller has it: the data sets that come with it need no download."""
 
 SKIPPED: Final = frozenset({"runs", "studies", "__pycache__", "node_modules", "venv"})
+KERNELS: Final = (".nbi", ".nbc")
+"""Suffixes of numba's files."""
+
 MOST_BYTES: Final = 256 << 20
 
 
@@ -128,8 +131,8 @@ def packages(kind: Kind, lock: Mapping[str, str]) -> Archive:
 
 
 def estran_itself() -> Archive:
-    """An archive of Estran as it is here, with its entry points."""
-    return _content("estran", _estran_files())
+    """An archive of Estran as it is here: with its entry points, and the kernels compiled here, which serve on like machines."""
+    return _content("estran", _estran_files(), _times())
 
 
 def experiment(folder: Path) -> Archive:
@@ -245,13 +248,22 @@ def _in_place(name: str) -> str:
 def _estran_files() -> Iterator[tuple[str, bytes]]:
     root = Path(estran.__file__).parent
     for path in sorted(root.rglob("*")):
-        if path.is_file() and "__pycache__" not in path.parts:
-            yield from _with_code(f"estran/{path.relative_to(root)}", path)
+        name = f"estran/{path.relative_to(root)}"
+        if path.suffix in KERNELS:
+            yield name, path.read_bytes()
+        elif path.is_file() and "__pycache__" not in path.parts:
+            yield from _with_code(name, path)
     distribution = metadata.distribution("estran")
-    for name in ("METADATA", "entry_points.txt"):
-        text = distribution.read_text(name)
+    for file in ("METADATA", "entry_points.txt"):
+        text = distribution.read_text(file)
         if text is not None:
-            yield f"estran-{distribution.version}.dist-info/{name}", text.encode()
+            yield f"estran-{distribution.version}.dist-info/{file}", text.encode()
+
+
+def _times() -> dict[str, float]:
+    """When Estran's modules were changed, which compiled kernels remember."""
+    root = Path(estran.__file__).parent
+    return {f"estran/{path.relative_to(root)}": path.stat().st_mtime for path in root.rglob("*.py")}
 
 
 def _own_files(folder: Path) -> Iterator[tuple[str, Path]]:
@@ -263,13 +275,21 @@ def _own_files(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield str(path.relative_to(folder)), path
 
 
-def _content(name: str, files: Iterable[tuple[str, bytes]]) -> Archive:
-    """An archive that is named by what it holds."""
-    packed = BytesIO()
+def _content(name: str, files: Iterable[tuple[str, bytes]], times: Mapping[str, float] | None = None) -> Archive:
+    """An archive that is named by what it holds, but for compiled kernels, which a host can make itself.
+
+    Parameters
+    ----------
+    times
+        When files were changed, where that matters.
+    """
+    digest, packed = hashlib.sha256(), BytesIO()
     with tarfile.open(fileobj=packed, mode="w") as archive:
         for file, data in files:
-            _add(archive, file, data)
-    key = hashlib.sha256(packed.getvalue()).hexdigest()[:16]
+            if not file.endswith(KERNELS):
+                digest.update(f"{file} {len(data)} ".encode() + data)
+            _add(archive, file, data, (times or {}).get(file, 0.0))
+    key = digest.hexdigest()[:16]
     path = cache_folder() / f"{name}-{key}.tar.gz"
     if not path.exists():
         _replace(path, gzip.compress(packed.getvalue(), 1, mtime=0))
@@ -299,8 +319,9 @@ def _replace(path: Path, data: bytes) -> None:
     part.replace(path)
 
 
-def _add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
+def _add(archive: tarfile.TarFile, name: str, data: bytes, time: float = 0.0) -> None:
     entry = tarfile.TarInfo(name)
+    entry.mtime = time
     entry.size = len(data)
     entry.mode = 0o644
     archive.addfile(entry, BytesIO(data))

@@ -8,9 +8,8 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from estran.platforms.base import Problem
-from estran.platforms.remote.provision import RemoteProvision, provision
+from estran.platforms.remote.provision import RemoteProvision, authority_of, provision
 from estran.platforms.remote.source import Occasion, Source
-from estran.platforms.shares import share_problems
 from estran.spec.plan import Plan
 
 
@@ -27,7 +26,7 @@ class RemotePlatform:
 
     def __init__(self, source: Source) -> None:
         self.name = source.name
-        self._source = source
+        self.source = source
         self._note: Callable[[str, str], None] = _nothing
         self._tell: Callable[[str], None] = _nothing
 
@@ -42,17 +41,21 @@ class RemotePlatform:
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""
-        return [*self._source.check(layers_of(plan)), *share_problems(plan)]
+        return self.source.check(layers_of(plan))
 
     def cost(self, plan: Plan) -> list[str]:
         """What the run may cost, in words."""
-        return self._source.cost(layers_of(plan))
+        return self.source.cost(layers_of(plan))
 
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[RemoteProvision]:
         """Have hosts provided, and bring agents there."""
         occasion = Occasion(run_id, layers_of(plan), folder, self._note, self._tell)
-        async with self._source.hosts(occasion) as found, provision(plan, found, self._source.access, folder, run_id) as provided:
+        authority = authority_of(plan, run_id)
+        async with (
+            self.source.hosts(occasion) as found,
+            provision(plan, found, self.source.access, folder, authority) as provided,
+        ):
             yield provided
 
 

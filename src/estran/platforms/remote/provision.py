@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -15,7 +15,7 @@ from estran.platforms.base import Access, Host, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
-from estran.platforms.remote.host import ClockOffset
+from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.links.shaping import ShapedLinks, shaped
 from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
@@ -36,13 +36,24 @@ class Ready:
 
 
 @asynccontextmanager
-async def provision(plan: Plan, found: Found, open_: Open, folder: Path, run_id: str) -> AsyncIterator[RemoteProvision]:
+async def provision(
+    plan: Plan,
+    found: Found,
+    open_: Open,
+    folder: Path,
+    authority: Authority | None,
+    names: Mapping[str, Collection[str]] | None = None,
+) -> AsyncIterator[RemoteProvision]:
     """Bring agents and certificates to hosts, and shape their links; with the context end all that was begun there.
 
     Parameters
     ----------
     folder
         The run's.
+    authority
+        Signs certificates of hosts; None if no stream leaves any host.
+    names
+        By which hosts are dialled beside their addresses; they get agents even if no service is on them.
 
     Raises
     ------
@@ -50,18 +61,29 @@ async def provision(plan: Plan, found: Found, open_: Open, folder: Path, run_id:
         If a host cannot be used, or links cannot be shaped as asked.
     """
     places = found.places
-    busy = dict.fromkeys(replica.host for replica in plan.replicas.values())
+    busy = dict.fromkeys([*(replica.host for replica in plan.replicas.values()), *(names or {})])
     supplies: dict[Needs, Supplies] = {}
     for place in places.values():
-        supplies.setdefault(place.needs, Supplies(Path(plan.experiment.folder), place.needs.packages, shipped=place.needs.shipped))
-    work = {name: _ready(name, places[name], supplies[places[name].needs], folder, plan) for name in busy}
-    ready = await together(work)
-    security = await _secured(plan, places, busy, run_id)
+        own = Supplies(Path(plan.experiment.folder), place.needs.packages, shipped=place.needs.shipped)
+        supplies.setdefault(place.needs, own)
+    ready = await together({name: _ready(name, places[name], supplies[places[name].needs], folder, plan) for name in busy})
+    security: Mapping[str, Security] = {}
+    if authority is not None:
+        dialled = {name: [places[name].address, *(names or {}).get(name, ())] for name in busy}
+        security = await equip({name: places[name].remote for name in busy}, dialled.__getitem__, authority)
     access = _access(plan, places, open_, security)
     links = {(link.source, link.target): link.link for link in plan.links}
     hosts = {name: place.remote for name, place in places.items()}
     async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
         yield RemoteProvision(found, ready, access, shaping)
+
+
+def authority_of(plan: Plan, run_id: str) -> Authority | None:
+    """What signs the certificates of a run; None where all streams stay on one host."""
+    if all(plan.replicas[channel.producer].host == plan.replicas[channel.consumer].host for channel in plan.channels):
+        return None
+    measure = plan.experiment.measure
+    return Authority(run_id, measure.warmup + measure.duration)
 
 
 async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan: Plan) -> Ready:
@@ -70,24 +92,13 @@ async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan
     return Ready(await start_agent(name, place.remote, clock, environment, folder, plan.experiment.folder), clock, environment)
 
 
-async def _secured(plan: Plan, places: Mapping[str, Place], busy: Mapping[str, None], run_id: str) -> Mapping[str, Security]:
-    """Certificates for all hosts between which streams go; none where they all stay on one."""
-    if not any(plan.replicas[c.producer].host != plan.replicas[c.consumer].host for c in plan.channels):
-        return {}
-    measure = plan.experiment.measure
-    authority = Authority(run_id, measure.warmup + measure.duration)
-    return await equip({name: places[name].remote for name in busy}, lambda name: [places[name].address], authority)
-
-
 def _access(plan: Plan, places: Mapping[str, Place], open_: Open, security: Mapping[str, Security]) -> Access:
+    """The router is on the first host of the gateway's layer, or on the first one that can be dialled."""
     behind = {name for name, place in places.items() if not place.reachable or plan.hosts[name].layer in open_.behind}
-    gateway = (
-        [name for name, host in plan.hosts.items() if host.layer == open_.gateway]
-        if open_.gateway
-        else sorted(set(plan.hosts) - behind)
-    )
-    router = next((name for name in gateway if name in security and name not in behind), None)
-    return Access(behind, router, security)
+    fit = [
+        name for name, host in plan.hosts.items() if host.layer == open_.gateway or (open_.gateway is None and name not in behind)
+    ]
+    return Access(behind, next((name for name in fit if name in security and name not in behind), None), security)
 
 
 class RemoteProvision:
@@ -99,6 +110,11 @@ class RemoteProvision:
         self._ready = ready
         self._access = access
         self._links = links
+
+    @property
+    def remotes(self) -> Mapping[str, RemoteHost]:
+        """All hosts by their envoys, those without an agent, too."""
+        return {name: place.remote for name, place in self._found.places.items()}
 
     def address(self, source: str, target: str) -> str:
         """A host's address, the same for all."""

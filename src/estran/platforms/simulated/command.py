@@ -14,7 +14,7 @@ from estran.platforms.emulated.links.relay_core import MSS
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.commands import Peers, replay
 from estran.platforms.simulated.loop import VirtualLoop
-from estran.platforms.simulated.moment import turn, until
+from estran.platforms.simulated.moment import turn
 from estran.platforms.simulated.network import HEADERS, Network
 from estran.platforms.simulated.processor import Processor
 from estran.platforms.simulated.replica import Say
@@ -51,7 +51,7 @@ class CommandSurroundings:
 
     async def compute(self, seconds: float) -> None:
         """Spend processor seconds of a core of speed 1.0, after what was asked for before."""
-        await until(self._loop, self._processor.charge(self._loop.time(), seconds))
+        await self._processor.work(self._loop, seconds)
 
     def send(self, source: str, target: str, size: int, arrived: Callable[[], None]) -> None:
         """Send bytes from one host to another."""

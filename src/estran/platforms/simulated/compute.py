@@ -7,7 +7,6 @@ from collections.abc import Callable
 from typing import Any, TypeVar
 
 from estran.platforms.simulated.costs import Costs, Uniform
-from estran.platforms.simulated.moment import until
 from estran.platforms.simulated.processor import Processor
 from estran.runtime.recorder import Recorder
 from estran.spec.costs import Cost
@@ -56,7 +55,7 @@ class SimulatedCompute:
             cost = model.draw(size, self._draw()) if model.varies else model.time + model.each * size
         loop = self._loop
         asked = loop.time()
-        await until(loop, self._processor.charge(asked, cost))
+        await self._processor.work(loop, cost)
         # What it changes shows when it is over.
         result = fn(*args)
         self._recorder.operation(operation, size, loop.time() - asked, cost)

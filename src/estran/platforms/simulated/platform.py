@@ -17,7 +17,6 @@ from typing import Any, Final
 from estran.components.index import Components
 from estran.errors import PlatformError
 from estran.platforms.base import OPEN, Access, Host, Problem, Verification
-from estran.platforms.shares import share_problems
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.costs import Costs
 from estran.platforms.simulated.host import Life, SimulatedHost
@@ -69,7 +68,7 @@ class SimulatedPlatform:
     async def check(self, plan: Plan) -> list[Problem]:
         """What cannot be simulated of the plan: commands without a model, operations without a cost."""
         costs = Costs(self._calibration)
-        found = [*share_problems(plan), *_unpriced(plan, costs)]
+        found = [*_unsimulated(plan), *_unpriced(plan, costs)]
         for service in plan.experiment.services.values():
             if service.command is not None and costs.command(service) is None:
                 found.append(
@@ -101,6 +100,15 @@ class SimulatedPlatform:
             stack.enter_context(contextlib.redirect_stdout(printed))
             yield SimulatedProvision(world, seams, self._origin)
             printed.close_lines()
+
+
+def _unsimulated(plan: Plan) -> Iterator[Problem]:
+    """Components that say that they cannot run in simulated time."""
+    components = Components(plan.experiment.folder)
+    for service in plan.experiment.services.values():
+        reason = None if service.component is None else components.find(service.component).UNSIMULATED
+        if reason is not None:
+            yield Problem(reason[0], f"services.{service.name}", reason[1])
 
 
 def _unpriced(plan: Plan, costs: Costs) -> Iterator[Problem]:

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import asyncio
 import heapq
 import math
+from collections.abc import Callable
 from typing import Protocol
+
+from estran.platforms.simulated.moment import until
 
 
 class Processor(Protocol):
@@ -16,7 +20,11 @@ class Processor(Protocol):
     """Processor seconds that it can give per second."""
 
     def charge(self, now: float, cost: float) -> float:
-        """Take on work after all that was asked for before; return when it will be done."""
+        """Take on work after all that was asked for before; return when it will be done, as far as is known."""
+        ...
+
+    async def work(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
+        """Do work after all that was asked for before; return when it is done."""
         ...
 
     def charge_aside(self, now: float, cost: float) -> None:
@@ -35,18 +43,30 @@ class Cores:
     ----------
     count
         How many.
+
+    Attributes
+    ----------
+    on_taken
+        Is told, now, from when to when a core is used, if replicas of the host wait for gaps.
     """
 
     def __init__(self, count: int) -> None:
         self._free = [0.0] * count
+        self.on_taken: Callable[[float, float, float], None] | None = None
 
     def begin(self, earliest: float) -> float:
         """When the core that is free first can begin; it is taken until `end` is called."""
         return max(earliest, heapq.heappop(self._free))
 
-    def end(self, when: float) -> None:
-        """Give the core back as of a time."""
+    def end(self, now: float, begun: float, when: float) -> None:
+        """Give the core that work was begun on back as of a time."""
         heapq.heappush(self._free, when)
+        self.aside(now, begun, when)
+
+    def aside(self, now: float, begun: float, when: float) -> None:
+        """Work of other threads goes on: nothing waits for it but the replicas that wait for gaps."""
+        if self.on_taken is not None:
+            self.on_taken(now, begun, when)
 
 
 class SlowProcessor:
@@ -69,12 +89,16 @@ class SlowProcessor:
         self._charged += cost
         start = self._cores.begin(max(now, self._free))
         self._free = start + cost / self.share
-        self._cores.end(self._free)
+        self._cores.end(now, start, self._free)
         return self._free
+
+    async def work(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
+        await until(loop, self.charge(loop.time(), cost))
 
     def charge_aside(self, now: float, cost: float) -> None:
         # Other threads find another core, or the gaps of this one: they cost time only where there is none.
         self.used += cost
+        self._cores.aside(now, now, now + cost / self.share)
 
     def worked(self, now: float) -> float:
         return self._charged - max(self._free - now, 0.0) * self.share
@@ -123,8 +147,11 @@ class QuotaProcessor:
             at = ends
         self._spent += left
         self._free = at + left
-        self._cores.end(self._free)
+        self._cores.end(now, start, self._free)
         return self._free
+
+    async def work(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
+        await until(loop, self.charge(loop.time(), cost))
 
     def charge_aside(self, now: float, cost: float) -> None:
         self.used += cost
@@ -135,6 +162,12 @@ class QuotaProcessor:
 
     def worked(self, now: float) -> float:
         return self._charged - max(self._free - now, 0.0) * self.share
+
+    def resize(self, now: float, quota: float, period: float) -> None:
+        """Have another quota from now on, in seconds; what was spent beyond the former one is still owed."""
+        self._quota, self._period = quota, period
+        self.share = min(quota / period, 1.0)
+        self._index = math.floor((now - self._phase) / period + 1e-9)
 
     def _turn(self, at: float) -> None:
         """Begin the period that a time lies in; what was spent beyond the quota is owed by the next ones."""

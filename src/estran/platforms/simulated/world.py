@@ -19,6 +19,7 @@ from estran.platforms.simulated.command import CommandSurroundings, SimulatedCom
 from estran.platforms.simulated.commands import Peers
 from estran.platforms.simulated.compute import SimulatedCompute
 from estran.platforms.simulated.costs import Costs, Uniform
+from estran.platforms.simulated.gaps import Gaps, RestProcessor, YieldingProcessor
 from estran.platforms.simulated.loop import RANK, VirtualLoop
 from estran.platforms.simulated.moment import until
 from estran.platforms.simulated.network import Network, UniformDraws
@@ -162,6 +163,7 @@ class World:
         self.peers = Peers()
         self._seams = seams
         self._quota = quota
+        self._gaps: dict[str, Gaps] = {}
         self._cores = {name: Cores(host.device.cores) for name, host in plan.hosts.items()}
         self.seats = {name: self._seat(rank, replica) for rank, (name, replica) in enumerate(plan.replicas.items())}
         self._planned = {channel.key: channel for channel in plan.channels}
@@ -191,12 +193,35 @@ class World:
     def _processor(self, replica: Replica) -> Processor:
         device = self.plan.hosts[replica.host].device
         cores = self._cores[replica.host]
+        yields = replica.service.share.yields
         if not self._quota:
-            return SlowProcessor(cores, device.speed)
-        usable = min(replica.service.cores, device.cores, replica.service.share.most * device.cores)
-        quota, period = quota_and_period(usable * device.speed)
+            return YieldingProcessor(self._gaps_of(replica.host), device.speed) if yields else SlowProcessor(cores, device.speed)
+        usable = min(replica.service.cores, device.cores, replica.service.share.most * device.cores) * device.speed
+        quota, period = quota_and_period(usable)
         phase = float(self.generator(replica.name, "period").random()) * period * 1e-6
-        return QuotaProcessor(cores, quota * 1e-6, period * 1e-6, phase)
+        return self._rest_of(replica, usable, phase) if yields else QuotaProcessor(cores, quota * 1e-6, period * 1e-6, phase)
+
+    def _gaps_of(self, host: str) -> Gaps:
+        """What those that go first leave of a host's cores."""
+        found = self._gaps.get(host)
+        if found is None:
+            found = self._gaps[host] = Gaps(self.plan.hosts[host].device.cores)
+            self._cores[host].on_taken = found.take
+        return found
+
+    def _rest_of(self, replica: Replica, usable: float, phase: float) -> RestProcessor:
+        """What those that go first leave of an emulated device, on other fast cores than theirs."""
+        device = self.plan.hosts[replica.host].device
+        beside = [other for other in self.plan.replicas.values() if other.host == replica.host]
+
+        def worked(now: float, yields: bool) -> float:
+            chosen = (other.name for other in beside if other.service.share.yields is yields)
+            return sum(self.seats[name].processor.worked(now) for name in chosen)
+
+        return RestProcessor(
+            Cores(device.cores), device.cores * device.speed, usable, phase, lambda now: worked(now, False),
+            lambda now: worked(now, True), sum(other.service.share.yields for other in beside),
+        )  # fmt: skip
 
     def tracer(self, who: str) -> Trace | None:
         """Notes events of one replica, if a trace is wanted."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.remote.host import Pipe, RemoteHost
+from estran.platforms.remote.host import RemoteHost
 from estran.platforms.slurm.queue import LoginLostError, Queue, UnansweredError
 from estran.platforms.slurm.request import Request
 from estran.platforms.slurm.states import Standing, ending
@@ -47,35 +47,29 @@ class Allocation:
     """
 
     def __init__(
-        self,
-        request: Request,
-        queue: Queue,
-        job: str,
-        placed: Mapping[str, Placed],
-        reached: Mapping[str, tuple[RemoteHost, Pipe]],
+        self, request: Request, queue: Queue, job: str, placed: Mapping[str, Placed], hosts: Mapping[str, RemoteHost]
     ) -> None:
         self.job = job
-        self.hosts: Mapping[str, RemoteHost] = {name: host for name, (host, _) in reached.items()}
+        self.hosts = hosts
         self.placed = placed
         self._request = request
         self._queue = queue
-        self._pipes = {name: pipe for name, (_, pipe) in reached.items()}
+        self._ended: PlatformError | None = None
 
     async def broken(self) -> PlatformError:
         """Wait until the job or one of its hosts is lost, and say why."""
-        ends = {host: asyncio.create_task(pipe.wait_closed()) for host, pipe in self._pipes.items()}
+        losses = {asyncio.create_task(host.lost()): name for name, host in self.hosts.items()}
         try:
             while True:
-                await asyncio.wait(ends.values(), timeout=WATCH, return_when=asyncio.FIRST_COMPLETED)
-                lost = next((host for host, end in ends.items() if end.done()), None)
-                error = await self.ended(LAST if lost else 0.0)
+                done, _ = await asyncio.wait(losses, timeout=WATCH, return_when=asyncio.FIRST_COMPLETED)
+                error = await self.ended(LAST if done else 0.0)
                 if error is not None:
                     return error
-                if lost is not None:
-                    return await self._gone(lost)
+                if done:
+                    return await self._gone(losses[next(iter(done))])
         finally:
-            for end in ends.values():
-                end.cancel()
+            for loss in losses:
+                loss.cancel()
 
     async def ended(self, patience: float = 0.0) -> PlatformError | None:
         """Why the job is not what it was; None if it runs.
@@ -85,6 +79,11 @@ class Allocation:
         patience
             Seconds to wait until Slurm knows.
         """
+        if self._ended is None:
+            self._ended = await self._seen_to_end(patience)
+        return self._ended
+
+    async def _seen_to_end(self, patience: float) -> PlatformError | None:
         loop = asyncio.get_running_loop()
         until = loop.time() + patience
         while True:
@@ -105,7 +104,8 @@ class Allocation:
             await asyncio.sleep(PAUSE)
 
     async def _said(self) -> str:
-        return "; ".join([await last_words(self._queue.login, host) for host, pipe in self._pipes.items() if pipe.is_closing()])
+        """What srun says of hosts that are lost."""
+        return "; ".join([await last_words(self._queue.login, name) for name, host in self.hosts.items() if host.gone])
 
     async def _gone(self, host: str) -> PlatformError:
         said = await last_words(self._queue.login, host)

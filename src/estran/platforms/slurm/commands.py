@@ -66,7 +66,7 @@ def step(job: str, component: int | None, part: Part, node: str, mark: str, size
     """
     argv = [
         "srun", f"--jobid={job}", "--nodes=1", "--ntasks=1", f"--nodelist={node}", "--unbuffered", "--quiet", "--chdir=/",
-        f"--export=ALL,ESTRAN_RUN={mark}",
+        "--mpi=none", f"--export=ALL,ESTRAN_RUN={mark}",
     ]  # fmt: skip
     argv += [] if component is None else [f"--het-group={component}"]
     argv += ["--exact"] if part.hosts_per_node > 1 else ["--overlap"]

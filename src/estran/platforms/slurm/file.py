@@ -9,7 +9,10 @@ from typing import Annotated, Any, Final, Literal
 from pydantic import BeforeValidator, Field, StringConstraints
 
 from estran.errors import Where
+from estran.platforms.remote.source import Needs, Open, Supplied, Texts
 from estran.platforms.slurm.request import Part, Request
+from estran.platforms.ssh.inventory import Reaching
+from estran.platforms.ssh.target import Target
 from estran.spec.document import Document
 from estran.spec.marks import Path, dotted
 from estran.spec.platform_file import check_block
@@ -32,8 +35,9 @@ KEYS: Final = {
 """Options of sbatch that have a key of their own in the file."""
 
 
-def _listed(value: Any) -> Any:
-    return value if isinstance(value, list) or value is None else [value]
+def _host(value: Any) -> Any:
+    """Take a mere name for a host of that name."""
+    return {"host": value} if isinstance(value, str) else value
 
 
 OptionName = Annotated[str, StringConstraints(pattern=OPTION)]
@@ -52,10 +56,8 @@ class NodeEntry(Entry):
     memory: Annotated[float, Quantity("size", positive=True)] | None = Field(
         default=None, description="Main memory of each host, such as 16GiB; if not given, what the cluster gives."
     )
-    modules: Annotated[list[Text], BeforeValidator(_listed)] | None = Field(
-        default=None, description="Environment modules that are loaded first, such as python/3.11."
-    )
-    python: Text | None = Field(default=None, description="Command that starts Python ≥ 3.8 on the nodes; python3 unless given.")
+    modules: Texts | None = Field(default=None, description="Environment modules that are loaded first, such as python/3.11.")
+    python: Text | None = Field(default=None, description="Command that starts Python ≥ 3.11 on the nodes; python3 unless given.")
     options: dict[OptionName, Scalar | None] = Field(
         default={}, description="Further options of sbatch, such as {reservation: maintenance}."
     )
@@ -67,12 +69,18 @@ class LayerNodes(NodeEntry):
     nodes: Count | None = Field(default=None, description="Number of nodes; as many as the layer's hosts need, unless given.")
 
 
-class SlurmFile(NodeEntry):
+class LoginEntry(Reaching):
+    """A host reached over SSH."""
+
+    host: Text = Field(description="Name, address, or alias of ssh_config.")
+
+
+class SlurmFile(NodeEntry, Supplied, Open):
     """A platform that allocates its hosts through Slurm."""
 
     platform: Literal["slurm"] = Field(description="The kind of platform.")
     time: Annotated[float, Quantity("duration", positive=True)] = Field(description="Time limit of the job, such as 1h.")
-    login: Text | None = Field(
+    login: Annotated[LoginEntry, BeforeValidator(_host)] | None = Field(
         default=None, description="Host from which jobs are submitted, reached over SSH; if not given, this machine."
     )
     layers: dict[Name, LayerNodes] = Field(default={}, description="What differs for the hosts of one layer.")
@@ -100,20 +108,42 @@ def read_request(document: Document, layers: Mapping[str, Sequence[str]]) -> Req
             remedy = did_you_mean(layer, layers, kind="layer")
             complaints.add(("layers", layer), f"the experiment has no layer {layer!r}", remedy, at="key")
     _check_options(document, (), file)
-    parts: list[Part] = []
-    for layer, hosts in layers.items():
-        parts.append(_part(document, layer, hosts, file))
+    parts = [_part(document, layer, hosts, file) for layer, hosts in layers.items()]
     complaints.stop_if_any()
-    return Request(file.time, _joined(parts), document.marks.file, file.login, *_places(document))
+    return Request(file.time, _joined(parts), document.marks.file, _login(document, file), Needs.of(file), *_places(document))
+
+
+def read_access(document: Document) -> Open:
+    """Read how hosts of different layers get at each other; raises as `read_request` does."""
+    file = check_block(document, SlurmFile)
+    return Open(gateway=file.gateway, behind=file.behind)
 
 
 def slurm_schema() -> dict[str, Any]:
     """JSON Schema (draft 2020-12) of platform files of kind ``slurm``."""
     schema = SlurmFile.model_json_schema(by_alias=True, mode="validation")
     for shape in (schema, schema["$defs"]["LayerNodes"]):
-        listed = shape["properties"]["modules"]
-        listed["anyOf"] = [{"type": "string", "minLength": 1}, *listed["anyOf"]]
+        _admit_text(shape["properties"], "modules")
+    _admit_text(schema["properties"], "login", "packages")
+    _admit_text(schema["$defs"]["LoginEntry"]["properties"], "key")
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Estran platform: Slurm"}
+
+
+def _admit_text(properties: dict[str, Any], *keys: str) -> None:
+    """Admit a mere text where a list of one, or a map with one key, is meant."""
+    for key in keys:
+        shape = properties[key]
+        if "anyOf" not in shape:
+            shape["anyOf"] = [{name: shape.pop(name) for name in ("type", "items", "minItems") if name in shape}]
+        shape["anyOf"] = [{"type": "string", "minLength": 1}, *shape["anyOf"]]
+
+
+def _login(document: Document, file: SlurmFile) -> Target | None:
+    if file.login is None:
+        return None
+    given = file.login.model_dump(exclude_none=True)
+    keys = tuple(given.pop("key", ()))
+    return Target(name=given["host"], keys=keys, where=str(document.marks.where(("login",))), **given)
 
 
 def _part(document: Document, layer: str, hosts: Sequence[str], file: SlurmFile) -> Part:

@@ -5,17 +5,19 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import asdict
 
 from estran.platforms.slurm.login import login_host
 from estran.platforms.slurm.queue import Queue
+from estran.platforms.ssh.target import Target
 
 KIND = "slurm"
 """Kind of the journal's entry."""
 
 
-def journalled(name: str, login: str | None) -> str:
+def journalled(name: str, login: Target | None) -> str:
     """What is to be written down before a job of this name is submitted."""
-    return json.dumps({"job": name, "login": login, "configuration": os.environ.get("SLURM_CONF")})
+    return json.dumps({"job": name, "login": asdict(login) if login else None, "configuration": os.environ.get("SLURM_CONF")})
 
 
 def cancel(value: str) -> str:
@@ -27,11 +29,12 @@ def cancel(value: str) -> str:
         If Slurm does not answer.
     """
     noted = json.loads(value)
-    asyncio.run(_cancel(noted["job"], noted["login"], noted["configuration"]))
+    login = Target(**noted["login"]) if noted["login"] else None
+    asyncio.run(_cancel(noted["job"], login, noted["configuration"]))
     return str(noted["job"])
 
 
-async def _cancel(name: str, login: str | None, configuration: str | None) -> None:
+async def _cancel(name: str, login: Target | None, configuration: str | None) -> None:
     env = {"SLURM_CONF": configuration} if configuration and login is None else {}
     async with login_host(login, name) as host:
         await Queue(host, env).cancel(name)

@@ -7,8 +7,9 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from estran.errors import PlatformError, cause
-from estran.platforms.remote.host import Pipe, RemoteHost
+from estran.errors import EstranError, PlatformError
+from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.together import together
 from estran.platforms.slurm.allocation import LAST, Allocation, Placed
 from estran.platforms.slurm.commands import pilot, submission
 from estran.platforms.slurm.leftovers import journalled
@@ -47,7 +48,8 @@ async def allocated(
     SpecError
         If Slurm refuses the job, or it would wait forever, at the line of the platform file.
     PlatformError
-        If Slurm does not answer, an envoy does not start, or the job ends while its hosts are in use.
+        If Slurm does not answer, an envoy does not start, or the job ends while its hosts are in use: then they are lost, and what
+        comes of that leaves the context as one error that says why.
     """
     queue, name = Queue(login), job_name(run_id)
     await queue.make_sure()
@@ -57,30 +59,44 @@ async def allocated(
         job = await queue.submit(request, submission(request, name), pilot(), name)
         standings = await _started(queue, request, job, tell)
         async with _with_envoys(request, queue, job, standings, run_id) as allocation:
+            watching = asyncio.create_task(_watch(allocation, queue, name, tell))
             try:
                 yield allocation
-            except PlatformError as error:
-                raise (await allocation.ended(LAST) or error) from error
-    finally:
-        try:
-            await queue.cancel(name)
-        except LoginLostError:
-            tell(f"{name}: the host where it was submitted is lost; its envoy cancels the job")
+            except (PlatformError, ExceptionGroup) as error:
+                if not _ours(error) or (lost := await allocation.ended(LAST)) is None:
+                    raise
+                raise lost from error
+            finally:
+                watching.cancel()
+    except BaseException:
+        await _given_back(queue, name, tell)
+        raise
+    if (failed := await _given_back(queue, name, tell)) is not None:
+        raise failed
 
 
-async def tried(request: Request, login: RemoteHost) -> str:
-    """Whether Slurm would take such a job, and when it would start, in its words; nothing is submitted.
+async def _watch(allocation: Allocation, queue: Queue, name: str, tell: Tell) -> None:
+    """Let hosts go when the job is lost, whether they know it or, as those that are suspended, do not."""
+    await allocation.broken()
+    if await allocation.ended() is not None:
+        await _given_back(queue, name, tell)
 
-    Raises
-    ------
-    SpecError
-        If Slurm would refuse it, at the line of the platform file.
-    PlatformError
-        If Slurm does not answer.
-    """
-    queue = Queue(login)
-    await queue.make_sure()
-    return await queue.tried(request, submission(request, "estran"), pilot())
+
+def _ours(error: PlatformError | ExceptionGroup[Exception]) -> bool:
+    """Whether lost hosts can be the whole reason for what was raised."""
+    return isinstance(error, PlatformError) or error.split(EstranError)[1] is None
+
+
+async def _given_back(queue: Queue, name: str, tell: Tell) -> PlatformError | None:
+    """Cancel the job; what prevents that is told, and returned."""
+    try:
+        await queue.cancel(name)
+    except LoginLostError:
+        tell(f"{name}: the host where it was submitted is lost; its envoy cancels the job")
+    except PlatformError as error:
+        tell(str(error))
+        return error
+    return None
 
 
 def job_name(run_id: str) -> str:
@@ -134,17 +150,9 @@ async def _with_envoys(
             placed[host] = Placed(*nodes[place])
             steps.append(Step(host, job, component, part, nodes[place][0], f"{run_id}@{host}"))
     async with AsyncExitStack() as stack:
-        reached = await _side_by_side(stack, queue.login, steps)
+        entering = {step.host: stack.enter_async_context(attended_step(queue.login, step)) for step in steps}
+        hosts = await together(entering)
         try:
-            yield Allocation(request, queue, job, placed, reached)
+            yield Allocation(request, queue, job, placed, hosts)
         finally:
-            await asyncio.gather(*(host.close() for host, _ in reached.values()))  # side by side, before each is left
-
-
-async def _side_by_side(stack: AsyncExitStack, login: RemoteHost, steps: list[Step]) -> dict[str, tuple[RemoteHost, Pipe]]:
-    try:
-        async with asyncio.TaskGroup() as group:
-            entering = {step.host: group.create_task(stack.enter_async_context(attended_step(login, step))) for step in steps}
-    except ExceptionGroup as errors:
-        raise cause(errors) from None
-    return {host: task.result() for host, task in entering.items()}
+            await asyncio.gather(*(host.close() for host in hosts.values()))  # side by side, before each is left

@@ -78,13 +78,6 @@ class Queue:
             raise refusal(request, said(made))
         return jobs[0]
 
-    async def tried(self, request: Request, argv: Sequence[str], script: str) -> str:
-        """Whether Slurm would take such a job, and when it would start, in its words; raises as `submit` does."""
-        made = await self._run([*argv, "--test-only"], script)
-        if made.returncode != 0:
-            raise refusal(request, said(made))
-        return said(made)
-
     async def standings(self, job: str) -> list[Standing]:
         """How each component of a job stands; nothing if it left the queue a while ago.
 
@@ -138,10 +131,8 @@ class Queue:
         try:
             return await self.login.run(outside(argv), stdin=script.encode(), env=self._env, timeout=PATIENCE)
         except PlatformError as error:
-            try:
-                await self.login.ask("clock")
-            except PlatformError as lost:
-                raise LoginLostError(lost.what, where=lost.where, remedy=lost.remedy) from error
+            if self.login.gone is not None:
+                raise LoginLostError(error.what, where=error.where, remedy=error.remedy) from error
             raise UnansweredError(error.what, where="Slurm", remedy="try again when slurmctld is up") from error
 
 

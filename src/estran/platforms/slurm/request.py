@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from estran.errors import Where
+from estran.platforms.remote.source import Needs
+from estran.platforms.ssh.target import Target
 from estran.units import show
 
 
@@ -64,6 +66,8 @@ class Request:
         Seconds after which Slurm ends the job.
     login
         Where sbatch and srun are; None for this machine.
+    needs
+        What is brought to the nodes.
     file
         The platform file.
     where
@@ -75,7 +79,8 @@ class Request:
     walltime: float
     parts: tuple[Part, ...]
     file: str
-    login: str | None = None
+    login: Target | None = None
+    needs: Needs = field(default_factory=Needs)
     where: Mapping[str, Where] | None = None
     values: Mapping[str, str] | None = None
 

@@ -87,7 +87,13 @@ def hopeless(request: Request, job: str, standing: Standing) -> SpecError | None
 
 
 def ending(request: Request, job: str, standing: Standing | None, said: str = "") -> PlatformError:
-    """How a job ended that was still needed; ``said`` is the last that srun told of it."""
+    """How a job ended that was still needed.
+
+    Parameters
+    ----------
+    said
+        The last that srun told of it.
+    """
     state = "gone" if standing is None else standing.state
     if state in _VAGUE:
         state = next((meant for words, meant in _TOLD.items() if words in said), state)
@@ -98,7 +104,7 @@ def ending(request: Request, job: str, standing: Standing | None, said: str = ""
         what, remedy = _ENDINGS.get(state, (f"is not in the queue any more ({state.lower()})", "run it again"))
     where: Where | str = request.place(_BLAMES[state]) if state in _BLAMES else "Slurm"
     told = what.format(time=show(request.walltime, "duration"))
-    return PlatformError(f"job {job} in Slurm {told}; results so far are kept", where=where, remedy=remedy)
+    return PlatformError(f"job {job} in Slurm {told}", where=where, remedy=remedy)
 
 
 def waiting(job: str, standings: list[Standing]) -> str:

@@ -33,8 +33,8 @@ class Step:
 
 
 @asynccontextmanager
-async def attended_step(login: RemoteHost, its: Step) -> AsyncIterator[tuple[RemoteHost, Pipe]]:
-    """An envoy on a node, for as long as the context lasts; with it the pipe to its srun.
+async def attended_step(login: RemoteHost, its: Step) -> AsyncIterator[RemoteHost]:
+    """An envoy on a node, for as long as the context lasts.
 
     Raises
     ------
@@ -53,7 +53,7 @@ async def attended_step(login: RemoteHost, its: Step) -> AsyncIterator[tuple[Rem
             return await _complaint(login, its, pipe)
 
         async with attended(RemoteHost(its.host, link), lost) as host:
-            yield host, pipe
+            yield host
     finally:
         pipe.close()
         try:

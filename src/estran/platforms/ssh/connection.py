@@ -130,7 +130,9 @@ def _paths(keys: Sequence[str]) -> list[str]:
 
 def _command(target: Target) -> list[str]:
     options = ["BatchMode=yes", f"ConnectTimeout={target.timeout:g}", f"ServerAliveInterval={KEEPALIVE}"]
-    if target.known_hosts == "accept-new":
+    if target.note is not None:
+        options += ["StrictHostKeyChecking=accept-new", f"UserKnownHostsFile={target.note}"]
+    elif target.known_hosts == "accept-new":
         options.append("StrictHostKeyChecking=accept-new")
     elif target.known_hosts is not None:
         options.append(f"UserKnownHostsFile={Path(target.known_hosts).expanduser()}")

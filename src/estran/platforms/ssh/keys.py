@@ -27,7 +27,7 @@ class Verifier(asyncssh.SSHClient):
     def __init__(self, target: Target) -> None:
         self._target = target
         own = target.known_hosts if target.known_hosts != ACCEPT_NEW else None
-        self._file = Path(own or USER_FILE).expanduser()
+        self._file = Path(target.note or own or USER_FILE).expanduser()
         self._changed = False
         self.known_hosts = str(self._file) if self._file.exists() else b""
 
@@ -35,7 +35,7 @@ class Verifier(asyncssh.SSHClient):
         """Asked where no known key fits."""
         known = asyncssh.read_known_hosts(str(self._file)).match(host, addr, port)[0] if self._file.exists() else ()
         self._changed = bool(known)
-        if self._changed or self._target.known_hosts != ACCEPT_NEW:
+        if self._changed or not (self._target.note or self._target.known_hosts == ACCEPT_NEW):
             return False
         name = host if port == SSH_PORT else f"[{host}]:{port}"
         self._file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -24,6 +24,9 @@ class Target:
         None or empty for what ``ssh_config`` says.
     known_hosts
         A file of known keys, or ``accept-new`` to note the key of a host that is not yet in the user's own file.
+    note
+        A file of this run's own in which keys are noted when they are first seen, instead of known ones: for hosts that are
+        installed anew each time.
     python
         The command that starts Python there.
     layers
@@ -45,3 +48,4 @@ class Target:
     layers: tuple[str, ...] = ()
     timeout: float = 15.0
     where: str | None = None
+    note: str | None = None

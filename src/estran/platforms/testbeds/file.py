@@ -54,10 +54,10 @@ def read_testbed_file(path: Path) -> TestbedFile:
     SpecErrors
         All that is wrong with it.
     """
-    return read_document(read_file(path), path.resolve().parent)
+    return asked_in(read_file(path), path.resolve().parent)
 
 
-def read_document(document: Document, folder: Path) -> TestbedFile:
+def asked_in(document: Document, folder: Path) -> TestbedFile:
     """Check a document that says ``platform: testbed``. Paths in it count from ``folder``; raises as `read_testbed_file` does."""
     from pydantic import ValidationError
 

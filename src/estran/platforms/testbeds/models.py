@@ -7,6 +7,7 @@ from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from estran.platforms.remote.source import Open, Supplied
 from estran.spec.schema import Count, Entry, LongEnough, Name, Text
 from estran.units import Duration
 
@@ -14,6 +15,8 @@ Job = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", max_l
 Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")]
 SERVER = re.compile(r"(?P<cluster>[a-z0-9]+)-\d+\.(?P<site>[a-z]+)\.grid5000\.fr")
 BOARD = re.compile(r"(?P<archi>[a-z0-9]+)-[a-z0-9-]+\.(?P<site>[a-z]+)\.iot-lab\.info")
+LINUX = ("a8", "rpi")
+"""Kinds of boards of IoT-LAB that run Linux and have SSH."""
 HOUR, MINUTE = 3600.0, 60.0
 
 
@@ -21,6 +24,11 @@ class Group(Entry):
     """The nodes of one layer."""
 
     nodes: Count = Field(default=1, description="Number of nodes.")
+
+    @property
+    def bare(self) -> str | None:
+        """What these nodes are if they cannot be hosts."""
+        return None
 
 
 def _text(value: Any) -> Any:
@@ -31,7 +39,7 @@ def _text(value: Any) -> Any:
 L = TypeVar("L", bound=Group)
 
 
-class Asked(Entry, Generic[L]):
+class Asked(Supplied, Open, Generic[L]):
     """What every testbed is asked for.
 
     Attributes
@@ -40,10 +48,13 @@ class Asked(Entry, Generic[L]):
         Keys that hold paths, which count from the folder of the file.
     limited
         Whether a reservation ends by itself when its walltime is over.
+    boots
+        Whether nodes are said to run before they can be reached.
     """
 
     folders: ClassVar[tuple[str, ...]] = ()
     limited: ClassVar[bool] = True
+    boots: ClassVar[bool] = False
 
     platform: Literal["testbed"] = Field(description="The kind of platform.")
     provider: str
@@ -54,6 +65,7 @@ class Asked(Entry, Generic[L]):
         default=2 * MINUTE, description="How long to repeat requests that the testbed's API does not answer for the moment."
     )
     keep: bool = Field(default=False, description="Whether to keep the nodes for later runs, until `estran testbeds release`.")
+    python: Text = Field(default="python3", description="Command that starts Python on the nodes.")
     layers: Annotated[dict[Name, L], Field(min_length=1)] = Field(description="The nodes of each layer of the experiment.")
 
     @property
@@ -149,6 +161,12 @@ class IotLabGroup(Group):
             raise ValueError("boards must be full names; write for example m3-1.grenoble.iot-lab.info")
         return self
 
+    @property
+    def bare(self) -> str | None:
+        """Microcontrollers run their firmware and nothing else."""
+        kind = self.archi or (self.boards or [""])[0]
+        return None if kind.startswith(LINUX) else f"a board {kind}"
+
 
 class IotLabFile(Asked[IotLabGroup]):
     """FIT IoT-LAB."""
@@ -176,6 +194,7 @@ class CloudFile(Asked[CloudGroup]):
     """Chameleon, and other clouds with OpenStack."""
 
     folders: ClassVar[tuple[str, ...]] = ("rc_file",)
+    boots: ClassVar[bool] = True
 
     provider: Literal["chameleon", "chameleon-kvm", "openstack"]
     rc_file: Text = Field(description="OpenStack RC file with your credentials, as the site's web page gives it.")

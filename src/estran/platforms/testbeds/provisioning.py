@@ -13,6 +13,7 @@ from typing import Any, Literal
 
 from estran.errors import PlatformError
 from estran.platforms.testbeds.environment import required
+from estran.platforms.testbeds.ledger import ledger_folder
 
 Report = Callable[[str], None]
 START = "import sys; sys.path.append(sys.argv.pop(1)); from provisioner.serve import main; main()"
@@ -31,12 +32,15 @@ class ProvisionError(PlatformError):
         One of those that `estran.platforms.testbeds.provisioner.failures.Failure` lists.
     begun
         Whether the testbed may have reserved something.
+    undone
+        Whether all of it was given back.
     """
 
-    def __init__(self, what: str, *, kind: str, where: str, remedy: str | None = None, begun: bool = True) -> None:
+    def __init__(self, what: str, *, kind: str, where: str, remedy: str | None = None) -> None:
         super().__init__(what, where=where, remedy=remedy)
         self.kind = kind
-        self.begun = begun
+        self.begun = True
+        self.undone = False
 
 
 async def provision(
@@ -59,11 +63,12 @@ async def provision(
         If the testbed refuses or fails, or does not come to an end.
     """
     python = required(request["provider"]).python
+    ledger_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
     limit = LIMITS.get(do, request["wait"] + HOUR)
     argv = [str(python), "-I", "-c", START, str(Path(__file__).parent)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(
-            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=log.parent,
+            *argv, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE, stderr=errors, cwd=ledger_folder(),
             start_new_session=True, limit=LONGEST_LINE,
         )  # fmt: skip
     try:
@@ -92,7 +97,9 @@ async def _answer(process: asyncio.subprocess.Process, request: dict[str, Any], 
                 report(f"{said['doing']}: {said['why']}; again in {said['after']:g} s")
             case "failed":
                 remedy = said["remedy"] or f"see {log}"
-                raise ProvisionError(said["what"], kind=said["kind"], where=request["provider"], remedy=remedy, begun=said["begun"])
+                error = ProvisionError(said["what"], kind=said["kind"], where=request["provider"], remedy=remedy)
+                error.begun, error.undone = said["begun"], said["undone"]
+                raise error
             case "done":
                 return dict(said)
     raise ProvisionError("the provisioner died without an answer", kind="defect", where=request["provider"], remedy=f"see {log}")

@@ -53,15 +53,17 @@ async def reserved(asked: TestbedFile, *, log: Path | None = None, report: Repor
 async def _reserve(entry: Entry, log: Path, report: Report) -> Inventory:
     """Reserve; if that fails or is interrupted, nothing of it is left."""
     try:
-        answer = await provision("reserve", {**entry.request, "fresh": not entry.known}, log, report)
+        order = {**entry.request, "fresh": not entry.known, "undo": not (entry.known and entry.keep)}
+        answer = await provision("reserve", order, log, report)
         entry.jobs, entry.ends_at = answer["jobs"], answer["ends_at"]
         entry.write()
         return Inventory.read(answer)
     except PlatformError as error:
-        if isinstance(error, ProvisionError) and error.begun:
-            await _undo(entry, log, report)
-        elif not entry.known:
+        begun = isinstance(error, ProvisionError) and error.begun
+        if (isinstance(error, ProvisionError) and error.undone) or not (begun or entry.known):
             entry.remove()
+        elif begun:
+            await _undo(entry, log, report)
         raise
     except asyncio.CancelledError:
         await _undo(entry, log, report)

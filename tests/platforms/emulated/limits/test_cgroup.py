@@ -119,6 +119,30 @@ def test_share_of_a_service_and_of_a_host_with_more_cores(limiter: CgroupLimiter
 
 
 @needs_v1
+def test_a_service_that_yields_has_what_the_others_leave(limiter: CgroupLimiter) -> None:
+    host = limiter.host("edge-0", 0.4, None)
+    first, yielding = host.service("first", 0.4), host.service("yielding", 0.4, yields=True)
+    assert [folder for folder in yielding.folders if (folder / "cpu.idle").exists() and (folder / "cpu.idle").read_text() == "1\n"]
+    with burner() as serving, burner() as training:
+        yielding.attach(training)
+        steps(limiter, 3)
+        alone = yielding.share
+        first.attach(serving)
+        steps(limiter, 4)
+        beside = yielding.share
+    steps(limiter, 8)  # what was used too much is given back
+    assert alone > 0.9 * 0.4
+    assert beside < 0.5 * 0.4
+    assert yielding.share > 0.9 * 0.4
+
+
+def steps(limiter: CgroupLimiter, count: int) -> None:
+    for _ in range(count):
+        time.sleep(0.25)
+        limiter.step()
+
+
+@needs_v1
 def test_services_together_stay_below_the_hosts_cap(limiter: CgroupLimiter) -> None:
     host = limiter.host("edge-0", 0.2, None)
     services = [host.service(name, 0.15) for name in "abc"]

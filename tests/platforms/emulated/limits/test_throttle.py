@@ -70,6 +70,21 @@ def test_share_measured(throttle: Throttle) -> None:
     assert 0.05 < measure_share(throttle.host("edge-0", 0.1, None), 0.3) < 0.11
 
 
+def test_a_service_that_yields_has_what_the_others_leave(throttle: Throttle) -> None:
+    host = throttle.host("edge-0", 0.2, None)
+    first, yielding = host.service("first", 0.15), host.service("yielding", 0.2, yields=True)
+    with burner() as serving, burner() as training:
+        yielding.attach(training)
+        alone = used(lambda: yielding.usage().cpu, 0.4)
+        first.attach(serving)
+        before = first.usage().cpu, yielding.usage().cpu
+        time.sleep(0.8)
+        after = first.usage().cpu, yielding.usage().cpu
+        assert alone > 0
+        assert after[1] - before[1] < after[0] - before[0]
+        assert used(lambda: host.usage().cpu, 0.4) < 0.22
+
+
 def test_services_together_stay_below_the_hosts_cap(throttle: Throttle) -> None:
     host = throttle.host("edge-0", 0.2, None)
     services = [host.service(name, 0.15) for name in "ab"]

@@ -16,6 +16,7 @@ from typing import Final, Protocol
 
 from estran.errors import PlatformError
 from estran.platforms.emulated.limits.limiter import Corrector, HostGroup, Usage, grant, quota_and_period, watched
+from estran.platforms.emulated.limits.rest import Rest
 from estran.platforms.emulated.limits.shares import burner
 from estran.platforms.emulated.links.engine import Trial
 
@@ -149,6 +150,15 @@ def counters(file: Path) -> dict[str, int]:
     return {name: int(value) for name, _, value in (line.partition(" ") for line in file.read_text().splitlines())}
 
 
+def lower(idle: Path, weight: Path, least: str) -> None:
+    """Make a group one of the lowest class (Linux 5.15 and later), or give it the least weight."""
+    file, value = (idle, "1") if idle.exists() else (weight, least)
+    try:
+        file.write_text(value)
+    except OSError as error:
+        raise PlatformError(f"the kernel refused to let a group go last: {error.strerror}", where=str(file)) from error
+
+
 class Tree(Protocol):
     """One run's groups in one kernel interface. Paths are relative to the run; ``''`` is the run itself."""
 
@@ -166,6 +176,10 @@ class Tree(Protocol):
 
     def cap(self, path: str, quota: int, period: int) -> None:
         """Set the CPU cap in microseconds."""
+        ...
+
+    def lower(self, path: str) -> None:
+        """Let a group run only where its siblings leave a core idle or, on older kernels, at the least weight."""
         ...
 
     def limit_memory(self, path: str, size: int) -> None: ...
@@ -186,9 +200,10 @@ class Tree(Protocol):
 class CgroupService:
     """A service's group below a `CgroupHost`."""
 
-    def __init__(self, host: CgroupHost, name: str, cpu: float) -> None:
+    def __init__(self, host: CgroupHost, name: str, cpu: float, yields: bool) -> None:
         self.name = name
         self.host = host
+        self.yields = yields
         self.asked = cpu
         self.cpu = min(cpu, host.cpu)
         self.corrector = Corrector(self.cpu)
@@ -220,7 +235,9 @@ class CgroupService:
     @property
     def share(self) -> float:
         """The cap in force, corrected."""
-        return self.cpu * self.corrector.factor
+        if not self.yields:
+            return self.cpu * self.corrector.factor
+        return self.host.left if self.cpu == self.host.cpu else min(self.host.left, self.cpu)
 
 
 class CgroupHost:
@@ -235,6 +252,7 @@ class CgroupHost:
         self.path = f"host-{name}"
         self.corrector = Corrector(self.cpu)
         self.period = 0
+        self._rest = Rest(self.cpu)
         self._services: dict[str, CgroupService] = {}
         self._killed_before = 0
         tree.make(self.path)
@@ -246,12 +264,19 @@ class CgroupHost:
         """The group's folder in each hierarchy."""
         return self.tree.folders(self.path)
 
-    def service(self, name: str, cpu: float) -> CgroupService:
+    @property
+    def left(self) -> float:
+        """Local cores for each service that yields."""
+        return self._rest.share / max(len(self._yielding()), 1)
+
+    def service(self, name: str, cpu: float, *, yields: bool = False) -> CgroupService:
         grant(f"{self.name}/{name}", cpu)
         if name in self._services:
             raise PlatformError(f"has a group for the service {name!r} already", where=self.name)
-        service = self._services[name] = CgroupService(self, name, cpu)
+        service = self._services[name] = CgroupService(self, name, cpu, yields)
         self.tree.make(service.path)
+        if yields:
+            self.tree.lower(service.path)
         self._apply(service)
         return service
 
@@ -284,10 +309,23 @@ class CgroupHost:
     def step(self) -> None:
         """Correct the caps of the services and of the host from their accounting."""
         for service in self._services.values():
-            if service.period and service.corrector.step(service.usage(), time.monotonic(), service.period * 1e-6):
+            capped = service.period and not service.yields
+            if capped and service.corrector.step(service.usage(), time.monotonic(), service.period * 1e-6):
                 self._apply(service)
-        if self.period and self.corrector.step(self.usage(), time.monotonic(), self.period * 1e-6):
+        if self._yielding():
+            self._leave()
+        elif self.period and self.corrector.step(self.usage(), time.monotonic(), self.period * 1e-6):
             self._cap()
+
+    def _yielding(self) -> list[CgroupService]:
+        return [service for service in self._services.values() if service.yields]
+
+    def _leave(self) -> None:
+        """Cap the services that yield to what the others leave."""
+        used = sum(service.usage().cpu for service in self._yielding())
+        self._rest.step(self.usage().cpu - used, used, time.monotonic())
+        for service in self._yielding():
+            self._apply(service)
 
     def _apply(self, service: CgroupService) -> None:
         """Cap a service anew, and the host around it: when the service rises, the host must go first."""
@@ -301,15 +339,16 @@ class CgroupHost:
 
     def _cap(self) -> None:
         services = self._services.values()
-        if self.period or sum(service.cpu for service in services) > self.cpu * (1 + 1e-9):
-            share = self.cpu * self.corrector.factor
+        if self.period or sum(service.cpu for service in services if not service.yields) > self.cpu * (1 + 1e-9):
+            # Those that yield have room of their own, which is what the others leave.
+            share = self.cpu * self.corrector.factor + sum(service.share for service in self._yielding())
             if self.tree.nested:
                 share = max([share, *(service.share for service in services)])
             quota, self.period = quota_and_period(share, up=True)
             self.tree.cap(self.path, quota, self.period)
 
     def _cap_service(self, service: CgroupService) -> None:
-        if service.cpu < len(os.sched_getaffinity(0)):
+        if service.yields or service.cpu < len(os.sched_getaffinity(0)):
             quota, service.period = quota_and_period(service.share)
             self.tree.cap(service.path, quota, service.period)
 

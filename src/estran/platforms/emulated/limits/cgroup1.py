@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.limits.cgroup import FOLDER, claim, counters, members, memberships, mounts, own_group, remove_tree
+from estran.platforms.emulated.limits.cgroup import (
+    FOLDER,
+    claim,
+    counters,
+    lower,
+    members,
+    memberships,
+    mounts,
+    own_group,
+    remove_tree,
+)
 from estran.platforms.emulated.limits.limiter import Usage
 
 NEEDED: Final[tuple[str, ...]] = ("cpu", "cpuacct", "memory")
@@ -78,6 +88,9 @@ class Tree1:
                 file.write_text(str(value))
         except OSError as error:
             raise PlatformError(f"the kernel refused {quota} µs in {period} µs: {error.strerror}", where=str(quota_file)) from error
+
+    def lower(self, path: str) -> None:
+        lower(self._file("cpu", path, "cpu.idle"), self._file("cpu", path, "cpu.shares"), "2")
 
     def limit_memory(self, path: str, size: int) -> None:
         try:

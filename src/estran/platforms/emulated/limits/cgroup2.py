@@ -8,7 +8,17 @@ from pathlib import Path
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.limits.cgroup import FOLDER, claim, counters, members, memberships, mounts, own_group, remove_tree
+from estran.platforms.emulated.limits.cgroup import (
+    FOLDER,
+    claim,
+    counters,
+    lower,
+    members,
+    memberships,
+    mounts,
+    own_group,
+    remove_tree,
+)
 from estran.platforms.emulated.limits.limiter import Usage
 
 NEEDED: Final = ("cpu", "memory")
@@ -119,6 +129,9 @@ class Tree2:
             file.write_text(f"{quota} {period}")
         except OSError as error:
             raise PlatformError(f"the kernel refused {quota} µs in {period} µs: {error.strerror}", where=str(file)) from error
+
+    def lower(self, path: str) -> None:
+        lower(self._root / path / "cpu.idle", self._root / path / "cpu.weight", "1")
 
     def limit_memory(self, path: str, size: int) -> None:
         group = self._root / path

@@ -92,8 +92,8 @@ class HostGroup(Protocol):
     @property
     def folders(self) -> tuple[Path, ...]: ...
 
-    def service(self, name: str, cpu: float) -> ServiceGroup:
-        """Make a service's group with a cap in local cores, at most the host's."""
+    def service(self, name: str, cpu: float, *, yields: bool = False) -> ServiceGroup:
+        """Make a service's group with a cap in local cores, at most the host's; if it yields, at most what others leave."""
         ...
 
     def lift(self) -> None:

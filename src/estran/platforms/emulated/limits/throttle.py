@@ -37,14 +37,14 @@ LIMITS: Final = {
 class ThrottledService:
     """A service's processes, in the throttler's books."""
 
-    def __init__(self, host: ThrottledHost, name: str, cpu: float) -> None:
+    def __init__(self, host: ThrottledHost, name: str, cpu: float, yields: bool) -> None:
         self.name = name
         self.asked = cpu
         self.cpu = min(cpu, host.cpu)
         self.memory = host.memory
         self._throttle = host.throttle
         self._slot = self._throttle.slot()
-        self._throttle.order(do="service", slot=self._slot, host=host.slot, share=self.cpu)
+        self._throttle.order(do="service", slot=self._slot, host=host.slot, share=self.cpu, yields=yields)
 
     def attach(self, pid: int) -> None:
         """Put a process under the limits; waits until the throttler has it.
@@ -81,9 +81,9 @@ class ThrottledHost:
         self._services: list[ThrottledService] = []
         throttle.order(do="host", slot=self.slot, share=self.cpu, memory=memory)
 
-    def service(self, name: str, cpu: float) -> ThrottledService:
+    def service(self, name: str, cpu: float, *, yields: bool = False) -> ThrottledService:
         grant(f"{self.name}/{name}", cpu)
-        service = ThrottledService(self, name, cpu)
+        service = ThrottledService(self, name, cpu, yields)
         self._services.append(service)
         return service
 

@@ -118,19 +118,21 @@ class Group:
 
 
 class Host(Group):
-    """A device's share and memory limit."""
+    """A device's share and memory limit; ``rest`` is what those that yield may use, who are charged for the others too."""
 
     def __init__(self, slot: int, share: float, memory: int | None) -> None:
         super().__init__(slot, share)
         self.memory = memory
+        self.rest = Group(slot, share)
 
 
 class Service(Group):
     """A service's share and processes; ``extra`` is CPU time of children that came and went unseen, still to be charged."""
 
-    def __init__(self, slot: int, share: float, host: Host) -> None:
+    def __init__(self, slot: int, share: float, host: Host, yields: bool) -> None:
         super().__init__(slot, share)
         self.host = host
+        self.yields = yields
         self.since = time.clock_gettime(time.CLOCK_BOOTTIME)
         self.sessions: set[int] = set()
         self.processes: dict[int, Process] = {}
@@ -180,12 +182,13 @@ class Worker:
         if order["do"] == "host":
             self.hosts[slot] = Host(slot, order["share"], order["memory"])
         elif order["do"] == "service":
-            self.services[slot] = Service(slot, order["share"], self.hosts[order["host"]])
+            self.services[slot] = Service(slot, order["share"], self.hosts[order["host"]], order["yields"])
         elif order["do"] == "attach" and slot in self.services:
             adopted = self.adopt(self.services[slot], order["pid"], root=True)
             os.write(fds[0], b"done" if adopted else b"gone")
         elif order["do"] == "cap":
-            for group in (self.hosts[slot], *(one for one in self.services.values() if one.host is self.hosts[slot])):
+            host = self.hosts[slot]
+            for group in (host, host.rest, *(one for one in self.services.values() if one.host is host)):
                 group.cap(order["on"])
         elif order["do"] == "remove":
             self.remove(slot)
@@ -227,12 +230,14 @@ class Worker:
 
     def step(self, passed: float) -> None:
         """Charge what was used since the last step; stop and continue accordingly."""
-        for group in (*self.hosts.values(), *self.services.values()):
+        for group in (*self.hosts.values(), *(host.rest for host in self.hosts.values()), *self.services.values()):
             group.earn(passed)
         for service in self.services.values():
             used = self.charge(service)
             service.budget -= used
-            service.host.budget -= used
+            service.host.rest.budget -= used
+            if not service.yields:
+                service.host.budget -= used
             self.table.add(service.slot, CPU, used)
             self.table.add(service.host.slot, CPU, used)
         for service in self.services.values():
@@ -253,7 +258,7 @@ class Worker:
         return used + extra
 
     def enforce(self, service: Service, passed: float) -> None:
-        hold = service.overdrawn() or service.host.overdrawn()
+        hold = service.overdrawn() or (service.host.rest if service.yields else service.host).overdrawn()
         if hold and service.processes:
             self.table.add(service.slot, STOPPED, passed)
         for process in service.processes.values():

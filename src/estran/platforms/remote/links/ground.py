@@ -159,7 +159,7 @@ def _remedy(number: int) -> str:
     if number in (errno.ENOENT, errno.EOPNOTSUPP):
         package = "the kernel's further modules (on Ubuntu linux-modules-extra, on Fedora and RHEL kernel-modules-extra)"
         return f"install {package}, so that sch_netem, sch_tbf, sch_htb, cls_u32 and act_police can be loaded, {_NO_LINKS}"
-    return f"let the user become root there, or give the container CAP_NET_ADMIN and CAP_SYS_ADMIN, {_NO_LINKS}"
+    return f"let the user run sudo there without a password, or give the container CAP_NET_ADMIN and CAP_SYS_ADMIN, {_NO_LINKS}"
 
 
 async def shape(host: RemoteHost, requests: Sequence[Request]) -> None:

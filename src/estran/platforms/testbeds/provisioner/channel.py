@@ -14,11 +14,14 @@ class Channel:
     ----------
     begun
         Whether the testbed may have reserved something by now.
+    undone
+        Whether all of it was given back.
     """
 
     def __init__(self, out: TextIO) -> None:
         self._out = out
         self.begun = False
+        self.undone = False
 
     def say(self, word: str, /, **details: Any) -> None:
         """Write one line."""

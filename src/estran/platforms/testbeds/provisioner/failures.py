@@ -47,6 +47,7 @@ SIGNS = (
         "the nodes are not free at that time; they would be from {when} (Paris time)", "ask for another start, or for fewer nodes",
     ),
     Sign(r"Reservation too old", "too-late", "the start that was asked for is in the past", "ask for a later start"),
+    Sign(r"Image (?P<image>.*) is missing", "configuration", "the site has no image {image!r}", "choose one of its images"),
     Sign(
         r"No slot found|Unable to start the providers", "no-resources",
         "there is no time within two hours at which all sites have their nodes free", "ask for fewer nodes",

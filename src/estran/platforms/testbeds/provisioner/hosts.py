@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -19,8 +20,13 @@ def plain_hosts(roles: Mapping[str, Iterable[Any]], layers: Iterable[str]) -> li
             "jump": _jumps(host.extra),
         }
         for layer in layers
-        for host in roles.get(layer, [])
+        for host in sorted(roles.get(layer, []), key=_numbered)
     ]
+
+
+def _numbered(host: Any) -> list[tuple[int, str]]:
+    """By name, and by number where it has some; EnOSlib keeps no order."""
+    return [(int(part), "") if part.isdigit() else (0, part) for part in re.split(r"(\d+)", str(host.alias))]
 
 
 def _jumps(extra: Mapping[str, Any]) -> list[str]:

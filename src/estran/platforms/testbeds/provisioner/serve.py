@@ -58,7 +58,7 @@ def main() -> NoReturn:
         answer = _served(request, channel)
     except (Exception, SystemExit) as error:  # noqa: BLE001 - here everything is reported; EnOSlib calls sys.exit, too
         traceback.print_exc()
-        channel.say("failed", begun=channel.begun, **explain(error).details)
+        channel.say("failed", begun=channel.begun, undone=channel.undone, **explain(error).details)
         sys.exit(1)
     channel.say("done", **answer)
     sys.exit(0)
@@ -92,11 +92,30 @@ def _served(request: dict[str, Any], channel: Channel) -> dict[str, Any]:
             what = f"your account has a reservation called {request['job']!r} already, which was not made here"
             raise Failure("taken", what, "choose another job:, or give it back where it was made")
         case "reserve" | "reload":
-            channel.begun = True
-            answer = testbed.reserve()
-            _whole(request, answer)
-            return answer
+            return _reserved(testbed, request, channel)
     raise Failure("not-built", f"the provisioner cannot {request['do']!r}")
+
+
+def _reserved(testbed: Testbed, request: dict[str, Any], channel: Channel) -> dict[str, Any]:
+    """Reserve; if that fails, give back what there is of it, which the controller could only do with another process."""
+    channel.begun = True
+    try:
+        answer = testbed.reserve()
+        _whole(request, answer)
+    except (Exception, SystemExit):
+        if request.get("undo"):
+            channel.undone = _undone(testbed)
+        raise
+    return answer
+
+
+def _undone(testbed: Testbed) -> bool:
+    try:
+        testbed.destroy()
+    except (Exception, SystemExit):  # why the reservation failed matters more; the controller tries again, and tells
+        logging.exception("giving back")
+        return False
+    return True
 
 
 def _open(request: dict[str, Any], channel: Channel) -> Testbed:

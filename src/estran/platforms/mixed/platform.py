@@ -1,0 +1,156 @@
+"""The platform of experiments whose layers are on different platforms."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import Final
+
+from estran.platforms.base import Problem
+from estran.platforms.emulated.platform import EmulatedPlatform
+from estran.platforms.mixed.beside import Beside, beside
+from estran.platforms.mixed.file import read_mixed
+from estran.platforms.mixed.parts import part, with_stand_in
+from estran.platforms.mixed.provision import MixedProvision
+from estran.platforms.remote.platform import RemotePlatform, layers_of
+from estran.platforms.remote.provision import authority_of, provision
+from estran.platforms.remote.source import Found, Occasion, Source
+from estran.platforms.remote.together import together
+from estran.spec.document import Document
+from estran.spec.plan import Plan
+from estran.spec.platform_file import read_platform_file, wrong_at
+
+FILES: Final = "estran.platform_files"
+
+
+class MixedPlatform:
+    """Layers of real hosts from one source or several, and emulated ones beside them.
+
+    Parameters
+    ----------
+    document
+        A platform file of kind ``mixed``.
+    """
+
+    name = "mixed"
+    virtual = False
+
+    def __init__(self, document: Document) -> None:
+        self._document = document
+        self._file, files = read_mixed(document)
+        sources = {path: _source(path) for path in dict.fromkeys(files.values())}
+        self._sources: Mapping[str, Source] = {layer: sources[path] for layer, path in files.items()}
+        self._note: Callable[[str, str], None] = _nothing
+        self._tell: Callable[[str], None] = _nothing
+
+    @staticmethod
+    def loop_factory() -> asyncio.AbstractEventLoop:
+        """An ordinary event loop."""
+        return asyncio.new_event_loop()
+
+    def confide(self, note: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
+        """Where reservations are noted, and who is told how one waits."""
+        self._note, self._tell = note, tell
+
+    async def check(self, plan: Plan) -> list[Problem]:
+        """What its parts cannot do, as far as that is known without reaching any host."""
+        if missing := [layer for layer in plan.experiment.layers if layer not in self._file.layers]:
+            raise wrong_at(self._document, ("layers",), f"nothing is said of {', '.join(missing)}", "add a platform for each layer")
+        found = [problem for source, layers in self._parts(plan) for problem in source.check(layers)]
+        real = self._real(plan)
+        emulated = [name for name in plan.hosts if name not in real]
+        if emulated and real:
+            gateway = self._gateway(plan)
+            found += await EmulatedPlatform().check(with_stand_in(plan, emulated, gateway)[0])
+            found += _apart(plan, emulated, real, gateway)
+        elif emulated:
+            found += await EmulatedPlatform().check(plan)
+        return found
+
+    def cost(self, plan: Plan) -> list[str]:
+        """What the run may cost, in words."""
+        return [line for source, layers in self._parts(plan) for line in source.cost(layers)]
+
+    @asynccontextmanager
+    async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[MixedProvision]:
+        """Have all parts provided, real hosts side by side."""
+        real = self._real(plan)
+        emulated = [name for name in plan.hosts if name not in real]
+        authority = authority_of(plan, run_id)
+        async with AsyncExitStack() as stack:
+            found = await self._found(plan, folder, run_id, stack)
+            side: Beside | None = None
+            if emulated:
+                side = await stack.enter_async_context(
+                    beside(plan, emulated, self._gateway(plan), found, folder, run_id, authority)
+                )
+            names = {} if side is None else {side.gateway: [side.inner_address]}
+            provided = await stack.enter_async_context(provision(part(plan, real), found, self._file, folder, authority, names))
+            yield MixedProvision(provided, side)
+
+    async def _found(self, plan: Plan, folder: Path, run_id: str, stack: AsyncExitStack) -> Found:
+        """All real hosts; what is reserved is waited for side by side."""
+
+        async def enter(source: Source, layers: Mapping[str, Sequence[str]]) -> Found:
+            return await stack.enter_async_context(source.hosts(Occasion(run_id, layers, folder, self._note, self._tell)))
+
+        parts = await together({number: enter(*one) for number, one in enumerate(self._parts(plan))})
+        places = {name: place for one in parts.values() for name, place in one.places.items()}
+        facts = {key: value for one in parts.values() for key, value in one.facts.items()}
+        waits = [one.broken for one in parts.values() if one.broken is not None]
+
+        async def broken() -> str:
+            tasks = [asyncio.ensure_future(wait()) for wait in waits]
+            try:
+                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+                return next(iter(done)).result()
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+        return Found(places, facts, broken if waits else None)
+
+    def _parts(self, plan: Plan) -> list[tuple[Source, Mapping[str, Sequence[str]]]]:
+        """Each source once, with the layers that it provides hosts for."""
+        layers = layers_of(plan)
+        sources = {id(source): source for source in self._sources.values()}
+        return [
+            (source, {layer: layers[layer] for layer, own in self._sources.items() if own is source and layer in layers})
+            for source in sources.values()
+        ]
+
+    def _real(self, plan: Plan) -> list[str]:
+        return [name for name, host in plan.hosts.items() if host.layer in self._sources]
+
+    def _gateway(self, plan: Plan) -> str:
+        return next(name for name, host in plan.hosts.items() if host.layer == self._file.gateway)
+
+
+def _source(path: Path) -> Source:
+    kinds = {entry.name: entry for entry in entry_points(group=FILES) if entry.name != "mixed"}
+    kind, document = read_platform_file(path, kinds)
+    platform: RemotePlatform = kinds[kind].load()(document)
+    return platform.source
+
+
+def _apart(plan: Plan, emulated: Sequence[str], real: Sequence[str], gateway: str) -> list[Problem]:
+    """Links that go from the emulated network to a real host, other than to that through which all streams go."""
+    asked = {
+        (plan.hosts[link.source].layer, plan.hosts[link.target].layer)
+        for link in plan.links
+        if (link.source in emulated) != (link.target in emulated) and gateway not in (link.source, link.target)
+    }
+    return [
+        Problem(
+            f"what passes between them goes by {gateway}, and is shaped on the way to it only",
+            f"link {near} → {far}", f"ask for the link between the emulated layer and {plan.hosts[gateway].layer}", fatal=False,
+        )
+        for near, far in sorted(asked)
+    ]  # fmt: skip
+
+
+def _nothing(*words: str) -> None:
+    """Nobody is told."""

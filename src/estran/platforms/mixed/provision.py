@@ -1,0 +1,96 @@
+"""Real and emulated hosts of one run, as the conductor sees them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any
+
+from estran.platforms.base import Access, Host, Verification
+from estran.platforms.mixed.beside import NETWORK, Beside
+from estran.platforms.remote.provision import RemoteProvision
+from estran.runtime.clock import Clock
+
+
+class MixedProvision:
+    """Hosts, addresses and facts of both parts.
+
+    Parameters
+    ----------
+    side
+        The emulated part, if there is one.
+    """
+
+    def __init__(self, real: RemoteProvision, side: Beside | None) -> None:
+        self._real = real
+        self._side = side
+        self.hosts: Mapping[str, Host] = {**real.hosts, **({} if side is None else side.hosts)}
+
+    def address(self, source: str, target: str) -> str:
+        """From within the emulated network the gateway has an address of its own."""
+        if self._side is None or (source not in self._side.hosts and target not in self._side.hosts):
+            return self._real.address(source, target)
+        if source not in self._side.hosts or target in self._side.hosts or target == self._side.gateway:
+            return self._side.provision.address(source if source in self._side.hosts else target, target)
+        return self._real.address(source, target)  # which it cannot dial, and needs only to name
+
+    def access(self) -> Access:
+        """Nobody outside can dial emulated hosts."""
+        real = self._real.access()
+        if self._side is None:
+            return real
+        inside = dict.fromkeys(self._side.hosts, NETWORK)
+        return Access({*real.behind, *inside}, self._side.gateway, {**real.security, **self._side.security}, inside)
+
+    async def verify(self) -> Verification:
+        """Both parts are probed one after the other: each would disturb the other's figures."""
+        real = await self._real.verify()
+        if self._side is None:
+            return real
+        emulated = await self._side.provision.verify()
+        streams = {"encrypted": bool(self.access().security), "router": self._side.gateway, "behind": sorted(self.access().behind)}
+        facts = {**emulated.facts, **real.facts, "streams": streams}
+        return Verification((*emulated.links, *real.links), (*emulated.cpus, *real.cpus), facts)
+
+    async def enforce(self) -> None:
+        """Hold emulated services to their devices' speed from now on."""
+        if self._side is not None:
+            await self._side.provision.enforce()
+
+    def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
+        """As the part does that the host is of."""
+        return (
+            self._side.provision.sampler(host) if self._side is not None and host in self._side.hosts else self._real.sampler(host)
+        )
+
+    def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
+        """As the part does that the host is of."""
+        return (
+            self._side.provision.observer(host)
+            if self._side is not None and host in self._side.hosts
+            else self._real.observer(host)
+        )
+
+    def now_ns(self) -> int:
+        """Read the controller's monotonic clock."""
+        return self._real.now_ns()
+
+    def clock(self, origin_ns: int) -> Clock:
+        """The run's clock, as the controller reads it."""
+        return self._real.clock(origin_ns)
+
+    def notes(self) -> list[str]:
+        """Those of both parts."""
+        return [*self._real.notes(), *([] if self._side is None else self._side.provision.notes())]
+
+    async def broken(self) -> str:
+        """Wait until a part breaks, and say how."""
+        waiting = [asyncio.create_task(self._real.broken())]
+        if self._side is not None:
+            waiting.append(asyncio.create_task(self._side.provision.broken()))
+        try:
+            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
+            return next(iter(done)).result()
+        finally:
+            for task in waiting:
+                task.cancel()

@@ -1,0 +1,94 @@
+"""A scenario on real hosts that are reached over SSH, and what is refused there."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from tests.platforms.ssh.sshd import Machine, machines, usable
+from tests.run.experiments import estran, record
+from tests.spec.e2clab.scenarios import write
+
+pytest.importorskip("jinja2", reason="tasks have templates: pip install 'estran[ansible]'")
+pytestmark = [usable, pytest.mark.root]
+
+LAYERS = """
+monitoring: {type: dstat}
+layers:
+- {name: cloud, services: [{name: Server}]}
+- {name: edge, services: [{name: Client, quantity: 2}]}
+"""
+WORKFLOW = """
+- hosts: cloud
+  prepare:
+  - file: {path: "PLACE", state: directory}
+  - copy: {src: note.txt, dest: "PLACE/note"}
+  finalize:
+  - fetch: {src: "PLACE/note", dest: "{{ working_dir }}/", flat: yes}
+- hosts: edge.client.*
+  depends_on: [{service_selector: cloud, grouping: round_robin, prefix: server}]
+  launch:
+  - shell: "hostname -I; echo to {{ server.url }}"
+  - shell: "exit {{ 0 if FINE else 4 }}"
+"""
+
+
+@pytest.fixture(scope="module")
+def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Machine]]:
+    with machines(3, tmp_path_factory.mktemp("sshd")) as found:
+        yield found
+
+
+def laid(folder: Path, hosts: Mapping[str, Machine], *, fine: bool = True, network: str = "networks: null\n") -> Path:
+    workflow = WORKFLOW.replace("PLACE", str(folder / "there")).replace("FINE", str(fine))
+    files = {"layers_services.yaml": LAYERS, "network.yaml": network, "workflow.yaml": workflow}
+    write(folder / "scenario", files)
+    (folder / "artifacts").mkdir()
+    (folder / "artifacts" / "note.txt").write_text("a note")
+    first = next(iter(hosts.values())).target
+    lines = [f"platform: ssh\nuser: root\nkey: {first.keys[0]}\nknown_hosts: {first.known_hosts}\nclient: openssh\nhosts:"]
+    lines += [f"- {{host: {machine.target.host}}}" for machine in hosts.values()]
+    (folder / "lab.yaml").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def test_tasks_are_done_on_hosts_of_an_inventory(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:
+    folder = laid(tmp_path, hosts)
+    done = estran("e2clab", "run", "scenario", "artifacts", "--on", "lab.yaml", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (folder / "runs" / "scenario").glob("*")
+    assert (run / "output" / "note").read_text() == "a note"
+    server, *clients = (machine.target.host for machine in hosts.values())
+    for name, address in zip(("edge-0", "edge-1"), clients, strict=True):
+        log = (run / "logs" / f"{name}.log").read_text()
+        assert address in log
+        assert f"to {server}" in log
+    record = json.loads((run / "run.json").read_text())
+    assert record["platform"] == "ssh"
+    assert any("sampled on emulated hosts only" in warning for warning in record["warnings"])
+    assert set(json.loads((run / "network.json").read_text())["facts"]["hosts"]) == {"cloud-0", "edge-0", "edge-1"}
+
+
+def test_a_failure_there_is_one(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:
+    folder = laid(tmp_path, hosts, fine=False)
+    assert estran("e2clab", "run", "scenario", "artifacts", "--on", "lab.yaml", cwd=folder).returncode == 1
+    failure = record(folder)["failure"]["what"]
+    assert "scenario/workflow.yaml:12:5: the task 'shell' failed on edge-0: non-zero return code; status 4, and on 1" in failure
+
+
+def test_links_are_shaped_or_the_run_fails(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:
+    """50 ms asked, 0.07 ms given and no word of it is what must never happen."""
+    network = "networks: [{src: cloud, dst: edge, delay: 50ms}]\n"
+    folder = laid(tmp_path, hosts, network=network)
+    done = estran("e2clab", "run", "scenario", "artifacts", "--on", "lab.yaml", cwd=folder)
+    if done.returncode == 0:
+        (run,) = (folder / "runs" / "scenario").glob("*")
+        links = json.loads((run / "network.json").read_text())["links"]
+        assert min(link["measured"]["delay"] for link in links if link["source"] == "cloud-0") > 0.045
+    else:
+        failure = record(folder)["failure"]
+        assert failure["phase"] in ("provision", "verify"), "before the first task"
+        assert "delay" in failure["what"] or "shape" in failure["what"]

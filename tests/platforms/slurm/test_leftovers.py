@@ -1,0 +1,59 @@
+"""What becomes of a job when the process that uses it is killed."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.platforms.slurm.pilots import JOBS, until
+from tests.run.experiments import estran
+from tests.study.cluster import lacking, slurm
+
+pytestmark = [
+    pytest.mark.root,
+    pytest.mark.skipif(lacking() is not None, reason=str(lacking())),
+]
+
+HOLDER = """
+import asyncio, sys
+from pathlib import Path
+from estran.platforms.slurm import commands, leftovers
+from estran.platforms.slurm.login import login_host
+from estran.platforms.slurm.pilot import allocated
+from estran.run.journal import Journal
+from tests.platforms.slurm.pilots import FILE, asked
+
+async def main():
+    commands.ALONE = 1
+    with Journal("run-9", Path(sys.argv[1])) as journal:
+        async with login_host(None, "run-9") as login:
+            async with allocated(asked(), login, "run-9", note=lambda value: journal.write(leftovers.KIND, value)):
+                print(login.facts["pid"], flush=True)
+                await asyncio.sleep(60)
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("way", ["its envoy cancels", "clean cancels", "the pilot leaves"])
+def test_whoever_is_killed_leaves_no_job(configuration: Path, tmp_path: Path, way: str) -> None:
+    """The envoy where the job was submitted cancels it; if that is killed too, `estran clean`, or the job ends by itself."""
+    environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": os.pathsep.join(sys.path)}
+    argv = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    envoy = int(process.stdout.readline())
+    assert slurm(configuration, *JOBS) == "RUNNING estran-run-9\n"
+    if way != "its envoy cancels":
+        os.kill(envoy, signal.SIGKILL)
+    process.kill()
+    process.communicate()
+    if way == "clean cancels":
+        cleaned = estran("clean", cwd=tmp_path, env={"XDG_STATE_HOME": str(tmp_path / "state"), "SLURM_CONF": ""})
+        assert "job estran-run-9 in Slurm cancelled" in cleaned.stdout, cleaned.stderr
+    until(lambda: "RUNNING" not in slurm(configuration, *JOBS), "the job goes on")
