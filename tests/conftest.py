@@ -71,6 +71,7 @@ COMPUTING = (
     "study/test_study.py",
     "study/test_validation.py",
     "study/test_verdicts.py",
+    "tasks/test_any_values.py",
     "tasks/test_task.py",
     "tasks/test_templating.py",
     "test_units.py",

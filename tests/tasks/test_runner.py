@@ -57,10 +57,10 @@ async def test_a_host_that_fails_leaves_and_the_others_go_on() -> None:
     report = await play(
         """
 - {name: one, shell: "test {{ inventory_hostname }} != b"}
-- {name: two, shell: "echo {{ hostvars['b'].spoken | default('-') }} {{ ansible_play_hosts | length }}", register: two}
+- {name: two, shell: "echo {{ hostvars['b'].value | default('-') }} {{ ansible_play_hosts | length }}", register: two}
 """,
         ("a", "b", "c"),
-        variables={"b": {"spoken": "hello {{ 1 + 1 }}"}},
+        variables={"b": {"value": "hello {{ 1 + 1 }}"}},
     )
     assert {host: result.where.line for host, result in report.failed.items()} == {"b": 2}
     assert [host for host, task, _ in statuses(report) if task == "two"] == ["a", "c"]

@@ -65,11 +65,18 @@ def test_undefined_names_fail_and_omitted_parts_are_left_out() -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["{{ ''.__class__.__mro__ }}", "{{ lookup.__globals__ }}", "{{ cycler.__init__.__globals__ }}", "{{ ''['__class__'] }}"]
+    "text",
+    [
+        "{{ ''.__class__.__mro__ }}",
+        "{{ lookup.__globals__ }}",
+        "{{ cycler.__init__.__globals__ }}",
+        "{{ ''['__class__'] }}",
+        "{{ vars.templates }}",
+    ],
 )
 def test_the_sandbox_holds(text: str) -> None:
     with pytest.raises(EvaluationError):
-        scope().value(text)
+        scope(data={"vars": scope()}).value(text)
 
 
 @pytest.mark.parametrize(("kind", "words"), [("pipe", "not allowed"), ("fiel", "did you mean 'file'?")])

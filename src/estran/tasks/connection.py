@@ -9,6 +9,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import lru_cache
+from pathlib import Path
 from typing import Any, Final, Protocol
 
 from estran.errors import EstranError, PlatformError
@@ -55,8 +56,12 @@ class TaskHost(Protocol):
     @property
     def facts(self) -> Mapping[str, Any]: ...
 
-    async def run(self, argv: Sequence[str], /) -> Completed:
+    async def run(self, argv: Sequence[str], /, *, cwd: str | None = None, env: Mapping[str, str] | None = None) -> Completed:
         """Run a command to its end."""
+        ...
+
+    async def get(self, remote: str, local: Path, /) -> str:
+        """Copy a file from the host."""
         ...
 
     async def put_bytes(self, data: bytes, remote: str, /, *, mode: int | None = None) -> str:
@@ -166,7 +171,7 @@ class Connection:
             {"do": "learn", "details": {"archive": path, "oldest": list(archive.oldest)}}, b"", self.host.name
         )
         if learned.get("failed"):
-            raise PlatformError(
+            raise EvaluationError(
                 str(learned["msg"]), where=self.host.name, remedy="install a newer Python there, or an older ansible-core here"
             )
         request = {"do": "module", "module": module, "arguments": dict(arguments)}
@@ -196,7 +201,7 @@ class Connection:
 
     async def _worker(self, user: User) -> Worker:
         async with self._starting:
-            if user not in self._workers:
+            if user not in self._workers or self._workers[user].gone:
                 self._workers[user] = await self._started(user)
             return self._workers[user]
 
@@ -213,6 +218,7 @@ class Connection:
         worker = Worker(link, user.name or "")
         head = await self._greeting(link)
         if head is None:
+            link.close()
             raise await self._refused(user, log)
         worker.user = head["user"]
         worker.serving = asyncio.create_task(worker.serve(self.host.name), name=f"worker on {self.host.name}")
@@ -231,7 +237,7 @@ class Connection:
         return None
 
     async def _refused(self, user: User, log: str) -> EstranError:
-        told = (await self.host.run(["tail", "-n", "3", log])).stdout.decode(errors="replace").strip().replace("\n", "; ")
+        told = (await self.host.run(["tail", "-n", "1", log])).stdout.decode(errors="replace").strip()
         if user.name is None:
             return PlatformError(
                 f"no worker came up: {told or 'it said nothing'}", where=self.host.name, remedy="see whether its Python works"

@@ -9,7 +9,7 @@ from typing import Any, Final, Protocol
 
 from estran.errors import EstranError, PlatformError, RequestError
 from estran.tasks import loops
-from estran.tasks.actions.registry import ACTIONS
+from estran.tasks.actions.registry import ACTIONS, ON_HOST
 from estran.tasks.call import Call, Found, failure
 from estran.tasks.connection import Connection, User
 from estran.tasks.errors import EvaluationError
@@ -38,8 +38,8 @@ class Surroundings(Protocol):
         """The host that a task is delegated to."""
         ...
 
-    def notify(self, state: HostState, handlers: list[str]) -> None:
-        """Have handlers run on a host at the end."""
+    async def controller(self) -> Connection:
+        """The machine of the controller."""
         ...
 
 
@@ -109,6 +109,8 @@ class Doing:
             return {"unreachable": True, "msg": str(error), "changed": False}
         except EstranError as error:
             return self._undone(error)
+        except (OSError, UnicodeError) as error:  # of a file of the controller
+            return settled(failure(f"{getattr(error, 'filename', None) or self.task.module}: {error}"))
 
     def _false_condition(self, scope: Scope) -> Any:
         return scope.false_condition(self.task.get("when", True))
@@ -118,7 +120,9 @@ class Doing:
         if false is not None:
             return {"changed": False, "skipped": True, "skip_reason": "Conditional result was False", "false_condition": false}
         call = await self._call(scope)
-        seconds = float(scope.value(self.task.get("async", 0)) or 0)
+        seconds = number_of(self.task, scope, "async", 0)
+        if seconds > 0 and self.tier == "native" and self.task.module not in ON_HOST:
+            return failure(f"This action ({self.task.module}) does not support async.")
         if seconds > 0:
             return await self._in_background(call, scope, seconds)
         return self._judged(scope, await self._tried(call, scope))
@@ -129,26 +133,26 @@ class Doing:
         self.tier = tier(task.module, frozenset(arguments) - {"_raw_params"})
         where = task.get("delegate_to")
         target = self.state.connection if where is None else await self.around.target(str(scope.value(where)), self.state)
-        timeout = scope.value(task.get("timeout"))
+        timeout = number_of(task, scope, "timeout", 0)
         return Call(
             task, self.state, target, scope, arguments, text, user_of(task, scope), environment_of(task, scope),
-            self.around.finder, self.around.jobs, timeout=float(timeout) if timeout else None, no_log=no_log(task, scope),
+            self.around.finder, self.around.jobs, timeout=timeout or None, no_log=no_log(task, scope),
         )  # fmt: skip
 
     async def _tried(self, call: Call, scope: Scope) -> Found:
         """Do it until its condition holds, as often as it says."""
-        until, given = self.task.get("until"), scope.value(self.task.get("retries"))
-        if until is None and given is None:
+        until = self.task.get("until")
+        if until is None and self.task.get("retries") is None:
             return await self._acted(call)
-        retries = RETRIES if given is None else int(given)
-        delay = scope.value(self.task.get("delay"))
+        retries = int(number_of(self.task, scope, "retries", RETRIES))
+        delay = number_of(self.task, scope, "delay", DELAY)
         for attempt in range(1, max(retries, 0) + 2):
             found = self._judged(scope, finished(await self._acted(call)))
             found["attempts"] = attempt
             if self._registered(scope, found).holds(until) if until is not None else not found.get("failed"):
                 return found
             if attempt <= retries:
-                await asyncio.sleep(max(0.0, DELAY if delay is None else float(delay)))
+                await asyncio.sleep(max(0.0, delay))
                 call.arguments, call.text = evaluated(self.task, scope)
         return {**found, "attempts": retries, "failed": True}
 
@@ -159,7 +163,7 @@ class Doing:
         elif self.tier == "module":
             found = await run_foreign(call, module)
         else:
-            found = await run_playbook(call)
+            found = await run_playbook(call, await self.around.controller())
         if found.get("timedout") and call.timeout is not None:
             period = int(call.timeout)
             return failure(f"Task failed: Timed out after {period} second(s).", timedout={"period": period})
@@ -178,8 +182,7 @@ class Doing:
                 found = failure(f"async task did not complete within the requested time - {seconds:g}s", timedout=True)
             return finished(found)
 
-        poll = self.task.get("poll")
-        if poll is not None and float(scope.value(poll)) == 0:
+        if number_of(self.task, scope, "poll", 1) == 0:
             return self.around.jobs.begin(call.target.host.name, self.task.name, self.task.where, work, no_log=call.no_log)
         return self._judged(scope, {**await work(), "started": True, "finished": True})
 
@@ -216,6 +219,17 @@ def evaluated(task: Task, scope: Scope) -> tuple[dict[str, Any], str | None]:
 
 def _line(value: Any) -> str:
     return value if isinstance(value, str) else str(value)
+
+
+def number_of(task: Task, scope: Scope, keyword: str, default: float) -> float:
+    """Read a keyword that is a number; raises EvaluationError if it is none."""
+    value = scope.value(task.get(keyword))
+    if value is None or value == "":
+        return default
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise EvaluationError(f"{keyword}: {value!r} is no number", remedy="write such as 5") from None
 
 
 def user_of(task: Task, scope: Scope) -> User:

@@ -196,4 +196,7 @@ def look_up(kind: str, terms: tuple[Any, ...] | list[Any], options: Names, names
         raise EvaluationError(f"the lookup {kind!r} is not allowed here", remedy=REFUSED[kind])
     if kind not in LOOKUPS:
         raise EvaluationError(f"there is no lookup {kind!r}", remedy=did_you_mean(kind, LOOKUPS, kind="lookup"))
-    return LOOKUPS[kind](list(terms), options, names, finder)
+    try:
+        return LOOKUPS[kind](list(terms), options, names, finder)
+    except (TypeError, ValueError, AttributeError, LookupError, OSError) as error:
+        raise EvaluationError(f"the lookup {kind!r} failed: {error}", remedy="see what it was given") from error

@@ -55,8 +55,12 @@ def loop_control(task: Task, scope: Scope) -> LoopControl:
         if key not in _CONTROLS:
             raise EvaluationError(f"loop_control: {key!r} is not built", remedy=f"use {', '.join(_CONTROLS)}")
     given = scope.value({key: value for key, value in raw.items() if key != "label"})  # a label is for Ansible's screen
-    extended = bool(given.get("extended", False))
-    return LoopControl(str(given.get("loop_var", "item")), given.get("index_var"), float(given.get("pause", 0)), extended)
+    index = None if given.get("index_var") is None else str(given["index_var"])
+    try:
+        pause = float(given.get("pause", 0))
+    except (TypeError, ValueError):
+        raise EvaluationError(f"loop_control: pause: {given['pause']!r} is no number", remedy="write seconds") from None
+    return LoopControl(str(given.get("loop_var", "item")), index, pause, bool(given.get("extended", False)))
 
 
 def loop_key(task: Task) -> str | None:

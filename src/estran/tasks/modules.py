@@ -6,7 +6,9 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final, Literal
 
+from estran.spec.suggest import did_you_mean
 from estran.tasks.archive import ansible_folder
+from estran.tasks.errors import EvaluationError
 
 Tier = Literal["native", "module", "playbook"]
 
@@ -102,10 +104,21 @@ def is_known(name: str) -> bool:
 
 
 def tier(name: str, parameters: frozenset[str]) -> Tier:
-    """How a module is to be done with these parameters."""
+    """How a module is to be done with these parameters; raises EvaluationError if nothing takes one of them."""
     taken = NATIVE.get(name)
-    if taken is not None and ("*" in taken or parameters <= taken):
+    if taken is None:
+        return "playbook" if "." in name or name in _BY_PLAYBOOK else "module"
+    unknown = sorted(parameters - taken)
+    if not unknown or "*" in taken:
         return "native"
-    if "." in name or name in _BY_PLAYBOOK or name in ("copy", "template", "fetch", "script", "synchronize"):
+    if name in _ALSO_MODULES:
+        return "module"
+    if name in ("copy", "template", "fetch", "script") and set(unknown) <= _RARE:
         return "playbook"
-    return "module"
+    raise EvaluationError(f"Unsupported parameters for ({name}) module: {unknown[0]}", remedy=did_you_mean(unknown[0], taken))
+
+
+_ALSO_MODULES: Final = frozenset(("file", "stat", "slurp", "ping", "get_url", "wait_for"))
+"""Native modules that Ansible has for hosts too, with more parameters."""
+_RARE: Final = frozenset(("attributes", "attr", "selevel", "serole", "setype", "seuser", "unsafe_writes"))
+"""Parameters of file modules that are left to Ansible."""

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
-import os
 import shutil
 import sys
 import tempfile
@@ -14,6 +12,7 @@ from typing import Any, Final
 
 from estran.errors import RequestError
 from estran.tasks.call import Call, Found, failure
+from estran.tasks.connection import Connection
 
 REACHING: Final = ("ansible_connection", "ansible_host", "ansible_ssh_common_args")
 """Variables of a host of which one must say how Ansible reaches it."""
@@ -22,8 +21,13 @@ _CARRIED: Final = (
 )  # fmt: skip
 
 
-async def run_playbook(call: Call) -> Found:
+async def run_playbook(call: Call, here: Connection) -> Found:
     """Do one task on one host by ``ansible-playbook``, and read what it registered.
+
+    Parameters
+    ----------
+    here
+        This machine, by an envoy: what it starts and writes ends with the controller.
 
     Raises
     ------
@@ -38,8 +42,11 @@ async def run_playbook(call: Call) -> Found:
             where=call.task.where,
             remedy="use modules that run on the host, or hosts that are reached by SSH (ansible_host among their variables)",
         )
-    with tempfile.TemporaryDirectory(prefix="estran-") as folder:
-        return await _run(call, program, reaching, Path(folder))
+    folder = Path(tempfile.mkdtemp(dir=here.scratch))
+    try:
+        return await _run(call, program, reaching, folder, here)
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def _program(call: Call) -> str:
@@ -62,7 +69,7 @@ def _is_reaching(name: str) -> bool:
     )
 
 
-async def _run(call: Call, program: str, reaching: Mapping[str, Any], folder: Path) -> Found:
+async def _run(call: Call, program: str, reaching: Mapping[str, Any], folder: Path, here: Connection) -> Found:
     host = call.state.name
     given = call.arguments if call.text is None else call.text
     task: dict[str, Any] = {
@@ -77,19 +84,10 @@ async def _run(call: Call, program: str, reaching: Mapping[str, Any], folder: Pa
     _write(folder / "play.json", play)
     _write(folder / "hosts.json", {"all": {"hosts": {host: dict(reaching)}}})
     _write(folder / "vars.json", _variables(call))
-    environment = os.environ | {"ANSIBLE_ROLES_PATH": _roles(call), "ANSIBLE_RETRY_FILES_ENABLED": "0", "ANSIBLE_NOCOLOR": "1"}
+    environment = {"ANSIBLE_ROLES_PATH": _roles(call), "ANSIBLE_RETRY_FILES_ENABLED": "0", "ANSIBLE_NOCOLOR": "1"}
     argv = [program, "-i", str(folder / "hosts.json"), "-e", f"@{folder / 'vars.json'}", str(folder / "play.json")]
-    process = await asyncio.create_subprocess_exec(
-        *argv, cwd=call.finder.home(), env=environment, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.PIPE,
-        stderr=asyncio.subprocess.STDOUT,
-    )  # fmt: skip
-    try:
-        printed, _ = await process.communicate()
-    finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
-    return _answer(answer, process.returncode or 0, printed.decode(errors="replace"), hidden=call.no_log)
+    done = await here.host.run(argv, cwd=str(call.finder.home()), env=environment)
+    return _answer(answer, done.returncode, (done.stdout + done.stderr).decode(errors="replace"), hidden=call.no_log)
 
 
 def _write(path: Path, data: Any) -> None:

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Self
 
@@ -18,10 +19,11 @@ from estran.tasks.connection import Connection, TaskHost, User
 from estran.tasks.doing import Doing, no_log, settled
 from estran.tasks.errors import EvaluationError, FactsNeeded, TaskError
 from estran.tasks.finder import Finder, as_folders
-from estran.tasks.host_state import HostState, ShortFacts, all_groups, group_names
+from estran.tasks.host_state import HostState, all_groups
 from estran.tasks.including import INCLUDES, included_steps, wanted_files
 from estran.tasks.jobs import Jobs
 from estran.tasks.lookups import look_up
+from estran.tasks.magic import Others, magic
 from estran.tasks.result import Report, Result, censored, status_of
 from estran.tasks.scope import Scope
 from estran.tasks.task import Block, Step, Task, each_task, read_tasks
@@ -64,6 +66,7 @@ class TaskRunner:
         self._on_result = on_result
         self._stack = AsyncExitStack()
         self._controller: Connection | None = None
+        self._arriving = asyncio.Lock()
         self._report = Report()
         self._playing: tuple[str, ...] = ()
         self._handlers: tuple[Task, ...] = ()
@@ -152,7 +155,11 @@ class TaskRunner:
         found = await self._do(task, self.states[names[0]])
         for name in names[1:]:
             self._register(task, self.states[name], found[0])
-        return list(names) if self._take(task, names[0], *found) else []
+        if not self._take(task, names[0], *found):
+            return []
+        for name in names[1:]:
+            self._report.failed[name] = replace(self._report.failed[names[0]], host=name)
+        return list(names)
 
     async def _do(self, task: Task, state: HostState) -> Done:
         """Do a task on a host, gather facts if it turns out to need them; return what it found, its tier and seconds."""
@@ -161,18 +168,20 @@ class TaskRunner:
             scope = self.scope(state, task)
             doing = Doing(task, state, scope, self)
             try:
-                found = await doing.do()
                 hidden, ignored = no_log(task, scope), self._ignored(task, scope)
-                break
+                found = await doing.do()
+                self._register(task, state, found)
+                self._notify(task, state, scope, found)
+                return found, doing.tier, time.monotonic() - began, hidden, ignored
             except FactsNeeded as need:
                 await self._gather(task, self.states[need.host])
-            except RequestError as error:
-                raise TaskError(error.what, where=error.where or task.where, remedy=error.remedy) from error
-        self._register(task, state, found)
+            except (RequestError, EvaluationError) as error:
+                raise TaskError(error.what, where=task.where, remedy=error.remedy) from error
+
+    def _notify(self, task: Task, state: HostState, scope: Scope, found: Found) -> None:
         if found.get("changed") and not found.get("failed") and task.get("notify"):
             given = scope.value(task.get("notify"))
             self.notify(state, [str(name) for name in (given if isinstance(given, list) else [given])])
-        return found, doing.tier, time.monotonic() - began, hidden, ignored
 
     def _ignored(self, task: Task, scope: Scope) -> bool:
         try:
@@ -190,7 +199,7 @@ class TaskRunner:
         if status == "unreachable" and task.get("ignore_unreachable"):
             status = "ignored"
         data = censored(found) if hidden else found
-        result = Result(name, task.name, task.module, task.where, status, tier, data, seconds)
+        result = Result(name, self._shown(task, name), task.module, task.where, status, tier, data, seconds)
         self._report.results.append(result)
         if self._on_result is not None:
             self._on_result(result)
@@ -205,6 +214,13 @@ class TaskRunner:
         }
         return True
 
+    def _shown(self, task: Task, name: str) -> str:
+        """What a task calls itself on a host; as written if that cannot be evaluated."""
+        try:
+            return str(self.scope(self.states[name], task).value(task.name))
+        except (EvaluationError, FactsNeeded):
+            return task.name
+
     # Names
 
     def scope(self, state: HostState, task: Task | None = None) -> Scope:
@@ -218,15 +234,9 @@ class TaskRunner:
         return scope.inside(({"vars": scope}, False))
 
     def _magic(self, state: HostState) -> dict[str, Any]:
-        playing = [name for name in self._playing if not self.states[name].out]
-        home = str(self.finder.home())
-        return {
-            "inventory_hostname": state.name, "inventory_hostname_short": state.name.split(".")[0], "groups": self.groups,
-            "group_names": group_names(state.name, self.groups), "hostvars": _Others(self), "play_hosts": playing,
-            "ansible_play_hosts": playing, "ansible_play_batch": playing, "ansible_play_hosts_all": list(self._playing),
-            "ansible_facts": ShortFacts(state), "ansible_check_mode": False, "ansible_diff_mode": False, "playbook_dir": home,
-            "inventory_dir": home, "ansible_verbosity": 0, "ansible_forks": len(self.states), "ansible_host": state.name,
-        }  # fmt: skip
+        taking_part = [name for name in self._playing if not self.states[name].out]
+        others = Others(list(self.states), lambda name: self.scope(self.states[name]))
+        return magic(state, taking_part, self._playing, self.groups, str(self.finder.home()), others)
 
     async def _gather(self, task: Task, state: HostState) -> None:
         call = Call(task, state, state.connection, self.scope(state), {}, None, User(), {}, self.finder, self.jobs)
@@ -243,12 +253,17 @@ class TaskRunner:
             raise EvaluationError(
                 f"delegate_to: there is no host {name!r}", remedy=f"name one of {', '.join(self.states)}, localhost"
             )
-        if self._controller is None:
-            from estran.platforms.remote.bootstrap import local_host
+        return await self.controller()
 
-            host = await self._stack.enter_async_context(local_host("localhost", f"tasks-{time.monotonic_ns()}"))
-            self._controller = Connection(host)
-        return self._controller
+    async def controller(self) -> Connection:
+        """The machine of the controller, by an envoy of its own."""
+        async with self._arriving:
+            if self._controller is None:
+                from estran.platforms.remote.bootstrap import local_host
+
+                host = await self._stack.enter_async_context(local_host("localhost", f"tasks-{time.monotonic_ns()}"))
+                self._controller = Connection(host)
+            return self._controller
 
     # Including, handlers, meta
 
@@ -335,22 +350,6 @@ class TaskRunner:
                 f"meta: {what!r} is not built", where=task.where, remedy="use flush_handlers, end_play, end_host or noop"
             )
         return []
-
-
-class _Others(Mapping[str, Any]):
-    """``hostvars``: the variables of each host, evaluated when they are looked at."""
-
-    def __init__(self, runner: TaskRunner) -> None:
-        self._runner = runner
-
-    def __getitem__(self, host: str) -> Any:
-        return self._runner.scope(self._runner.states[host])
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._runner.states)
-
-    def __len__(self) -> int:
-        return len(self._runner.states)
 
 
 Done = tuple[Found, str, float, bool, bool]

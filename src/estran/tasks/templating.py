@@ -167,6 +167,12 @@ def make_environment() -> Environment:
         context_class: type[Context] = LazyContext
         concat = staticmethod(_native)  # values, not only text
 
+        def getattr(self, obj: Any, attribute: str) -> Any:
+            """Of our own maps (``hostvars``, ``vars``, facts) expressions see the keys, and nothing of how they are made."""
+            if not isinstance(obj, Mapping) or isinstance(obj, dict) or attribute in ("get", "items", "keys", "values"):
+                return super().getattr(obj, attribute)
+            return obj[attribute] if attribute in obj else self.undefined(obj=obj, name=attribute)
+
     environment = TaskEnvironment(
         undefined=Undefined, trim_blocks=True, keep_trailing_newline=True, extensions=["jinja2.ext.do", "jinja2.ext.loopcontrols"]
     )

@@ -337,7 +337,7 @@ def checksum(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
         return {"failed": True, "msg": "remote file is a directory, fetch cannot work on directories"}
     if not os.access(path, os.R_OK):
         return {"failed": True, "msg": f"file is not readable: {path}"}
-    return {"sha1": digest(path), "md5": digest(path, "md5")}
+    return {"sha1": digest(path), "md5": digest(path, "md5"), "size": os.path.getsize(path)}
 
 
 def survey(arguments: dict[str, Any], data: bytes) -> dict[str, Any]:
