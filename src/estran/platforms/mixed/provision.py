@@ -9,6 +9,7 @@ from typing import Any
 
 from estran.platforms.base import Access, Host, Verification
 from estran.platforms.mixed.beside import NETWORK, Beside
+from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.provision import RemoteProvision
 from estran.runtime.clock import Clock
 
@@ -26,6 +27,11 @@ class MixedProvision:
         self._real = real
         self._side = side
         self.hosts: Mapping[str, Host] = {**real.hosts, **({} if side is None else side.hosts)}
+
+    @property
+    def remotes(self) -> Mapping[str, RemoteHost]:
+        """Real hosts by their envoys."""
+        return self._real.remotes
 
     def address(self, source: str, target: str) -> str:
         """From within the emulated network the gateway has an address of its own."""
