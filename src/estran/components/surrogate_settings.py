@@ -76,8 +76,8 @@ class SteeringSettings:
     Attributes
     ----------
     by
-        ``none``; ``variance``: what is expected to take most off a committee's disagreement; ``loss``: near simulations that are hard
-        to learn.
+        ``none``; ``variance``: what is expected to take most off a committee's disagreement; ``loss``: near simulations that are
+        hard to learn.
     explore
         Share of the proposals that are drawn uniformly all the same.
     candidates
