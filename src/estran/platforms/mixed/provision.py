@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from estran.platforms.base import Access, Host, Verification
@@ -46,7 +47,13 @@ class MixedProvision:
         if self._side is None:
             return real
         inside = dict.fromkeys(self._side.hosts, NETWORK)
-        return Access({*real.behind, *inside}, self._side.gateway, {**real.security, **self._side.security}, inside)
+        return replace(
+            real,
+            behind={*real.behind, *inside},
+            router=self._side.gateway,
+            security={**real.security, **self._side.security},
+            networks=inside,
+        )
 
     async def verify(self) -> Verification:
         """Both parts are probed one after the other: each would disturb the other's figures."""
