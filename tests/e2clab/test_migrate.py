@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from estran.e2clab.migrate import migrate
 from estran.e2clab.rendering import NotPlainError, render
+from estran.errors import SpecErrors
 from estran.run.prepare import planned, read_experiment
 from estran.spec.e2clab import read_scenario
 from estran.spec.model import Experiment
@@ -98,6 +103,60 @@ def test_what_cannot_be_carried_over_says_so(tmp_path: Path, task: str, why: str
     text, experiment = migrated(tmp_path, THIRD, workflow=f"- hosts: cloud\n  launch:\n  - {task}\n")
     assert f"# workflow.yaml:3: launch: {next(iter(task[1:].split(':')))}: {why}" in text
     assert list(experiment.services) == ["waiting"]
+
+
+ENDS = st.sampled_from(["a", "b.*", "a.s.1", "*[0]", "all:!a", "*.1", "b,a", "~.*1$"])
+SERVICE = st.fixed_dictionaries({"name": st.sampled_from(["s", "T", "u-v"]), "quantity": st.integers(1, 4)})
+SERVICES = st.lists(SERVICE, min_size=1, max_size=3)
+RULES = st.lists(
+    st.fixed_dictionaries(
+        {"src": ENDS, "dst": ENDS, "delay": st.sampled_from(["1ms", "20ms 2ms"]), "symmetric": st.booleans()},
+        optional={"rate": st.sampled_from(["1gbit", "10mbps", 1000000]), "loss": st.sampled_from(["1%", 0.5])},
+    ),
+    max_size=4,
+)
+COMMANDS = st.sampled_from(
+    [
+        "echo {{ _self._id }}",
+        """serve ${HOME} 'a b' "c" """,
+        "join {{ peers | join(',') }} &",
+        "x: {{ first.url }}\ny #z",
+        "{{ 1 + 1 }}",
+    ]
+)
+
+
+@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture])
+@given(SERVICES, SERVICES, RULES, st.lists(st.tuples(ENDS, COMMANDS), max_size=4))
+def test_whatever_a_scenario_says_its_experiment_passes_the_check(
+    tmp_path: Path, a: list[dict[str, Any]], b: list[dict[str, Any]], rules: list[dict[str, Any]], launches: list[tuple[str, str]]
+) -> None:
+    depends = [
+        {"service_selector": "b", "grouping": "asarray", "array_info": "hostname", "prefix": "peers"},
+        {"service_selector": "a", "grouping": "round_robin", "prefix": "first"},
+    ]
+    files = {
+        "layers_services.yaml": {"layers": [{"name": "a", "services": a}, {"name": "b", "services": b}]},
+        "network.yaml": {"networks": rules},
+        "workflow.yaml": [{"hosts": hosts, "depends_on": depends, "launch": [{"shell": command}]} for hosts, command in launches],
+    }
+    texts = {name: json.dumps(content) for name, content in files.items()}
+    text: str | None = None
+    experiment: Experiment | None = None
+    try:
+        text, experiment = migrated(tmp_path, texts)
+    except SpecErrors as errors:
+        wrong = [error.what for error in errors.errors if "finds no machine" not in error.what]
+    else:
+        wrong = []
+    assert wrong == [], "selectors that find nothing are all that can be wrong here"
+    if text is None or experiment is None:
+        return
+    machines = [sum(one["quantity"] for one in services) for services in (a, b)]
+    assert [layer.hosts for layer in experiment.layers.values()] == machines
+    placed = {service for service in experiment.services if service != "waiting"}
+    assert placed or not [command for _, command in launches if command != "{{ 1 + 1 }}"]
+    assert text.count("the expression") == len([command for _, command in launches if command == "{{ 1 + 1 }}"])
 
 
 def test_templates_are_filled_in_or_refused() -> None:
