@@ -61,7 +61,8 @@ def test_keywords_of_blocks_add_up() -> None:
 
 def test_names_of_modules_with_their_collection() -> None:
     tasks = read(
-        "- ansible.builtin.shell: a\n- ansible.posix.synchronize: src=a dest=b\n- community.general.ufw: {state: enabled}\n- include: x"
+        "- ansible.builtin.shell: a\n- ansible.posix.synchronize: src=a dest=b\n"
+        "- community.general.ufw: {state: enabled}\n- include: x"
     )
     assert [task.module for task in tasks] == ["shell", "synchronize", "community.general.ufw", "include_tasks"]
 
