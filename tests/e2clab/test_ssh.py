@@ -42,6 +42,9 @@ def hosts(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Mapping[str, Mac
         yield found
 
 
+MIXED = "platform: mixed\nlayers: {cloud: lab.yaml, edge: %s}\ngateway: cloud\n"
+
+
 def laid(folder: Path, hosts: Mapping[str, Machine], *, fine: bool = True, network: str = "networks: null\n") -> Path:
     workflow = WORKFLOW.replace("PLACE", str(folder / "there")).replace("FINE", str(fine))
     files = {"layers_services.yaml": LAYERS, "network.yaml": network, "workflow.yaml": workflow}
@@ -92,3 +95,25 @@ def test_links_are_shaped_or_the_run_fails(tmp_path: Path, hosts: Mapping[str, M
         failure = record(folder)["failure"]
         assert failure["phase"] in ("provision", "verify"), "before the first task"
         assert "delay" in failure["what"] or "shape" in failure["what"]
+
+
+def test_layers_of_several_platform_files_run_one_scenario(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:
+    folder = laid(tmp_path, hosts)
+    first, *others = (folder / "lab.yaml").read_text().split("- ")
+    (folder / "lab.yaml").write_text(first + "- " + others[0])
+    (folder / "field.yaml").write_text(first + "".join(f"- {other}" for other in others[1:]))
+    (folder / "both.yaml").write_text(MIXED % "field.yaml")
+    done = estran("e2clab", "run", "scenario", "artifacts", "--on", "both.yaml", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert record(folder)["platform"] == "mixed"
+    assert f"to {next(iter(hosts.values())).target.host}" in (next(folder.glob("runs/*/*/logs/edge-1.log"))).read_text()
+
+
+def test_emulated_hosts_beside_real_ones_are_refused(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:
+    folder = laid(tmp_path, hosts)
+    (folder / "both.yaml").write_text(MIXED % "emulate")
+    done = estran("e2clab", "run", "scenario", "artifacts", "--on", "both.yaml", cwd=folder)
+    assert done.returncode == 1
+    failure = record(folder)["failure"]
+    assert (failure["phase"], failure["host"]) == ("verify", "edge-0")
+    assert "emulated hosts beside real ones cannot be dialled by them" in failure["what"]

@@ -83,6 +83,21 @@ def test_who_cannot_be_dialled_dials_and_gets_the_rest_through_the_router() -> N
     assert task[1]["security"]["certificate"] == "fog-0.pem"
 
 
+def test_who_is_dialled_by_a_translated_address_listens_on_all_of_its_own() -> None:
+    plan = make_plan(load_text(REACHING))
+    access = Access(["edge-0", "edge-1"], "fog-0", translated=["fog-0", "edge-0"])
+    components = dict.fromkeys(("camera", "detector", "trainer"), "a:B")
+    made = {launch.replica: launch for launch in wire(plan, lambda near, far: f"at-{far}", components, Path("/r"), "x", 7, access)}
+    port = made["trainer-0"].listen[0].rpartition(":")[2]
+    assert made["trainer-0"].listen == (f"tcp/0.0.0.0:{port}",)
+    assert f"tcp/at-fog-0:{port}" in made["camera-1"].connect
+    assert any(endpoint.startswith("tcp/127.0.0.1:") for endpoint in made["camera-0"].connect)
+    assert made["trainer-0"].router == "tcp/127.0.0.1:7448"
+    task = router_task(plan, lambda near, far: f"at-{far}", access)
+    assert task is not None
+    assert task[1]["listen"] == ["tcp/0.0.0.0:7448"]
+
+
 def test_without_a_gateway_what_cannot_be_dialled_is_refused() -> None:
     plan = make_plan(load_text(REACHING))
     with pytest.raises(PlatformError, match=r"cannot dial .* for the channel .*") as error:

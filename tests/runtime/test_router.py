@@ -110,8 +110,9 @@ def free_port() -> int:
 
 
 class Site:
-    """Two edges behind one NAT, and a host outside that has no way to them."""
+    """Two edges behind one NAT, and a host outside that has no way to them, and a public address that is not its own."""
 
+    PUBLIC = "198.51.100.7"
     ADDRESSES: Mapping[str, str] = {"edge-0": "192.168.77.10", "edge-1": "192.168.77.11", "fog-0": "203.0.113.5"}
 
     def __init__(self) -> None:
@@ -145,6 +146,7 @@ class Site:
         for argv in (
             ["sysctl", "-qw", "net.ipv4.ip_forward=1"],
             ["iptables", "-t", "nat", "-A", "POSTROUTING", "-o", "to2", "-j", "MASQUERADE"],
+            ["iptables", "-t", "nat", "-A", "PREROUTING", "-d", self.PUBLIC, "-j", "DNAT", "--to", self.ADDRESSES["fog-0"]],
         ):
             subprocess.run(self.inside("nat", *argv), check=True, capture_output=True)
 
@@ -166,12 +168,16 @@ def site() -> Iterator[Site]:
         made.remove()
 
 
+def dialled(host: str) -> str:
+    return Site.PUBLIC if host == "fog-0" else Site.ADDRESSES[host]
+
+
 def certified(plan: Plan, folder: Path) -> dict[str, Security]:
     authority, found = Authority("router-test", 60), {}
     for host in plan.hosts:
         home = folder / host
         home.mkdir()
-        identity = authority.issue(host, [Site.ADDRESSES[host]])
+        identity = authority.issue(host, [dialled(host), "127.0.0.1"])
         files = {"authority.pem": authority.certificate, "certificate.pem": identity.certificate, "key.pem": identity.key}
         for name, data in files.items():
             (home / name).write_bytes(data)
@@ -220,10 +226,10 @@ async def test_edges_behind_nat_exchange_with_the_fog_and_with_each_other(site: 
     plan = make_plan(load_text(TEXT))
     reached = subprocess.run(site.inside("fog-0", "ping", "-c1", "-W1", Site.ADDRESSES["edge-0"]), check=False, capture_output=True)
     assert reached.returncode != 0, "the edges are not behind NAT"
-    access = Access(["edge-0", "edge-1"], "fog-0", certified(plan, tmp_path))
+    access = Access(["edge-0", "edge-1"], "fog-0", certified(plan, tmp_path), translated=["fog-0"])
 
     def address(near: str, far: str) -> str:
-        return Site.ADDRESSES[far]
+        return dialled(far)
 
     components = dict.fromkeys(("camera", "detector", "trainer"), "a:B")
     launches = wire(plan, address, components, tmp_path, "x", 0, access)

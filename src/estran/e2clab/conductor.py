@@ -36,7 +36,7 @@ LOOK: Final = 0.25
 
 @runtime_checkable
 class Reaching(Protocol):
-    """A `Provision` whose hosts have envoys already."""
+    """A `Provision` whose real hosts have envoys already."""
 
     @property
     def remotes(self) -> Mapping[str, RemoteHost]: ...
@@ -81,6 +81,7 @@ class ScenarioConductor(Conductor):
 
     async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
         with self.record.phase("verify"):
+            self._of_one_kind(provision)
             await self._verify(provision)
             self._shaped()
             address = self._address(provision)
@@ -93,6 +94,13 @@ class ScenarioConductor(Conductor):
                         await self._all(stages, provision, hosts, collector)
                 finally:
                     self.record.note(tasks=recording.count)
+
+    def _of_one_kind(self, provision: Provision) -> None:
+        """Raise PlatformError where real hosts could not dial emulated ones."""
+        inside = [name for name in self.plan.hosts if isinstance(provision, Reaching) and name not in provision.remotes]
+        if inside:
+            remedy = "let all layers be real, or all be emulated"
+            raise PlatformError("emulated hosts beside real ones cannot be dialled by them", where=inside[0], remedy=remedy)
 
     def _shaped(self) -> None:
         """Raise VerifyError where links were asked for and none was probed: then nothing has shaped them."""

@@ -132,12 +132,15 @@ class Access:
         The host that all others can dial, on which a router passes on what is for those.
     security
         The certificates of each host; none for plain TCP.
+    translated
+        Hosts that others dial by an address which is not the host's own, such as a cloud's public one.
     """
 
     behind: Collection[str] = ()
     router: str | None = None
     security: Mapping[str, Security] = field(default_factory=dict)
     networks: Mapping[str, str] = field(default_factory=dict)
+    translated: Collection[str] = ()
 
     def can_dial(self, near: str, far: str) -> bool:
         """Whether one host can dial the other."""

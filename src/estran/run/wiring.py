@@ -17,6 +17,7 @@ Address = Callable[[str, str], str]
 """By which address the first host reaches the second."""
 
 ROUTER: Final = "estran.runtime.router:route"
+ANY, LOOPBACK = "0.0.0.0", "127.0.0.1"  # noqa: S104 - who may connect is told by certificates
 
 
 def wire(
@@ -51,8 +52,11 @@ def wire(
     trips = round_trips(plan)
     routed = routed_channels(plan, access)
 
-    def endpoint(source: str, name: str) -> str:
-        return f"{access.protocol}/{address(source, plan.replicas[name].host)}:{listening[name]}"
+    def dials(source: str, name: str) -> str:
+        return endpoint(address, access, source, plan.replicas[name].host, listening[name])
+
+    def dials_router(source: str) -> str:
+        return endpoint(address, access, source, access.router or source, router_port(plan))
 
     def launch(replica: Replica) -> Launch:
         service, experiment = replica.service, plan.experiment
@@ -73,9 +77,9 @@ def wire(
             env={**_environment(plan, replica, address, run_id), **service.env},
             inputs=tuple(_end(c, c.input, c.producer, c.key in routed) for c in inbound[replica.name]),
             outputs=tuple(_end(c, c.output, c.consumer, c.key in routed) for c in outbound[replica.name]),
-            listen=(endpoint(replica.host, replica.name),) if dialled else (),
-            connect=tuple(endpoint(replica.host, name) for name in targets),
-            router=_router_endpoint(plan, address, access, replica.host) if passed_on else None,
+            listen=(listens(address, access, replica.host, listening[replica.name]),) if dialled else (),
+            connect=tuple(dials(replica.host, name) for name in targets),
+            router=dials_router(replica.host) if passed_on else None,
             security=access.security.get(replica.host),
             round_trip=trips[replica.name],
             folder=str(run_folder.resolve() / "work" / replica.name),  # where a replica works, relative paths mean others
@@ -115,12 +119,19 @@ def router_task(plan: Plan, address: Address, access: Access) -> tuple[str, Mapp
     if access.router is None or not routed_channels(plan, access):
         return None
     security = access.security.get(access.router)
-    listen = [_router_endpoint(plan, address, access, access.router)]
+    listen = [listens(address, access, access.router, router_port(plan))]
     return ROUTER, {"listen": listen, "security": None if security is None else asdict(security)}
 
 
-def _router_endpoint(plan: Plan, address: Address, access: Access, source: str) -> str:
-    return f"{access.protocol}/{address(source, access.router or source)}:{router_port(plan)}"
+def endpoint(address: Address, access: Access, source: str, target: str, port: int) -> str:
+    """Where one host dials another, or itself: by a translated address a host may not reach itself."""
+    itself = source == target and target in access.translated
+    return f"{access.protocol}/{LOOPBACK if itself else address(source, target)}:{port}"
+
+
+def listens(address: Address, access: Access, host: str, port: int) -> str:
+    """Where a host listens: a translated address is none that it could listen on."""
+    return f"{access.protocol}/{ANY if host in access.translated else address(host, host)}:{port}"
 
 
 def round_trips(plan: Plan) -> dict[str, float]:

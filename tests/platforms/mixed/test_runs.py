@@ -48,10 +48,11 @@ def test_emulated_hosts_and_hosts_over_ssh_run_one_experiment(hosts: Mapping[str
     assert done.returncode == 0, done.stdout + done.stderr
     responses = json.loads((run_folder(tmp_path) / "responses.json").read_text())
     assert responses["loss@meter.values"]["value"] == 0
-    # All streams between the parts pass the link to the gateway, which is emulated; those within the emulated part do not.
-    assert responses["latency_transfer@total"]["value"] > 0.008
-    assert responses["latency_transfer@near"]["value"] < 0.008
     network = json.loads((run_folder(tmp_path) / "network.json").read_text())
+    unsure = max(host["clock"]["bound_ns"] for host in network["facts"]["hosts"].values() if "clock" in host) * 1e-9
+    # All streams between the parts pass the link to the gateway, which is emulated; those within the emulated part do not.
+    assert responses["latency_p50@total"]["value"] > 0.008 - unsure
+    assert responses["latency_p50@near"]["value"] < 0.008
     assert network["facts"]["streams"] == {"encrypted": True, "router": "fog-0", "behind": ["edge-0", "edge-1"]}
     assert {link["target"] for link in network["links"] if link["source"] == "edge-0"} == {"fog-0"}
     nothing_stays(hosts)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
@@ -23,6 +24,8 @@ time: 10min
 partition: debug
 """
 LAYERS: Final[Mapping[str, Sequence[str]]] = {"hpc": ["hpc-0", "hpc-1"]}
+RUN: Final = f"run-{os.getpid()}"
+"""Of which nobody else on this machine has processes: envoys end what carries their run's mark."""
 JOBS: Final = ("squeue", "--noheader", "--format=%T %j")
 
 
@@ -34,8 +37,8 @@ def asked(text: str = FILE, layers: Mapping[str, Sequence[str]] = LAYERS) -> Req
 async def provided(request: Request, told: list[str] | None = None) -> AsyncIterator[Allocation]:
     noted: list[str] = []
     async with (
-        login_host(request.login, "run-7") as login,
-        allocated(request, login, "run-7", note=noted.append, tell=(told if told is not None else []).append) as allocation,
+        login_host(request.login, RUN) as login,
+        allocated(request, login, RUN, note=noted.append, tell=(told if told is not None else []).append) as allocation,
     ):
         assert len(noted) == 1, "nothing was written down"
         yield allocation

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.platforms.slurm.pilots import JOBS, until
+from tests.platforms.slurm.pilots import JOBS, RUN, until
 from tests.run.experiments import estran
 from tests.study.cluster import lacking, slurm
 
@@ -30,9 +30,10 @@ from tests.platforms.slurm.pilots import FILE, asked
 
 async def main():
     commands.ALONE = 1
-    with Journal("run-9", Path(sys.argv[1])) as journal:
-        async with login_host(None, "run-9") as login:
-            async with allocated(asked(), login, "run-9", note=lambda value: journal.write(leftovers.KIND, value)):
+    folder, run = Path(sys.argv[1]), sys.argv[2]
+    with Journal(run, folder) as journal:
+        async with login_host(None, run) as login:
+            async with allocated(asked(), login, run, note=lambda value: journal.write(leftovers.KIND, value)):
                 print(login.facts["pid"], flush=True)
                 await asyncio.sleep(60)
 
@@ -44,16 +45,16 @@ asyncio.run(main())
 def test_whoever_is_killed_leaves_no_job(configuration: Path, tmp_path: Path, way: str) -> None:
     """The envoy where the job was submitted cancels it; if that is killed too, `estran clean`, or the job ends by itself."""
     environment = {**os.environ, "XDG_STATE_HOME": str(tmp_path / "state"), "PYTHONPATH": os.pathsep.join(sys.path)}
-    argv = [sys.executable, "-c", HOLDER, str(tmp_path)]
+    argv = [sys.executable, "-c", HOLDER, str(tmp_path), RUN]
     process = subprocess.Popen(argv, env=environment, stdout=subprocess.PIPE, text=True)
     assert process.stdout is not None
     envoy = int(process.stdout.readline())
-    assert slurm(configuration, *JOBS) == "RUNNING estran-run-9\n"
+    assert slurm(configuration, *JOBS) == f"RUNNING estran-{RUN}\n"
     if way != "its envoy cancels":
         os.kill(envoy, signal.SIGKILL)
     process.kill()
     process.communicate()
     if way == "clean cancels":
         cleaned = estran("clean", cwd=tmp_path, env={"XDG_STATE_HOME": str(tmp_path / "state"), "SLURM_CONF": ""})
-        assert "job estran-run-9 in Slurm cancelled" in cleaned.stdout, cleaned.stderr
+        assert f"job estran-{RUN} in Slurm cancelled" in cleaned.stdout, cleaned.stderr
     until(lambda: "RUNNING" not in slurm(configuration, *JOBS), "the job goes on")

@@ -15,7 +15,7 @@ from estran.errors import PlatformError
 from estran.platforms.slurm import leftovers
 from estran.platforms.slurm.login import login_host
 from estran.platforms.slurm.pilot import allocated
-from tests.platforms.slurm.pilots import FILE, JOBS, asked, submitted, until
+from tests.platforms.slurm.pilots import FILE, JOBS, RUN, asked, submitted, until
 from tests.platforms.slurm.sshd import SSHD, login_node
 from tests.study.cluster import lacking, slurm
 
@@ -40,8 +40,8 @@ async def test_hosts_are_reached_through_the_login_node_and_its_loss_gives_them_
 
     async def use() -> None:
         async with (
-            login_host(request.login, "run-7") as login,
-            allocated(request, login, "run-7", note=lambda value: None) as allocation,
+            login_host(request.login, RUN) as login,
+            allocated(request, login, RUN, note=lambda value: None) as allocation,
         ):
             watching = asyncio.create_task(allocation.broken())
             for name, host in allocation.hosts.items():
@@ -57,11 +57,11 @@ async def test_hosts_are_reached_through_the_login_node_and_its_loss_gives_them_
 
 async def test_clean_cancels_a_job_over_ssh(file: str, configuration: Path) -> None:
     request = asked(file)
-    noted = leftovers.journalled("estran-run-6", request.login)
+    noted = leftovers.journalled(f"estran-{RUN}", request.login)
     assert "PRIVATE" not in noted
     assert json.loads(noted)["login"]["port"] == request.login.port if request.login else False
-    job = submitted(configuration, "--job-name=estran-run-6")
-    assert await asyncio.to_thread(leftovers.cancel, noted) == "estran-run-6"
+    job = submitted(configuration, f"--job-name=estran-{RUN}")
+    assert await asyncio.to_thread(leftovers.cancel, noted) == f"estran-{RUN}"
     await asyncio.to_thread(
         until, lambda: job not in slurm(configuration, "squeue", "--noheader", "--format=%A"), "the job goes on"
     )

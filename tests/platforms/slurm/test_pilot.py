@@ -14,7 +14,7 @@ from estran.errors import PlatformError, SpecError
 from estran.platforms.slurm.commands import pilot, submission
 from estran.platforms.slurm.login import login_host
 from estran.platforms.slurm.queue import Queue, UnansweredError
-from tests.platforms.slurm.pilots import FILE, JOBS, LAYERS, NODES, asked, entered, provided, submitted, until
+from tests.platforms.slurm.pilots import FILE, JOBS, LAYERS, NODES, RUN, asked, entered, provided, submitted, until
 from tests.study.cluster import lacking, slurm
 
 pytestmark = [
@@ -33,9 +33,9 @@ async def test_hosts_are_on_nodes_of_their_own_even_from_within_a_job(configurat
         assert [placed.address for placed in allocation.placed.values()] == ["127.0.0.1"] * 2
         for name, host in allocation.hosts.items():
             shown = await host.run(["sh", "-c", "echo $SLURMD_NODENAME $ESTRAN_RUN $SLURM_CPUS_ON_NODE"])
-            assert shown.stdout.decode().split() == [allocation.placed[name].node, f"run-7@{name}", "2"]
+            assert shown.stdout.decode().split() == [allocation.placed[name].node, f"{RUN}@{name}", "2"]
         assert len({placed.node for placed in allocation.placed.values()}) == 2
-        assert slurm(configuration, *JOBS) == "RUNNING estran-run-7\n"
+        assert slurm(configuration, *JOBS) == f"RUNNING estran-{RUN}\n"
         data = os.urandom(3_000_000)
         await allocation.hosts["hpc-1"].put_bytes(data, "some")
         assert (await allocation.hosts["hpc-1"].run(["cat", f"{allocation.hosts['hpc-1'].facts['scratch']}/some"])).stdout == data
@@ -168,6 +168,6 @@ async def test_without_srun_nothing_is_submitted(configuration: Path, tmp_path: 
 async def test_a_slurm_that_does_not_answer_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SLURM_CONF", "/nowhere/slurm.conf")  # for which its commands wait a minute
     monkeypatch.setattr("estran.platforms.slurm.queue.PATIENCE", 1.0)
-    async with login_host(None, "run-7") as login:
+    async with login_host(None, RUN) as login:
         with pytest.raises(UnansweredError, match="did not end within 1s"):
-            await Queue(login).submit(asked(), submission(asked(), "estran-run-7"), pilot(), "estran-run-7")
+            await Queue(login).submit(asked(), submission(asked(), f"estran-{RUN}"), pilot(), f"estran-{RUN}")

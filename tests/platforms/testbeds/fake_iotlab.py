@@ -29,6 +29,8 @@ class FakeIotLab(FakeApi):
         What the testbed says to a submission.
     broken
         Boards that cannot be deployed.
+    dull
+        Boards that take no firmware.
     flashed
         Boards that got firmware, and how much of it.
     """
@@ -38,6 +40,7 @@ class FakeIotLab(FakeApi):
     begins: float | None = None
     refusal: str | None = None
     broken: set[str] = field(default_factory=set)
+    dull: set[str] = field(default_factory=set)
     experiments: dict[int, dict[str, Any]] = field(default_factory=dict)
     flashed: list[str] = field(default_factory=list)
 
@@ -97,8 +100,8 @@ class FakeIotLab(FakeApi):
     def _flash(self, call: Call) -> tuple[int, Any]:
         names = [name.decode() for name in re.findall(rb'"([a-z0-9-]+\.grenoble\.iot-lab\.info)"', call.body)]
         assert b"\x7fELF" in call.body
-        self.flashed += names
-        return 200, {"0": names}
+        self.flashed += [name for name in names if name not in self.dull]
+        return 200, {"0": [name for name in names if name not in self.dull], "1": sorted(self.dull & set(names))}
 
     def alive(self) -> list[dict[str, Any]]:
         return [experiment for experiment in self.experiments.values() if experiment["state"] in ("Waiting", "Running")]

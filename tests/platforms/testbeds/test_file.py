@@ -51,6 +51,7 @@ def test_a_file_is_read_and_its_cost_known() -> None:
         ("platform: testbed\nprovider: distem\nlayers: {}", "here.yaml:2:11: provider: 'distem' is not built"),
         (GRID.replace("4, net", "0, net"), "here.yaml:9:36: layers.cloud.nodes: must be at least 1, not 0"),
         (GRID.replace("cluster: eco", "clustre: eco"), "here.yaml:9:11: layers.cloud.clustre: unknown key 'clustre'"),
+        (GRID.replace("2031-01-02 08", "2031-13-02 08"), "here.yaml:6:8: start: '2031-13-02 08:00:00' is no moment"),
         (GRID.replace("90min", "90"), "here.yaml:4:11: walltime: 90 has no unit for a duration"),
         (GRID.replace("    env: debian12-min\n", ""), "add env: debian12-min"),
         (GRID.replace("gros-2.nancy", "graf-2.nancy"), "here.yaml:8:9: layers.edge: servers are of several clusters"),

@@ -8,13 +8,17 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import pytest
 
 from estran.errors import EstranError, PlatformError
-from estran.platforms.testbeds.ledger import entries, opened
+from estran.platforms.testbeds.inventory import Inventory
+from estran.platforms.testbeds.ledger import entries, ledger_folder, opened
 from estran.platforms.testbeds.models import Grid5000File
 from estran.platforms.testbeds.provisioning import ProvisionError, provision
 from estran.platforms.testbeds.reservation import release_forgotten, reserved
@@ -105,7 +109,7 @@ async def test_an_api_that_stays_away_is_given_up(api: FakeGrid5000) -> None:
 async def test_an_api_that_keeps_silent_is_given_up(api: FakeGrid5000, tmp_path: Path) -> None:
     api.faults = [Fault("GET", "/sites$", silence=5.0, times=1000)]
     with pytest.raises(ProvisionError, match="does not answer"):
-        await provision("state", {**asked(patience="0s").model_dump(), "answer": 0.3}, tmp_path / "log", print)
+        await provision("state", {**asked(patience="0s").request(), "answer": 0.3}, tmp_path / "log", print)
 
 
 @pytest.mark.parametrize("password", ["guess", None])
@@ -138,22 +142,23 @@ async def test_a_reservation_that_was_not_made_here_is_left_alone(api: FakeGrid5
     assert not entries()
 
 
-async def test_an_interrupted_reservation_is_given_back(api: FakeGrid5000) -> None:
-    api.begins = time.time() + 10
+async def test_an_advance_reservation_is_waited_for_and_given_back_if_interrupted(api: FakeGrid5000) -> None:
+    tomorrow = time.time() + 86400
+    api.begins = tomorrow
+    start = datetime.fromtimestamp(tomorrow, ZoneInfo("Europe/Paris")).strftime("%Y-%m-%d %H:%M:%S")
     waiting = asyncio.Event()
 
     async def reserve() -> None:
-        async with reserved(asked(), report=lambda text: waiting.set() if "to begin at" in text else None):
+        async with reserved(asked(start=start), report=lambda text: waiting.set() if "to begin at" in text else None):
             pass
 
     task = asyncio.create_task(reserve())
     await waiting.wait()
-    assert len(api.alive()) == 1
+    assert [job["reservation"] for job in api.alive()] == [start]
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
     assert not api.alive()
-    assert not entries()
 
 
 async def test_what_could_not_be_given_back_is_given_back_by_clean(api: FakeGrid5000) -> None:
@@ -191,6 +196,16 @@ asyncio.run(run())
 """
 
 
+def provisioners() -> list[Path]:
+    """Processes that work in this test's ledger."""
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if (process / "cwd").resolve() == ledger_folder():
+                found.append(process)
+    return found
+
+
 async def test_what_a_killed_run_left_is_given_back_by_clean(api: FakeGrid5000) -> None:
     api.begins = time.time() + 20
     command = [sys.executable, "-c", KILLED, json.dumps(BASE)]
@@ -201,6 +216,8 @@ async def test_what_a_killed_run_left_is_given_back_by_clean(api: FakeGrid5000) 
                 break
         assert [used for _, used in entries()] == [True]
         run.kill()
+    while provisioners():  # they end by themselves, for nobody would hear of what they reserve
+        await asyncio.sleep(0.05)
     assert len(api.alive()) == 1
     assert [used for _, used in entries()] == [False]
     assert await asyncio.to_thread(clean_leftovers) == ["g5k-tide: gave back job 1000 on midi"]
@@ -210,13 +227,13 @@ async def test_what_a_killed_run_left_is_given_back_by_clean(api: FakeGrid5000) 
 
 async def test_nothing_can_be_reloaded_where_nothing_is(api: FakeGrid5000, tmp_path: Path) -> None:
     with pytest.raises(ProvisionError, match="no reservation called 'tide'") as raised:
-        await provision("reload", asked().model_dump(), tmp_path / "log", print)
+        await provision("reload", asked().request(), tmp_path / "log", print)
     assert raised.value.kind == "no-resources"
     assert not api.jobs
 
 
 async def test_two_runs_cannot_use_one_reservation(api: FakeGrid5000) -> None:
-    with opened(asked().model_dump()), pytest.raises(PlatformError, match="in use by another run"):
+    with opened(asked().request()), pytest.raises(PlatformError, match="in use by another run"):
         async with reserved(asked()):
             pass
     assert not api.requests
@@ -226,3 +243,7 @@ async def test_sites_are_reserved_together_or_not_at_all(api: FakeGrid5000) -> N
     error = await refused(asked(layers={"edge": {"cluster": "craie", "nodes": 3}, "cloud": {"cluster": "azur"}}))
     assert "all sites" in str(error)
     assert not api.alive()
+
+
+async def test_the_end_of_the_walltime_is_told() -> None:
+    assert await Inventory((), ends_at=time.time() + 0.05).ended() == "the reservation's walltime is over"

@@ -15,7 +15,7 @@ from estran.platforms.testbeds.environment import VARIABLE
 from estran.platforms.testbeds.inventory import Machine
 from estran.platforms.testbeds.ledger import entries
 from estran.platforms.testbeds.models import IotLabFile
-from estran.platforms.testbeds.provisioning import ProvisionError
+from estran.platforms.testbeds.provisioning import ProvisionError, provision
 from estran.platforms.testbeds.reservation import reserved
 from tests.platforms.testbeds.conftest import hurrying, missing
 from tests.platforms.testbeds.fake_api import PASSWORD, USER, Fault
@@ -68,6 +68,26 @@ async def test_microcontrollers_are_flashed_listed_and_what_they_cannot_is_said(
     assert len(api.experiments) == 1, "the experiment whose answer was lost was submitted again"
     assert not api.alive()
     assert not entries()
+
+
+async def test_boards_that_take_no_firmware_are_named(api: FakeIotLab, tmp_path: Path) -> None:
+    firmware = tmp_path / "blink.elf"
+    firmware.write_bytes(b"\x7fELF firmware")
+    api.dull = {"m3-2.grenoble.iot-lab.info"}
+    error = await refused(asked(layers={"edge": {**M3, "nodes": 3, "image": str(firmware)}}))
+    assert "edge 2 of 3; not usable: m3-2.grenoble" in str(error)
+    assert not api.alive()
+
+
+async def test_boards_that_do_not_boot_are_named(api: FakeIotLab, tmp_path: Path) -> None:
+    request = {
+        **asked(layers={"edge": A8}).request(),
+        "boot": 1,
+        "undo": True,
+    }  # the name of the board's site leads nowhere from here
+    with pytest.raises(ProvisionError, match=r"edge 0 of 1; not usable: a8-1\.grenoble"):
+        await provision("reserve", request, tmp_path / "log", print)
+    assert not api.alive()
 
 
 @pytest.mark.parametrize(

@@ -69,6 +69,11 @@ def test_what_cannot_be_is_said_before_anything_is_reserved(home: Path, monkeypa
     ]
 
 
+def test_nodes_without_use_are_noted(home: Path) -> None:
+    found = source(FILE.format(python="python3")).check({"edge": ["edge-0"]})
+    assert [(one.where, one.remedy) for one in found if not one.fatal] == [("edge", "write nodes: 1"), ("cloud", "remove cloud:")]
+
+
 def test_microcontrollers_cannot_be_hosts(home: Path) -> None:
     boards = "{edge: {archi: 'm3:at86rf231', site: paris}, fog: {archi: 'a8:at86rf231', site: paris}}"
     text = f"platform: testbed\nprovider: iotlab\nlayers: {boards}"

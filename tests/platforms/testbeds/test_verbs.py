@@ -50,7 +50,7 @@ def test_what_is_not_installed_is_listed_with_the_remedy(
 @here
 def test_what_is_reserved_is_shown_and_released(api: FakeGrid5000, capsys: pytest.CaptureFixture[str]) -> None:
     assert told(capsys, "status") == ""
-    with opened(asked(keep=True).model_dump()):
+    with opened(asked(keep=True).request()):
         assert told(capsys, "status") == "g5k-tide\tin use\tnothing is reserved any more\n"
     (one,) = json.loads(told(capsys, "status", "--json"))["reservations"]
     assert (one["name"], one["use"], one["jobs"]) == ("g5k-tide", "kept", [])

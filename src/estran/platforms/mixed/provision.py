@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from estran.platforms.base import Access, Host, Verification
 from estran.platforms.mixed.beside import NETWORK, Beside
+from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.provision import RemoteProvision
 from estran.runtime.clock import Clock
 
@@ -26,6 +28,11 @@ class MixedProvision:
         self._side = side
         self.hosts: Mapping[str, Host] = {**real.hosts, **({} if side is None else side.hosts)}
 
+    @property
+    def remotes(self) -> Mapping[str, RemoteHost]:
+        """Real hosts by their envoys."""
+        return self._real.remotes
+
     def address(self, source: str, target: str) -> str:
         """From within the emulated network the gateway has an address of its own."""
         if self._side is None or (source not in self._side.hosts and target not in self._side.hosts):
@@ -40,7 +47,13 @@ class MixedProvision:
         if self._side is None:
             return real
         inside = dict.fromkeys(self._side.hosts, NETWORK)
-        return Access({*real.behind, *inside}, self._side.gateway, {**real.security, **self._side.security}, inside)
+        return replace(
+            real,
+            behind={*real.behind, *inside},
+            router=self._side.gateway,
+            security={**real.security, **self._side.security},
+            networks=inside,
+        )
 
     async def verify(self) -> Verification:
         """Both parts are probed one after the other: each would disturb the other's figures."""

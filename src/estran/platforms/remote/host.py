@@ -313,7 +313,7 @@ class RemoteHost:
         found, _ = await self.ask("call", data, function=function, details=details)
         return found
 
-    async def clock_offset(self, exchanges: int = 8) -> ClockOffset:
+    async def clock_offset(self, exchanges: int = 32) -> ClockOffset:
         """Compare clocks over some exchanges, of which the quickest counts."""
         best: ClockOffset | None = None
         trips = []

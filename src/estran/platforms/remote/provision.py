@@ -24,6 +24,7 @@ from estran.runtime.launch import Security
 from estran.spec.plan import Plan
 
 SAMPLER: Final = "estran.observe.sampler:run"
+LOOPBACK: Final = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,9 +70,10 @@ async def provision(
     ready = await together({name: _ready(name, places[name], supplies[places[name].needs], folder, plan) for name in busy})
     security: Mapping[str, Security] = {}
     if authority is not None:
-        dialled = {name: [places[name].address, *(names or {}).get(name, ())] for name in busy}
+        dialled = {name: [places[name].address, LOOPBACK, *(names or {}).get(name, ())] for name in busy}
         security = await equip({name: places[name].remote for name in busy}, dialled.__getitem__, authority)
-    access = _access(plan, places, open_, security)
+    listen = await together({name: _has(places[name]) for name in security})
+    access = replace(_access(plan, places, open_, security), translated=[name for name, can in listen.items() if not can])
     links = {(link.source, link.target): link.link for link in plan.links}
     hosts = {name: place.remote for name, place in places.items()}
     async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
@@ -90,6 +92,13 @@ async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan
     environment = await supplies.provide(place.remote)
     clock = await place.remote.clock_offset()
     return Ready(await start_agent(name, place.remote, clock, environment, folder, plan.experiment.folder), clock, environment)
+
+
+async def _has(place: Place) -> bool:
+    """Whether a host can listen on the address by which others dial it; public addresses of clouds are translated on the way."""
+    listening = "import socket, sys; socket.create_server((sys.argv[1], 0))"
+    done = await place.remote.run([place.remote.facts["executable"], "-c", listening, place.address])
+    return done.returncode == 0
 
 
 def _access(plan: Plan, places: Mapping[str, Place], open_: Open, security: Mapping[str, Security]) -> Access:

@@ -17,7 +17,9 @@ from estran.platforms.slurm.steps import last_words
 WATCH: Final = 5.0
 """Seconds between two looks at a job that runs."""
 LAST: Final = 5.0
-"""Seconds that Slurm may take to say why a step has ended."""
+"""Seconds that Slurm may take to see that a job whose step has ended does so, too."""
+COMPLETION: Final = 20.0
+"""Seconds that it may take to say how, which it does when all that ran there has ended."""
 PAUSE: Final = 0.2
 
 
@@ -94,8 +96,9 @@ class Allocation:
             except LoginLostError as error:
                 what = f"the host where job {self.job} in Slurm was submitted is lost ({error.what}); the job is given back"
                 return PlatformError(what, where=error.where, remedy="see whether the connection to it is stable, and run it again")
-            late = loop.time() >= until
-            healthy = ("RUNNING",) if late and patience else ("RUNNING", "COMPLETING")  # how it ended may be known in a moment
+            completing = patience > 0 and any(one.state == "COMPLETING" for one in standings)
+            late = loop.time() >= until + (COMPLETION if completing else 0.0)
+            healthy = ("RUNNING",) if completing and late else ("RUNNING", "COMPLETING")
             worst = next((one for one in standings if one.state not in healthy), None)
             if worst is not None or not standings:
                 return ending(self._request, self.job, worst, await self._said())

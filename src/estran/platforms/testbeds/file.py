@@ -43,7 +43,8 @@ class Cost:
     def __str__(self) -> str:
         from estran.units import show
 
-        return f"{self.nodes} nodes for {show(self.walltime, 'duration')} at most: {self.node_hours:g} node-hours"
+        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
+        return f"{nodes} for {show(self.walltime, 'duration')} at most: {self.node_hours:g} node-hours"
 
 
 def read_testbed_file(path: Path) -> TestbedFile:

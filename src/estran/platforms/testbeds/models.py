@@ -3,20 +3,23 @@
 from __future__ import annotations
 
 import re
+import time
+from datetime import datetime
 from typing import Annotated, Any, ClassVar, Generic, Literal, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints, model_validator
 
 from estran.platforms.remote.source import Open, Supplied
 from estran.spec.schema import Count, Entry, LongEnough, Name, Text
 from estran.units import Duration
 
 Job = Annotated[str, StringConstraints(pattern=r"^[A-Za-z][A-Za-z0-9-]*$", max_length=40)]
-Moment = Annotated[str, StringConstraints(pattern=r"^\d{4}-\d\d-\d\d \d\d:\d\d:\d\d$")]
 SERVER = re.compile(r"(?P<cluster>[a-z0-9]+)-\d+\.(?P<site>[a-z]+)\.grid5000\.fr")
 BOARD = re.compile(r"(?P<archi>[a-z0-9]+)-[a-z0-9-]+\.(?P<site>[a-z]+)\.iot-lab\.info")
 LINUX = ("a8", "rpi")
 """Kinds of boards of IoT-LAB that run Linux and have SSH."""
+FORMAT = "%Y-%m-%d %H:%M:%S"
 HOUR, MINUTE = 3600.0, 60.0
 
 
@@ -34,6 +37,17 @@ class Group(Entry):
 def _text(value: Any) -> Any:
     """YAML may take a date for one; it is kept as text."""
     return str(value) if value is not None and not isinstance(value, str) else value
+
+
+def _moment(text: str) -> str:
+    try:
+        datetime.strptime(text, FORMAT)
+    except ValueError:
+        raise ValueError(f"{text!r} is no moment; write YYYY-MM-DD hh:mm:ss, such as 2031-01-02 19:00:00") from None
+    return text
+
+
+Moment = Annotated[str, BeforeValidator(_text), AfterValidator(_moment)]
 
 
 L = TypeVar("L", bound=Group)
@@ -72,6 +86,14 @@ class Asked(Supplied, Open, Generic[L]):
     def nodes(self) -> int:
         """Number of nodes of all layers."""
         return sum(layer.nodes for layer in self.layers.values())
+
+    def request(self) -> dict[str, Any]:
+        """What the provisioner is told, as JSON: all keys, and how many seconds from now the start is that was asked for."""
+        data = self.model_dump()
+        if data.get("start") is None:
+            return data | {"delay": 0.0}
+        start = datetime.strptime(data["start"], FORMAT).replace(tzinfo=ZoneInfo("Europe/Paris"))
+        return data | {"delay": max(0.0, start.timestamp() - time.time())}
 
 
 class Grid5000Group(Group):
@@ -117,9 +139,7 @@ class Grid5000File(Asked[Grid5000Group]):
     env: Text | None = Field(default=None, description="Environment to deploy, such as debian12-min; without it the standard one.")
     queue: Literal["default", "production", "testing", "besteffort", "admin"] = Field(default="default", description="OAR queue.")
     project: Text | None = Field(default=None, description="Project or team that the job is charged to.")
-    start: Annotated[Moment, BeforeValidator(_text)] | None = Field(
-        default=None, description="Start of an advance reservation, as YYYY-MM-DD hh:mm:ss (Paris time)."
-    )
+    start: Moment | None = Field(default=None, description="Start of an advance reservation, as YYYY-MM-DD hh:mm:ss (Paris time).")
     job_types: list[Text] = Field(default=[], description="Further OAR job types, such as night.")
     public_key: Text | None = Field(default=None, description="Public key for deployed nodes; all of ~/.ssh/*.pub if not given.")
     jump: bool | None = Field(
@@ -172,9 +192,7 @@ class IotLabFile(Asked[IotLabGroup]):
     """FIT IoT-LAB."""
 
     provider: Literal["iotlab"]
-    start: Annotated[Moment, BeforeValidator(_text)] | None = Field(
-        default=None, description="Start of the reservation, as YYYY-MM-DD hh:mm:ss (Paris time)."
-    )
+    start: Moment | None = Field(default=None, description="Start of the reservation, as YYYY-MM-DD hh:mm:ss (Paris time).")
 
     @model_validator(mode="after")
     def _one_way(self) -> IotLabFile:

@@ -64,7 +64,7 @@ async def provision(
     """
     python = required(request["provider"]).python
     ledger_folder().mkdir(parents=True, exist_ok=True, mode=0o700)
-    limit = LIMITS.get(do, request["wait"] + HOUR)
+    limit = LIMITS.get(do, request["delay"] + request["wait"] + HOUR)
     argv = [str(python), "-I", "-c", START, str(Path(__file__).parent)]
     with log.open("ab") as errors:
         process = await asyncio.create_subprocess_exec(

@@ -40,7 +40,7 @@ async def reserved(asked: TestbedFile, *, log: Path | None = None, report: Repor
         If the nodes cannot be had; what was reserved of them has been given back. Also if they cannot be given back: then they
         stay in the ledger for `estran clean`.
     """
-    request = asked.model_dump()
+    request = asked.request()
     with opened(request) as entry:
         inventory = await _reserve(entry, log or log_of(request), report)
         try:

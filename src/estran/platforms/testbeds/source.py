@@ -44,20 +44,22 @@ class EnoslibSource:
             problems = []
         except PlatformError as error:
             problems = [Problem(error.what, str(error.where), str(error.remedy))]
-        return problems + [problem for layer, names in layers.items() for problem in self._check_layer(layer, len(names))]
+        for layer in (*layers, *(other for other in self._asked.layers if other not in layers)):
+            problems += self._check_layer(layer, len(layers.get(layer, ())))
+        return problems
 
     def _check_layer(self, layer: str, wanted: int) -> list[Problem]:
         group = self._asked.layers.get(layer)
         if group is None:
             return [Problem(f"{self._file} asks for no nodes of this layer", layer, f"add {layer}: below layers:")]
-        if group.bare is not None:
+        if group.bare is not None and wanted:
             remedy = "put its services on another layer; reserve the boards alone with `estran testbeds reserve`"
             return [Problem(f"{group.bare} has no SSH: no service can run on it, no link be shaped", layer, remedy)]
         if group.nodes < wanted:
             return [Problem(f"{self._file} asks for {group.nodes} nodes of {wanted}", layer, f"write nodes: {wanted}")]
         if group.nodes > wanted:
             what = f"{group.nodes - wanted} of {group.nodes} nodes will have no use"
-            return [Problem(what, layer, f"write nodes: {wanted}", fatal=False)]
+            return [Problem(what, layer, f"write nodes: {wanted}" if wanted else f"remove {layer}:", fatal=False)]
         return []
 
     def cost(self, layers: Mapping[str, Sequence[str]]) -> list[str]:

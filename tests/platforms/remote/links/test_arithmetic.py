@@ -55,6 +55,10 @@ def test_what_is_not_asked_is_left_as_it_is() -> None:
 def test_a_path_that_is_worse_than_asked_is_told_by_how_much() -> None:
     assert shortfalls(LinkSpec(0.005), base(0.012)) == ["delay: asked 5ms, but the path alone takes 12ms, 7ms more"]
     assert shortfalls(LinkSpec(0.012), base(0.0123)) == []
+    assert shortfalls(LinkSpec(0.012, 0.002), base(0.012)) == [
+        "jitter: asked 2ms around 12ms, but no packet can be quicker than the path alone, which takes 12ms"
+    ]
+    assert shortfalls(LinkSpec(0.020, 0.002), base(0.012)) == []
     assert shortfalls(LinkSpec(rate=100e6), base(0.0, rate=50e6)) == [
         "rate: asked 100mbit, but the path alone carries 50mbit, 50mbit less"
     ]

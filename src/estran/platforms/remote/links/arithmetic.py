@@ -117,6 +117,12 @@ def shortfalls(link: LinkSpec, base: Base) -> list[str]:
             f"delay: asked {show(link.delay, 'duration')}, but the path alone takes {show(base.delay, 'duration')}, "
             f"{show(excess, 'duration')} more"
         )
+    rule = added(link, base)
+    if rule.jitter > rule.delay:
+        found.append(
+            f"jitter: asked {show(link.jitter, 'duration')} around {show(link.delay, 'duration')}, "
+            f"but no packet can be quicker than the path alone, which takes {show(base.delay, 'duration')}"
+        )
     if link.rate is not None and base.rate is not None and base.rate < (1 - RATE_SHARE) * link.rate:
         found.append(
             f"rate: asked {show(link.rate, 'rate')}, but the path alone carries {show(base.rate, 'rate')}, "

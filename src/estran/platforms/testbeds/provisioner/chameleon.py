@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,10 @@ from .channel import Channel
 from .failures import Failure
 from .hosts import clock_text, plain_hosts
 from .persistence import Persistence
+from .waiting import Look, await_running
 
-LONGEST_LOOK = 30.0
+GONE = ("TERMINATED", "ERROR", "DELETING")
+"""States of leases that hold nothing any more."""
 
 
 class VirtualMachines:
@@ -155,8 +158,7 @@ class BareMetal(VirtualMachines):
     def _leases(self) -> list[dict[str, Any]]:
         with self._session() as (session, _):
             leases = leasing.create_blazar_client(None, session).lease.list()
-        gone = ("TERMINATED", "ERROR", "DELETING")
-        return [lease for lease in leases if lease["name"] == self._request["job"] and lease["status"] not in gone]
+        return [lease for lease in leases if lease["name"] == self._request["job"] and lease["status"] not in GONE]
 
     def _check_flavours(self) -> None:
         """Types of nodes are known to the leases only."""
@@ -166,7 +168,8 @@ class BareMetal(VirtualMachines):
         more = {"lease_name": self._request["job"], "walltime": clock_text(self._request["walltime"])}
         provider = self._provider(en.CBMConf, en.CBM, **more)
         lease = self._persist(lambda: self._leased(provider), "making the lease")
-        self._wait(lease["id"])
+        look = partial(self._persist, partial(self._look, lease["id"]), "asking for the lease's state")
+        await_running(look, self._request, self._channel)
         jobs = self.state()
         return {**self._started(provider), "jobs": jobs, "ends_at": min(job["ends_at"] for job in jobs)}
 
@@ -176,28 +179,11 @@ class BareMetal(VirtualMachines):
             lease: dict[str, Any] = leasing.get_reservation(client, asked) or leasing.create_reservation(client, asked)
         return lease
 
-    def _wait(self, identity: str) -> None:
-        """Until the lease is active; EnOSlib would wait for one in error for ever."""
-        latest, pause = time.time() + self._request["wait"], self._request.get("first_pause", 1.0)
-        while True:
-            lease = self._persist(lambda: self._get(identity), "asking for the lease's state")
-            if lease["status"] == "ACTIVE":
-                return
-            if lease["status"] in ("ERROR", "TERMINATED"):
-                raise Failure("job-ended", f"lease {lease['name']} is in state {lease['status']}", "run it again")
-            if max(_moment(lease["start_date"]), time.time()) > latest:
-                what = f"lease {lease['name']} would begin at {lease['start_date']} UTC"
-                raise Failure(
-                    "too-late", what, "ask for other nodes, or to wait longer (wait:)", starts_at=_moment(lease["start_date"])
-                )
-            self._channel.progress(f"lease {lease['name']} is {lease['status']}, to begin at {lease['start_date']} UTC")
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK)
-
-    def _get(self, identity: str) -> dict[str, Any]:
+    def _look(self, identity: str) -> list[Look]:
         with self._session() as (session, _):
-            lease: dict[str, Any] = leasing.create_blazar_client(None, session).lease.get(identity)
-        return lease
+            lease = leasing.create_blazar_client(None, session).lease.get(identity)
+        state, start = lease["status"], _moment(lease["start_date"])
+        return [Look(f"lease {lease['name']}", state, state == "ACTIVE", state not in GONE, start)]
 
     def destroy(self) -> list[str]:
         """Delete the servers, then the leases of this name."""

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import socket
-import time
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -23,10 +22,10 @@ from .channel import Channel
 from .failures import Failure, explain
 from .hosts import clock_text, plain_hosts
 from .persistence import Persistence
+from .waiting import Look, await_running
 
 ALIVE = "waiting,launching,running"
 FILE = ".python-grid5000.yaml"
-LONGEST_LOOK = 30.0
 
 
 class Grid5000:
@@ -59,7 +58,7 @@ class Grid5000:
         provider = en.G5k(self._persist(self._configuration, "reading the reference of Grid'5000"))
         self._persist(provider.reserve, "submitting jobs")  # looks for jobs of this name first, so it may be repeated
         provider.reserve = lambda: None  # preparing nodes reserves first; jobs that were killed meanwhile would be submitted anew
-        provider.wait = lambda: self._wait(provider)
+        provider.wait = partial(self._wait, provider)
         self._persist(provider.init, "preparing nodes")
         jobs = [_plain(job) for job in provider.jobs]
         ends = [job["ends_at"] for job in jobs if job["ends_at"] is not None]
@@ -101,46 +100,20 @@ class Grid5000:
             roles=[layer], nodes=wanted["nodes"], primary_network=network, reservable_disks=wanted["disks"], **chosen
         )
 
-    def _wait(self, provider: Any) -> None:
-        """Until all jobs run.
-
-        Raises
-        ------
-        Failure
-            If one ended, or will begin later than the request allows.
-        """
-        latest, pause = time.time() + self._request["wait"], self._request.get("first_pause", 1.0)
-        while True:
-            jobs = self._persist(self._refreshed(provider), "asking for the state of jobs")
-            if not jobs:
-                raise Failure("job-ended", "the job was killed, or ended, before it was used", "run it again")
-            if all(job.state == "running" for job in jobs):
-                return
-            self._judge(jobs, latest)
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK)
-
-    @staticmethod
-    def _refreshed(provider: Any) -> Any:
-        def refresh() -> list[Any]:
-            jobs: list[Any] = provider.driver.jobs
-            for job in jobs:
-                job.refresh()
-            return jobs
-
-        return refresh
-
-    def _judge(self, jobs: list[Any], latest: float) -> None:
+    def _looks(self, provider: Any) -> list[Look]:
+        jobs: list[Any] = provider.driver.jobs
         for job in jobs:
-            start = getattr(job, "scheduled_at", None)
-            if job.state not in ALIVE.split(","):
-                said = f": {job.message}" if getattr(job, "message", None) else ""
-                raise Failure("job-ended", f"job {job.uid} on {job.site} is in state {job.state!r}{said}", "run it again")
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start)) if start else "an unknown time"
-            if max(start or 0, time.time()) > latest:
-                remedy = "ask for other nodes, for a later start, or to wait longer (wait:)"
-                raise Failure("too-late", f"job {job.uid} on {job.site} would begin at {when}", remedy, starts_at=start)
-            self._channel.progress(f"job {job.uid} on {job.site} is {job.state}, to begin at {when}")
+            job.refresh()
+        return [
+            Look(
+                f"job {job.uid} on {job.site}", job.state, job.state == "running", job.state in ALIVE.split(","),
+                getattr(job, "scheduled_at", None), f": {job.message}" if getattr(job, "message", None) else "",
+            ) for job in jobs
+        ]  # fmt: skip
+
+    def _wait(self, provider: Any) -> None:
+        look = partial(self._persist, partial(self._looks, provider), "asking for the state of jobs")
+        await_running(look, self._request, self._channel)
 
     def destroy(self) -> list[str]:
         """Delete every job of this name on every site; a site that does not answer keeps none of the others from it."""

@@ -13,15 +13,19 @@ import enoslib as en
 import iotlabcli.auth
 import iotlabcli.experiment
 import iotlabcli.helpers
+import iotlabcli.node
 import iotlabcli.rest
+from iotlabsshcli import open_linux
 
 from .channel import Channel
 from .failures import Failure
 from .hosts import clock_text, plain_hosts
 from .persistence import Persistence
+from .waiting import Look, await_running
 
 ACTIVE = ",".join(iotlabcli.helpers.ACTIVE_STATES)
-LONGEST_LOOK = 30.0
+BOOT = 120
+"""Seconds that Linux has to boot."""
 WHY = "a microcontroller ({archi}): it runs its firmware and has no SSH, so no service can run on it and no link be shaped"
 
 
@@ -48,10 +52,14 @@ class IotLab:
         provider = en.Iotlab(self._configuration())
         self._persist(provider.async_init, "submitting the experiment")  # looks for one of this name first
         identity = provider.client.get_job_id()
-        self._wait(identity)
+        look = partial(self._persist, partial(self._look, identity), "asking for the experiment's state")
+        await_running(look, self._request, self._channel)
+        lost: set[str] = set()
+        provider.client.flash_nodes = partial(self._flash, identity, lost)
+        provider.client.wait_ssh = partial(self._boot, identity, lost)
         roles = self._persist(lambda: _prepared(provider), "preparing boards")
         deployment = self._persist(lambda: self._api.get_experiment_info(identity, "deployment"), "asking what was deployed")
-        lost = set(deployment.get("1", []))
+        lost |= set(deployment.get("1", []))
         jobs = self.state()
         states = {node["network_address"]: node["state"] for node in provider.client.nodes}
         return {
@@ -74,23 +82,24 @@ class IotLab:
             configuration.add_machine(roles=[layer], image=wanted["image"], profile=wanted["profile"], **chosen)
         return configuration
 
-    def _wait(self, identity: int) -> None:
-        """Until the experiment runs; a failure if it ends, or begins later than the request allows."""
-        latest, pause = time.time() + self._request["wait"], self._request.get("first_pause", 1.0)
-        while True:
-            experiment = self._persist(lambda: self._api.get_experiment_info(identity), "asking for the experiment's state")
-            if experiment["state"] == "Running":
-                return
-            if experiment["state"] not in ACTIVE.split(","):
-                raise Failure("job-ended", f"experiment {identity} is in state {experiment['state']!r}", "run it again")
-            start = _moment(experiment.get("scheduled_date"))
-            when = time.strftime("%Y-%m-%d %H:%M:%S", time.localtime(start)) if start else "an unknown time"
-            if max(start or 0, time.time()) > latest:
-                remedy = "ask for other boards, for a later start, or to wait longer (wait:)"
-                raise Failure("too-late", f"experiment {identity} would begin at {when}", remedy, starts_at=start)
-            self._channel.progress(f"experiment {identity} is {experiment['state']}, to begin at {when}")
-            time.sleep(pause)
-            pause = min(2 * pause, LONGEST_LOOK)
+    def _look(self, identity: int) -> list[Look]:
+        found = self._api.get_experiment_info(identity)
+        state, start = found["state"], _moment(found.get("scheduled_date"))
+        return [Look(f"experiment {identity}", state, state == "Running", state in ACTIVE.split(","), start)]
+
+    def _flash(self, identity: int, lost: set[str], image: str, nodes: list[str]) -> None:
+        """As EnOSlib does, which does not look at what came of it."""
+        self._channel.progress(f"flashing {len(nodes)} boards")
+        done = iotlabcli.node.node_command(api=self._api, command="flash", exp_id=identity, nodes_list=nodes, cmd_opt=image)
+        lost |= set(done.get("1", []))
+
+    def _boot(self, identity: int, lost: set[str], nodes: list[str]) -> None:
+        """As EnOSlib does, which only logs the boards that do not come up."""
+        if nodes:
+            self._channel.progress(f"waiting for {len(nodes)} boards to boot")
+            account = {"user": self._user, "exp_id": identity}
+            booted = open_linux.wait_for_boot(account, nodes, self._request.get("boot", BOOT))["wait-for-boot"]
+            lost |= {node.removeprefix("node-") for node in booted.get("1", [])}
 
     def _hosts(self, provider: Any, roles: Any) -> list[dict[str, Any]]:
         """Boards with Linux, through the gate of their site."""
