@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from estran.errors import SpecErrors
 from estran.spec.document import read_ansible
-from estran.tasks import free_form, known_modules
+from estran.tasks import free_form, known_modules, modules
+from estran.tasks.errors import EvaluationError
 from estran.tasks.task import Block, Task, read_tasks
 
 
@@ -59,8 +60,29 @@ def test_keywords_of_blocks_add_up() -> None:
 
 
 def test_names_of_modules_with_their_collection() -> None:
-    tasks = read("- ansible.builtin.shell: a\n- ansible.posix.synchronize: src=a dest=b\n- community.general.ufw: {state: enabled}")
-    assert [task.module for task in tasks] == ["shell", "synchronize", "community.general.ufw"]
+    tasks = read(
+        "- ansible.builtin.shell: a\n- ansible.posix.synchronize: src=a dest=b\n"
+        "- community.general.ufw: {state: enabled}\n- include: x"
+    )
+    assert [task.module for task in tasks] == ["shell", "synchronize", "community.general.ufw", "include_tasks"]
+
+
+@pytest.mark.parametrize(
+    ("module", "parameters", "tier"),
+    [
+        ("copy", {"src"}, "native"), ("copy", {"src", "seuser"}, "playbook"), ("file", {"path", "attributes"}, "module"),
+        ("apt", {"name"}, "module"), ("docker_container", {"name"}, "playbook"), ("community.general.ufw", set(), "playbook"),
+        ("include_role", {"name"}, "playbook"),
+    ],
+)  # fmt: skip
+def test_how_a_module_is_done(module: str, parameters: set[str], tier: str) -> None:
+    assert modules.tier(module, frozenset(parameters)) == tier
+
+
+def test_a_parameter_that_nothing_takes() -> None:
+    with pytest.raises(EvaluationError, match=r"Unsupported parameters for \(debug\) module: mgs") as raised:
+        modules.tier("debug", frozenset({"mgs"}))
+    assert "did you mean 'msg'?" in str(raised.value)
 
 
 def test_values_are_read_as_ansible_reads_them() -> None:

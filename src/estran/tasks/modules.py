@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Final, Literal
 
+from estran.spec.e2clab.ansible import BUILTIN, MOVED, short
 from estran.spec.suggest import did_you_mean
 from estran.tasks.archive import ansible_folder
 from estran.tasks.errors import EvaluationError
@@ -55,16 +56,6 @@ FREE_FORM: Final = frozenset(
 )
 """Modules that may be given a text that is no list of ``key=value``."""
 
-CORE: Final = frozenset(
-    "add_host apt apt_key apt_repository assemble assert async_status blockinfile command copy cron deb822_repository "  # noqa: SIM905
-    "debconf debug dnf dnf5 dpkg_selections expect fail fetch file find gather_facts get_url getent git group group_by "
-    "hostname import_playbook import_role import_tasks include_role include_tasks include_vars iptables known_hosts "
-    "lineinfile meta mount_facts package package_facts pause ping pip raw reboot replace rpm_key script service "
-    "service_facts set_fact set_stats setup shell slurp stat subversion systemd systemd_service sysvinit tempfile "
-    "template unarchive uri user validate_argument_spec wait_for wait_for_connection yum yum_repository".split()
-)
-"""Modules of ansible-core, known also where it is not installed."""
-
 REFUSED: Final[Mapping[str, str]] = {
     "add_host": "the hosts are those of the experiment: name them there",
     "group_by": "the groups are those of the experiment: name them there",
@@ -84,18 +75,20 @@ def short_name(name: str) -> str:
     >>> short_name("ansible.builtin.shell"), short_name("ansible.posix.synchronize"), short_name("community.general.ufw")
     ('shell', 'synchronize', 'community.general.ufw')
     """
-    for prefix in ("ansible.builtin.", "ansible.legacy."):
-        if name.startswith(prefix):
-            return name.removeprefix(prefix)
-    return "synchronize" if name == "ansible.posix.synchronize" else name
+    bare = short(name)
+    return {"ansible.posix.synchronize": "synchronize", "include": "include_tasks"}.get(bare, bare)
 
 
 @cache
+def _core() -> frozenset[str]:
+    """Modules of ansible-core: those of the installed one, and those known where none is."""
+    folder = ansible_folder()
+    return BUILTIN | ({path.stem for path in (folder / "modules").glob("*.py")} - {"__init__"} if folder is not None else set())
+
+
 def known_modules() -> frozenset[str]:
     """Names of all modules that tasks may name without a collection."""
-    folder = ansible_folder()
-    found = {path.stem for path in (folder / "modules").glob("*.py")} - {"__init__"} if folder is not None else set()
-    return CORE | frozenset(NATIVE) | found
+    return _core() | frozenset(NATIVE) | MOVED
 
 
 def is_known(name: str) -> bool:
@@ -107,7 +100,7 @@ def tier(name: str, parameters: frozenset[str]) -> Tier:
     """How a module is to be done with these parameters; raises EvaluationError if nothing takes one of them."""
     taken = NATIVE.get(name)
     if taken is None:
-        return "playbook" if "." in name or name in _BY_PLAYBOOK else "module"
+        return "module" if name in _core() and name not in _BY_PLAYBOOK else "playbook"
     unknown = sorted(parameters - taken)
     if not unknown or "*" in taken:
         return "native"

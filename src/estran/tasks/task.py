@@ -7,17 +7,13 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from estran.errors import SpecError, SpecErrors, Where
+from estran.spec.e2clab.ansible import TASK_KEYS
 from estran.spec.marks import Marks, Path
 from estran.spec.suggest import closest, did_you_mean
 from estran.tasks import free_form
 from estran.tasks.modules import ALIASES, FREE_FORM, REFUSED, is_known, known_modules, short_name
 
-KEYWORDS: Final = frozenset(
-    "action any_errors_fatal args async become become_exe become_flags become_method become_user changed_when check_mode "  # noqa: SIM905
-    "collections connection debugger delay delegate_facts delegate_to diff environment failed_when ignore_errors "
-    "ignore_unreachable local_action loop loop_control module_defaults name no_log notify listen poll port register "
-    "remote_user retries run_once tags throttle timeout until vars when".split()
-)
+KEYWORDS: Final = TASK_KEYS
 """What a task may say beside its module."""
 BLOCK: Final = ("block", "rescue", "always")
 UNSUPPORTED: Final[Mapping[str, str]] = {
