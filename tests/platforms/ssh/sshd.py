@@ -114,6 +114,7 @@ def _machine(number: int, folder: Path, bridge: str, key: Path, known: Path) -> 
     (own / "sshd_config").write_text(
         f"ListenAddress {address}\nHostKey {host_key}\nAuthorizedKeysFile {key}.pub\nPidFile none\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nPermitRootLogin yes\nUseDNS no\nMaxStartups 100\nMaxSessions 100\nLogLevel VERBOSE\n"
+        f"SetEnv TMPDIR={own}\n"  # what a host whose power goes leaves behind goes with the test
     )
     for words in (
         ["netns", "add", namespace],
