@@ -46,7 +46,7 @@ COMPUTING = (
     "platforms/emulated/limits/test_rest.py",
     "platforms/simulated/",
     "platforms/slurm/test_file.py",
-    "platforms/testbeds/",
+    "platforms/testbeds/test_file.py",
     "report/",
     "run/test_conductor.py",
     "run/test_coupled_runs.py",
@@ -79,9 +79,17 @@ COMPUTING = (
 WAITING = (
     "checks/test_platforms.py",
     "components/test_heat_surrogate.py",
+    "e2clab/",
+    "platforms/mixed/",
     "platforms/remote/test_certificates.py",
+    "platforms/remote/test_envoy.py",
     "platforms/slurm/",
+    "platforms/ssh/",
+    "platforms/testbeds/",
     "run/test_commands.py",
+    "run/test_emulated_federation.py",
+    "run/test_emulated_policies.py",
+    "run/test_emulated_rehearsal.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
     "run/test_memory_limit.py",
@@ -91,6 +99,7 @@ WAITING = (
     "study/test_reuse.py",
     "study/test_slurm.py",
     "study/test_study.py",
+    "tasks/",
 )
 """Of a file that also computes, only the tests that emulate."""
 EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real_experiment_")
@@ -102,6 +111,10 @@ TOGETHER = {
     "browser": ("report/test_browser.py", "report/test_study_page.py"),
     "slurm": ("study/test_slurm.py",),
     "hosts from slurm": ("platforms/slurm/",),
+    "hosts over ssh": ("platforms/ssh/",),
+    "ansible": ("tasks/test_differential.py",),
+    "scenarios": ("e2clab/test_run.py",),
+    "scenarios over ssh": ("e2clab/test_ssh.py",),
 }
 """What needs the same kernels compiled, the same browser or cluster: one process has it, and the tests wait in line behind it. The
 first that fits counts."""

@@ -21,8 +21,7 @@ SSHD = shutil.which("sshd", path=os.environ.get("PATH", "") + ":/usr/sbin")
 usable = pytest.mark.skipif(
     os.geteuid() != 0 or SSHD is None or shutil.which("ip") is None, reason="needs root, ip and sshd (apt install openssh-server)"
 )
-NETWORK = f"10.213.{os.getpid() % 251}"
-"""Its own, should two test runs share a machine."""
+NETWORKS = 251
 
 
 @dataclass
@@ -82,19 +81,18 @@ class Machine:
 @contextmanager
 def machines(count: int, folder: Path) -> Iterator[Mapping[str, Machine]]:
     """That many hosts ``h0``, ``h1``, …, with the key to all of them and their own keys known."""
-    bridge = f"est{os.getpid() % 100000}"
     key = folder / "key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(key)], check=True)
     Path("/run/sshd").mkdir(exist_ok=True)
     known = folder / "known_hosts"
     with ExitStack() as stack:
-        subprocess.run(["ip", "link", "add", bridge, "type", "bridge"], check=True)
+        bridge, network = _bridge()
         stack.callback(subprocess.run, ["ip", "link", "del", bridge], check=False)
-        subprocess.run(["ip", "addr", "add", f"{NETWORK}.254/24", "dev", bridge], check=True)
+        subprocess.run(["ip", "addr", "add", f"{network}.254/24", "dev", bridge], check=True)
         subprocess.run(["ip", "link", "set", bridge, "up"], check=True)
         found = {}
         for number in range(count):
-            machine = _machine(number, folder, bridge, key, known)
+            machine = _machine(number, folder, (bridge, network), key, known)
             stack.callback(subprocess.run, ["ip", "netns", "del", machine.namespace], check=False)
             stack.callback(machine.kill)
             found[machine.target.name] = machine
@@ -103,8 +101,19 @@ def machines(count: int, folder: Path) -> Iterator[Mapping[str, Machine]]:
         yield found
 
 
-def _machine(number: int, folder: Path, bridge: str, key: Path, known: Path) -> Machine:
-    name, address, own = f"h{number}", f"{NETWORK}.{number + 1}", folder / f"h{number}"
+def _bridge() -> tuple[str, str]:
+    """A new bridge and the beginning of its addresses: nobody else's, who may test on this machine at the same time."""
+    for number in range(NETWORKS):
+        name = f"est{(os.getpid() + number) % NETWORKS}"
+        done = subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=False, capture_output=True)
+        if done.returncode == 0:
+            return name, f"10.213.{name.removeprefix('est')}"
+    raise AssertionError(done.stderr.decode())
+
+
+def _machine(number: int, folder: Path, wired: tuple[str, str], key: Path, known: Path) -> Machine:
+    bridge, network = wired
+    name, address, own = f"h{number}", f"{network}.{number + 1}", folder / f"h{number}"
     namespace, wire = f"{bridge}-{number}", f"{bridge}.{number}"
     own.mkdir()
     host_key = own / "host_key"
@@ -123,7 +132,7 @@ def _machine(number: int, folder: Path, bridge: str, key: Path, known: Path) -> 
         ["-n", namespace, "addr", "add", f"{address}/24", "dev", "eth0"],
         ["-n", namespace, "link", "set", "eth0", "up"],
         ["-n", namespace, "link", "set", "lo", "up"],
-        ["-n", namespace, "route", "add", "default", "via", f"{NETWORK}.254"],
+        ["-n", namespace, "route", "add", "default", "via", f"{network}.254"],
     ):
         subprocess.run(["ip", *words], check=True)
     target = Target(name, address, user="root", keys=(str(key),), known_hosts=str(known))

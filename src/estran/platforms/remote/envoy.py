@@ -165,7 +165,7 @@ class Envoy:
         readers = [asyncio.ensure_future(read("stdout", process.stdout)), asyncio.ensure_future(read("stderr", process.stderr))]
         writing = asyncio.ensure_future(feed(process, data))
         try:
-            status = await asyncio.wait_for(process.wait(), timeout)
+            status = await asyncio.wait_for(ended(process), timeout)
             while not all(reader.done() for reader in readers):
                 await asyncio.wait(readers, timeout=QUIET)
                 if time.monotonic() - heard[0] >= QUIET:
@@ -371,6 +371,17 @@ class Envoy:
 def details(head: dict[str, Any]) -> dict[str, Any]:
     """What a request says beside its number and verb."""
     return {key: value for key, value in head.items() if key not in ("id", "do")}
+
+
+async def ended(process: asyncio.subprocess.Process) -> int | None:
+    """The status of a process when it has ended; its own ``wait`` may wait, besides, until nobody has its output open any more."""
+    waiting = asyncio.ensure_future(process.wait())
+    try:
+        while process.returncode is None:
+            await asyncio.wait([waiting], timeout=QUIET / 4)
+        return process.returncode
+    finally:
+        waiting.cancel()
 
 
 async def feed(process: asyncio.subprocess.Process, data: bytes) -> None:
