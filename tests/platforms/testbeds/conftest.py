@@ -11,6 +11,7 @@ import pytest
 from estran.platforms.testbeds.environment import ENOSLIB, MARK, VARIABLE, environment_folder, install_command, installed
 
 HERE = environment_folder()
+FOUND = installed()
 """Before any test changes the home."""
 HURRY = "import sys, time; sleep = time.sleep; time.sleep = lambda s: sleep(min(s, 0.05)); exec(sys.argv.pop(1))"
 """EnOSlib looks every few seconds; an API on this machine has its answer at once."""
@@ -45,5 +46,4 @@ def hurrying(folder: Path, within: str = "") -> None:
     python = folder / "bin" / "python"
     python.write_text(f'#!/bin/sh\nexec {within} {HERE}/bin/python -I -c \'{HURRY}\' "$3" "$4"\n')
     python.chmod(0o755)
-    found = installed()
-    (folder / MARK).write_text(json.dumps({"enoslib": ENOSLIB, "extras": sorted(found.extras) if found else []}))
+    (folder / MARK).write_text(json.dumps({"enoslib": ENOSLIB, "extras": sorted(FOUND.extras) if FOUND else []}))
