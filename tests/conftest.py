@@ -120,6 +120,7 @@ TOGETHER = {
 first that fits counts."""
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``waiting`` or ``alone`` what does not only compute, and group what one process had better do.
 
