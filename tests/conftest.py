@@ -6,7 +6,7 @@ also waits would spoil. All else has the machine to itself, and so have tests of
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import settings
@@ -14,7 +14,6 @@ from hypothesis import settings
 settings.register_profile("untimed", deadline=None)  # how long an example takes depends on what else the machine does
 settings.load_profile("untimed")
 
-ROOT = Path(__file__).parent
 COMPUTING = (
     "checks/test_experiments.py",
     "checks/test_simulated.py",
@@ -120,17 +119,34 @@ TOGETHER = {
 first that fits counts."""
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist looks at the groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark as ``waiting`` or ``alone`` what does not only compute, and group what one process had better do.
+    """Mark as ``waiting`` or ``alone`` what does not only compute."""
+    for item in items:
+        if not _computes(item.nodeid) and not item.get_closest_marker("alone"):
+            item.add_marker("waiting" if _place(item.nodeid).startswith(WAITING) else "alone")
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Give to one process what it had better do together; called where tests are run side by side.
 
     What computes is grouped by file at least, what waits by what it needs only: its tests are long and few.
     """
-    for item in items:
-        place = item.path.relative_to(ROOT).as_posix() if item.path.is_relative_to(ROOT) else ""
-        computes = place.startswith(COMPUTING) and not any(part in item.name for part in EMULATING)
-        if not computes and not item.get_closest_marker("alone"):
-            item.add_marker("waiting" if place.startswith(WAITING) else "alone")
-        group = next((name for name, places in TOGETHER.items() if place.startswith(places)), place if computes else None)
-        if group is not None:
-            item.add_marker(pytest.mark.xdist_group(group))
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Together(LoadScopeScheduling):  # marks of groups do not reach xdist 3.8 from pytest 9
+        def _split_scope(self, nodeid: str) -> str:
+            place = _place(nodeid)
+            apart = place if _computes(nodeid) else nodeid
+            return next((name for name, places in TOGETHER.items() if place.startswith(places)), apart)
+
+    return Together(config, log)
+
+
+def _place(nodeid: str) -> str:
+    """The file of a test, from the folder of tests."""
+    return nodeid.partition("::")[0].removeprefix("tests/")
+
+
+def _computes(nodeid: str) -> bool:
+    name = nodeid.partition("::")[2]
+    return _place(nodeid).startswith(COMPUTING) and not any(part in name for part in EMULATING)
