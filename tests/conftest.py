@@ -112,6 +112,7 @@ TOGETHER = {
     "hosts from slurm": ("platforms/slurm/",),
     "hosts over ssh": ("platforms/ssh/",),
     "ansible": ("tasks/test_differential.py",),
+    "nodes": ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py"),
     "scenarios": ("e2clab/test_run.py",),
     "scenarios over ssh": ("e2clab/test_ssh.py",),
 }

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from estran.platforms.simulated.gaps import Gaps, RestProcessor, YieldingProcessor
@@ -34,6 +34,7 @@ def ticked(first: list[tuple[int, int]], jobs: list[int], cores: int) -> list[fl
     return done
 
 
+@example([(0, 8), (7, 5), (11, 1)], [4, 6], 2)
 @given(
     st.lists(st.tuples(st.integers(0, 60), st.integers(1, 20)), max_size=12),
     st.lists(st.integers(1, 40), min_size=1, max_size=4),

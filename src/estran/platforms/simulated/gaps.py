@@ -14,6 +14,9 @@ from estran.platforms.emulated.limits.rest import Rest
 from estran.platforms.simulated.moment import until
 from estran.platforms.simulated.processor import Cores, QuotaProcessor
 
+TINY: Final = 1e-12
+"""Seconds of work that are none: what rounding leaves must not be preempted by what comes at the moment that all was done."""
+
 LOOK: Final = 0.25
 """Seconds after which an emulated device's rest is looked at anew."""
 
@@ -58,7 +61,7 @@ class Gaps:
         """When some work will be done, as far as is known."""
         ahead = copy.copy(self)
         ahead._changes = list(self._changes)
-        while ahead.work < target:
+        while target - ahead.work > TINY:
             ahead._step(math.inf)
         return ahead._time
 
@@ -66,11 +69,11 @@ class Gaps:
         """Go on to the next time at which something changes, at the most to a limit."""
         while self._changes and self._changes[0][0] <= self._time:
             self._taken += heapq.heappop(self._changes)[1]
-        asked = [target for target in self._targets.values() if target > self.work]
+        asked = [target for target in self._targets.values() if target - self.work > TINY]
         rate = min(1.0, max(self._count - self._taken, 0) / len(asked)) if asked else 0.0
         done = self._time + (min(asked) - self.work) / rate if rate else math.inf
         end = min(limit, done, self._changes[0][0] if self._changes else math.inf)
-        self.work = min(asked) if done == end else self.work + rate * (end - self._time)
+        self.work = min(asked) if done <= end + TINY else self.work + rate * (end - self._time)
         self._time = end
 
 
@@ -97,7 +100,7 @@ class YieldingProcessor:
 
     async def work(self, loop: asyncio.AbstractEventLoop, cost: float) -> None:
         target = self._asked(loop.time(), cost)
-        while self._gaps.work < target and (when := self._gaps.when(target)) > loop.time():
+        while target - self._gaps.work > TINY and (when := self._gaps.when(target)) > loop.time():
             await until(loop, when)
             self._gaps.advance(loop.time())
 
