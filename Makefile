@@ -8,7 +8,8 @@ BIN := $(VENV)/bin
 run: $(VENV)/.installed
 	$(BIN)/estran run examples/visual-inspection/experiment.yaml
 
-test: $(VENV)/.installed-test apt-extras
+test: export ESTRAN_TESTBEDS := $(CURDIR)/$(VENV)/testbeds
+test: $(VENV)/.installed-test apt-extras $(VENV)/testbeds
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
@@ -30,6 +31,10 @@ $(VENV)/.installed: $(VENV)/bin/pip pyproject.toml
 $(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
+
+# EnOSlib, apart from all else; where no package index can be reached, tests that need it are skipped with the reason.
+$(VENV)/testbeds: $(VENV)/.installed-test
+	-@ESTRAN_TESTBEDS=$(CURDIR)/$@ $(BIN)/estran testbeds install --with iotlab,chameleon,vagrant
 
 # Programs that some tests need; without root those tests are skipped with the reason.
 apt-extras:
