@@ -77,7 +77,6 @@ COMPUTING = (
 )
 WAITING = (
     "checks/test_platforms.py",
-    "components/test_heat_surrogate.py",
     "e2clab/",
     "platforms/mixed/",
     "platforms/remote/test_certificates.py",
@@ -101,6 +100,8 @@ WAITING = (
     "tasks/",
 )
 """Of a file that also computes, only the tests that emulate."""
+ALONE = ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py")
+"""Of these folders, what does not bear neighbours."""
 EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real_experiment_")
 """Parts of the names of tests that emulate although most of their file computes."""
 TOGETHER = {
@@ -112,7 +113,6 @@ TOGETHER = {
     "hosts from slurm": ("platforms/slurm/",),
     "hosts over ssh": ("platforms/ssh/",),
     "ansible": ("tasks/test_differential.py",),
-    "nodes": ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py"),
     "scenarios": ("e2clab/test_run.py",),
     "scenarios over ssh": ("e2clab/test_ssh.py",),
 }
@@ -124,7 +124,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``waiting`` or ``alone`` what does not only compute."""
     for item in items:
         if not _computes(item.nodeid) and not item.get_closest_marker("alone"):
-            item.add_marker("waiting" if _place(item.nodeid).startswith(WAITING) else "alone")
+            place = _place(item.nodeid)
+            item.add_marker("waiting" if place.startswith(WAITING) and not place.startswith(ALONE) else "alone")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

@@ -55,6 +55,7 @@ class RemoteAgent(AgentHost):
         work = f"{self._remote.facts['scratch']}/{WORK}/{service['replica']}"
         there = self._environment.experiment
         env = {key: there if value == self._local else value for key, value in service["env"].items()}
+        env["ESTRAN_RUN"] = str(self._remote.facts["mark"])  # by which the envoy finds what leaves its group
         ready = service["ready"]
         if service["component"] is not None:
             ready = {**ready, "timeout": max(ready["timeout"], FIRST_TIME)}

@@ -65,7 +65,7 @@ class Envoy:
 
     async def serve(self) -> None:
         """Answer until the controller goes, then leave the host as it was."""
-        self.say({"say": "here", "facts": facts(self.scratch)})
+        self.say({"say": "here", "facts": dict(facts(self.scratch), mark=self.mark)})
         try:
             while True:
                 frame = await self.next_frame()

@@ -185,7 +185,7 @@ class _AsyncsshReader:
 
 @asynccontextmanager
 async def all_reached(targets: Mapping[str, Target], mark: str) -> AsyncIterator[Mapping[str, RemoteHost]]:
-    """Hosts by name, connected side by side.
+    """Hosts by name, connected side by side, each with a mark of its own: two may be on one machine.
 
     Raises
     ------
@@ -195,7 +195,8 @@ async def all_reached(targets: Mapping[str, Target], mark: str) -> AsyncIterator
     stacks = {name: AsyncExitStack() for name in targets}
     try:
         found = await asyncio.gather(
-            *(stacks[name].enter_async_context(reached(target, mark)) for name, target in targets.items()), return_exceptions=True
+            *(stacks[name].enter_async_context(reached(target, f"{mark}.{name}")) for name, target in targets.items()),
+            return_exceptions=True,
         )
         _complain([one for one in found if isinstance(one, BaseException)])
         yield {name: one for name, one in zip(targets, found, strict=True) if isinstance(one, RemoteHost)}
