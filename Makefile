@@ -3,19 +3,20 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: run test lint install install-test apt-extras clean
+# `make testbeds test` also tests what needs EnOSlib.
+.PHONY: run test testbeds lint install install-test apt-extras clean
 
 run: $(VENV)/.installed
 	$(BIN)/estran run examples/visual-inspection/experiment.yaml
 
 test: export ESTRAN_TESTBEDS := $(CURDIR)/$(VENV)/testbeds
-test: $(VENV)/.installed-test apt-extras $(VENV)/testbeds
+test: $(VENV)/.installed-test apt-extras
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 	$(BIN)/pytest -n 2 --dist loadscope -m 'not waiting and not alone'
-	$(BIN)/pytest -n 3 --dist loadscope -m waiting
+	$(BIN)/pytest -n 2 --dist loadscope -m waiting
 	$(BIN)/pytest -m alone
 
 install: $(VENV)/.installed
@@ -32,9 +33,10 @@ $(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
 	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[test]'
 	touch $@
 
-# EnOSlib, apart from all else; where no package index can be reached, tests that need it are skipped with the reason.
+# EnOSlib, apart from all else: without it, tests that need it are skipped with the reason.
+testbeds: $(VENV)/testbeds
 $(VENV)/testbeds: $(VENV)/.installed-test
-	-@ESTRAN_TESTBEDS=$(CURDIR)/$@ $(BIN)/estran testbeds install --with iotlab,chameleon,vagrant
+	ESTRAN_TESTBEDS=$(CURDIR)/$@ $(BIN)/estran testbeds install --with iotlab,chameleon,vagrant
 
 # Programs that some tests need; without root those tests are skipped with the reason.
 apt-extras:
