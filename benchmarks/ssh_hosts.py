@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).parents[1]))
@@ -66,7 +67,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder, machines(max(options.hosts), Path(folder)) as found:
         for count in options.hosts:
-            targets = {name: machine.target for name, machine in list(found.items())[:count]}
+            targets = {name: replace(machine.target, python="/usr/bin/python3") for name, machine in list(found.items())[:count]}
             rows = [(*asyncio.run(ours(targets)), asyncio.run(openssh(targets))) for _ in range(options.repeats)]
             cold, warm, ssh = (statistics.median(column) for column in zip(*rows, strict=True))
             print(
