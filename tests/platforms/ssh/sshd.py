@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import shutil
 import signal
@@ -22,6 +23,7 @@ usable = pytest.mark.skipif(
     os.geteuid() != 0 or SSHD is None or shutil.which("ip") is None, reason="needs root, ip and sshd (apt install openssh-server)"
 )
 NETWORKS = 251
+_numbers = itertools.count(os.getpid())
 
 
 @dataclass
@@ -103,8 +105,8 @@ def machines(count: int, folder: Path) -> Iterator[Mapping[str, Machine]]:
 
 def _bridge() -> tuple[str, str]:
     """A new bridge and the beginning of its addresses: nobody else's, who may test on this machine at the same time."""
-    for number in range(NETWORKS):
-        name = f"est{(os.getpid() + number) % NETWORKS}"
+    for _ in range(NETWORKS):
+        name = f"est{next(_numbers) % NETWORKS}"  # none twice soon: the kernel takes its time to remove wires
         done = subprocess.run(["ip", "link", "add", name, "type", "bridge"], check=False, capture_output=True)
         if done.returncode == 0:
             return name, f"10.213.{name.removeprefix('est')}"
