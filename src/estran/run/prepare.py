@@ -20,9 +20,6 @@ from estran.spec.plan import Plan
 from estran.spec.resolve import plan as make_plan
 
 PLATFORM_GROUP = "estran.platforms"
-PLATFORM_FILE_GROUP = "estran.platform_files"
-"""Entry points of this group make a platform of a platform file's document, by the file's kind."""
-
 MOST_HOSTS = 20_000
 """Hosts that are planned one by one at the most, with a link between every two that a rule covers."""
 
@@ -74,7 +71,9 @@ def open_platform(name: str, folder: Path = Path(), simulation: Simulation | Non
     if is_platform_file(name):
         if simulation is not None and simulation != Simulation():
             raise RequestError("--calibration and --trace have no meaning on real hosts", where="--on", remedy="add --on simulate")
-        return _platform_of(Path(name))
+        from estran.platforms.files import platform_of
+
+        return platform_of(Path(name))
     kind, _, option = name.partition(":")
     found = {entry.name: entry for entry in entry_points(group=PLATFORM_GROUP)}
     if kind not in found:
@@ -100,15 +99,6 @@ def open_platform(name: str, folder: Path = Path(), simulation: Simulation | Non
 def is_platform_file(name: str) -> bool:
     """Whether what is given to ``--on`` means a file."""
     return name.endswith((".yaml", ".yml")) or "/" in name
-
-
-def _platform_of(path: Path) -> Platform:
-    from estran.spec.platform_file import read_platform_file
-
-    kinds = {entry.name: entry for entry in entry_points(group=PLATFORM_FILE_GROUP)}
-    kind, document = read_platform_file(path, kinds)
-    platform: Platform = kinds[kind].load()(document)
-    return platform
 
 
 def find_calibration(asked: str | None, folder: Path) -> tuple[Calibration | None, str | None]:

@@ -34,7 +34,7 @@ PortName = Annotated[str, StringConstraints(pattern=PORT)]
 Scalar = str | StrictInt | float | bool
 
 
-def _listed(value: Any) -> Any:
+def listed(value: Any) -> Any:
     """Take one item for a list of one."""
     return value if isinstance(value, list) or value is None else [value]
 
@@ -193,7 +193,7 @@ class ShareEntry(Entry):
 class ServiceEntry(Entry):
     """What runs on hosts: a component or a command."""
 
-    on: Annotated[list[Text], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    on: Annotated[list[Text], BeforeValidator(listed), Field(min_length=1)] = Field(
         description="Layer, host or glob, or a list of them."
     )
     component: Text | None = Field(default=None, description="Built-in component, or module:Class.")
@@ -209,7 +209,7 @@ class ServiceEntry(Entry):
         default=ShareEntry(), description="Its part of the host's processor: 30%, idle, or {latency_p99: 20ms, of: detector}."
     )
     env: dict[str, Scalar] = Field(default={}, description="Environment variables.")
-    ports: Annotated[list[Port], BeforeValidator(_listed)] = Field(default=[], description="TCP ports that it listens on.")
+    ports: Annotated[list[Port], BeforeValidator(listed)] = Field(default=[], description="TCP ports that it listens on.")
     ready: ReadyEntry = Field(default=ReadyEntry(), description="When a command counts as ready.")
     restart: Literal["never", "on-failure", "always"] = Field(
         default="never", description="Whether to start it again when it ends."
@@ -225,7 +225,7 @@ class StreamEntry(Entry):
     """A connection from an output to inputs."""
 
     from_: PortName = Field(alias="from", description="An output, written service.port.")
-    to: Annotated[list[PortName], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    to: Annotated[list[PortName], BeforeValidator(listed), Field(min_length=1)] = Field(
         description="An input (service.port), or a list."
     )
     delivery: Literal["acknowledged", "latest"] = Field(

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from importlib.metadata import entry_points
 from pathlib import Path
-from typing import Final
 
+from estran.errors import SpecError
 from estran.platforms.base import Problem
 from estran.platforms.emulated.platform import EmulatedPlatform
+from estran.platforms.files import platform_of
 from estran.platforms.mixed.beside import Beside, beside
 from estran.platforms.mixed.file import read_mixed
 from estran.platforms.mixed.parts import part, with_stand_in
 from estran.platforms.mixed.provision import MixedProvision
-from estran.platforms.remote.platform import RemotePlatform, layers_of
+from estran.platforms.remote.platform import RealTime, RemotePlatform, layers_of
 from estran.platforms.remote.provision import authority_of, provision
 from estran.platforms.remote.source import Found, Occasion, Source
-from estran.platforms.remote.together import together
+from estran.platforms.remote.together import first_of, together
 from estran.spec.document import Document
 from estran.spec.plan import Plan
-from estran.spec.platform_file import read_platform_file, wrong_at
-
-FILES: Final = "estran.platform_files"
+from estran.spec.platform_file import wrong_at
 
 
-class MixedPlatform:
+class MixedPlatform(RealTime):
     """Layers of real hosts from one source or several, and emulated ones beside them.
 
     Parameters
@@ -36,24 +33,13 @@ class MixedPlatform:
     """
 
     name = "mixed"
-    virtual = False
 
     def __init__(self, document: Document) -> None:
+        super().__init__()
         self._document = document
         self._file, files = read_mixed(document)
         sources = {path: _source(path) for path in dict.fromkeys(files.values())}
         self._sources: Mapping[str, Source] = {layer: sources[path] for layer, path in files.items()}
-        self._note: Callable[[str, str], None] = _nothing
-        self._tell: Callable[[str], None] = _nothing
-
-    @staticmethod
-    def loop_factory() -> asyncio.AbstractEventLoop:
-        """An ordinary event loop."""
-        return asyncio.new_event_loop()
-
-    def confide(self, note: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
-        """Where reservations are noted, and who is told how one waits."""
-        self._note, self._tell = note, tell
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What its parts cannot do, as far as that is known without reaching any host."""
@@ -103,13 +89,7 @@ class MixedPlatform:
         waits = [one.broken for one in parts.values() if one.broken is not None]
 
         async def broken() -> str:
-            tasks = [asyncio.ensure_future(wait()) for wait in waits]
-            try:
-                done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
-                return next(iter(done)).result()
-            finally:
-                for task in tasks:
-                    task.cancel()
+            return await first_of(wait() for wait in waits)
 
         return Found(places, facts, broken if waits else None)
 
@@ -130,9 +110,9 @@ class MixedPlatform:
 
 
 def _source(path: Path) -> Source:
-    kinds = {entry.name: entry for entry in entry_points(group=FILES) if entry.name != "mixed"}
-    kind, document = read_platform_file(path, kinds)
-    platform: RemotePlatform = kinds[kind].load()(document)
+    platform = platform_of(path, but=MixedPlatform.name)
+    if not isinstance(platform, RemotePlatform):
+        raise SpecError("hosts of such a platform cannot be mixed", where=str(path), remedy="name a platform of real hosts")
     return platform.source
 
 
@@ -150,7 +130,3 @@ def _apart(plan: Plan, emulated: Sequence[str], real: Sequence[str], gateway: st
         )
         for near, far in sorted(asked)
     ]  # fmt: skip
-
-
-def _nothing(*words: str) -> None:
-    """Nobody is told."""

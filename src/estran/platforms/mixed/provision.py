@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
 from estran.platforms.base import Access, Host, Verification
+from estran.platforms.emulated.platform import EmulatedProvision
 from estran.platforms.mixed.beside import NETWORK, Beside
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.provision import RemoteProvision
+from estran.platforms.remote.together import first_of
 from estran.runtime.clock import Clock
 
 
@@ -72,17 +73,14 @@ class MixedProvision:
 
     def sampler(self, host: str) -> tuple[str, Mapping[str, Any]]:
         """As the part does that the host is of."""
-        return (
-            self._side.provision.sampler(host) if self._side is not None and host in self._side.hosts else self._real.sampler(host)
-        )
+        return self._part(host).sampler(host)
 
     def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
         """As the part does that the host is of."""
-        return (
-            self._side.provision.observer(host)
-            if self._side is not None and host in self._side.hosts
-            else self._real.observer(host)
-        )
+        return self._part(host).observer(host)
+
+    def _part(self, host: str) -> RemoteProvision | EmulatedProvision:
+        return self._side.provision if self._side is not None and host in self._side.hosts else self._real
 
     def now_ns(self) -> int:
         """Read the controller's monotonic clock."""
@@ -98,12 +96,5 @@ class MixedProvision:
 
     async def broken(self) -> str:
         """Wait until a part breaks, and say how."""
-        waiting = [asyncio.create_task(self._real.broken())]
-        if self._side is not None:
-            waiting.append(asyncio.create_task(self._side.provision.broken()))
-        try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            return next(iter(done)).result()
-        finally:
-            for task in waiting:
-                task.cancel()
+        parts = [self._real.broken(), *([] if self._side is None else [self._side.provision.broken()])]
+        return await first_of(parts)

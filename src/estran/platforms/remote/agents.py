@@ -48,8 +48,6 @@ class RemoteAgent(AgentHost):
         self._folder = folder
         self._local = local
         self._closing = False
-        self.left = 0
-        """Files that services left and that were fetched."""
 
     async def start(self, service: Mapping[str, Any]) -> None:
         work = f"{self._remote.facts['scratch']}/{WORK}/{service['replica']}"
@@ -96,8 +94,7 @@ class RemoteAgent(AgentHost):
 
     async def _fetch(self) -> None:
         told, packed = await self._remote.ask("call", function=f"{UNPACKING}.pack", details={"folder": WORK})
-        self.left = told["files"]
-        if self.left:
+        if told["files"]:
             unpack_files(packed, self._folder / WORK)
 
 

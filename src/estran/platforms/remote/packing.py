@@ -15,7 +15,7 @@ import sys
 import tarfile
 import tempfile
 import zipfile
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from importlib.util import MAGIC_NUMBER, cache_from_source, source_hash
@@ -126,13 +126,13 @@ def packages(kind: Kind, lock: Mapping[str, str]) -> Archive:
     path = cache_folder() / f"packages-{key}.tar.gz"
     if not path.exists():
         files = _installed(lock) if kind.takes(Kind.own()) else _downloaded(kind, lock)
-        _write(path, files)
+        _write(path, files, {})
     return Archive(path, f"packages-{key}")
 
 
 def estran_itself() -> Archive:
     """An archive of Estran as it is here: with its entry points, and the kernels compiled here, which serve on like machines."""
-    return _content("estran", _estran_files(), _times())
+    return _content("estran", _estran_files(), _times)
 
 
 def experiment(folder: Path) -> Archive:
@@ -275,28 +275,27 @@ def _own_files(folder: Path) -> Iterator[tuple[str, Path]]:
                 yield str(path.relative_to(folder)), path
 
 
-def _content(name: str, files: Iterable[tuple[str, bytes]], times: Mapping[str, float] | None = None) -> Archive:
-    """An archive that is named by what it holds, but for compiled kernels, which a host can make itself.
+def _content(name: str, files: Iterable[tuple[str, bytes]], times: Callable[[], Mapping[str, float]] = dict) -> Archive:
+    """An archive that is named by what it holds, but for compiled kernels, which a host can make itself; packed if it is not there.
 
     Parameters
     ----------
     times
-        When files were changed, where that matters.
+        Says when files were changed, where that matters.
     """
-    digest, packed = hashlib.sha256(), BytesIO()
-    with tarfile.open(fileobj=packed, mode="w") as archive:
-        for file, data in files:
-            if not file.endswith(KERNELS):
-                digest.update(f"{file} {len(data)} ".encode() + data)
-            _add(archive, file, data, (times or {}).get(file, 0.0))
-    key = digest.hexdigest()[:16]
-    path = cache_folder() / f"{name}-{key}.tar.gz"
+    held = list(files)
+    digest = hashlib.sha256()
+    for file, data in held:
+        if not file.endswith(KERNELS):
+            digest.update(f"{file} {len(data)} ".encode() + data)
+    folder = f"{name}-{digest.hexdigest()[:16]}"
+    path = cache_folder() / f"{folder}.tar.gz"
     if not path.exists():
-        _replace(path, gzip.compress(packed.getvalue(), 1, mtime=0))
-    return Archive(path, f"{name}-{key}")
+        _write(path, held, times())
+    return Archive(path, folder)
 
 
-def _write(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
+def _write(path: Path, files: Iterable[tuple[str, bytes]], times: Mapping[str, float]) -> None:
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".packing-", delete=False) as part:
         try:
@@ -305,21 +304,14 @@ def _write(path: Path, files: Iterable[tuple[str, bytes]]) -> None:
                 tarfile.open(fileobj=packed, mode="w") as archive,
             ):
                 for name, data in files:
-                    _add(archive, name, data)
+                    _add(archive, name, data, times.get(name, 0.0))
             part.close()
             Path(part.name).replace(path)
         finally:
             Path(part.name).unlink(missing_ok=True)
 
 
-def _replace(path: Path, data: bytes) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    part = path.with_name(f".{path.name}.{os.getpid()}")
-    part.write_bytes(data)
-    part.replace(path)
-
-
-def _add(archive: tarfile.TarFile, name: str, data: bytes, time: float = 0.0) -> None:
+def _add(archive: tarfile.TarFile, name: str, data: bytes, time: float) -> None:
     entry = tarfile.TarInfo(name)
     entry.mtime = time
     entry.size = len(data)

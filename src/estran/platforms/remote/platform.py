@@ -13,20 +13,12 @@ from estran.platforms.remote.source import Occasion, Source
 from estran.spec.plan import Plan
 
 
-class RemotePlatform:
-    """Hosts of a source, with real processes in real time.
-
-    Parameters
-    ----------
-    source
-        What provides the hosts.
-    """
+class RealTime:
+    """What is the same on all platforms of real hosts: their time, and that reservations may have to be waited for."""
 
     virtual = False
 
-    def __init__(self, source: Source) -> None:
-        self.name = source.name
-        self.source = source
+    def __init__(self) -> None:
         self._note: Callable[[str, str], None] = _nothing
         self._tell: Callable[[str], None] = _nothing
 
@@ -38,6 +30,21 @@ class RemotePlatform:
     def confide(self, note: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
         """Where reservations are noted, and who is told how one waits."""
         self._note, self._tell = note, tell
+
+
+class RemotePlatform(RealTime):
+    """Hosts of a source, with real processes in real time.
+
+    Parameters
+    ----------
+    source
+        What provides the hosts.
+    """
+
+    def __init__(self, source: Source) -> None:
+        super().__init__()
+        self.name = source.name
+        self.source = source
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""

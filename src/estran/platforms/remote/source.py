@@ -12,14 +12,9 @@ from pydantic import BeforeValidator, Field
 
 from estran.platforms.base import Problem
 from estran.platforms.remote.host import RemoteHost
-from estran.spec.schema import Entry, Name, Text
+from estran.spec.schema import Entry, Name, Text, listed
 
-
-def _listed(value: object) -> object:
-    return value if isinstance(value, list) or value is None else [value]
-
-
-Texts = Annotated[list[Text], BeforeValidator(_listed)]
+Texts = Annotated[list[Text], BeforeValidator(listed)]
 
 
 class Supplied(Entry):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Mapping
+from collections.abc import Awaitable, Coroutine, Iterable, Mapping
 from typing import Any, TypeVar
 
 from estran.errors import cause
@@ -26,3 +26,14 @@ async def together(work: Mapping[Key, Coroutine[Any, Any, Found]]) -> dict[Key, 
     except ExceptionGroup as error:
         raise cause(error) from error
     return {key: task.result() for key, task in tasks.items()}
+
+
+async def first_of(waits: Iterable[Awaitable[Found]]) -> Found:
+    """Wait until the first is done, return what came of it, and cancel the others."""
+    tasks = [asyncio.ensure_future(wait) for wait in waits]
+    try:
+        done, _ = await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        return next(iter(done)).result()
+    finally:
+        for task in tasks:
+            task.cancel()

@@ -71,9 +71,9 @@ async def _connected(target: Target) -> asyncssh.SSHClientConnection:
         raise RequestError(
             "asyncssh is not installed", where=place(target), remedy="pip install 'estran[ssh]', or write `client: openssh`"
         ) from None
-    from estran.platforms.ssh.keys import verifier
+    from estran.platforms.ssh.keys import Verifier
 
-    verify = verifier(target)
+    verify = Verifier(target)
     options: dict[str, Any] = {"kex_algs": "^curve25519-sha256", "connect_timeout": target.timeout, "keepalive_interval": KEEPALIVE}
     options |= {"client_factory": lambda: verify, "known_hosts": verify.known_hosts}
     chosen = {

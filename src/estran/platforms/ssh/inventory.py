@@ -55,8 +55,6 @@ class Inventory:
 
     Attributes
     ----------
-    labels
-        Of each target, by its name; a host without any may serve any layer.
     layers
         Labels that a layer's hosts may have, where they are not the layer's name.
     needs
@@ -67,15 +65,13 @@ class Inventory:
 
     file: str
     targets: tuple[Target, ...]
-    labels: Mapping[str, frozenset[str]]
     layers: Mapping[str, frozenset[str]] = field(default_factory=dict)
     needs: Needs = field(default_factory=Needs)
     access: Open = field(default_factory=lambda: Open(gateway=None))
 
     def may_serve(self, target: Target, layer: str) -> bool:
-        """Whether a host can be one of a layer."""
-        own = self.labels[target.name]
-        return not own or bool(own & self.layers.get(layer, frozenset({layer})))
+        """Whether a host can be one of a layer; one without labels may serve any."""
+        return not target.layers or bool(self.layers.get(layer, frozenset({layer})) & set(target.layers))
 
 
 def read_inventory(document: Document) -> Inventory:
@@ -88,7 +84,6 @@ def read_inventory(document: Document) -> Inventory:
     """
     entry = check_block(document, InventoryFile)
     targets: dict[str, Target] = {}
-    labels: dict[str, frozenset[str]] = {}
     for index, host in enumerate(entry.hosts):
         for target in _targets(document, index, entry, host):
             if target.name in targets:
@@ -96,8 +91,7 @@ def read_inventory(document: Document) -> Inventory:
                     document, ("hosts", index), f"the host {target.name!r} occurs twice", "give one of them a name: of its own"
                 )
             targets[target.name] = target
-            labels[target.name] = frozenset(host.labels)
-    known = set().union(*labels.values())
+    known = {label for target in targets.values() for label in target.layers}
     for layer, wanted in entry.layers.items():
         if known and not known & set(wanted):
             raise wrong_at(
@@ -108,7 +102,7 @@ def read_inventory(document: Document) -> Inventory:
             )
     chosen = {layer: frozenset(wanted) for layer, wanted in entry.layers.items()}
     access = Open(gateway=entry.gateway, behind=entry.behind)
-    return Inventory(document.marks.file, tuple(targets.values()), labels, chosen, Needs.of(entry), access)
+    return Inventory(document.marks.file, tuple(targets.values()), chosen, Needs.of(entry), access)
 
 
 def _targets(document: Document, index: int, file: InventoryFile, entry: HostEntry) -> Iterator[Target]:

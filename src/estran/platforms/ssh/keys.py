@@ -48,8 +48,3 @@ class Verifier(asyncssh.SSHClient):
         return complaint(
             self._target, "host key has changed: host key x has changed" if self._changed else "Host key verification failed"
         )
-
-
-def verifier(target: Target) -> Verifier:
-    """One for each connection."""
-    return Verifier(target)
