@@ -9,7 +9,8 @@ from collections.abc import Set as AbstractSet
 from dataclasses import replace
 from typing import Any, Final, Protocol
 
-from estran.study.engines.engine import Choice, Engine, EngineError, Place, opened
+from estran.study.engines.engine import Choice, Engine, EngineError, Place
+from estran.study.engines.opening import opened
 from estran.study.folder import Folder, Outcome
 from estran.study.rows import Row
 from estran.study.worker import Task

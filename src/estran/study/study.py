@@ -16,7 +16,8 @@ from estran.run.prepare import Simulation, experiment_path, prepare, read_experi
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
 from estran.study.design import KINDS, Point, points
-from estran.study.engines.engine import Choice, check
+from estran.study.engines.engine import Choice
+from estran.study.engines.opening import check
 from estran.study.execution import Watcher, carry_out
 from estran.study.factors import Factor, factors_of
 from estran.study.folder import Asked, Folder, Outcome, digest

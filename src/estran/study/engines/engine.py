@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from collections.abc import Set as AbstractSet
-from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final, Protocol, TypeVar
@@ -137,53 +136,3 @@ class Place:
 def from_root(task: Task) -> Task:
     """A task whose folder is named from the root, so that it is the same wherever the task is made."""
     return {**task, "out": str(Path(task["out"]).resolve())}
-
-
-def check(choice: Choice, on: str) -> None:
-    """Make sure that an engine can be used here, for runs on a platform; nothing is started.
-
-    Raises
-    ------
-    RequestError
-        If it cannot: what it needs is absent, it does not know an option, or such runs are not for it.
-    """
-    if choice.name == "local":
-        choice.only()
-        return
-    if on.partition(":")[0] != "simulate":
-        raise RequestError(
-            f"only simulated runs are made on {choice.name}; on {on} they need hosts, links and processors of their own, "
-            "which other work on a shared machine would disturb",
-            where="--engine",
-            remedy="add --on simulate, or leave --engine out",
-        )
-    if choice.name == "slurm":
-        from estran.study.engines import slurm
-
-        slurm.check(choice)
-    else:
-        from estran.study.engines import futures
-
-        futures.check(choice)
-
-
-def opened(choice: Choice, place: Place) -> AbstractAsyncContextManager[Engine]:
-    """An engine that ends its runs with the block, in good order.
-
-    Raises
-    ------
-    RequestError
-        If a job in Slurm still makes runs of the study, and another engine is chosen.
-    """
-    from estran.study.engines import slurm
-
-    if choice.name == "slurm":
-        return slurm.Slurm(choice, place)
-    slurm.make_sure_of_none(place.study)
-    if choice.name == "local":
-        from estran.study.engines.local import Local
-
-        return Local(place.jobs or 1)
-    from estran.study.engines import futures
-
-    return futures.opened(choice, place)
