@@ -70,6 +70,11 @@ class Machine:
         """Run ``ip`` in its namespace."""
         subprocess.run(["ip", "-n", self.namespace, *words], check=True)
 
+    def queues(self) -> str:
+        """The queueing rules of its interface."""
+        words = ["ip", "netns", "exec", self.namespace, "tc", "qdisc", "show", "dev", "eth0"]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
     def processes(self) -> list[str]:
         """Command lines of what runs there."""
         listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True).stdout.split()

@@ -14,6 +14,7 @@ from estran.platforms.mixed.beside import Beside, beside
 from estran.platforms.mixed.file import read_mixed
 from estran.platforms.mixed.parts import part, with_stand_in
 from estran.platforms.mixed.provision import MixedProvision
+from estran.platforms.mixed.through import adds_up, passing
 from estran.platforms.remote.platform import RealTime, RemotePlatform, layers_of
 from estran.platforms.remote.provision import authority_of, provision
 from estran.platforms.remote.source import Found, Occasion, Source
@@ -50,8 +51,8 @@ class MixedPlatform(RealTime):
         emulated = [name for name in plan.hosts if name not in real]
         if emulated and real:
             gateway = self._gateway(plan)
-            found += await EmulatedPlatform().check(with_stand_in(plan, emulated, gateway)[0])
-            found += _apart(plan, emulated, real, gateway)
+            found += await EmulatedPlatform(stand_ins=[gateway]).check(with_stand_in(plan, emulated, gateway)[0])
+            found += _apart(plan, emulated, gateway)
         elif emulated:
             found += await EmulatedPlatform().check(plan)
         return found
@@ -75,7 +76,7 @@ class MixedPlatform(RealTime):
                 )
             names = {} if side is None else {side.gateway: [side.inner_address]}
             provided = await stack.enter_async_context(provision(part(plan, real), found, self._file, folder, authority, names))
-            yield MixedProvision(provided, side)
+            yield MixedProvision(provided, side, plan.links)
 
     async def _found(self, plan: Plan, folder: Path, run_id: str, stack: AsyncExitStack) -> Found:
         """All real hosts; what is reserved is waited for side by side."""
@@ -116,17 +117,15 @@ def _source(path: Path) -> Source:
     return platform.source
 
 
-def _apart(plan: Plan, emulated: Sequence[str], real: Sequence[str], gateway: str) -> list[Problem]:
-    """Links that go from the emulated network to a real host, other than to that through which all streams go."""
-    asked = {
-        (plan.hosts[link.source].layer, plan.hosts[link.target].layer)
-        for link in plan.links
-        if (link.source in emulated) != (link.target in emulated) and gateway not in (link.source, link.target)
-    }
+def _apart(plan: Plan, emulated: Sequence[str], gateway: str) -> list[Problem]:
+    """Links from the emulated network through the gateway to other real hosts, where both parts do not come to what is asked."""
+    odd = [one for one in passing(plan.links, emulated, gateway) if not adds_up(one, gateway, plan.links)]
+    layers = dict.fromkeys(frozenset((plan.hosts[one.source].layer, plan.hosts[one.target].layer)) for one in odd)
+    middle = plan.hosts[gateway].layer
     return [
         Problem(
-            f"what passes between them goes by {gateway}, and is shaped on the way to it only",
-            f"link {near} → {far}", f"ask for the link between the emulated layer and {plan.hosts[gateway].layer}", fatal=False,
+            f"what passes between {near} and {far} goes by {gateway}: it gets what both parts of that way do together",
+            f"link {near} ↔ {far}", f"ask of {near} ↔ {middle} and {middle} ↔ {far} what comes to as much", fatal=False,
         )
-        for near, far in sorted(asked)
+        for near, far in (sorted(pair, key=list(plan.experiment.layers).index) for pair in layers)
     ]  # fmt: skip
