@@ -275,3 +275,18 @@ class Reserving(Protocol):
     def cost(self, plan: Plan) -> list[str]:
         """What a run may cost, in words: node-hours and walltime of each reservation."""
         ...
+
+    def keep(self, told: Callable[[str], None]) -> None:
+        """Keep what the next run reserves, for those after it.
+
+        Parameters
+        ----------
+        told
+            Is told what was kept, and how it is given back.
+
+        Raises
+        ------
+        RequestError
+            If nothing is reserved that could be kept.
+        """
+        ...

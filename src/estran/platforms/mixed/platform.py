@@ -42,6 +42,11 @@ class MixedPlatform(RealTime):
         sources = {path: _source(path) for path in dict.fromkeys(files.values())}
         self._sources: Mapping[str, Source] = {layer: sources[path] for layer, path in files.items()}
 
+    @property
+    def reserves(self) -> bool:
+        """Whether some part does."""
+        return any(source.reserves for source in self._sources.values())
+
     async def check(self, plan: Plan) -> list[Problem]:
         """What its parts cannot do, as far as that is known without reaching any host."""
         if missing := [layer for layer in plan.experiment.layers if layer not in self._file.layers]:
@@ -82,7 +87,8 @@ class MixedPlatform(RealTime):
         """All real hosts; what is reserved is waited for side by side."""
 
         async def enter(source: Source, layers: Mapping[str, Sequence[str]]) -> Found:
-            return await stack.enter_async_context(source.hosts(Occasion(run_id, layers, folder, self._note, self._tell)))
+            occasion = Occasion(run_id, layers, folder, self._note, self._tell, self._kept)
+            return await stack.enter_async_context(source.hosts(occasion))
 
         parts = await together({number: enter(*one) for number, one in enumerate(self._parts(plan))})
         places = {name: place for one in parts.values() for name, place in one.places.items()}

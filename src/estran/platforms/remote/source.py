@@ -93,6 +93,8 @@ class Occasion:
         The run's.
     note, tell
         See `estran.platforms.base.Reserving.confide`.
+    kept
+        What is reserved is to be kept, and this told of it; None if it is to be given back.
     """
 
     run_id: str
@@ -100,6 +102,7 @@ class Occasion:
     folder: Path
     note: Callable[[str, str], None]
     tell: Callable[[str], None]
+    kept: Callable[[str], None] | None = None
 
 
 class Source(Protocol):
@@ -111,10 +114,13 @@ class Source(Protocol):
         Its kind.
     access
         Which layers cannot be dialled, and which all others can dial.
+    reserves
+        Whether its hosts are reserved, and can be kept from one run to the next.
     """
 
     name: str
     access: Open
+    reserves: bool
 
     def check(self, layers: Mapping[str, Sequence[str]]) -> list[Problem]:
         """What it cannot provide, as far as that is known without asking anybody."""

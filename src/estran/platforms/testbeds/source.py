@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from estran.errors import PlatformError
 from estran.platforms.base import Problem
@@ -22,6 +22,9 @@ from estran.platforms.testbeds.inventory import Inventory
 from estran.platforms.testbeds.reservation import reserved
 from estran.spec.document import Document
 
+if TYPE_CHECKING:
+    from estran.platforms.testbeds.models import TestbedFile
+
 BOOT: Final = 600.0
 """Seconds that a machine has to come up."""
 LOOK: Final = 5.0
@@ -31,6 +34,7 @@ class EnoslibSource:
     """Reserves what a platform file of kind ``testbed`` asks for."""
 
     name = "testbed"
+    reserves = True
 
     def __init__(self, document: Document) -> None:
         self._file = document.marks.file
@@ -71,7 +75,8 @@ class EnoslibSource:
     async def hosts(self, occasion: Occasion) -> AsyncIterator[Found]:
         """Reserve, wait until nodes are up, connect to all."""
         log = occasion.folder / "logs" / "testbed.log"
-        async with reserved(self._asked, log=log, report=occasion.tell) as inventory:
+        asked = self._asked if occasion.kept is None else self._asked.model_copy(update={"keep": True})
+        async with reserved(asked, log=log, report=occasion.tell) as inventory, _telling(asked, occasion.kept or occasion.tell):
             targets = self._targets(inventory, occasion)
             if self._asked.boots:
                 occasion.tell("waiting for machines to boot")
@@ -118,6 +123,16 @@ async def _booted(targets: Mapping[str, Target], mark: str) -> None:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(LOOK)
+
+
+@asynccontextmanager
+async def _telling(asked: TestbedFile, told: Callable[[str], None]) -> AsyncIterator[None]:
+    """Say what is kept when the context is left, and how it is given back."""
+    try:
+        yield
+    finally:
+        if asked.keep:
+            told(f"{asked.job} on {asked.provider} is kept for later runs; `estran testbeds release {asked.job}` gives it back")
 
 
 def platform(document: Document) -> RemotePlatform:
