@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from estran.errors import PlatformError
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Security
 from estran.spec.plan import Plan
@@ -204,8 +205,8 @@ class Provision(Protocol):
         """What the reader of the run's figures must know, when it is over."""
         ...
 
-    async def broken(self) -> str:
-        """Wait until the platform itself breaks, and say how."""
+    async def broken(self) -> PlatformError:
+        """Wait until the platform itself breaks, and say how and what to do."""
         ...
 
 

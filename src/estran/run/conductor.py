@@ -10,7 +10,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
-from estran.errors import EstranError, PlatformError, VerifyError, cause
+from estran.errors import EstranError, VerifyError, cause
 from estran.observe.live import LiveResponses
 from estran.observe.memory_store import MemoryStore
 from estran.observe.queries import open_run
@@ -272,7 +272,7 @@ async def begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]
 async def _watch(provision: Provision, collector: Collector) -> None:
     """Fail the run when the platform itself breaks."""
     try:
-        collector.fail(PlatformError(await provision.broken()))
+        collector.fail(await provision.broken())
     except EstranError as error:
         collector.fail(error)
 

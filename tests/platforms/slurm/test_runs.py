@@ -42,17 +42,32 @@ def test_an_experiment_runs_on_nodes(configuration: Path, tmp_path: Path) -> Non
     assert "RUNNING" not in slurm(configuration, *JOBS)
 
 
-def test_a_run_that_loses_its_job_says_why_and_keeps_what_it_has(configuration: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("happens", "what"),
+    [
+        ("scontrol update jobid={job} EndTime=now+1", "cluster.yaml:2:7: job {job} in Slurm reached its time limit of 10min"),
+        (
+            "sbatch --partition=urgent --nodes=3 --exclusive --output=/dev/null --wrap=true",
+            "cluster.yaml:5:12: job {job} in Slurm was preempted by another job",
+        ),
+    ],
+    ids=["time limit", "preempted"],
+)
+def test_a_run_that_loses_its_job_says_why_and_keeps_what_it_has(
+    configuration: Path, tmp_path: Path, happens: str, what: str
+) -> None:
     written(tmp_path, duration="60s")
     process = start("run", "experiment.yaml", "--on", "cluster.yaml", cwd=tmp_path)
     wait_for_phase(tmp_path, "measure", 90)
     noted = [path.read_text() for path in tmp_path.glob("**/journal/*.jsonl")]
     assert any('"slurm"' in text for text in noted), "estran clean could not find the job"
     time.sleep(1)
-    slurm(configuration, "scancel", f"--name=estran-{run_folder(tmp_path).name}")
+    job = slurm(configuration, "squeue", "--noheader", "--format=%A").strip()
+    slurm(configuration, *happens.format(job=job).split())
     said, _ = process.communicate(timeout=60)
     run = record(tmp_path)
     assert (process.returncode, run["status"], run["failure"]["phase"]) == (1, "failed", "measure")
-    assert "was cancelled from outside" in run["failure"]["what"], run["failure"]
+    assert run["failure"]["what"] == what.format(job=job), run["failure"]
+    assert run["failure"]["remedy"]
     assert "Traceback" not in said
     assert json.loads((run_folder(tmp_path) / "responses.json").read_text())["throughput"]["n"] > 10

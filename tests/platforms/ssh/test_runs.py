@@ -143,3 +143,46 @@ def test_a_secret_appears_in_no_file_of_a_run(hosts: Mapping[str, Machine], tmp_
         *(path.read_bytes() for path in run_folder(tmp_path).rglob("*") if path.is_file()),
     ]
     assert not any(secret.encode() in text for text in said for secret in ("planted-secret-5f1e", key))
+
+
+def test_hosts_that_cannot_be_used_are_all_named_each_with_its_cause(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    lab = written(tmp_path, hosts, labels="edge edge edge edge cloud")
+    text = (tmp_path / "experiment.yaml").read_text()
+    (tmp_path / "experiment.yaml").write_text(text.replace("hosts: 2", "hosts: 4"))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    addresses = [machine.target.host for machine in hosts.values()][:4]
+    (tmp_path / "changed").write_text(f"{addresses[2]} {(tmp_path / 'other.pub').read_text()}")
+    wrong = ["port: 2222", f"key: {tmp_path}/other", f"known_hosts: {tmp_path}/changed", "python: /nowhere/python3"]
+    text = lab.read_text()
+    for address, setting in zip(addresses, wrong, strict=True):
+        text = text.replace(f"{{host: {address},", f"{{host: {address}, {setting},")
+    lab.write_text(text)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    failure = record(tmp_path)["failure"]
+    assert failure["what"].startswith("4 hosts cannot be used: ")
+    said = dict(zip(range(4), failure["what"].partition(": ")[2].split("; "), strict=False))
+    causes = ["nothing listens on its SSH port", "it refuses every key", "its host key has changed", "there is no /nowhere/python3"]
+    for number, cause in enumerate(causes):
+        assert f"edge-{number}: {cause}" in said[number], failure
+    assert failure["remedy"]
+    nothing_stays(hosts)
+
+
+def test_a_host_whose_disk_is_full_fails_the_run_and_leaves_nothing(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    written(tmp_path, hosts)
+    full = hosts["h0"]
+    within = ["nsenter", f"--target={full.pid}", "--mount"]
+    subprocess.run([*within, "mount", "-t", "tmpfs", "-o", "size=16k", "estran-test", str(full.folder)], check=True)
+    try:
+        done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    finally:
+        subprocess.run([*within, "umount", str(full.folder)], check=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    failure = record(tmp_path)["failure"]
+    assert "No space left on device" in failure["what"], failure
+    assert failure["host"] == "edge-0"
+    assert failure["remedy"]
+    nothing_stays(hosts)

@@ -160,11 +160,12 @@ class EmulatedProvision:
         """Nothing beside what the verification says."""
         return []
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait for the keeper to report a dead relay or agent, or to end."""
+        remedy = "see whether something on this machine ended it (dmesg tells of memory), and run it again"
         async for frame in self._keeper.events():
-            return str(frame["what"])
-        return "the keeper of the emulated hosts has ended; its own log is keeper.log"
+            return PlatformError(str(frame["what"]), remedy=remedy)
+        return PlatformError("the keeper of the emulated hosts has ended; its own log is keeper.log", remedy=remedy)
 
 
 @asynccontextmanager

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from estran.errors import SpecError
+from estran.errors import PlatformError, SpecError
 from estran.platforms.base import Problem
 from estran.platforms.emulated.platform import EmulatedPlatform
 from estran.platforms.files import platform_of
@@ -95,7 +95,7 @@ class MixedPlatform(RealTime):
         facts = {key: value for one in parts.values() for key, value in one.facts.items()}
         waits = [one.broken for one in parts.values() if one.broken is not None]
 
-        async def broken() -> str:
+        async def broken() -> PlatformError:
             return await first_of(wait() for wait in waits)
 
         return Found(places, facts, broken if waits else None)

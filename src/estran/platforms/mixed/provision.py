@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from estran.errors import PlatformError
 from estran.platforms.base import Access, Host, Verification
 from estran.platforms.emulated.platform import EmulatedProvision
 from estran.platforms.mixed.beside import NETWORK, Beside
@@ -101,7 +102,7 @@ class MixedProvision:
         """Those of both parts."""
         return [*self._real.notes(), *([] if self._side is None else self._side.provision.notes())]
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait until a part breaks, and say how."""
         parts = [self._real.broken(), *([] if self._side is None else [self._side.provision.broken()])]
         return await first_of(parts)

@@ -22,6 +22,9 @@ SMALL: Final = 1 << 15
 
 HEARTBEAT: Final = 5.0
 
+LOST: Final = "see whether the host still runs; results that it sent before are kept"
+"""What to do when a host is lost."""
+
 OnOutput = Callable[[str, bytes], None]
 """Told the channel (``stdout``, ``stderr``) and the bytes of a command's output as they come."""
 
@@ -107,7 +110,7 @@ class RemoteHost:
         return self.gone or ""
 
     def _error(self, what: str) -> PlatformError:
-        return PlatformError(what, where=self.name, remedy="see whether the host still runs; results that it sent before are kept")
+        return PlatformError(what, where=self.name, remedy=LOST)
 
     async def _beat(self) -> None:
         while True:

@@ -15,7 +15,7 @@ from estran.platforms.base import Access, Host, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
-from estran.platforms.remote.host import ClockOffset, RemoteHost
+from estran.platforms.remote.host import LOST, ClockOffset, RemoteHost
 from estran.platforms.remote.links.shaping import ShapedLinks, shaped
 from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
@@ -186,15 +186,18 @@ class RemoteProvision:
         bound = self._ready[worst].clock.bound_ns * 1e-6
         return [f"clocks of hosts are known to within {bound:.2f} ms ({worst} least well)"]
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait until a host is lost, or what was reserved is taken away, and say how."""
-        waiting = {asyncio.create_task(place.remote.lost()): f"{name}: " for name, place in self._found.places.items()}
-        if self._found.broken is not None:
-            waiting[asyncio.ensure_future(self._found.broken())] = ""
+        hosts = [asyncio.create_task(_lost(name, place.remote)) for name, place in self._found.places.items()]
+        reserved = [] if self._found.broken is None else [asyncio.ensure_future(self._found.broken())]
         try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            last = max(done, key=lambda task: not waiting[task])  # a reservation that ended says more than a host that went with it
-            return waiting[last] + last.result()
+            done, _ = await asyncio.wait([*reserved, *hosts], return_when=asyncio.FIRST_COMPLETED)
+            # A reservation that ended says more than a host that went with it.
+            return next(task for task in (*reserved, *hosts) if task in done).result()
         finally:
-            for task in waiting:
+            for task in (*reserved, *hosts):
                 task.cancel()
+
+
+async def _lost(name: str, host: RemoteHost) -> PlatformError:
+    return PlatformError(await host.lost(), where=name, remedy=LOST)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 
+from estran.errors import PlatformError
 from estran.platforms.base import Problem
 from estran.platforms.remote.host import RemoteHost
 from estran.spec.schema import Entry, Name, Text, listed
@@ -73,12 +74,12 @@ class Found:
     facts
         For the run's record.
     broken
-        Waits until what was reserved is taken away, and says how; None where nothing can be.
+        Waits until what was reserved is taken away, and says how and what to do; None where nothing can be.
     """
 
     places: Mapping[str, Place]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    broken: Callable[[], Awaitable[str]] | None = None
+    broken: Callable[[], Awaitable[PlatformError]] | None = None
 
 
 @dataclass(frozen=True, slots=True)

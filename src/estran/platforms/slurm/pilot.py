@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from estran.errors import EstranError, PlatformError
+from estran.errors import PlatformError, expected
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.together import together
 from estran.platforms.slurm.allocation import LAST, Allocation, Placed
@@ -74,7 +74,7 @@ async def allocated(
             try:
                 yield allocation
             except (PlatformError, ExceptionGroup) as error:
-                if not _ours(error) or (lost := await allocation.ended(LAST)) is None:
+                if not expected(error) or (lost := await allocation.ended(LAST)) is None:
                     raise
                 raise lost from error
             finally:
@@ -91,11 +91,6 @@ async def _watch(allocation: Allocation, queue: Queue, name: str, tell: Tell) ->
     await allocation.broken()
     if await allocation.ended() is not None:
         await _given_back(queue, name, tell)
-
-
-def _ours(error: PlatformError | ExceptionGroup[Exception]) -> bool:
-    """Whether lost hosts can be the whole reason for what was raised."""
-    return isinstance(error, PlatformError) or error.split(EstranError)[1] is None
 
 
 async def _let_go(queue: Queue, request: Request, name: str, tell: Tell, kept: Tell | None) -> PlatformError | None:

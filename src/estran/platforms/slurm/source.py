@@ -68,10 +68,7 @@ class SlurmSource:
             places = {name: Place(host, allocation.placed[name].address, request.needs) for name, host in allocation.hosts.items()}
             nodes = {name: placed.node for name, placed in allocation.placed.items()}
 
-            async def broken() -> str:
-                return (await allocation.broken()).what
-
-            yield Found(places, {"slurm": {"job": allocation.job, "nodes": nodes}}, broken)
+            yield Found(places, {"slurm": {"job": allocation.job, "nodes": nodes}}, allocation.broken)
 
 
 def platform(document: Document) -> RemotePlatform:

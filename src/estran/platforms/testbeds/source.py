@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
-from estran.errors import PlatformError
+from estran.errors import PlatformError, expected
 from estran.platforms.base import Problem
 from estran.platforms.remote.platform import RemotePlatform
 from estran.platforms.remote.source import Found, Needs, Occasion, Open, Place
@@ -19,7 +19,7 @@ from estran.platforms.ssh.target import Target
 from estran.platforms.testbeds.environment import required
 from estran.platforms.testbeds.file import asked_in, cost
 from estran.platforms.testbeds.inventory import Inventory
-from estran.platforms.testbeds.reservation import reserved
+from estran.platforms.testbeds.reservation import ended, reserved
 from estran.spec.document import Document
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 BOOT: Final = 600.0
 """Seconds that a machine has to come up."""
 LOOK: Final = 5.0
+LONGER: Final = "write a longer walltime:, or measure for less"
 
 
 class EnoslibSource:
@@ -38,6 +39,7 @@ class EnoslibSource:
 
     def __init__(self, document: Document) -> None:
         self._file = document.marks.file
+        self._walltime = document.marks.where(("walltime",))
         self._asked = asked_in(document, Path(self._file).resolve().parent)
         self.access = Open(gateway=self._asked.gateway, behind=self._asked.behind)
 
@@ -86,7 +88,13 @@ class EnoslibSource:
                 places = {
                     name: Place(host, address(targets[name], str(host.facts["ssh"] or "")), needs) for name, host in found.items()
                 }
-                yield Found(places, self._facts(inventory), inventory.ended if inventory.ends_at else None)
+                try:
+                    yield Found(places, self._facts(inventory), self._over(inventory) if inventory.ends_at else None)
+                except (PlatformError, ExceptionGroup) as error:
+                    lost = any(host.gone for host in found.values())
+                    if not (lost and expected(error)) or (why := await ended(asked, inventory, log)) is None:
+                        raise
+                    raise why from error
 
     def _targets(self, inventory: Inventory, occasion: Occasion) -> dict[str, Target]:
         """How to reach each host of the plan. Nodes are installed anew, so their keys are noted for this run only."""
@@ -99,6 +107,12 @@ class EnoslibSource:
             for layer, names in occasion.layers.items()
             for name, machine in zip(names, inventory.layer(layer), strict=False)  # nodes may be more than are needed
         }  # fmt: skip
+
+    def _over(self, inventory: Inventory) -> Callable[[], Awaitable[PlatformError]]:
+        async def broken() -> PlatformError:
+            return PlatformError(await inventory.ended(), where=self._walltime, remedy=LONGER)
+
+        return broken
 
     def _facts(self, inventory: Inventory) -> dict[str, Any]:
         """What goes into the run's record."""
