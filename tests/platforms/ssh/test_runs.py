@@ -173,12 +173,12 @@ def test_hosts_that_cannot_be_used_are_all_named_each_with_its_cause(hosts: Mapp
 def test_a_host_whose_disk_is_full_fails_the_run_and_leaves_nothing(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
     written(tmp_path, hosts)
     full = hosts["h0"]
-    within = ["nsenter", f"--target={full.pid}", "--mount"]
-    subprocess.run([*within, "mount", "-t", "tmpfs", "-o", "size=16k", "estran-test", str(full.folder)], check=True)
+    within, disk = ["nsenter", f"--target={full.pid}", "--mount"], str(full.folder / "tmp")
+    subprocess.run([*within, "mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=2", "estran-test", disk], check=True)
     try:
         done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
     finally:
-        subprocess.run([*within, "umount", str(full.folder)], check=True)
+        subprocess.run([*within, "umount", disk], check=True)
     assert done.returncode == 1, done.stdout + done.stderr
     assert "Traceback" not in done.stdout + done.stderr
     failure = record(tmp_path)["failure"]

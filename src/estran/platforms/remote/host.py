@@ -15,15 +15,13 @@ from typing import Any, Final
 from estran.errors import PlatformError
 from estran.platforms.base import Completed
 from estran.platforms.remote.frames import FrameLink
+from estran.platforms.remote.remedies import LOST, remedy_of
 
 PIECE: Final = 1 << 18
 SMALL: Final = 1 << 15
 """A file of so many bytes is sent sooner than asked for."""
 
 HEARTBEAT: Final = 5.0
-
-LOST: Final = "see whether the host still runs; results that it sent before are kept"
-"""What to do when a host is lost."""
 
 OnOutput = Callable[[str, bytes], None]
 """Told the channel (``stdout``, ``stderr``) and the bytes of a command's output as they come."""
@@ -150,7 +148,7 @@ class RemoteHost:
         if waiting is None or waiting.done():
             return
         if (error := head.get("error")) is not None:
-            waiting.set_exception(PlatformError(error, where=self.name))
+            waiting.set_exception(PlatformError(error, where=self.name, remedy=remedy_of(error)))
         else:
             waiting.set_result((head["ok"], data))
 

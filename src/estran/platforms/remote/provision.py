@@ -15,8 +15,9 @@ from estran.platforms.base import Access, Host, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
-from estran.platforms.remote.host import LOST, ClockOffset, RemoteHost
+from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.links.shaping import ShapedLinks, shaped
+from estran.platforms.remote.remedies import LOST
 from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
 from estran.runtime.clock import Clock, RealClock
