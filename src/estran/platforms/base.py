@@ -201,6 +201,16 @@ class Provision(Protocol):
         """The run's clock as the conductor reads it."""
         ...
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """What can be known only when the measurement is over; replaces facts of the verification.
+
+        Raises
+        ------
+        PlatformError
+            If a host goes.
+        """
+        ...
+
     def notes(self) -> list[str]:
         """What the reader of the run's figures must know, when it is over."""
         ...

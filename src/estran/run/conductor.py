@@ -6,7 +6,7 @@ import asyncio
 import importlib
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -147,6 +147,13 @@ class Conductor:
                 self.record.note(machine_busy=load.mean)
                 self.record.warnings.extend([load.warning] if load.warning is not None else [])
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
+        await self._conclude(provision)
+
+    async def _conclude(self, provision: Provision) -> None:
+        """Add to what was verified what is known only now."""
+        if known := await provision.conclude():
+            self.verification = replace(self.verification, facts={**self.verification.facts, **known})
+            write_json(self.folder / "network.json", asdict(self.verification))
 
     async def _verify(self, provision: Provision) -> None:
         for attempt in range(1, VERIFY_ATTEMPTS + 1):

@@ -74,9 +74,11 @@ def test_an_experiment_runs_on_hosts_and_its_figures_and_files_come_back(hosts: 
     said = (folder / "logs" / "note-0.log").read_text()
     assert "note from cloud-0" in said
     assert "parts.py" in said
-    clocks = {name: facts["clock"] for name, facts in json.loads((folder / "network.json").read_text())["facts"]["hosts"].items()}
-    assert len(clocks) == 3
-    assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks.values())  # they share a clock here
+    told = json.loads((folder / "network.json").read_text())["facts"]["hosts"]
+    clocks = [facts[when] for facts in told.values() for when in ("clock", "clock_at_end")]
+    assert len(clocks) == 6
+    assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks)  # they share a clock here
+    assert not any("moved by" in warning for warning in run["warnings"])
     nothing_stays(hosts)
 
 

@@ -156,6 +156,10 @@ class EmulatedProvision:
         """The run's clock."""
         return RealClock(origin_ns)
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """All hosts have one clock."""
+        return {}
+
     def notes(self) -> list[str]:
         """Nothing beside what the verification says."""
         return []

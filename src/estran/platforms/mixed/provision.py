@@ -98,6 +98,10 @@ class MixedProvision:
         """The run's clock, as the controller reads it."""
         return self._real.clock(origin_ns)
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """That of real hosts; emulated ones have the controller's clock."""
+        return await self._real.conclude()
+
     def notes(self) -> list[str]:
         """Those of both parts."""
         return [*self._real.notes(), *([] if self._side is None else self._side.provision.notes())]

@@ -234,6 +234,10 @@ class SimulatedProvision:
         """
         return await self._broken
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """All hosts have one clock."""
+        return {}
+
     def notes(self) -> list[str]:
         """What the reader of the figures must know: what could not keep up, and which costs were mere estimates.
 
