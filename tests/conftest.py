@@ -40,6 +40,8 @@ COMPUTING = (
     "platforms/emulated/limits/test_limits.py",
     "platforms/emulated/links/test_relay_core.py",
     "platforms/emulated/test_assembly.py",
+    "platforms/mixed/test_through.py",
+    "platforms/remote/test_clocks.py",
     "platforms/remote/test_packing.py",
     "platforms/remote/links/test_arithmetic.py",
     "platforms/emulated/limits/test_rest.py",

@@ -98,3 +98,8 @@ def cause(error: EstranError | ExceptionGroup[Exception]) -> EstranError:
     while isinstance(first, ExceptionGroup):
         first = first.exceptions[0]
     return first
+
+
+def expected(error: EstranError | ExceptionGroup[Exception]) -> bool:
+    """Whether all that was raised is our own."""
+    return isinstance(error, EstranError) or error.split(EstranError)[1] is None

@@ -8,14 +8,15 @@ import signal
 import socket
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 
 NEEDED = ("munged", "slurmctld", "slurmd", "sbatch", "squeue", "scancel", "scontrol", "sinfo")
 CONFIGURATION = """
 ClusterName=estran
-SlurmctldHost={host}(127.0.0.1)
+SlurmctldHost={host}({controller})
 SlurmctldPort={ports[0]}
 AuthType=auth/munge
 AuthInfo=socket={folder}/munge.socket
@@ -44,7 +45,19 @@ PreemptMode=CANCEL
 PartitionName=debug Nodes=ALL Default=YES MaxTime=INFINITE PriorityTier=1 State=UP
 PartitionName=urgent Nodes=ALL MaxTime=INFINITE PriorityTier=10 State=UP
 """
-NODE = "NodeName=n{number} NodeHostname={host} NodeAddr=127.0.0.1 Port={port} CPUs=2 State=UNKNOWN\n"
+NODE = "NodeName=n{number} NodeHostname={host} NodeAddr={address} Port={port} CPUs=2 State=UNKNOWN\n"
+
+
+@dataclass(frozen=True)
+class Spot:
+    """Where a node is: the address by which others reach it, and the network namespace that has this address."""
+
+    address: str = "127.0.0.1"
+    namespace: str | None = None
+
+    def within(self, argv: list[str]) -> list[str]:
+        """The command that runs another there; `ip netns exec` would hide control groups from slurmd."""
+        return argv if self.namespace is None else ["nsenter", f"--net=/run/netns/{self.namespace}", *argv]
 
 
 def lacking() -> str | None:
@@ -56,30 +69,43 @@ def lacking() -> str | None:
 
 
 @contextmanager
-def cluster(folder: Path, nodes: int = 2) -> Iterator[Path]:
+def cluster(folder: Path, nodes: int | Sequence[Spot] = 2, controller: str = "127.0.0.1") -> Iterator[Path]:
     """Start one with nodes n1, n2, … in partition debug, where jobs give way to those of partition urgent.
 
     Its configuration is the file that ``SLURM_CONF`` must name.
+
+    Parameters
+    ----------
+    nodes
+        How many, or where each is.
+    controller
+        Address of this machine by which all nodes reach slurmctld.
     """
+    spots = [Spot()] * nodes if isinstance(nodes, int) else list(nodes)
     host = socket.gethostname().partition(".")[0]
     (folder / "state").mkdir()
     key = folder / "munge.key"
     key.write_bytes(os.urandom(1024))
     key.chmod(0o600)
     configuration = folder / "slurm.conf"
-    ports = _free_ports(1 + nodes)
-    described = [NODE.format(number=number, host=host, port=port) for number, port in enumerate(ports[1:], 1)]
-    configuration.write_text(CONFIGURATION.format(host=host, folder=folder, ports=ports) + "".join(described))
+    ports = _free_ports(1 + len(spots))
+    described = [
+        NODE.format(number=number, host=host, port=port, address=spot.address)
+        for number, (spot, port) in enumerate(zip(spots, ports[1:], strict=True), 1)
+    ]
+    text = CONFIGURATION.format(host=host, folder=folder, ports=ports, controller=controller)
+    configuration.write_text(text + "".join(described))
     munged = [
         "munged", "--foreground", "--force", f"--key-file={key}", f"--socket={folder}/munge.socket", "--num-threads=2",
         f"--pid-file={folder}/munged.pid", f"--log-file={folder}/munged.log", f"--seed-file={folder}/munged.seed",
     ]  # fmt: skip
     with ExitStack() as stack:
-        for argv in (munged, ["slurmctld", "-D"], *(["slurmd", "-D", "-N", f"n{number}"] for number in range(1, nodes + 1))):
+        slurmds = [spot.within(["slurmd", "-D", "-N", f"n{number}"]) for number, spot in enumerate(spots, 1)]
+        for argv in (munged, ["slurmctld", "-D"], *slurmds):
             stack.enter_context(_program(argv, configuration))
             if argv is munged:
                 _until(lambda: (folder / "munge.socket").exists())
-        _until(lambda: slurm(configuration, "sinfo", "--noheader", "--format=%t %D").split()[:2] == ["idle", str(nodes)])
+        _until(lambda: slurm(configuration, "sinfo", "--noheader", "--format=%t %D").split()[:2] == ["idle", str(len(spots))])
         yield configuration
 
 

@@ -23,6 +23,7 @@ def run(
     detail: Literal["components", "flow"] = "components",
     calibration: str | None = None,
     trace: Annotated[bool, Parameter(negative=())] = False,
+    keep: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = False,
 ) -> int:
     """Run an experiment: build, verify, measure, report, give back.
@@ -45,6 +46,8 @@ def run(
         On simulate: the calibration file; `calibration.json` beside the experiment file if not given, `none` for estimates.
     trace
         On simulate: write the order of events to `trace.txt` in the run folder.
+    keep
+        Keep what is reserved, on a testbed or in Slurm, for later runs; the summary says how it is given back.
     json
         Print one JSON object at the end, and no progress.
     """
@@ -53,10 +56,12 @@ def run(
     from estran.report.table import print_summary
 
     if detail == "flow":
+        if keep:
+            raise RequestError("cost models reserve nothing that could be kept", where="--keep", remedy="leave it out")
         folder, status = _by_costs(file, set_ or (), on=on, seed=seed, out=out, calibration=calibration, trace=trace, json=json)
         unreported = _report(folder)
     else:
-        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, json)
+        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, keep, json)
     if json:
         from estran.cli.listing import print_run
 
@@ -76,6 +81,7 @@ def _by_components(
     out: Path,
     calibration: str | None,
     trace: bool,
+    keep: bool,
     quiet: bool,
 ) -> tuple[Path, str, EstranError | None]:
     """Run the real components, on real hosts or in virtual time."""
@@ -88,7 +94,7 @@ def _by_components(
     simulation = Simulation(calibration, trace)
     prepared = prepare(file, overrides=overrides, seed=seed, on=on, simulation=simulation)
     with progress_on(Console(stderr=True), prepared, quiet=quiet) as progress:
-        folder, status = execute(prepared, out=out, progress=progress)
+        folder, status = execute(prepared, out=out, progress=progress, keep=keep)
         progress.phase("report", None)
         return folder, status, _report(folder)
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
+from estran.errors import PlatformError
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Security
 from estran.spec.plan import Plan
@@ -200,12 +201,22 @@ class Provision(Protocol):
         """The run's clock as the conductor reads it."""
         ...
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """What can be known only when the measurement is over; replaces facts of the verification.
+
+        Raises
+        ------
+        PlatformError
+            If a host goes.
+        """
+        ...
+
     def notes(self) -> list[str]:
         """What the reader of the run's figures must know, when it is over."""
         ...
 
-    async def broken(self) -> str:
-        """Wait until the platform itself breaks, and say how."""
+    async def broken(self) -> PlatformError:
+        """Wait until the platform itself breaks, and say how and what to do."""
         ...
 
 
@@ -274,4 +285,19 @@ class Reserving(Protocol):
 
     def cost(self, plan: Plan) -> list[str]:
         """What a run may cost, in words: node-hours and walltime of each reservation."""
+        ...
+
+    def keep(self, told: Callable[[str], None]) -> None:
+        """Keep what the next run reserves, for those after it.
+
+        Parameters
+        ----------
+        told
+            Is told what was kept, and how it is given back.
+
+        Raises
+        ------
+        RequestError
+            If nothing is reserved that could be kept.
+        """
         ...

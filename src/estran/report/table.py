@@ -48,6 +48,8 @@ def print_summary(console: Console, folder: Path) -> None:
         console.print(_links(groups))
     for warning in fallbacks(run):
         console.print(_line("! ", "yellow", warning))
+    for kept in run.run.get("kept") or []:
+        console.print(_line("kept  ", "cyan", kept))
     report = folder / "report.html"
     if report.is_file():
         console.print(_line("report  ", "dim", str(report)), soft_wrap=True)

@@ -6,11 +6,11 @@ import asyncio
 import importlib
 from collections.abc import Coroutine, Iterator, Mapping
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from estran.errors import EstranError, PlatformError, VerifyError, cause
+from estran.errors import EstranError, VerifyError, cause
 from estran.observe.live import LiveResponses
 from estran.observe.memory_store import MemoryStore
 from estran.observe.queries import open_run
@@ -147,6 +147,13 @@ class Conductor:
                 self.record.note(machine_busy=load.mean)
                 self.record.warnings.extend([load.warning] if load.warning is not None else [])
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
+        await self._conclude(provision)
+
+    async def _conclude(self, provision: Provision) -> None:
+        """Add to what was verified what is known only now."""
+        if known := await provision.conclude():
+            self.verification = replace(self.verification, facts={**self.verification.facts, **known})
+            write_json(self.folder / "network.json", asdict(self.verification))
 
     async def _verify(self, provision: Provision) -> None:
         for attempt in range(1, VERIFY_ATTEMPTS + 1):
@@ -272,7 +279,7 @@ async def begin(host: Host, origin_ns: int, *tasks: tuple[str, Mapping[str, Any]
 async def _watch(provision: Provision, collector: Collector) -> None:
     """Fail the run when the platform itself breaks."""
     try:
-        collector.fail(PlatformError(await provision.broken()))
+        collector.fail(await provision.broken())
     except EstranError as error:
         collector.fail(error)
 

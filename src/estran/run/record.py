@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
-from estran.errors import EstranError, ServiceError
+from estran.errors import EstranError, ServiceError, Where
 
 SCHEMA: Final = 1
 RESERVE: Final = 64 * 1024
@@ -156,7 +156,7 @@ class RunRecord:
         if isinstance(error, ReplicaError):
             self.failure = Failure(failed, error.what, error.host, error.replica, error.remedy, error.tail)
         else:
-            file = where is not None and "/" in where
+            file = where is not None and ("/" in where or isinstance(error.where, Where))
             what = f"{where}: {error.what}" if file else error.what
             self.failure = Failure(failed, what, None if file else where, None, error.remedy)
 

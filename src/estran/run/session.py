@@ -13,6 +13,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 
 from estran.errors import RequestError
+from estran.platforms.base import Platform, Reserving
 from estran.run.conductor import Conductor
 from estran.run.prepare import Prepared, plain_plan
 from estran.run.record import Progress, RunRecord, Status, write_json
@@ -25,6 +26,7 @@ def execute(
     progress: Progress,
     command: Sequence[str] = (),
     named: str | None = None,
+    keep: bool = False,
     conduct: Callable[..., Conductor] = Conductor,
 ) -> tuple[Path, Status]:
     """Run what was prepared; return the run folder and how it ended.
@@ -33,19 +35,22 @@ def execute(
     ----------
     out
         Where the run's folder is made: below the experiment's name and by its own id, or, in a study, by the name that is given.
+    keep
+        Keep what is reserved for later runs.
     conduct
         Makes the conductor, of a kind of its own if the run is.
 
     Raises
     ------
     RequestError
-        If the platform cannot do what is asked; nothing has been started.
+        If the platform cannot do what is asked, or has nothing to keep; nothing has been started.
     KeyboardInterrupt
         If the run was interrupted; everything has been given back, and what was measured is in the folder.
     """
     fatal = [problem for problem in prepared.problems if problem.fatal]
     if fatal:
         raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
+    kept = _keeping(prepared.platform) if keep else None
     experiment = prepared.experiment
     run_id = new_run_id()
     folder = out / experiment.name / run_id if named is None else out / named
@@ -62,6 +67,8 @@ def execute(
     except KeyboardInterrupt:
         shutil.rmtree(folder, ignore_errors=True)  # nothing has begun, and nothing would say so
         raise
+    if kept is not None:
+        record.note(kept=kept)  # filled when the run lets go of what it had
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     try:
         _describe(prepared, folder, command or sys.argv)
@@ -72,6 +79,15 @@ def execute(
         if record.status == "running":
             record.end("interrupted")
         raise
+
+
+def _keeping(platform: Platform) -> list[str]:
+    """Have a platform keep what it reserves, and say there what that is."""
+    if not isinstance(platform, Reserving):
+        raise RequestError(f"{platform.name} reserves nothing that could be kept", where="--keep", remedy="leave it out")
+    kept: list[str] = []
+    platform.keep(kept.append)
+    return kept
 
 
 async def _interruptible(conductor: Conductor) -> Status:

@@ -20,6 +20,7 @@ from estran.platforms.remote import envoy, envoy_unpacking
 from estran.platforms.remote.agents import unpack_files
 from estran.platforms.remote.bootstrap import CARRIED, local_host
 from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.pipe import WINDOW
 from estran.run.journal import processes_of
 
 MARK = f"test-envoy-{os.getpid()}"
@@ -35,6 +36,35 @@ async def test_a_command_has_its_input_output_status_place_and_environment(host:
     script = 'cat; pwd; echo "$A" >&2; exit 3'
     done = await host.run(["sh", "-c", script], cwd=str(tmp_path), env={"A": "b"}, stdin=b"in\n")
     assert (done.returncode, done.stdout, done.stderr) == (3, f"in\n{tmp_path}\n".encode(), b"b\n")
+
+
+async def test_what_a_process_does_not_read_is_not_sent(host: RemoteHost, tmp_path: Path) -> None:
+    """Else it would pile up on the host, as what is sent through a login node to nodes that are slow."""
+    go = tmp_path / "go"
+    pipe = await host.open(["sh", "-c", f"until [ -e {go} ]; do sleep .01; done; wc -c"])
+    size, sent = 1 << 18, 0
+    with suppress(TimeoutError):
+        async with asyncio.timeout(1.0):
+            while sent < 64 << 20:
+                pipe.write(bytes(size))
+                sent += size
+                await pipe.drain()
+    assert WINDOW <= sent <= WINDOW + 4 * size
+    go.touch()
+    for _ in range(40):
+        pipe.write(bytes(size))
+        sent += size
+        await pipe.drain()
+    pipe.close()
+    assert int(await pipe.reader.read()) == sent
+
+
+async def test_who_waits_to_write_to_a_process_that_ends_goes_on(host: RemoteHost) -> None:
+    pipe = await host.open(["sleep", "0.3"])
+    pipe.write(bytes(3 * WINDOW))
+    async with asyncio.timeout(10):
+        await pipe.drain()
+        await pipe.wait_closed()
 
 
 async def test_output_is_told_while_a_command_runs(host: RemoteHost, tmp_path: Path) -> None:

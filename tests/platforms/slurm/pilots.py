@@ -34,11 +34,13 @@ def asked(text: str = FILE, layers: Mapping[str, Sequence[str]] = LAYERS) -> Req
 
 
 @asynccontextmanager
-async def provided(request: Request, told: list[str] | None = None) -> AsyncIterator[Allocation]:
+async def provided(
+    request: Request, told: list[str] | None = None, kept: Callable[[str], None] | None = None
+) -> AsyncIterator[Allocation]:
     noted: list[str] = []
     async with (
         login_host(request.login, RUN) as login,
-        allocated(request, login, RUN, note=noted.append, tell=(told if told is not None else []).append) as allocation,
+        allocated(request, login, RUN, note=noted.append, tell=(told if told is not None else []).append, kept=kept) as allocation,
     ):
         assert len(noted) == 1, "nothing was written down"
         yield allocation

@@ -92,13 +92,12 @@ async def test_whoever_stops_waiting_leaves_no_job(configuration: Path) -> None:
     ("happens", "what", "place"),
     [
         (["scancel {job}"], "was cancelled from outside", "Slurm"),
-        (["scontrol update jobid={job} EndTime=now+1"], "reached its time limit of 10min", "cluster.yaml:2:7"),
         (["sbatch --partition=urgent --nodes=3 --exclusive --output=/dev/null --wrap=true"], "was preempted", "cluster.yaml:3:12"),
         (["scontrol update jobid={job} Requeue=1", "scontrol requeue {job}"], "was put back into the queue", "Slurm"),
         (["scontrol update nodename={node} state=down reason=test"], "lost a node", "Slurm"),
         (["scontrol suspend {job}"], "was suspended", "Slurm"),
     ],
-    ids=["cancelled", "timeout", "preempted", "requeued", "node-down", "suspended"],
+    ids=["cancelled", "preempted", "requeued", "node-down", "suspended"],
 )  # fmt: skip
 async def test_a_job_that_is_lost_in_use_is_told_as_one_error(
     configuration: Path, monkeypatch: pytest.MonkeyPatch, happens: list[str], what: str, place: str

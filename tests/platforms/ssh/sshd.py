@@ -70,6 +70,11 @@ class Machine:
         """Run ``ip`` in its namespace."""
         subprocess.run(["ip", "-n", self.namespace, *words], check=True)
 
+    def queues(self) -> str:
+        """The queueing rules of its interface."""
+        words = ["ip", "netns", "exec", self.namespace, "tc", "qdisc", "show", "dev", "eth0"]
+        return subprocess.run(words, check=True, capture_output=True, text=True).stdout
+
     def processes(self) -> list[str]:
         """Command lines of what runs there."""
         listed = subprocess.run(["ip", "netns", "pids", self.namespace], capture_output=True, text=True, check=True).stdout.split()
@@ -117,7 +122,7 @@ def _machine(number: int, folder: Path, wired: tuple[str, str], key: Path, known
     bridge, network = wired
     name, address, own = f"h{number}", f"{network}.{number + 1}", folder / f"h{number}"
     namespace, wire = f"{bridge}-{number}", f"{bridge}.{number}"
-    own.mkdir()
+    (own / "tmp").mkdir(parents=True)
     host_key = own / "host_key"
     subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(host_key)], check=True)
     with known.open("a") as file:
@@ -125,7 +130,7 @@ def _machine(number: int, folder: Path, wired: tuple[str, str], key: Path, known
     (own / "sshd_config").write_text(
         f"ListenAddress {address}\nHostKey {host_key}\nAuthorizedKeysFile {key}.pub\nPidFile none\nUsePAM no\nStrictModes no\n"
         "PasswordAuthentication no\nPermitRootLogin yes\nUseDNS no\nMaxStartups 100\nMaxSessions 100\nLogLevel VERBOSE\n"
-        f"SetEnv TMPDIR={own}\n"  # what a host whose power goes leaves behind goes with the test
+        f"SetEnv TMPDIR={own}/tmp\n"  # what a host whose power goes leaves behind goes with the test
     )
     for words in (
         ["netns", "add", namespace],

@@ -74,9 +74,11 @@ def test_an_experiment_runs_on_hosts_and_its_figures_and_files_come_back(hosts: 
     said = (folder / "logs" / "note-0.log").read_text()
     assert "note from cloud-0" in said
     assert "parts.py" in said
-    clocks = {name: facts["clock"] for name, facts in json.loads((folder / "network.json").read_text())["facts"]["hosts"].items()}
-    assert len(clocks) == 3
-    assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks.values())  # they share a clock here
+    told = json.loads((folder / "network.json").read_text())["facts"]["hosts"]
+    clocks = [facts[when] for facts in told.values() for when in ("clock", "clock_at_end")]
+    assert len(clocks) == 6
+    assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks)  # they share a clock here
+    assert not any("moved by" in warning for warning in run["warnings"])
     nothing_stays(hosts)
 
 
@@ -143,3 +145,46 @@ def test_a_secret_appears_in_no_file_of_a_run(hosts: Mapping[str, Machine], tmp_
         *(path.read_bytes() for path in run_folder(tmp_path).rglob("*") if path.is_file()),
     ]
     assert not any(secret.encode() in text for text in said for secret in ("planted-secret-5f1e", key))
+
+
+def test_hosts_that_cannot_be_used_are_all_named_each_with_its_cause(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    lab = written(tmp_path, hosts, labels="edge edge edge edge cloud")
+    text = (tmp_path / "experiment.yaml").read_text()
+    (tmp_path / "experiment.yaml").write_text(text.replace("hosts: 2", "hosts: 4"))
+    subprocess.run(["ssh-keygen", "-q", "-t", "ed25519", "-N", "", "-f", str(tmp_path / "other")], check=True)
+    addresses = [machine.target.host for machine in hosts.values()][:4]
+    (tmp_path / "changed").write_text(f"{addresses[2]} {(tmp_path / 'other.pub').read_text()}")
+    wrong = ["port: 2222", f"key: {tmp_path}/other", f"known_hosts: {tmp_path}/changed", "python: /nowhere/python3"]
+    text = lab.read_text()
+    for address, setting in zip(addresses, wrong, strict=True):
+        text = text.replace(f"{{host: {address},", f"{{host: {address}, {setting},")
+    lab.write_text(text)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    failure = record(tmp_path)["failure"]
+    assert failure["what"].startswith("4 hosts cannot be used: ")
+    said = dict(zip(range(4), failure["what"].partition(": ")[2].split("; "), strict=False))
+    causes = ["nothing listens on its SSH port", "it refuses every key", "its host key has changed", "there is no /nowhere/python3"]
+    for number, cause in enumerate(causes):
+        assert f"edge-{number}: {cause}" in said[number], failure
+    assert failure["remedy"]
+    nothing_stays(hosts)
+
+
+def test_a_host_whose_disk_is_full_fails_the_run_and_leaves_nothing(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    written(tmp_path, hosts)
+    full = hosts["h0"]
+    within, disk = ["nsenter", f"--target={full.pid}", "--mount"], str(full.folder / "tmp")
+    subprocess.run([*within, "mount", "-t", "tmpfs", "-o", "size=64k,nr_inodes=2", "estran-test", disk], check=True)
+    try:
+        done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    finally:
+        subprocess.run([*within, "umount", disk], check=True)
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert "Traceback" not in done.stdout + done.stderr
+    failure = record(tmp_path)["failure"]
+    assert "No space left on device" in failure["what"], failure
+    assert failure["host"] == "edge-0"
+    assert failure["remedy"]
+    nothing_stays(hosts)

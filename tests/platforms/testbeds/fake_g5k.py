@@ -31,6 +31,8 @@ class FakeGrid5000(FakeApi):
         How often a job is looked at before it runs.
     fate
         What becomes of jobs then: ``running``, ``error`` or ``terminated`` (killed).
+    elapsed
+        Seconds of their walltime that are over when they begin to run.
     begins
         When jobs will begin, if not now: they wait.
     refusal
@@ -41,6 +43,7 @@ class FakeGrid5000(FakeApi):
 
     looks: int = 1
     fate: str = "running"
+    elapsed: float = 0.0
     begins: float | None = None
     refusal: str | None = None
     broken: set[str] = field(default_factory=set)
@@ -125,7 +128,7 @@ class FakeGrid5000(FakeApi):
         job["looks"] += 1
         if job["state"] == "waiting" and job["looks"] >= self.looks and self.begins is None:
             job["state"] = self.fate
-            job["started_at"] = time.time() if self.fate == "running" else 0
+            job["started_at"] = time.time() - self.elapsed if self.fate == "running" else 0
         return job
 
     def _delete(self, call: Call) -> tuple[int, Any]:

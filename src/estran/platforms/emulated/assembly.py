@@ -185,7 +185,7 @@ class Assembly:
     def _verify_shares(self) -> list[Measured]:
         distinct: dict[tuple[float, float], str] = {}
         for host in self._order.hosts:
-            if host.name in self._groups:
+            if host.name in self._groups and not host.stands_in:
                 distinct.setdefault((host.device.cores, host.device.speed), host.name)
         known = {kind: self._recall(kind) for kind in distinct}
         unknown = [kind for kind, measured in known.items() if measured is None]

@@ -19,6 +19,8 @@ class HostOrder:
         Those of the replicas that are commands.
     yielding
         Those that let the others use the processor first.
+    stands_in
+        Whether it stands for a host that is not emulated, so that its speed is nobody's.
     """
 
     name: str
@@ -28,6 +30,7 @@ class HostOrder:
     ports: list[int] = field(default_factory=list)
     commands: list[str] = field(default_factory=list)
     yielding: list[str] = field(default_factory=list)
+    stands_in: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import socket
 import time
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -36,16 +36,19 @@ class EmulatedPlatform:
     ----------
     engine, limiter
         Only this rung of the ladder will do; None for the best that works.
+    stand_ins
+        Hosts of the plan that stand for others which are not emulated: nothing is said of their processors and memory.
     """
 
     name = "emulate"
     virtual = False
 
-    def __init__(self, engine: str | None = None, limiter: str | None = None) -> None:
+    def __init__(self, engine: str | None = None, limiter: str | None = None, stand_ins: Collection[str] = ()) -> None:
         if engine is not None and engine not in RUNGS:
             raise RequestError(f"there is no engine {engine!r}", where="--on", remedy=did_you_mean(engine, RUNGS, kind="engine"))
         self._engine = engine
         self._limiter = limiter
+        self._stand_ins = stand_ins
         self._held_as: str | None = None
         self._kept: Keeping | None = None
         self._survey: Survey | None = None
@@ -59,7 +62,7 @@ class EmulatedPlatform:
         """What this machine cannot emulate of the plan, found by trying each engine in a throw-away namespace."""
         found = self._survey or await survey(self._engine, self._limiter)
         self._survey = found if self._held_as is not None else None
-        return problems(plan, found)
+        return problems(plan, found, self._stand_ins)
 
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[EmulatedProvision]:
@@ -68,7 +71,7 @@ class EmulatedPlatform:
         clean = False
         try:
             async with _connected(keeping, run_id) as keeper:
-                order = _order(plan, run_id, self._engine, self._limiter)
+                order = _order(plan, run_id, self._engine, self._limiter, self._stand_ins)
                 try:
                     facts, hosts = await _built(keeping, keeper, order, folder)
                 except PlatformError as error:
@@ -153,15 +156,20 @@ class EmulatedProvision:
         """The run's clock."""
         return RealClock(origin_ns)
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """All hosts have one clock."""
+        return {}
+
     def notes(self) -> list[str]:
         """Nothing beside what the verification says."""
         return []
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait for the keeper to report a dead relay or agent, or to end."""
+        remedy = "see whether something on this machine ended it (dmesg tells of memory), and run it again"
         async for frame in self._keeper.events():
-            return str(frame["what"])
-        return "the keeper of the emulated hosts has ended; its own log is keeper.log"
+            return PlatformError(str(frame["what"]), remedy=remedy)
+        return PlatformError("the keeper of the emulated hosts has ended; its own log is keeper.log", remedy=remedy)
 
 
 @asynccontextmanager
@@ -202,7 +210,7 @@ def _last_words(folder: Path) -> str:
     return f" ({lines[-1]})" if lines else ""
 
 
-def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None) -> Order:
+def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None, stand_ins: Collection[str]) -> Order:
     replicas: dict[str, dict[str, float]] = {name: {} for name in plan.hosts}
     commands: dict[str, list[str]] = {name: [] for name in plan.hosts}
     yielding: dict[str, list[str]] = {name: [] for name in plan.hosts}
@@ -218,7 +226,14 @@ def _order(plan: Plan, run_id: str, engine: str | None, limiter: str | None) -> 
         run_id=run_id,
         hosts=[
             HostOrder(
-                name, host.layer, replace(host.device, sources={}), replicas[name], ports[name], commands[name], yielding[name]
+                name,
+                host.layer,
+                replace(host.device, sources={}),
+                replicas[name],
+                ports[name],
+                commands[name],
+                yielding[name],
+                stands_in=name in stand_ins,
             )
             for name, host in plan.hosts.items()
         ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Final
 
@@ -87,8 +87,17 @@ async def survey(engine: str | None = None, limiter: str | None = None) -> Surve
     return msgspec.json.decode(stdout, type=Survey)
 
 
-def problems(plan: Plan, found: Survey) -> list[Problem]:
-    """What of a plan this machine cannot do, or only less well than asked."""
+def problems(plan: Plan, found: Survey, stand_ins: Collection[str] = ()) -> list[Problem]:
+    """What of a plan this machine cannot do, or only less well than asked.
+
+    Parameters
+    ----------
+    stand_ins
+        Hosts whose devices are not emulated.
+    """
+    hosts = {name: host for name, host in plan.hosts.items() if name not in stand_ins}
+    replicas = {name: replica for name, replica in plan.replicas.items() if replica.host in hosts}
+    plan = replace(plan, hosts=hosts, replicas=replicas)
     looks = (_engine_problems, _observation_problems, _cpu_problems, _memory_problems)
     return [*(problem for look in looks for problem in look(plan, found)), *_limiter_problems(found)]
 

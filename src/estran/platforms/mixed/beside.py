@@ -56,7 +56,7 @@ async def beside(
     with tempfile.TemporaryDirectory(prefix="estran-") as scratch:
         socket = Path(scratch, "way")
         async with (
-            EmulatedPlatform().provide(own, folder, run_id) as provision,
+            EmulatedPlatform(stand_ins=[gateway]).provide(own, folder, run_id) as provision,
             dialling(socket, found.places[gateway].address, port),
             _standing_in(provision.hosts[gateway], replica, provision.address(gateway, gateway), port, socket),
         ):

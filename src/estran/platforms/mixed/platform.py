@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 
-from estran.errors import SpecError
+from estran.errors import PlatformError, SpecError
 from estran.platforms.base import Problem
 from estran.platforms.emulated.platform import EmulatedPlatform
 from estran.platforms.files import platform_of
@@ -14,6 +14,7 @@ from estran.platforms.mixed.beside import Beside, beside
 from estran.platforms.mixed.file import read_mixed
 from estran.platforms.mixed.parts import part, with_stand_in
 from estran.platforms.mixed.provision import MixedProvision
+from estran.platforms.mixed.through import adds_up, passing
 from estran.platforms.remote.platform import RealTime, RemotePlatform, layers_of
 from estran.platforms.remote.provision import authority_of, provision
 from estran.platforms.remote.source import Found, Occasion, Source
@@ -41,6 +42,11 @@ class MixedPlatform(RealTime):
         sources = {path: _source(path) for path in dict.fromkeys(files.values())}
         self._sources: Mapping[str, Source] = {layer: sources[path] for layer, path in files.items()}
 
+    @property
+    def reserves(self) -> bool:
+        """Whether some part does."""
+        return any(source.reserves for source in self._sources.values())
+
     async def check(self, plan: Plan) -> list[Problem]:
         """What its parts cannot do, as far as that is known without reaching any host."""
         if missing := [layer for layer in plan.experiment.layers if layer not in self._file.layers]:
@@ -50,8 +56,8 @@ class MixedPlatform(RealTime):
         emulated = [name for name in plan.hosts if name not in real]
         if emulated and real:
             gateway = self._gateway(plan)
-            found += await EmulatedPlatform().check(with_stand_in(plan, emulated, gateway)[0])
-            found += _apart(plan, emulated, real, gateway)
+            found += await EmulatedPlatform(stand_ins=[gateway]).check(with_stand_in(plan, emulated, gateway)[0])
+            found += _apart(plan, emulated, gateway)
         elif emulated:
             found += await EmulatedPlatform().check(plan)
         return found
@@ -75,20 +81,21 @@ class MixedPlatform(RealTime):
                 )
             names = {} if side is None else {side.gateway: [side.inner_address]}
             provided = await stack.enter_async_context(provision(part(plan, real), found, self._file, folder, authority, names))
-            yield MixedProvision(provided, side)
+            yield MixedProvision(provided, side, plan.links)
 
     async def _found(self, plan: Plan, folder: Path, run_id: str, stack: AsyncExitStack) -> Found:
         """All real hosts; what is reserved is waited for side by side."""
 
         async def enter(source: Source, layers: Mapping[str, Sequence[str]]) -> Found:
-            return await stack.enter_async_context(source.hosts(Occasion(run_id, layers, folder, self._note, self._tell)))
+            occasion = Occasion(run_id, layers, folder, self._note, self._tell, self._kept)
+            return await stack.enter_async_context(source.hosts(occasion))
 
         parts = await together({number: enter(*one) for number, one in enumerate(self._parts(plan))})
         places = {name: place for one in parts.values() for name, place in one.places.items()}
         facts = {key: value for one in parts.values() for key, value in one.facts.items()}
         waits = [one.broken for one in parts.values() if one.broken is not None]
 
-        async def broken() -> str:
+        async def broken() -> PlatformError:
             return await first_of(wait() for wait in waits)
 
         return Found(places, facts, broken if waits else None)
@@ -116,17 +123,15 @@ def _source(path: Path) -> Source:
     return platform.source
 
 
-def _apart(plan: Plan, emulated: Sequence[str], real: Sequence[str], gateway: str) -> list[Problem]:
-    """Links that go from the emulated network to a real host, other than to that through which all streams go."""
-    asked = {
-        (plan.hosts[link.source].layer, plan.hosts[link.target].layer)
-        for link in plan.links
-        if (link.source in emulated) != (link.target in emulated) and gateway not in (link.source, link.target)
-    }
+def _apart(plan: Plan, emulated: Sequence[str], gateway: str) -> list[Problem]:
+    """Links from the emulated network through the gateway to other real hosts, where both parts do not come to what is asked."""
+    odd = [one for one in passing(plan.links, emulated, gateway) if not adds_up(one, gateway, plan.links)]
+    layers = dict.fromkeys(frozenset((plan.hosts[one.source].layer, plan.hosts[one.target].layer)) for one in odd)
+    middle = plan.hosts[gateway].layer
     return [
         Problem(
-            f"what passes between them goes by {gateway}, and is shaped on the way to it only",
-            f"link {near} → {far}", f"ask for the link between the emulated layer and {plan.hosts[gateway].layer}", fatal=False,
+            f"what passes between {near} and {far} goes by {gateway}: it gets what both parts of that way do together",
+            f"link {near} ↔ {far}", f"ask of {near} ↔ {middle} and {middle} ↔ {far} what comes to as much", fatal=False,
         )
-        for near, far in sorted(asked)
+        for near, far in (sorted(pair, key=list(plan.experiment.layers).index) for pair in layers)
     ]  # fmt: skip

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
+from estran.errors import PlatformError
 from estran.platforms.base import Access, Host, Verification
 from estran.platforms.emulated.platform import EmulatedProvision
 from estran.platforms.mixed.beside import NETWORK, Beside
+from estran.platforms.mixed.through import passing, put_together
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.provision import RemoteProvision
 from estran.platforms.remote.together import first_of
 from estran.runtime.clock import Clock
+from estran.spec.plan import PlannedLink
 
 
 class MixedProvision:
@@ -22,11 +25,14 @@ class MixedProvision:
     ----------
     side
         The emulated part, if there is one.
+    links
+        All that are planned.
     """
 
-    def __init__(self, real: RemoteProvision, side: Beside | None) -> None:
+    def __init__(self, real: RemoteProvision, side: Beside | None, links: Sequence[PlannedLink]) -> None:
         self._real = real
         self._side = side
+        self._links = links
         self.hosts: Mapping[str, Host] = {**real.hosts, **({} if side is None else side.hosts)}
 
     @property
@@ -57,14 +63,16 @@ class MixedProvision:
         )
 
     async def verify(self) -> Verification:
-        """Both parts are probed one after the other: each would disturb the other's figures."""
+        """Both parts are probed one after the other: each would disturb the other's figures. What passes both is their sum."""
         real = await self._real.verify()
         if self._side is None:
             return real
         emulated = await self._side.provision.verify()
         streams = {"encrypted": bool(self.access().security), "router": self._side.gateway, "behind": sorted(self.access().behind)}
         facts = {**emulated.facts, **real.facts, "streams": streams}
-        return Verification((*emulated.links, *real.links), (*emulated.cpus, *real.cpus), facts)
+        measured = (*emulated.links, *real.links)
+        far = put_together(passing(self._links, self._side.hosts, self._side.gateway), self._side.gateway, measured)
+        return Verification((*measured, *far), (*emulated.cpus, *real.cpus), facts)
 
     async def enforce(self) -> None:
         """Hold emulated services to their devices' speed from now on."""
@@ -90,11 +98,15 @@ class MixedProvision:
         """The run's clock, as the controller reads it."""
         return self._real.clock(origin_ns)
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """That of real hosts; emulated ones have the controller's clock."""
+        return await self._real.conclude()
+
     def notes(self) -> list[str]:
         """Those of both parts."""
         return [*self._real.notes(), *([] if self._side is None else self._side.provision.notes())]
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait until a part breaks, and say how."""
         parts = [self._real.broken(), *([] if self._side is None else [self._side.provision.broken()])]
         return await first_of(parts)

@@ -27,6 +27,7 @@ from typing import Any
 
 from estran.platforms.remote.envoy_facts import end_strays, facts
 from estran.platforms.remote.envoy_files import Arriving, Refused, digest_if_file
+from estran.platforms.remote.envoy_pipes import Piped
 
 MAGIC = b"\x00estran-envoy-1\x00"
 """Precedes the first frame: what a login shell may have printed before is skipped."""
@@ -57,7 +58,7 @@ class Envoy:
         self.scratch = tempfile.mkdtemp(prefix="estran-")
         self.groups: dict[int, asyncio.subprocess.Process] = {}
         self.named: dict[str, asyncio.subprocess.Process] = {}
-        self.pipes: dict[int, asyncio.subprocess.Process] = {}
+        self.pipes: dict[int, Piped] = {}
         self.arriving: dict[int, Arriving] = {}
         self.undoing: list[list[str]] = []
         self.tasks: set[asyncio.Future[None]] = set()
@@ -245,7 +246,7 @@ class Envoy:
         """Start a process whose input and output are the controller's; ``write`` sends to it, ``pipe`` tells what it says."""
         with self.log(log or os.devnull) as file:
             process = await self.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, file)
-        self.pipes[number] = process
+        self.pipes[number] = Piped(process, self.say)
         self.spawn(self.relay(number, process))
         return process.pid
 
@@ -265,13 +266,10 @@ class Envoy:
 
     def do_write(self, data: bytes, of: int) -> None:
         """Hand bytes to a process, or close its input with none."""
-        process = self.pipes.get(of)
-        if process is not None and process.stdin is not None:
-            with contextlib.suppress(OSError, RuntimeError):
-                if data:
-                    process.stdin.write(data)
-                else:
-                    process.stdin.close()
+        piped = self.pipes.get(of)
+        due = 0 if piped is None else piped.write(data)
+        if piped is not None and due:
+            self.spawn(piped.tell(of, due))
 
     # Files
 

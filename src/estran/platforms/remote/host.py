@@ -15,6 +15,8 @@ from typing import Any, Final
 from estran.errors import PlatformError
 from estran.platforms.base import Completed
 from estran.platforms.remote.frames import FrameLink
+from estran.platforms.remote.pipe import Pipe
+from estran.platforms.remote.remedies import LOST, remedy_of
 
 PIECE: Final = 1 << 18
 SMALL: Final = 1 << 15
@@ -107,7 +109,7 @@ class RemoteHost:
         return self.gone or ""
 
     def _error(self, what: str) -> PlatformError:
-        return PlatformError(what, where=self.name, remedy="see whether the host still runs; results that it sent before are kept")
+        return PlatformError(what, where=self.name, remedy=LOST)
 
     async def _beat(self) -> None:
         while True:
@@ -133,6 +135,8 @@ class RemoteHost:
             self._pieces[of].put_nowait(data)
         elif said == "pipe" and of in self._pipes:
             self._pipes[of].feed(data)
+        elif said == "taken" and of in self._pipes:
+            self._pipes[of].taken(head["count"])
         elif said == "shut" and of in self._pipes:
             self._pipes.pop(of).shut(head["status"])
         elif said == "here":
@@ -147,7 +151,7 @@ class RemoteHost:
         if waiting is None or waiting.done():
             return
         if (error := head.get("error")) is not None:
-            waiting.set_exception(PlatformError(error, where=self.name))
+            waiting.set_exception(PlatformError(error, where=self.name, remedy=remedy_of(error)))
         else:
             waiting.set_result((head["ok"], data))
 
@@ -334,55 +338,6 @@ class RemoteHost:
             with suppress(PlatformError):  # it may go by itself meanwhile
                 await self.ask("exit")
         self._link.close()
-
-
-class Pipe:
-    """A process on a host whose standard input and output are in the controller's hands: a stream reader and writer.
-
-    Attributes
-    ----------
-    reader
-        What it prints.
-    """
-
-    def __init__(self, number: int, link: FrameLink) -> None:
-        self.reader = asyncio.StreamReader(limit=1 << 20)
-        self.status: int | None = None
-        self._number = number
-        self._link = link
-        self._over = asyncio.Event()
-
-    def feed(self, data: bytes) -> None:
-        """Take what the process printed."""
-        self.reader.feed_data(data)
-
-    def shut(self, status: int | None) -> None:
-        """Take that it ended, with its status if that is known."""
-        self.status = status
-        self.reader.feed_eof()
-        self._over.set()
-
-    def write(self, data: bytes) -> None:
-        """Queue bytes for its input."""
-        if data and not self._over.is_set():
-            self._link.write({"id": None, "do": "write", "of": self._number}, data)
-
-    async def drain(self) -> None:
-        """Wait until little is left unsent."""
-        await self._link.drained()
-
-    def close(self) -> None:
-        """End its input."""
-        if not self._over.is_set():
-            self._link.write({"id": None, "do": "write", "of": self._number})
-
-    def is_closing(self) -> bool:
-        """Whether it takes no more input."""
-        return self._over.is_set()
-
-    async def wait_closed(self) -> None:
-        """Wait for its end."""
-        await self._over.wait()
 
 
 async def _until(pieces: asyncio.Queue[bytes], over: asyncio.Future[Any]) -> AsyncIterator[bytes]:

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from estran.errors import RequestError
 from estran.platforms.base import Problem
 from estran.platforms.remote.provision import RemoteProvision, authority_of, provision
 from estran.platforms.remote.source import Occasion, Source
@@ -21,6 +22,7 @@ class RealTime:
     def __init__(self) -> None:
         self._note: Callable[[str, str], None] = _nothing
         self._tell: Callable[[str], None] = _nothing
+        self._kept: Callable[[str], None] | None = None
 
     @staticmethod
     def loop_factory() -> asyncio.AbstractEventLoop:
@@ -30,6 +32,17 @@ class RealTime:
     def confide(self, note: Callable[[str, str], None], tell: Callable[[str], None]) -> None:
         """Where reservations are noted, and who is told how one waits."""
         self._note, self._tell = note, tell
+
+    @property
+    def reserves(self) -> bool:
+        """Whether something is reserved that can be kept."""
+        raise NotImplementedError
+
+    def keep(self, told: Callable[[str], None]) -> None:
+        """Keep what the next run reserves; see `estran.platforms.base.Reserving.keep`."""
+        if not self.reserves:
+            raise RequestError("none of its hosts are reserved, so there is nothing to keep", where="--keep", remedy="leave it out")
+        self._kept = told
 
 
 class RemotePlatform(RealTime):
@@ -46,6 +59,11 @@ class RemotePlatform(RealTime):
         self.name = source.name
         self.source = source
 
+    @property
+    def reserves(self) -> bool:
+        """Whether its source reserves hosts."""
+        return self.source.reserves
+
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""
         return self.source.check(layers_of(plan))
@@ -57,7 +75,7 @@ class RemotePlatform(RealTime):
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[RemoteProvision]:
         """Have hosts provided, and bring agents there."""
-        occasion = Occasion(run_id, layers_of(plan), folder, self._note, self._tell)
+        occasion = Occasion(run_id, layers_of(plan), folder, self._note, self._tell, self._kept)
         authority = authority_of(plan, run_id)
         async with (
             self.source.hosts(occasion) as found,

@@ -17,6 +17,7 @@ from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
 from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.links.shaping import ShapedLinks, shaped
+from estran.platforms.remote.remedies import LOST
 from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
 from estran.runtime.clock import Clock, RealClock
@@ -119,6 +120,7 @@ class RemoteProvision:
         self._ready = ready
         self._access = access
         self._links = links
+        self._late: Mapping[str, ClockOffset] = {}
 
     @property
     def remotes(self) -> Mapping[str, RemoteHost]:
@@ -157,7 +159,12 @@ class RemoteProvision:
         told = ("hostname", "system", "kernel", "machine", "libc", "cores", "memory")
         facts = {"address": place.address, **{key: place.remote.facts[key] for key in told}}
         ready = self._ready.get(name)
-        return facts if ready is None else {**facts, "python": ready.environment.python, "clock": asdict(ready.clock)}
+        if ready is None:
+            return facts
+        clocks = {"clock": asdict(ready.clock)}
+        if (late := self._late.get(name)) is not None:
+            clocks["clock_at_end"] = {**asdict(late), "moved_ns": late.offset_ns - ready.clock.offset_ns}
+        return {**facts, "python": ready.environment.python, **clocks}
 
     async def enforce(self) -> None:
         """Real devices hold themselves to their speed."""
@@ -178,23 +185,47 @@ class RemoteProvision:
         """The run's clock, as the controller reads it."""
         return RealClock(origin_ns)
 
+    async def conclude(self) -> Mapping[str, Any]:
+        """Compare clocks again: instants are told by what was known at the beginning, and clocks do not all run at one speed."""
+        self._late = await together({name: self._found.places[name].remote.clock_offset() for name in self._ready})
+        return {"hosts": self._facts()["hosts"]}
+
     def notes(self) -> list[str]:
         """How far instants on different hosts can be compared."""
         if len(self._ready) < 2:
             return []
+        return [*self._bounds(), *moved({name: one.clock for name, one in self._ready.items()}, self._late)]
+
+    def _bounds(self) -> list[str]:
         worst = max(self._ready, key=lambda name: self._ready[name].clock.bound_ns)
         bound = self._ready[worst].clock.bound_ns * 1e-6
         return [f"clocks of hosts are known to within {bound:.2f} ms ({worst} least well)"]
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait until a host is lost, or what was reserved is taken away, and say how."""
-        waiting = {asyncio.create_task(place.remote.lost()): f"{name}: " for name, place in self._found.places.items()}
-        if self._found.broken is not None:
-            waiting[asyncio.ensure_future(self._found.broken())] = ""
+        hosts = [asyncio.create_task(_lost(name, place.remote)) for name, place in self._found.places.items()]
+        reserved = [] if self._found.broken is None else [asyncio.ensure_future(self._found.broken())]
         try:
-            done, _ = await asyncio.wait(waiting, return_when=asyncio.FIRST_COMPLETED)
-            last = max(done, key=lambda task: not waiting[task])  # a reservation that ended says more than a host that went with it
-            return waiting[last] + last.result()
+            done, _ = await asyncio.wait([*reserved, *hosts], return_when=asyncio.FIRST_COMPLETED)
+            # A reservation that ended says more than a host that went with it.
+            return next(task for task in (*reserved, *hosts) if task in done).result()
         finally:
-            for task in waiting:
+            for task in (*reserved, *hosts):
                 task.cancel()
+
+
+def moved(early: Mapping[str, ClockOffset], late: Mapping[str, ClockOffset]) -> list[str]:
+    """Say whose clock went faster or slower than the controller's by more than both comparisons may be wrong; the worst one."""
+    by = {name: abs(one.offset_ns - early[name].offset_ns) for name, one in late.items()}
+    sure = {name: size for name, size in by.items() if size > early[name].bound_ns + late[name].bound_ns}
+    if not sure:
+        return []
+    worst = max(sure, key=sure.__getitem__)
+    return [
+        f"the clock of {worst} moved by {sure[worst] * 1e-6:.2f} ms against the controller's during the run: "
+        "at its end, times between hosts may be wrong by as much"
+    ]
+
+
+async def _lost(name: str, host: RemoteHost) -> PlatformError:
+    return PlatformError(await host.lost(), where=name, remedy=LOST)

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from pydantic import BeforeValidator, Field
 
+from estran.errors import PlatformError
 from estran.platforms.base import Problem
 from estran.platforms.remote.host import RemoteHost
 from estran.spec.schema import Entry, Name, Text, listed
@@ -73,12 +74,12 @@ class Found:
     facts
         For the run's record.
     broken
-        Waits until what was reserved is taken away, and says how; None where nothing can be.
+        Waits until what was reserved is taken away, and says how and what to do; None where nothing can be.
     """
 
     places: Mapping[str, Place]
     facts: Mapping[str, Any] = field(default_factory=dict)
-    broken: Callable[[], Awaitable[str]] | None = None
+    broken: Callable[[], Awaitable[PlatformError]] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,8 @@ class Occasion:
         The run's.
     note, tell
         See `estran.platforms.base.Reserving.confide`.
+    kept
+        What is reserved is to be kept, and this told of it; None if it is to be given back.
     """
 
     run_id: str
@@ -100,6 +103,7 @@ class Occasion:
     folder: Path
     note: Callable[[str, str], None]
     tell: Callable[[str], None]
+    kept: Callable[[str], None] | None = None
 
 
 class Source(Protocol):
@@ -111,10 +115,13 @@ class Source(Protocol):
         Its kind.
     access
         Which layers cannot be dialled, and which all others can dial.
+    reserves
+        Whether its hosts are reserved, and can be kept from one run to the next.
     """
 
     name: str
     access: Open
+    reserves: bool
 
     def check(self, layers: Mapping[str, Sequence[str]]) -> list[Problem]:
         """What it cannot provide, as far as that is known without asking anybody."""

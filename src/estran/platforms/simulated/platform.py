@@ -150,7 +150,7 @@ class SimulatedProvision:
         measure = plan.experiment.measure
         self._period = max(LEAST_PERIOD, measure.duration / SAMPLES, 3 * len(plan.hosts) / ROWS_PER_SECOND)
         flush = LEAST_PERIOD if measure.until is not None else max(LEAST_PERIOD, measure.duration / FLUSHES)
-        self._broken: asyncio.Future[str] = world.loop.create_future()
+        self._broken: asyncio.Future[PlatformError] = world.loop.create_future()
         world.loop.on_still = self._still
         processors = {name: seat.processor for name, seat in world.seats.items()}
         self._gauges = Gauges(plan, processors, world.waiting, self._overgrown)
@@ -222,7 +222,7 @@ class SimulatedProvision:
     def observer(self, host: str) -> None:
         """Models of commands record what they do themselves."""
 
-    async def broken(self) -> str:
+    async def broken(self) -> PlatformError:
         """Wait for what a model cannot go on with.
 
         Raises
@@ -233,6 +233,10 @@ class SimulatedProvision:
             If more waits for a replica than is worth simulating.
         """
         return await self._broken
+
+    async def conclude(self) -> Mapping[str, Any]:
+        """All hosts have one clock."""
+        return {}
 
     def notes(self) -> list[str]:
         """What the reader of the figures must know: what could not keep up, and which costs were mere estimates.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 import shlex
 from collections.abc import Sequence
@@ -13,13 +14,16 @@ from estran.platforms.slurm.request import Part, Request
 
 ALONE: Final = 60
 """Seconds between two looks of the pilot; at three in a row without an envoy it gives its nodes back."""
+KEPT: Final = "estran-kept-"
+"""Beginning of the names of jobs that wait for another run."""
 
 _PILOT: Final = """\
 #!/bin/sh
-# Holds nodes for a run of Estran, until no step has been on them for some minutes.
+# Holds nodes for a run of Estran, until no step has been on them for some minutes; those that are kept, until the time limit.
 alone=0
 while [ "$alone" -lt 3 ]; do
   sleep {alone}
+  case $(squeue --jobs="$SLURM_JOB_ID" --noheader --format=%j) in {kept}*) alone=0; continue;; esac
   steps=$(squeue --steps --jobs="$SLURM_JOB_ID" --noheader --format=%i) || continue
   if printf '%s\\n' "$steps" | grep -q '\\.[0-9][0-9]*$'; then alone=0; else alone=$((alone + 1)); fi
 done
@@ -28,7 +32,7 @@ done
 
 def pilot() -> str:
     """The script of the job."""
-    return _PILOT.format(alone=ALONE)
+    return _PILOT.format(alone=ALONE, kept=KEPT)
 
 
 def submission(request: Request, name: str) -> list[str]:
@@ -41,6 +45,11 @@ def submission(request: Request, name: str) -> list[str]:
     for index, part in enumerate(request.parts):
         argv += [*([":"] if index else []), *common, *_nodes(part)]
     return argv
+
+
+def kept_name(request: Request) -> str:
+    """The name of a job that is kept, the same for all runs that ask for the same nodes."""
+    return KEPT + hashlib.sha256(repr(submission(request, "")).encode()).hexdigest()[:8]
 
 
 def _nodes(part: Part) -> list[str]:

@@ -7,11 +7,12 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Final
 
-from estran.errors import EstranError, PlatformError
+from estran.errors import PlatformError, expected
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.together import together
 from estran.platforms.slurm.allocation import LAST, Allocation, Placed
 from estran.platforms.slurm.commands import pilot, submission
+from estran.platforms.slurm.keeping import put_aside, taken_over
 from estran.platforms.slurm.leftovers import journalled
 from estran.platforms.slurm.queue import LoginLostError, Queue, UnansweredError, cancelling
 from estran.platforms.slurm.request import Request
@@ -30,9 +31,17 @@ Tell = Callable[[str], None]
 
 @asynccontextmanager
 async def allocated(
-    request: Request, login: RemoteHost, run_id: str, *, note: Callable[[str], None], tell: Tell = lambda text: None
+    request: Request,
+    login: RemoteHost,
+    run_id: str,
+    *,
+    note: Callable[[str], None],
+    tell: Tell = lambda text: None,
+    kept: Tell | None = None,
 ) -> AsyncIterator[Allocation]:
-    """Hosts that Slurm allocates, for as long as the context lasts; the job is cancelled whatever happens.
+    """Hosts that Slurm allocates, for as long as the context lasts; the job is cancelled whatever happens, unless it is to be kept.
+
+    A job that an earlier run kept, and that has what is asked for, is taken over.
 
     Parameters
     ----------
@@ -42,6 +51,8 @@ async def allocated(
         Writes down, before anything is submitted, what `estran.platforms.slurm.leftovers.cancel` takes.
     tell
         Told how the job waits.
+    kept
+        The job is to be kept for other runs, and this told of it. A job that is lost, or never began, is not.
 
     Raises
     ------
@@ -56,22 +67,22 @@ async def allocated(
     note(journalled(name, request.login))
     await login.undo(cancelling(name))  # should this process be killed
     try:
-        job = await queue.submit(request, submission(request, name), pilot(), name)
+        job = await taken_over(queue, request, name, tell) or await queue.submit(request, submission(request, name), pilot(), name)
         standings = await _started(queue, request, job, tell)
         async with _with_envoys(request, queue, job, standings, run_id) as allocation:
             watching = asyncio.create_task(_watch(allocation, queue, name, tell))
             try:
                 yield allocation
             except (PlatformError, ExceptionGroup) as error:
-                if not _ours(error) or (lost := await allocation.ended(LAST)) is None:
+                if not expected(error) or (lost := await allocation.ended(LAST)) is None:
                     raise
                 raise lost from error
             finally:
                 watching.cancel()
     except BaseException:
-        await _given_back(queue, name, tell)
+        await _let_go(queue, request, name, tell, kept)
         raise
-    if (failed := await _given_back(queue, name, tell)) is not None:
+    if (failed := await _let_go(queue, request, name, tell, kept)) is not None:
         raise failed
 
 
@@ -82,9 +93,11 @@ async def _watch(allocation: Allocation, queue: Queue, name: str, tell: Tell) ->
         await _given_back(queue, name, tell)
 
 
-def _ours(error: PlatformError | ExceptionGroup[Exception]) -> bool:
-    """Whether lost hosts can be the whole reason for what was raised."""
-    return isinstance(error, PlatformError) or error.split(EstranError)[1] is None
+async def _let_go(queue: Queue, request: Request, name: str, tell: Tell, kept: Tell | None) -> PlatformError | None:
+    """Keep the job if it is to be kept, and can be; else give it back."""
+    if kept is not None and await put_aside(queue, request, name, kept):
+        return None
+    return await _given_back(queue, name, tell)
 
 
 async def _given_back(queue: Queue, name: str, tell: Tell) -> PlatformError | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import Final
 
 from estran.errors import PlatformError
@@ -21,6 +22,23 @@ for name in $(env | sed -n 's/^\\(SLURM_[A-Z0-9_]*\\)=.*/\\1/p'); do [ "$name" =
 exec "$@"
 """
 _ABSENT: Final = 'for name in "$@"; do command -v "$name" >/dev/null 2>&1 || echo "$name"; done'
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that runs.
+
+    Attributes
+    ----------
+    ends
+        When its time limit is reached, in the cluster's local time.
+    left
+        How long that is from now, in Slurm's form: ``9:58``.
+    """
+
+    job: str
+    ends: str
+    left: str
 
 
 class UnansweredError(PlatformError):
@@ -95,6 +113,32 @@ class Queue:
             raise _unanswered("squeue", shown)
         lines = [line.split("|", 4) for line in shown.stdout.decode().splitlines()]
         return [Standing(*rest) for _, *rest in sorted(lines, key=lambda line: int(line[0].partition("+")[2] or 0))]
+
+    async def running(self, name: str) -> list[Running]:
+        """Jobs of one's own that run by this name, the newest first.
+
+        Raises
+        ------
+        PlatformError
+            If Slurm does not answer.
+        """
+        shown = await self._run(["squeue", "--me", f"--name={name}", "--states=RUNNING", "--noheader", "--format=%i|%e|%L"])
+        if shown.returncode != 0:
+            raise _unanswered("squeue", shown)
+        lines = [line.split("|") for line in shown.stdout.decode().splitlines()]
+        first = {job.partition("+")[0]: Running(job.partition("+")[0], ends, left) for job, ends, left in lines}
+        return [first[job] for job in sorted(first, key=int, reverse=True)]
+
+    async def rename(self, job: str, name: str) -> bool:
+        """Give a job, with all its components, another name; whether Slurm did.
+
+        Raises
+        ------
+        PlatformError
+            If Slurm does not answer.
+        """
+        done = await self._run(["scontrol", "update", f"jobid={job}", f"jobname={name}"])
+        return done.returncode == 0
 
     async def cancel(self, name: str) -> None:
         """Cancel the job of this name, if there is one.

@@ -26,6 +26,7 @@ class SlurmSource:
     """
 
     name = "slurm"
+    reserves = True
 
     def __init__(self, document: Document) -> None:
         self._document = document
@@ -56,16 +57,18 @@ class SlurmSource:
         async with (
             login_host(request.login, occasion.run_id) as login,
             allocated(
-                request, login, occasion.run_id, note=lambda value: occasion.note(KIND, value), tell=occasion.tell
+                request,
+                login,
+                occasion.run_id,
+                note=lambda value: occasion.note(KIND, value),
+                tell=occasion.tell,
+                kept=occasion.kept,
             ) as allocation,
         ):
             places = {name: Place(host, allocation.placed[name].address, request.needs) for name, host in allocation.hosts.items()}
             nodes = {name: placed.node for name, placed in allocation.placed.items()}
 
-            async def broken() -> str:
-                return (await allocation.broken()).what
-
-            yield Found(places, {"slurm": {"job": allocation.job, "nodes": nodes}}, broken)
+            yield Found(places, {"slurm": {"job": allocation.job, "nodes": nodes}}, allocation.broken)
 
 
 def platform(document: Document) -> RemotePlatform:

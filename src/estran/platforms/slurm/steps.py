@@ -11,7 +11,8 @@ from typing import Final
 from estran.errors import PlatformError
 from estran.platforms.remote.bootstrap import attended, program
 from estran.platforms.remote.frames import FrameLink
-from estran.platforms.remote.host import Pipe, RemoteHost
+from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.pipe import Pipe
 from estran.platforms.slurm.commands import step
 from estran.platforms.slurm.request import Part
 

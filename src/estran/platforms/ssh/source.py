@@ -26,6 +26,7 @@ class SshSource:
     """
 
     name = "ssh"
+    reserves = False
 
     def __init__(self, document: Document) -> None:
         self._inventory = read_inventory(document)

@@ -87,6 +87,19 @@ async def _give_back(entry: Entry, log: Path, report: Report) -> list[str]:
     return given
 
 
+async def ended(asked: TestbedFile, inventory: Inventory, log: Path) -> PlatformError | None:
+    """What became of jobs whose hosts are lost: which of them the testbed has ended; None if none, or if it does not say."""
+    try:
+        left = {job["id"] for job in (await provision("state", asked.request(), log, silent))["jobs"]}
+    except PlatformError:
+        return None
+    gone = [f"job {job['id']} on {job['site']}" for job in inventory.jobs if job["id"] not in left]
+    if not gone:
+        return None
+    remedy = "ask there why (it was preempted, or somebody deleted it), and run it again"
+    return PlatformError(f"the testbed has ended {', '.join(gone)}", where=asked.provider, remedy=remedy)
+
+
 async def release(job: str, report: Report = silent) -> list[str]:
     """Give back a reservation of the ledger, by its job's name or by ``provider-job``; return what, in words.
 

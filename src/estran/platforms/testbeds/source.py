@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
-from estran.errors import PlatformError
+from estran.errors import PlatformError, expected
 from estran.platforms.base import Problem
 from estran.platforms.remote.platform import RemotePlatform
 from estran.platforms.remote.source import Found, Needs, Occasion, Open, Place
@@ -19,21 +19,27 @@ from estran.platforms.ssh.target import Target
 from estran.platforms.testbeds.environment import required
 from estran.platforms.testbeds.file import asked_in, cost
 from estran.platforms.testbeds.inventory import Inventory
-from estran.platforms.testbeds.reservation import reserved
+from estran.platforms.testbeds.reservation import ended, reserved
 from estran.spec.document import Document
+
+if TYPE_CHECKING:
+    from estran.platforms.testbeds.models import TestbedFile
 
 BOOT: Final = 600.0
 """Seconds that a machine has to come up."""
 LOOK: Final = 5.0
+LONGER: Final = "write a longer walltime:, or measure for less"
 
 
 class EnoslibSource:
     """Reserves what a platform file of kind ``testbed`` asks for."""
 
     name = "testbed"
+    reserves = True
 
     def __init__(self, document: Document) -> None:
         self._file = document.marks.file
+        self._walltime = document.marks.where(("walltime",))
         self._asked = asked_in(document, Path(self._file).resolve().parent)
         self.access = Open(gateway=self._asked.gateway, behind=self._asked.behind)
 
@@ -71,7 +77,8 @@ class EnoslibSource:
     async def hosts(self, occasion: Occasion) -> AsyncIterator[Found]:
         """Reserve, wait until nodes are up, connect to all."""
         log = occasion.folder / "logs" / "testbed.log"
-        async with reserved(self._asked, log=log, report=occasion.tell) as inventory:
+        asked = self._asked if occasion.kept is None else self._asked.model_copy(update={"keep": True})
+        async with reserved(asked, log=log, report=occasion.tell) as inventory, _telling(asked, occasion.kept or occasion.tell):
             targets = self._targets(inventory, occasion)
             if self._asked.boots:
                 occasion.tell("waiting for machines to boot")
@@ -81,7 +88,13 @@ class EnoslibSource:
                 places = {
                     name: Place(host, address(targets[name], str(host.facts["ssh"] or "")), needs) for name, host in found.items()
                 }
-                yield Found(places, self._facts(inventory), inventory.ended if inventory.ends_at else None)
+                try:
+                    yield Found(places, self._facts(inventory), self._over(inventory) if inventory.ends_at else None)
+                except (PlatformError, ExceptionGroup) as error:
+                    lost = any(host.gone for host in found.values())
+                    if not (lost and expected(error)) or (why := await ended(asked, inventory, log)) is None:
+                        raise
+                    raise why from error
 
     def _targets(self, inventory: Inventory, occasion: Occasion) -> dict[str, Target]:
         """How to reach each host of the plan. Nodes are installed anew, so their keys are noted for this run only."""
@@ -94,6 +107,12 @@ class EnoslibSource:
             for layer, names in occasion.layers.items()
             for name, machine in zip(names, inventory.layer(layer), strict=False)  # nodes may be more than are needed
         }  # fmt: skip
+
+    def _over(self, inventory: Inventory) -> Callable[[], Awaitable[PlatformError]]:
+        async def broken() -> PlatformError:
+            return PlatformError(await inventory.ended(), where=self._walltime, remedy=LONGER)
+
+        return broken
 
     def _facts(self, inventory: Inventory) -> dict[str, Any]:
         """What goes into the run's record."""
@@ -118,6 +137,16 @@ async def _booted(targets: Mapping[str, Target], mark: str) -> None:
             if time.monotonic() > deadline:
                 raise
         await asyncio.sleep(LOOK)
+
+
+@asynccontextmanager
+async def _telling(asked: TestbedFile, told: Callable[[str], None]) -> AsyncIterator[None]:
+    """Say what is kept when the context is left, and how it is given back."""
+    try:
+        yield
+    finally:
+        if asked.keep:
+            told(f"{asked.job} on {asked.provider} is kept for later runs; `estran testbeds release {asked.job}` gives it back")
 
 
 def platform(document: Document) -> RemotePlatform:

@@ -20,6 +20,7 @@ from estran.platforms.emulated.links.traffic import NetemEngine
 from estran.platforms.emulated.network.fabric import Fabric
 from estran.platforms.emulated.network.namespace import entered
 from estran.platforms.remote.host import RemoteHost
+from estran.platforms.remote.links.envoy_queues import alive
 from estran.platforms.remote.links.shaping import problems, shaped
 from estran.spec.model import LinkSpec
 from tests.platforms.remote.links.hosts import envoys, place
@@ -94,6 +95,7 @@ async def test_a_rate_is_kept_verified_and_given_back(fabric: Fabric, hosts: Hos
 CONTROLLER = """
 import asyncio, json, sys
 from pathlib import Path
+from estran.platforms.remote.links.envoy_queues import alive
 from estran.platforms.remote.links.shaping import shaped
 from estran.spec.model import LinkSpec
 from tests.platforms.remote.links.hosts import envoys
@@ -101,7 +103,7 @@ from tests.platforms.remote.links.hosts import envoys
 async def main(namespaces, addresses, folder):
     async with envoys(namespaces, Path(folder)) as hosts:
         async with shaped(hosts, lambda near, far: addresses[far], {("edge", "fog"): LinkSpec(rate=1e6)}):
-            print("shaped", flush=True)
+            print(*(host.facts["pid"] for host in hosts.values()), flush=True)
             await asyncio.sleep(60)
 
 asyncio.run(main(*json.loads(sys.argv[1])))
@@ -113,12 +115,40 @@ async def test_a_killed_controller_leaves_no_rules(fabric: Fabric, tmp_path: Pat
     told = json.dumps([namespaces, {name: host.address for name, host in fabric.hosts.items()}, str(tmp_path)])
     with subprocess.Popen([sys.executable, "-c", CONTROLLER, told], stdout=subprocess.PIPE) as process:
         assert process.stdout is not None
-        assert process.stdout.readline() == b"shaped\n"
+        assert process.stdout.readline()
         assert "tbf" in queues(fabric, "edge")
         process.send_signal(signal.SIGKILL)
     until = time.monotonic() + 20
     while "htb" in queues(fabric, "edge") and time.monotonic() < until:
         time.sleep(0.1)
+    assert "htb" not in queues(fabric, "edge")
+
+
+async def test_rules_of_a_killed_envoy_are_replaced_and_those_of_one_that_lives_are_not(
+    fabric: Fabric, hosts: Hosts, tmp_path: Path
+) -> None:
+    namespaces = {name: place(fabric.hosts[name].namespace_fd) for name in ("edge", "fog")}
+    (tmp_path / "other").mkdir()
+    told = json.dumps([namespaces, {name: host.address for name, host in fabric.hosts.items()}, str(tmp_path / "other")])
+    asked = {("edge", "fog"): LinkSpec(rate=5e6)}
+    with subprocess.Popen([sys.executable, "-c", CONTROLLER, told], stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        envoys = [int(pid) for pid in process.stdout.readline().split()]
+        assert "tbf" in queues(fabric, "edge")
+        with pytest.raises(PlatformError, match=r"eth0 has a queueing discipline of its own \(htb 1:\)"):
+            async with shaped(hosts, fabric.address, asked):
+                pass
+        assert "tbf" in queues(fabric, "edge")
+        for pid in envoys:
+            os.kill(pid, signal.SIGKILL)
+        process.kill()
+    until = time.monotonic() + 20
+    while any(alive(pid) for pid in envoys) and time.monotonic() < until:
+        time.sleep(0.02)
+    assert "tbf" in queues(fabric, "edge")
+    async with shaped(hosts, fabric.address, asked) as running:
+        (measure,) = (await running.verify()).links
+    assert measure.measured["rate"] == pytest.approx(5e6, rel=0.05), "the rules of before are still there"
     assert "htb" not in queues(fabric, "edge")
 
 

@@ -192,6 +192,14 @@ def limit_class(interface: int, minor: int, rate: float | None, burst: float) ->
     return Request(RTM_NEWTCLASS, NLM_F_CREATE | NLM_F_REPLACE, body, f"limit class {minor} of interface {interface}")
 
 
+def sign(interface: int, minor: int, first: int, second: int) -> Request:
+    """Make a class that no packet goes to, whose rates are two numbers (32 bits) by which rules are known again."""
+    specs = [struct.pack("=BBHhHI", 0, 1, 0, 0, 0, number & 0xFFFFFFFF) for number in (first, second)]
+    parameters = attribute(1, b"".join(specs) + struct.pack("=5I", 1, 1, 10 * FRAME, 0, 0))
+    body = _message(interface, _MAJOR | minor, _MAJOR) + text(_TCA_KIND, "htb") + nested(_TCA_OPTIONS, parameters)
+    return Request(RTM_NEWTCLASS, NLM_F_CREATE | NLM_F_EXCL, body, f"sign the rules of interface {interface}")
+
+
 def bound_queue(interface: int, minor: int, size: int) -> Request:
     """Bound a class's queue to ``size`` bytes."""
     body = _message(interface, 0, _MAJOR | minor) + text(_TCA_KIND, "bfifo") + attribute(_TCA_OPTIONS, struct.pack("=I", size))

@@ -1,7 +1,7 @@
 """What an envoy finds and changes of its host's queueing disciplines, over netlink; needs no program but Python.
 
-Loaded into the envoy it looks; as a program run as root, ``python3 envoy_queues.py send | try | remove INDEX``, it changes. Layouts
-are those of the kernel's ``include/uapi/linux/{netlink,rtnetlink,pkt_sched}.h``.
+Loaded into the envoy it looks; as a program run as root, ``python3 envoy_queues.py send INDEX | try | remove INDEX``, it changes.
+Layouts are those of the kernel's ``include/uapi/linux/{netlink,rtnetlink,pkt_sched}.h``.
 """
 
 # Runs where neither Estran nor a new Python is, see `estran.platforms.remote.envoy`.
@@ -19,8 +19,9 @@ from typing import Any
 
 HEADER = struct.Struct("=IHHII")
 REQUEST, ACK, DUMP, TLVS = 1, 4, 0x300, 0x200
-ERROR, DONE, NEWROUTE, GETROUTE, NEWQDISC, DELQDISC, GETQDISC = 2, 3, 24, 26, 36, 37, 38
+ERROR, DONE, NEWROUTE, GETROUTE, NEWQDISC, DELQDISC, GETQDISC, NEWTCLASS, GETTCLASS = 2, 3, 24, 26, 36, 37, 38, 40, 42
 ROOT, OURS = 0xFFFFFFFF, 0x10000  # where a host's own discipline sits; handle 1: is what `queueing.sort_by` makes
+SIGNED = OURS | 0xE57A  # the class by which our rules are known; its rates are the envoy's pid and where that is one
 LOCAL = 2  # a route to this host itself
 NEW_NETWORK = 0x40000000
 
@@ -97,6 +98,30 @@ def roots(netlink: socket.socket) -> dict[int, tuple[str, int]]:
     return found
 
 
+def signature() -> list[int]:
+    """The pid of this process, and the namespace in which it has that."""
+    return [os.getpid(), os.stat("/proc/self/ns/pid").st_ino & 0xFFFFFFFF]
+
+
+def alive(pid: int) -> bool:
+    """Whether there is such a process, and not only its end, which nobody has asked for yet."""
+    try:
+        with open(f"/proc/{pid}/stat") as file:
+            return file.read().rpartition(")")[2].split()[0] not in "ZX"
+    except OSError:
+        return False
+
+
+def forsaken(netlink: socket.socket, index: int) -> bool:
+    """Whether an interface has rules of an envoy that was killed before it could remove them."""
+    for kind, payload in exchange(netlink, GETTCLASS, DUMP, struct.pack("=BxxxiIII", 0, index, 0, 0, 0)):
+        if kind == NEWTCLASS and struct.unpack_from("=I", payload, 8)[0] == SIGNED:
+            parameters = attributes(attributes(payload[20:])[2])[1]
+            pid, namespace = (struct.unpack_from("=I", parameters, at)[0] for at in (8, 20))
+            return bool(namespace == signature()[1] and not alive(pid))
+    return False
+
+
 def look(envoy: Any, data: bytes, targets: dict[str, str]) -> dict[str, Any]:
     """For each target: by which interface packets leave for it, and what that has for a root discipline."""
     found: dict[str, Any] = {}
@@ -114,7 +139,8 @@ def look(envoy: Any, data: bytes, targets: dict[str, str]) -> dict[str, Any]:
                 "interface": socket.if_indextoname(index),
                 "local": local,
                 "kind": kind,
-                "handle": handle,
+                "handle": 0 if (kind, handle) == ("htb", OURS) and forsaken(netlink, index) else handle,
+                "signature": signature(),
             }
     return found
 
@@ -139,6 +165,14 @@ def attempt(requests: list[list[Any]]) -> dict[str, Any]:
     return send(requests)
 
 
+def replace(requests: list[list[Any]], index: int) -> dict[str, Any]:
+    """`send`, when what a killed envoy left on an interface has been removed."""
+    with opened() as netlink:
+        if roots(netlink).get(index) == ("htb", OURS) and forsaken(netlink, index):
+            exchange(netlink, DELQDISC, ACK, struct.pack("=BxxxiIII", 0, index, 0, ROOT, 0))
+    return send(requests)
+
+
 def remove(index: int) -> dict[str, Any]:
     """Remove what Estran put on an interface; anything else stays."""
     with opened() as netlink:
@@ -152,8 +186,10 @@ def main() -> None:
     verb = sys.argv[1]
     if verb == "remove":
         print(json.dumps(remove(int(sys.argv[2]))))
+    elif verb == "send":
+        print(json.dumps(replace(json.load(sys.stdin), int(sys.argv[2]))))
     else:
-        print(json.dumps({"send": send, "try": attempt}[verb](json.load(sys.stdin))))
+        print(json.dumps(attempt(json.load(sys.stdin))))
 
 
 if __name__ == "__main__":

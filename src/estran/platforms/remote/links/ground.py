@@ -41,10 +41,13 @@ class Paths:
         IPv4 address by which the first of a pair reaches the second.
     interface
         Index and name of the interface by which the first sends to the second.
+    signatures
+        By host: two numbers by which its envoy's rules are known from those of others.
     """
 
     address: Mapping[Pair, str]
     interface: Mapping[Pair, tuple[int, str]]
+    signatures: Mapping[str, tuple[int, int]]
 
 
 def asked(links: Links) -> dict[Pair, LinkSpec]:
@@ -79,11 +82,12 @@ async def survey(
     looks = {
         name: _look(hosts[name], {far: addresses[name, far] for far in targets}, targets) for name, targets in by_source.items()
     }
-    interface = {}
-    for name, (found, more) in (await together(looks)).items():
+    interface, signatures = {}, {}
+    for name, (found, signature, more) in (await together(looks)).items():
         interface.update({(name, target): way for target, way in found.items()})
+        signatures[name] = signature
         issues += more
-    return Paths(addresses, interface), issues
+    return Paths(addresses, interface, signatures), issues
 
 
 def _unreachable(
@@ -106,8 +110,8 @@ def _unreachable(
 
 async def _look(
     host: RemoteHost, addresses: Mapping[str, str], links: Mapping[str, LinkSpec]
-) -> tuple[dict[str, tuple[int, str]], list[Problem]]:
-    """The interface for each target, and what a host cannot do."""
+) -> tuple[dict[str, tuple[int, str]], tuple[int, int], list[Problem]]:
+    """The interface for each target, the envoy's signature, and what a host cannot do."""
     await host.load(_MODULE, _source())
     found = await host.call(f"{_MODULE}.look", targets=dict(addresses))
     issues = []
@@ -123,7 +127,8 @@ async def _look(
     issues += [_taken(host.name, name, way["kind"], way["handle"]) for name, way in taken.items()]
     if ways and (issue := await _trial(host, links)) is not None:
         issues.append(issue)
-    return ways, issues
+    signature: tuple[int, int] = next((tuple(way["signature"]) for way in found.values() if "signature" in way), (0, 0))
+    return ways, signature, issues
 
 
 def _taken(host: str, interface: str, kind: str, handle: int) -> Problem:
@@ -143,7 +148,7 @@ async def _trial(host: RemoteHost, links: Mapping[str, LinkSpec]) -> Problem | N
         requests.append(queueing.impair(_LOOPBACK, 2, LinkSpec(0.01, 0.001, 1e6, 0.01), 10))
         requests.append(queueing.assign(_LOOPBACK, "destination", "127.0.0.2", 2, queueing.police(1e6, 10 * queueing.FRAME)))
     try:
-        refused = await _as_root(host, "try", requests)
+        refused = await _as_root(host, ["try"], requests)
     except PlatformError as error:
         return Problem(error.what, host.name, error.remedy or _NO_LINKS)
     if not refused:
@@ -162,15 +167,15 @@ def _remedy(number: int) -> str:
     return f"let the user run sudo there without a password, or give the container CAP_NET_ADMIN and CAP_SYS_ADMIN, {_NO_LINKS}"
 
 
-async def shape(host: RemoteHost, requests: Sequence[Request]) -> None:
-    """Change a host's queueing disciplines.
+async def shape(host: RemoteHost, index: int, requests: Sequence[Request]) -> None:
+    """Give an interface queueing disciplines; what an envoy that was killed left there is removed before.
 
     Raises
     ------
     PlatformError
         If the kernel refuses, or there is no way to be root.
     """
-    refused = await _as_root(host, "send", requests)
+    refused = await _as_root(host, ["send", str(index)], requests)
     if refused:
         raise PlatformError(_why(refused), where=host.name, remedy=_remedy(refused["errno"]))
 
@@ -195,11 +200,11 @@ def _root(host: RemoteHost) -> list[str]:
     return [] if host.facts["uid"] == 0 else ["sudo", "-n"]
 
 
-async def _as_root(host: RemoteHost, verb: str, requests: Sequence[Request]) -> Mapping[str, Any]:
+async def _as_root(host: RemoteHost, words: Sequence[str], requests: Sequence[Request]) -> Mapping[str, Any]:
     """Have requests sent, return what was refused."""
     told = [[request.kind, request.flags, base64.b64encode(request.body).decode(), request.purpose] for request in requests]
     try:
-        argv = [*_root(host), *await _program(host), verb]
+        argv = [*_root(host), *await _program(host), *words]
         done = await host.run(argv, stdin=json.dumps(told).encode(), timeout=_SEND_TIMEOUT)
     except PlatformError as error:
         raise _not_root(host, error.what) from error

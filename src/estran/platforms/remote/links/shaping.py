@@ -24,6 +24,7 @@ from estran.platforms.emulated.probes.verdict import Samples, judge
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.links import ground
 from estran.platforms.remote.links.arithmetic import Base, added, ahead, bases, burst, expected, packets, shortfalls, timed
+from estran.platforms.remote.links.envoy_queues import SIGNED
 from estran.platforms.remote.links.ground import Pair, Paths
 from estran.platforms.remote.links.probing import BESIDE, MOST_AT_ONCE, probe, teach
 from estran.platforms.remote.together import together
@@ -98,10 +99,10 @@ async def _shape(hosts: Mapping[str, RemoteHost], source: str, paths: Paths, rul
         command = await ground.removal(host, index)
         await host.undo(command)
         removals.append(command)
-        requests = queueing.sort_by(index, "destination")
+        requests = [*queueing.sort_by(index, "destination"), queueing.sign(index, SIGNED & 0xFFFF, *paths.signatures[source])]
         for minor, (target, rule) in enumerate(targets.items(), 1):
             requests += _class(index, minor, paths.address[source, target], rule, _untouched(host, hosts[target]))
-        await ground.shape(host, requests)
+        await ground.shape(host, index, requests)
 
 
 def _untouched(host: RemoteHost, target: RemoteHost) -> list[Lane]:
