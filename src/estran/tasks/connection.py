@@ -208,7 +208,7 @@ class Connection:
     async def _started(self, user: User) -> Worker:
         root = self.host.facts.get("uid") == 0
         program = _program(user.name if root else None, None if root or user.name is None else await self._mark())
-        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"))
+        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"), flags=())
         if user.name is not None and not root:
             argv = _becoming(user, argv, self.host.name)
         log = f"{self.scratch}/worker-{user.name or 'own'}.log"

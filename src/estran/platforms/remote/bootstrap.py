@@ -9,6 +9,7 @@ import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib import import_module
 from pathlib import Path
 from types import ModuleType
@@ -39,6 +40,14 @@ while len(s)<{size}:
 exec(zlib.decompress(s))
 """
 
+_BEFORE = """\
+import sys
+sys.modules["ssl"] = None
+import asyncio
+del sys.modules["ssl"]
+"""
+"""Has asyncio go without TLS, which an envoy does not speak and which takes a tenth of its start."""
+
 _THEN = """\
 import json, sys, types
 for name in {packages!r}:
@@ -47,26 +56,40 @@ for name in {packages!r}:
 for name, text in {sources!r}:
     made = sys.modules[name] = types.ModuleType(name)
     exec(compile(text, name, "exec"), made.__dict__)
-made.main(*json.loads({arguments!r}))
 """
+_LAST = "made.main(*json.loads({arguments!r}))\n"
+
+BARE: Final = ("-I", "-S")
+"""Flags of a Python that looks for nothing but its standard library, and starts sooner so."""
 
 
 def program(mark: str, lease: float = LEASE, connect: str = "") -> bytes:
     """What is to follow on standard input: the modules and a call of `envoy.main`, compressed."""
-    return packed([import_module(f"{envoy.__package__}.{name}") for name in CARRIED], [mark, lease, connect])
+    modules = tuple(import_module(f"{envoy.__package__}.{name}") for name in CARRIED)
+    return packed(modules, [mark, lease, connect], before=_BEFORE)
 
 
-def packed(modules: Sequence[ModuleType], arguments: Sequence[Any]) -> bytes:
-    """Modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran."""
+def packed(modules: tuple[ModuleType, ...], arguments: Sequence[Any], *, before: str = "") -> bytes:
+    """Lines, modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran."""
+    begun, there = _begun(modules, before)
+    goes_on = begun.copy()
+    return there + goes_on.compress(_LAST.format(arguments=json.dumps(arguments)).encode()) + goes_on.flush()
+
+
+@cache
+def _begun(modules: tuple[ModuleType, ...], before: str) -> tuple[zlib._Compress, bytes]:
+    """What is the same for all hosts: a compressor that has taken it, and what came out of that so far."""
     sources = [(module.__name__, Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules]
     parts = [name.split(".") for name, _ in sources]
     packages = dict.fromkeys(".".join(part[:count]) for part in parts for count in range(1, len(part)))
-    return zlib.compress(_THEN.format(packages=list(packages), sources=sources, arguments=json.dumps(arguments)).encode(), 9)
+    compressor = zlib.compressobj(9)
+    there = compressor.compress((before + _THEN.format(packages=list(packages), sources=sources)).encode())
+    return compressor, there + compressor.flush(zlib.Z_SYNC_FLUSH)
 
 
-def first_line(size: int, python: str = "python3") -> list[str]:
+def first_line(size: int, python: str = "python3", *, flags: Sequence[str] = BARE) -> list[str]:
     """The command that reads and runs it."""
-    return [python, "-c", _FIRST.format(size=size, oldest=OLDEST)]
+    return [python, *flags, "-c", _FIRST.format(size=size, oldest=OLDEST)]
 
 
 def shell_line(size: int, python: str = "python3") -> str:
