@@ -3,10 +3,11 @@
     python benchmarks/tasks.py --hosts 8 --replicates 3 [--enoslib PYTHON] [--workloads wf10 modules10]
 
 Three workloads: ``wf4`` copies 1 MB to each host, runs two shell tasks and fetches a file; ``wf10`` runs ten shell tasks;
-``modules10`` runs ten of Ansible's own modules, unmodified (lines, blocks and replacements in a file, searching, a temporary file). Hosts
-are network namespaces with a sshd each (root, ip and sshd are needed). All engines connect anew each time; ``estran, connected``
-uses hosts that are reached already, as the stages of a run do. ansible-playbook has pipelining and a fork for each host, and
-gathers no facts; EnOSlib has its defaults, as E2Clab uses it (``PYTHON`` is of an environment with enoslib). Shown are medians of
+``modules10`` runs ten of Ansible's own modules, unmodified (lines, blocks and replacements in a file, searching, a temporary file),
+on hosts that have had them before. Hosts are network namespaces with a sshd each (root, ip and sshd are needed), and shells there
+start nothing. All engines connect anew each time; ``estran, connected`` uses hosts that are reached already, as the stages of a run
+do. ansible-playbook has pipelining and a fork for each host, and gathers no facts; EnOSlib has its defaults, as E2Clab uses it
+(``PYTHON`` is of an environment with enoslib). Shown are medians of
 wall seconds and of the processor seconds of the controller, and the median over replicates of each one's ratio to Estran's in the
 same replicate.
 """

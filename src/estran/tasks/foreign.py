@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Any, Final
 
-from estran.tasks.archive import ansible_version, core_archive, installed_ansible, module_arguments
+from estran.tasks.archive import ansible_version, core_modules, installed_ansible, module_arguments
 from estran.tasks.call import Call, Found
 
 _MANAGERS: Final = {"package": ("ansible_pkg_mgr", "apt"), "service": ("ansible_service_mgr", "service")}
@@ -23,7 +23,7 @@ async def run_foreign(call: Call, module: str) -> Found:
     version = ansible_version(installed_ansible())
     wanted = module_arguments(name, given, no_log=call.no_log, scratch=call.target.scratch, version=version)
     found = await call.target.run_module(
-        f"ansible.modules.{name}", wanted, core_archive(), user=call.user, environment=call.environment, timeout=call.timeout
+        f"ansible.modules.{name}", wanted, core_modules(), user=call.user, environment=call.environment, timeout=call.timeout
     )
     found.pop("invocation", None)
     if isinstance(found.get("ansible_facts"), dict) and module != "setup":

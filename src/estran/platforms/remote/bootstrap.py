@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import marshal
 import shlex
 import sys
 import zlib
@@ -11,6 +12,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from functools import cache
 from importlib import import_module
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -49,13 +51,13 @@ del sys.modules["ssl"]
 """Has asyncio go without TLS, which an envoy does not speak and which takes a tenth of its start."""
 
 _THEN = """\
-import json, sys, types
+import json, marshal, sys, types
 for name in {packages!r}:
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
 for name, text in {sources!r}:
     made = sys.modules[name] = types.ModuleType(name)
-    exec(compile(text, name, "exec"), made.__dict__)
+    exec(compile(text, name, "exec") if isinstance(text, str) else marshal.loads(text), made.__dict__)
 """
 _LAST = "made.main(*json.loads({arguments!r}))\n"
 
@@ -69,22 +71,33 @@ def program(mark: str, lease: float = LEASE, connect: str = "") -> bytes:
     return packed(modules, [mark, lease, connect], before=_BEFORE)
 
 
-def packed(modules: tuple[ModuleType, ...], arguments: Sequence[Any], *, before: str = "") -> bytes:
-    """Lines, modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran."""
-    begun, there = _begun(modules, before)
+def packed(modules: tuple[ModuleType, ...], arguments: Sequence[Any], *, before: str = "", bytecode: str = "") -> bytes:
+    """Lines, modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran.
+
+    Parameters
+    ----------
+    bytecode
+        What that Python's compiled code is marked with, if known: modules go compiled where that is ours.
+    """
+    begun, there = _begun(modules, before, bytecode == MAGIC_NUMBER.hex())
     goes_on = begun.copy()
     return there + goes_on.compress(_LAST.format(arguments=json.dumps(arguments)).encode()) + goes_on.flush()
 
 
 @cache
-def _begun(modules: tuple[ModuleType, ...], before: str) -> tuple[zlib._Compress, bytes]:
+def _begun(modules: tuple[ModuleType, ...], before: str, compiled: bool) -> tuple[zlib._Compress, bytes]:
     """What is the same for all hosts: a compressor that has taken it, and what came out of that so far."""
-    sources = [(module.__name__, Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules]
+    sources = [(module.__name__, _source(module, compiled)) for module in modules]
     parts = [name.split(".") for name, _ in sources]
     packages = dict.fromkeys(".".join(part[:count]) for part in parts for count in range(1, len(part)))
     compressor = zlib.compressobj(9)
     there = compressor.compress((before + _THEN.format(packages=list(packages), sources=sources)).encode())
     return compressor, there + compressor.flush(zlib.Z_SYNC_FLUSH)
+
+
+def _source(module: ModuleType, compiled: bool) -> str | bytes:
+    text = Path(str(module.__file__)).read_text(encoding="utf-8")
+    return marshal.dumps(compile(text, module.__name__, "exec", dont_inherit=True)) if compiled else text
 
 
 def first_line(size: int, python: str = "python3", *, flags: Sequence[str] = BARE) -> list[str]:

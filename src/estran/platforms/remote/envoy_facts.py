@@ -20,13 +20,19 @@ def facts(scratch: str) -> dict[str, Any]:
     own = os.uname()
     places = (os.environ.get("PATH") or os.defpath).split(":")
     return {
-        "python": "{}.{}.{}".format(*sys.version_info[:3]), "executable": sys.executable, "uid": os.getuid(), "home": home,
+        "python": "{}.{}.{}".format(*sys.version_info[:3]), "bytecode": bytecode(), "executable": sys.executable,
+        "uid": os.getuid(), "home": home,
         "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()), "hostname": own.nodename,
         "system": own.sysname, "kernel": own.release, "machine": own.machine, "cores": cores, "memory": memory,
         "libc": libc(), "scratch": scratch, "pid": os.getpid(), "ssh": os.environ.get("SSH_CONNECTION"),
         "cache": os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "estran"),
         "pythons": pythons(places), "tools": {tool: which(tool, [*places, "/usr/sbin", "/sbin"]) for tool in TOOLS},
     }  # fmt: skip
+
+
+def bytecode() -> str:
+    """What this Python's compiled code is marked with: it takes no other."""
+    return getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"").hex()
 
 
 def libc() -> str:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 
+
 class Refused(Exception):  # noqa: N818 - a word, not a defect
     """A request cannot be met; the controller is told why."""
 
