@@ -102,6 +102,7 @@ def run(
     from rich.console import Console
 
     from estran.cli.listing import print_run
+    from estran.cli.execute import reported
     from estran.cli.progress import progress_on
     from estran.e2clab.session import ask, runs
     from estran.report.table import print_summary
@@ -116,4 +117,6 @@ def run(
             print_run(folder)
         else:
             print_summary(Console(), folder)
+        if (unreported := reported(folder)) is not None:
+            raise unreported
     return 0 if all(status == "done" for status in statuses) else 1

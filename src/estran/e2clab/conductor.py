@@ -6,12 +6,13 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from estran.e2clab.directory import Directory, default_directory
+from estran.e2clab.monitoring import sampled
 from estran.e2clab.plays import ReadPlay
 from estran.e2clab.plugins import deploy
 from estran.e2clab.recording import Recording, without_secrets
@@ -91,7 +92,7 @@ class ScenarioConductor(Conductor):
                 folders = (self.artifacts, self.scenario.folder)
                 try:
                     async with Stages(self.scenario.marks, self.plays, directory, reached, folders, recording.add) as stages:
-                        await self._all(stages, provision, hosts, collector)
+                        await self._all(stages, provision, hosts, reached, collector)
                 finally:
                     self.record.note(tasks=recording.count)
 
@@ -114,8 +115,10 @@ class ScenarioConductor(Conductor):
     async def _reached(self, provision: Provision, hosts: Mapping[str, Host]) -> AsyncIterator[Mapping[str, RemoteHost]]:
         """Hosts by their envoys: those that the platform has sent, or, on emulated hosts, those that are its services there."""
         if isinstance(provision, Reaching):
-            if any(manager.name == "monitoring" for manager in self.scenario.managers):
-                self.record.warnings.append("monitoring: processors, memory and network are sampled on emulated hosts only")
+            self.record.warnings.append(
+                "samples are of whole hosts, with whatever else runs there; what programs exchange is not observed, "
+                "since hosts of scenarios have no agent that could"
+            )
             yield provision.remotes
             return
         with meeting(self.run_id, hosts, Journal(self.run_id, self.folder).write) as place:
@@ -154,7 +157,14 @@ class ScenarioConductor(Conductor):
                 )  # fmt: skip
         return lambda host: provision.address(host, host)
 
-    async def _all(self, stages: Stages, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
+    async def _all(
+        self,
+        stages: Stages,
+        provision: Provision,
+        hosts: Mapping[str, Host],
+        reached: Mapping[str, RemoteHost],
+        collector: Collector,
+    ) -> None:
         if self._has("prepare"):
             with self.record.phase("prepare"):
                 await stages.run("prepare", self._variables(None, self.artifacts))
@@ -165,8 +175,12 @@ class ScenarioConductor(Conductor):
         async with asyncio.TaskGroup() as group:
             for name, host in hosts.items():
                 group.create_task(begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
-        for configuration in self.configurations or (None,):
-            await self._configuration(stages, configuration)
+        real = reached if isinstance(provision, Reaching) else {}
+        async with sampled(real, origin_ns, collector.take, collector.fail) as clocks:
+            if clocks:
+                self.record.note(clocks={name: asdict(clock) for name, clock in clocks.items()})
+            for configuration in self.configurations or (None,):
+                await self._configuration(stages, configuration)
         self.record.note(duration=round(clock.now(), 6))
 
     def _measured(self) -> bool:
