@@ -101,8 +101,8 @@ def run(
     """
     from rich.console import Console
 
-    from estran.cli.listing import print_run
     from estran.cli.execute import reported
+    from estran.cli.listing import print_run
     from estran.cli.progress import progress_on
     from estran.e2clab.session import ask, runs
     from estran.report.table import print_summary

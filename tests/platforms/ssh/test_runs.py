@@ -11,10 +11,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.platforms.ssh.sshd import Machine, usable
 from tests.run.experiments import PARTS, estran, record, run_folder, start, wait_for_phase
+from tests.run.test_observed_commands import ASK, ECHO
 
 pytestmark = [usable, pytest.mark.root]
 
@@ -77,6 +79,35 @@ def test_an_experiment_runs_on_hosts_and_its_figures_and_files_come_back(hosts: 
     clocks = {name: facts["clock"] for name, facts in json.loads((folder / "network.json").read_text())["facts"]["hosts"].items()}
     assert len(clocks) == 3
     assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks.values())  # they share a clock here
+    nothing_stays(hosts)
+
+
+ASKING = """
+experiment: asking
+layers: {edge: {hosts: 1, device: raspberry-pi-4}, cloud: {hosts: 1, device: cloud-vm-2}}
+services:
+  echo: {on: cloud, command: [sh, -c, exec python3 "$ESTRAN_FOLDER/echo.py"], ready: {output: listening}}
+  ask: {on: edge, command: [sh, -c, exec python3 "$ESTRAN_FOLDER/ask.py" cloud-0 500 keep]}
+measure: {warmup: 0.5s, duration: 3s}
+"""
+
+
+def test_what_commands_exchange_is_observed_and_told_from_what_else_crosses_the_network(
+    hosts: Mapping[str, Machine], tmp_path: Path
+) -> None:
+    written(tmp_path, hosts, labels="edge cloud")
+    (tmp_path / "experiment.yaml").write_text(ASKING)
+    (tmp_path / "echo.py").write_text(ECHO)
+    (tmp_path / "ask.py").write_text(ASK)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    query = "SELECT replica, side, peer, count(*) FROM '{}/exchanges.parquet' WHERE answer_bytes = 250 GROUP BY ALL"
+    seen = {row[:3]: row[3] for row in duckdb.sql(query.format(run_folder(tmp_path))).fetchall()}
+    assert set(seen) == {("ask-0", "client", "cloud-0"), ("echo-0", "server", "edge-0")}
+    assert min(seen.values()) > 20
+    others = duckdb.sql(f"SELECT count(*) FROM '{run_folder(tmp_path)}/exchanges.parquet' WHERE replica = ''").fetchall()
+    assert others == [(0,)]
+    assert 0 < json.loads((run_folder(tmp_path) / "responses.json").read_text())["exchange_latency@ask"]["value"] < 1
     nothing_stays(hosts)
 
 

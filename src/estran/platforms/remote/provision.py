@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -21,9 +22,10 @@ from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.launch import Security
-from estran.spec.plan import Plan
+from estran.spec.plan import Plan, host_ports, router_port, stream_ports
 
 SAMPLER: Final = "estran.observe.sampler:run"
+OBSERVER: Final = "estran.observe.command_observer:run"
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -77,7 +79,7 @@ async def provision(
     links = {(link.source, link.target): link.link for link in plan.links}
     hosts = {name: place.remote for name, place in places.items()}
     async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
-        yield RemoteProvision(found, ready, access, shaping)
+        yield RemoteProvision(found, ready, access, shaping, observers(plan, places))
 
 
 def authority_of(plan: Plan, run_id: str) -> Authority | None:
@@ -110,15 +112,52 @@ def _access(plan: Plan, places: Mapping[str, Place], open_: Open, security: Mapp
     return Access(behind, next((name for name in fit if name in security and name not in behind), None), security)
 
 
+def observers(plan: Plan, places: Mapping[str, Place]) -> dict[str, dict[str, Any]]:
+    """By host, how its commands are observed; hosts without any are absent. Others use the network there, too."""
+    commands: dict[str, dict[str, tuple[str, ...]]] = {}
+    for replica in plan.replicas.values():
+        if replica.service.command is not None:
+            commands.setdefault(replica.host, {})[replica.name] = ()
+    addresses = {place.address: name for name, place in places.items() if _is_literal(place.address)}
+    return {
+        host: {
+            "host": host, "replicas": replicas, "addresses": addresses, "listening": host_ports(plan), "alone": False,
+            "passed_over": sorted({*stream_ports(plan).values(), router_port(plan), *_ssh_port(places[host])}),
+        }
+        for host, replicas in commands.items()
+    }  # fmt: skip
+
+
+def _is_literal(address: str) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(address))
+    except ValueError:
+        return False
+
+
+def _ssh_port(place: Place) -> list[int]:
+    """The port at which a host's SSH server was reached, by which the run itself speaks to it."""
+    words = str(place.remote.facts.get("ssh") or "").split()
+    return [int(words[3])] if len(words) == 4 else []
+
+
 class RemoteProvision:
     """Hosts, addresses and facts of one run on real hosts."""
 
-    def __init__(self, found: Found, ready: Mapping[str, Ready], access: Access, links: ShapedLinks) -> None:
+    def __init__(
+        self,
+        found: Found,
+        ready: Mapping[str, Ready],
+        access: Access,
+        links: ShapedLinks,
+        observing: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         self.hosts: Mapping[str, Host] = {name: one.agent for name, one in ready.items()}
         self._found = found
         self._ready = ready
         self._access = access
         self._links = links
+        self._observing = observing
 
     @property
     def remotes(self) -> Mapping[str, RemoteHost]:
@@ -167,8 +206,9 @@ class RemoteProvision:
         return SAMPLER, {"host": host, "rapl": True}
 
     def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
-        """What commands exchange is not observed here."""
-        return None
+        """How to observe a host's commands; where the kernel does not let packets be seen, an event of the run says so."""
+        settings = self._observing.get(host)
+        return None if settings is None else (OBSERVER, settings)
 
     def now_ns(self) -> int:
         """Read the controller's monotonic clock."""
