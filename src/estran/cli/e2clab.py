@@ -73,6 +73,7 @@ def run(
     *,
     on: OnOption = "emulate",
     app_conf: Annotated[str, Parameter(name=("--app_conf", "--app-conf"))] = "",
+    optimization_config: Annotated[Path | None, Parameter(name=("--optimization_config", "--optimization-config"))] = None,
     repeat: int = 0,
     duration: float = 0.0,
     out: Path = Path("runs"),
@@ -90,6 +91,8 @@ def run(
         The platform: `emulate`, `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists, or a platform file.
     app_conf
         Configurations of `workflow_env.yaml`, separated by commas: each is launched and finalized, after one prepare.
+    optimization_config
+        A YAML file with a map, which templates find in the variable of that name. Of a list of maps each is launched and finalized.
     repeat
         How often to run it again after the first time, each time from new hosts on, as long as runs succeed.
     duration
@@ -108,7 +111,7 @@ def run(
     from estran.report.table import print_summary
 
     names = [name for part in app_conf.split(",") if (name := part.strip())]
-    asked = ask(scenario, artifacts, on=on, configurations=names, duration=duration)
+    asked = ask(scenario, artifacts, on=on, configurations=names, duration=duration, values=optimization_config)
     statuses = []
     watched = partial(progress_on, Console(stderr=True), asked.prepared, quiet=json)
     for folder, status in runs(asked, repeats=repeat, out=out, command=sys.argv, watched=watched):
