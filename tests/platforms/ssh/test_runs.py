@@ -111,6 +111,41 @@ def test_what_commands_exchange_is_observed_and_told_from_what_else_crosses_the_
     nothing_stays(hosts)
 
 
+ALONE = """
+experiment: alone
+layers: {edge: {hosts: 2, device: raspberry-pi-4}}
+services:
+  note: {on: edge, command: [sh, -c, "echo I am $ESTRAN_ADDRESS; sleep 100"]}
+measure: {duration: 0.5s}
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/sys/net/ipv6").exists(), reason="this kernel has no IPv6")
+def test_hosts_may_have_addresses_of_ipv6_only(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    lab = written(tmp_path, hosts, duration="1s")
+    bridge = hosts["h0"].namespace.rpartition("-")[0]
+    subprocess.run(["ip", "addr", "add", "fd13:e5::fe/64", "dev", bridge, "nodad"], check=True)
+    for number, machine in enumerate(list(hosts.values())[:3], 1):
+        machine.ip("addr", "add", f"fd13:e5::{number}/64", "dev", "eth0", "nodad")
+        with Path(machine.target.known_hosts or "").open("a") as known:
+            known.write(f"fd13:e5::{number} {' '.join((machine.folder / 'host_key.pub').read_text().split()[:2])}\n")
+        with (machine.folder / "sshd_config").open("a") as config:
+            config.write(f"ListenAddress fd13:e5::{number}\n")
+        machine.kill()
+        machine.start()
+        lab.write_text(lab.read_text().replace(f"host: {machine.target.host},", f'host: "[fd13:e5::{number}]",'))
+    done = estran("plan", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "encrypted streams cannot be dialled at the address fd13:e5::3 of IPv6" in done.stdout + done.stderr
+    (tmp_path / "experiment.yaml").write_text(ALONE)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads((run_folder(tmp_path) / "network.json").read_text())["facts"]
+    assert [host["address"] for host in facts["hosts"].values()] == ["fd13:e5::1", "fd13:e5::2"]
+    assert "I am fd13:e5::2" in (run_folder(tmp_path) / "logs" / "note-1.log").read_text()
+    nothing_stays(hosts)
+
+
 def test_a_host_that_dies_fails_the_run_and_what_the_others_sent_is_kept(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
     written(tmp_path, hosts, duration="60s")
     process = start("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)

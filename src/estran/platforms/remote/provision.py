@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError
-from estran.platforms.base import Access, Host, Verification
+from estran.platforms.base import Access, Host, Problem, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
@@ -22,7 +22,7 @@ from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.launch import Security
-from estran.spec.plan import Plan, host_ports, router_port, stream_ports
+from estran.spec.plan import Channel, Plan, host_ports, router_port, stream_ports
 
 SAMPLER: Final = "estran.observe.sampler:run"
 OBSERVER: Final = "estran.observe.command_observer:run"
@@ -64,6 +64,7 @@ async def provision(
         If a host cannot be used, or links cannot be shaped as asked.
     """
     places = found.places
+    _refuse_undialled(plan, places)
     busy = dict.fromkeys([*(replica.host for replica in plan.replicas.values()), *(names or {})])
     supplies: dict[Needs, Supplies] = {}
     for place in places.values():
@@ -84,10 +85,29 @@ async def provision(
 
 def authority_of(plan: Plan, run_id: str) -> Authority | None:
     """What signs the certificates of a run; None where all streams stay on one host."""
-    if all(plan.replicas[channel.producer].host == plan.replicas[channel.consumer].host for channel in plan.channels):
+    if not any(leaves(plan, channel) for channel in plan.channels):
         return None
     measure = plan.experiment.measure
     return Authority(run_id, measure.warmup + measure.duration)
+
+
+def leaves(plan: Plan, channel: Channel) -> bool:
+    """Whether a channel leads from one host to another."""
+    return plan.replicas[channel.producer].host != plan.replicas[channel.consumer].host
+
+
+def undialled(name: str, address: str) -> Problem:
+    """Why streams cannot use an address of IPv6: zenoh takes it for a name when it compares certificates, and finds it invalid."""
+    remedy = "give the host an address: of IPv4, or a name that all hosts resolve"
+    return Problem(f"encrypted streams cannot be dialled at the address {address} of IPv6", name, remedy)
+
+
+def _refuse_undialled(plan: Plan, places: Mapping[str, Place]) -> None:
+    for channel in plan.channels:
+        place = places.get(name := plan.replicas[channel.consumer].host)
+        if place is not None and ":" in place.address and leaves(plan, channel):
+            problem = undialled(name, place.address)
+            raise PlatformError(problem.what, where=name, remedy=problem.remedy)
 
 
 async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan: Plan) -> Ready:
@@ -98,7 +118,8 @@ async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan
 
 async def _has(place: Place) -> bool:
     """Whether a host can listen on the address by which others dial it; public addresses of clouds are translated on the way."""
-    listening = "import socket, sys; socket.create_server((sys.argv[1], 0))"
+    family = "family=socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET"
+    listening = f"import socket, sys; socket.create_server((sys.argv[1], 0), {family})"
     done = await place.remote.run([place.remote.facts["executable"], "-c", listening, place.address])
     return done.returncode == 0
 
