@@ -30,7 +30,7 @@ def check(scenario: Path, artifacts: Path | None = None, /) -> None:
 
     found = read_scenario(scenario, artifacts, modules=known_modules() | KNOWN_MODULES)
     print_scenario(found)
-    for note in (*found.notes, *refused(found)):
+    for note in (*found.notes, *refused(found, artifacts)):
         print(f"note: {note}", file=sys.stderr)
     print(f"{scenario}: ok", file=sys.stderr)
 

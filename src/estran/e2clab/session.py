@@ -63,7 +63,7 @@ def ask(
             raise RequestError(f"workflow_env.yaml has no configuration {name!r}", where="--app_conf", remedy=remedy)
     sets = read_values(values) if values is not None else ()
     refuse_unknown(found, sets)
-    plays = read_plays(found)
+    plays = read_plays(found, artifacts)
     platform = open_platform(on)
     if platform.virtual:
         raise RequestError("tasks cannot be simulated", where="--on", remedy="use --on emulate, or `estran e2clab migrate`")
