@@ -1,11 +1,13 @@
 """Lists of tasks on real SSH hosts: by Estran, by ansible-playbook and, if told where it is, by EnOSlib; the same hosts, one run.
 
-    python benchmarks/tasks.py --hosts 8 --replicates 3 [--enoslib PYTHON]
+    python benchmarks/tasks.py --hosts 8 --replicates 3 [--enoslib PYTHON] [--workloads wf10 modules10]
 
-Two workloads: ``wf4`` copies 1 MB to each host, runs two shell tasks and fetches a file; ``wf10`` runs ten shell tasks. Hosts
-are network namespaces with a sshd each (root, ip and sshd are needed). All engines connect anew each time; ``estran, connected``
-uses hosts that are reached already, as the stages of a run do. ansible-playbook has pipelining and a fork for each host, and
-gathers no facts; EnOSlib has its defaults, as E2Clab uses it (``PYTHON`` is of an environment with enoslib). Shown are medians of
+Three workloads: ``wf4`` copies 1 MB to each host, runs two shell tasks and fetches a file; ``wf10`` runs ten shell tasks;
+``modules10`` runs ten of Ansible's own modules, unmodified (lines, blocks and replacements in a file, searching, a temporary file),
+on hosts that have had them before. Hosts are network namespaces with a sshd each (root, ip and sshd are needed), and shells there
+start nothing. All engines connect anew each time; ``estran, connected`` uses hosts that are reached already, as the stages of a run
+do. ansible-playbook has pipelining and a fork for each host, and gathers no facts; EnOSlib has its defaults, as E2Clab uses it
+(``PYTHON`` is of an environment with enoslib). Shown are medians of
 wall seconds and of the processor seconds of the controller, and the median over replicates of each one's ratio to Estran's in the
 same replicate.
 """
@@ -44,7 +46,25 @@ def workloads(folder: Path) -> dict[str, list[dict[str, Any]]]:
     return {
         "wf4": [copy, {"shell": "sha256sum /tmp/estran-bench-{{ inventory_hostname }}-{{ round }}"}, {"shell": remove}, fetch],
         "wf10": [{"shell": f"echo {number}"} for number in range(10)],
+        "modules10": modules(folder),
     }
+
+
+def modules(folder: Path) -> list[dict[str, Any]]:
+    """Ten tasks of modules that Estran does not do natively and that change something on each host."""
+    path = "/tmp/estran-bench-{{ inventory_hostname }}-{{ round }}"
+    return [
+        {"lineinfile": {"path": path, "line": "port = 80", "create": True, "mode": "0644"}},
+        {"lineinfile": {"path": path, "regexp": "^port", "line": "port = 8000"}},
+        {"lineinfile": {"path": path, "line": "host = {{ inventory_hostname }}"}},
+        {"blockinfile": {"path": path, "block": "one\ntwo"}},
+        {"replace": {"path": path, "regexp": "8000", "replace": "8001"}},
+        {"getent": {"database": "passwd", "key": "root"}},
+        {"find": {"paths": "/etc", "patterns": "host*"}},
+        {"lineinfile": {"path": path, "regexp": "^host", "state": "absent"}},
+        {"blockinfile": {"path": path, "state": "absent"}},
+        {"tempfile": {"state": "file", "suffix": "{{ round }}", "path": str(folder)}},
+    ]
 
 
 async def by_estran(tasks: list[dict[str, Any]], hosts: Mapping[str, Machine], label: str) -> None:
@@ -149,12 +169,15 @@ def main() -> None:
     parser.add_argument("--hosts", type=int, default=8)
     parser.add_argument("--replicates", type=int, default=3)
     parser.add_argument("--enoslib", help="a Python with enoslib")
+    parser.add_argument("--workloads", nargs="+", default=["wf4", "wf10", "modules10"])
     asked = parser.parse_args()
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         (folder / "payload").write_bytes(os.urandom(MEGABYTE))
         with machines(asked.hosts, folder) as hosts:
-            for workload, tasks in workloads(folder).items():
+            known = workloads(folder)
+            for workload in asked.workloads:
+                tasks = known[workload]
                 rounds = [replicate(workload, tasks, hosts, number, folder, asked.enoslib) for number in range(asked.replicates)]
                 for engine in rounds[0]:
                     wall, used = (statistics.median(one[engine][part] for one in rounds) for part in (0, 1))

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from estran.e2clab.session import ask
-from estran.errors import RequestError
+from estran.errors import EstranError, RequestError
 from tests.run.experiments import estran, start
 from tests.spec.e2clab.scenarios import write
 
@@ -216,6 +216,40 @@ def test_a_failure_fails_the_run_where_it_happened(tmp_path: Path, what: str) ->
     assert re.search(message, record["failure"]["what"])
     assert len(results(run)) == tasks, "hosts that have not failed go on to the end of the list"
     assert "failed" in said
+
+
+TRIED = """
+- hosts: cloud
+  launch:
+  - copy: {content: "{{ optimization_config.workers * 2 }} {{ env_whom }}", dest: /root/result}
+  finalize:
+  - fetch: {src: /root/result, dest: "{{ working_dir }}/", flat: yes}
+"""
+
+
+def test_each_set_of_an_optimisers_values_is_launched(tmp_path: Path) -> None:
+    folder = scenario(tmp_path, workflow=TRIED, network="networks: null")
+    (folder / "values.yaml").write_text("- {workers: 2}\n- {workers: 3}\n")
+    status, said, (run,) = ran(folder, "--optimization_config", "values.yaml", "--app_conf", "first")
+    assert status == 0, said
+    assert [(run / "output" / "first" / f"trial-{number}" / "result").read_text() for number in (1, 2)] == ["4 Ann", "6 Ann"]
+    record = json.loads((run / "run.json").read_text())
+    assert record["optimization_config"] == {"first trial-1": {"workers": 2}, "first trial-2": {"workers": 3}}
+    assert "launch first trial-2" in [phase["name"] for phase in record["phases"]]
+    assert (run / "report.html").exists()
+
+
+def test_values_that_are_needed_or_wrong_are_told_before_anything_starts(tmp_path: Path) -> None:
+    folder = scenario(tmp_path, workflow=TRIED)
+    given = {"on": "emulate", "configurations": ["first"], "duration": 0.0}
+    with pytest.raises(RequestError, match=r"workflow.yaml:4:5.*'copy' needs optimization_config"):
+        ask(folder / "market", folder / "artifacts", **given)
+    (folder / "values.yaml").write_text("\n[]\n")
+    with pytest.raises(EstranError, match=r"values.yaml:2:1.*no map"):
+        ask(folder / "market", folder / "artifacts", values=folder / "values.yaml", **given)
+    (folder / "values.yaml").write_text("{workers: 4}")
+    (trial,) = ask(folder / "market", folder / "artifacts", values=folder / "values.yaml", **given).trials
+    assert (trial.name, trial.folder(Path("output"))) == ("first", Path("output/first"))
 
 
 def test_a_plug_in_that_raises_fails_the_run_at_its_line(tmp_path: Path) -> None:

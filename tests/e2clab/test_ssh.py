@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.platforms.ssh.sshd import Machine, machines, usable
@@ -71,8 +72,30 @@ def test_tasks_are_done_on_hosts_of_an_inventory(tmp_path: Path, hosts: Mapping[
         assert f"to {server}" in log
     record = json.loads((run / "run.json").read_text())
     assert record["platform"] == "ssh"
-    assert any("sampled on emulated hosts only" in warning for warning in record["warnings"])
+    assert any("samples are of whole hosts" in warning for warning in record["warnings"])
     assert set(json.loads((run / "network.json").read_text())["facts"]["hosts"]) == {"cloud-0", "edge-0", "edge-1"}
+
+
+def test_hosts_are_sampled_while_the_workload_runs(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:
+    folder = laid(tmp_path, hosts)
+    done = estran("e2clab", "run", "scenario", "artifacts", "--on", "lab.yaml", "--duration", "2", cwd=folder)
+    assert done.returncode == 0, done.stdout + done.stderr
+    (run,) = (folder / "runs" / "scenario").glob("*")
+    responses = json.loads((run / "responses.json").read_text())
+    for host in ("cloud-0", "edge-0", "edge-1"):
+        assert responses[f"cpu_seconds@{host}"]["value"] > 0
+        assert responses[f"bytes_received@{host}"]["value"] > 100, "the controller speaks to it"
+        assert responses[f"memory_peak@{host}"]["value"] > 1 << 20
+    metrics = duckdb.sql(
+        f"SELECT host, count(*), min(time), max(time) FROM '{run}/metrics.parquet' WHERE metric = 'cpu_seconds' GROUP BY host"
+    ).fetchall()
+    for _, count, first, last in metrics:
+        assert count > 10
+        assert first < 1
+        assert 2 <= last < json.loads((run / "run.json").read_text())["duration"] + 1
+    clocks = json.loads((run / "run.json").read_text())["clocks"]
+    assert all(0 < clock["bound_ns"] < 1e9 for clock in clocks.values())
+    assert "cpu_seconds" in (run / "report.html").read_text()
 
 
 def test_a_failure_there_is_one(tmp_path: Path, hosts: Mapping[str, Machine]) -> None:

@@ -28,7 +28,7 @@ def without_ansible(monkeypatch: pytest.MonkeyPatch) -> None:
     """As where ansible-core is not installed."""
     for place in ("archive.ansible_folder", "modules.ansible_folder", "actions.gathering.ansible_folder"):
         monkeypatch.setattr(f"estran.tasks.{place}", lambda: None)
-    archive.core_archive.cache_clear()
+    archive.core_modules.cache_clear()
 
 
 async def test_a_module_without_ansible_core_names_the_extra(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -47,8 +47,8 @@ async def test_facts_without_ansible_core_are_those_of_the_envoy(monkeypatch: py
 
 async def test_a_python_that_is_too_old_for_ansible_core(monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("ansible", reason="ansible-core is not installed")
-    newer = replace(archive.core_archive(), oldest=(9, 0))
-    monkeypatch.setattr("estran.tasks.foreign.core_archive", lambda: newer)
+    newer = replace(archive.core_modules(), oldest=(9, 0))
+    monkeypatch.setattr("estran.tasks.foreign.core_modules", lambda: newer)
     report = await play("- {lineinfile: {path: /tmp/x, line: y}, register: told, ignore_errors: true}\n- {command: 'true'}")
     assert "too old for this ansible-core, whose modules need 9.0" in report.variables["a"]["told"]["msg"]
     assert [result.status for result in report.results] == ["ignored", "changed"]
@@ -57,7 +57,7 @@ async def test_a_python_that_is_too_old_for_ansible_core(monkeypatch: pytest.Mon
 def test_the_archive_is_the_same_each_time() -> None:
     pytest.importorskip("ansible", reason="ansible-core is not installed")
     folder = archive.installed_ansible()
-    first, second = archive.make_archive(folder), archive.make_archive(folder)
+    first, second = archive.packed_modules(folder), archive.packed_modules(folder)
     assert first == second
     assert first.oldest >= (3, 0)
 

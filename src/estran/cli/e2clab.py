@@ -30,7 +30,7 @@ def check(scenario: Path, artifacts: Path | None = None, /) -> None:
 
     found = read_scenario(scenario, artifacts, modules=known_modules() | KNOWN_MODULES)
     print_scenario(found)
-    for note in (*found.notes, *refused(found)):
+    for note in (*found.notes, *refused(found, artifacts)):
         print(f"note: {note}", file=sys.stderr)
     print(f"{scenario}: ok", file=sys.stderr)
 
@@ -73,6 +73,7 @@ def run(
     *,
     on: OnOption = "emulate",
     app_conf: Annotated[str, Parameter(name=("--app_conf", "--app-conf"))] = "",
+    optimization_config: Annotated[Path | None, Parameter(name=("--optimization_config", "--optimization-config"))] = None,
     repeat: int = 0,
     duration: float = 0.0,
     out: Path = Path("runs"),
@@ -90,6 +91,8 @@ def run(
         The platform: `emulate`, `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists, or a platform file.
     app_conf
         Configurations of `workflow_env.yaml`, separated by commas: each is launched and finalized, after one prepare.
+    optimization_config
+        A YAML file with a map, which templates find in the variable of that name. Of a list of maps each is launched and finalized.
     repeat
         How often to run it again after the first time, each time from new hosts on, as long as runs succeed.
     duration
@@ -101,13 +104,14 @@ def run(
     """
     from rich.console import Console
 
+    from estran.cli.execute import reported
     from estran.cli.listing import print_run
     from estran.cli.progress import progress_on
     from estran.e2clab.session import ask, runs
     from estran.report.table import print_summary
 
     names = [name for part in app_conf.split(",") if (name := part.strip())]
-    asked = ask(scenario, artifacts, on=on, configurations=names, duration=duration)
+    asked = ask(scenario, artifacts, on=on, configurations=names, duration=duration, values=optimization_config)
     statuses = []
     watched = partial(progress_on, Console(stderr=True), asked.prepared, quiet=json)
     for folder, status in runs(asked, repeats=repeat, out=out, command=sys.argv, watched=watched):
@@ -116,4 +120,6 @@ def run(
             print_run(folder)
         else:
             print_summary(Console(), folder)
+        if (unreported := reported(folder)) is not None:
+            raise unreported
     return 0 if all(status == "done" for status in statuses) else 1

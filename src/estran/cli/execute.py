@@ -59,7 +59,7 @@ def run(
         if keep:
             raise RequestError("cost models reserve nothing that could be kept", where="--keep", remedy="leave it out")
         folder, status = _by_costs(file, set_ or (), on=on, seed=seed, out=out, calibration=calibration, trace=trace, json=json)
-        unreported = _report(folder)
+        unreported = reported(folder)
     else:
         folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, keep, json)
     if json:
@@ -96,7 +96,7 @@ def _by_components(
     with progress_on(Console(stderr=True), prepared, quiet=quiet) as progress:
         folder, status = execute(prepared, out=out, progress=progress, keep=keep)
         progress.phase("report", None)
-        return folder, status, _report(folder)
+        return folder, status, reported(folder)
 
 
 def _by_costs(
@@ -126,7 +126,7 @@ def _by_costs(
     return run_flow(file, overrides, seed=seed, out=out, calibration=calibration, quiet=json)
 
 
-def _report(folder: Path) -> EstranError | None:
+def reported(folder: Path) -> EstranError | None:
     """Write the report; what prevents it is told after the run's own figures, which matter more."""
     from estran.report.page import write_report
 

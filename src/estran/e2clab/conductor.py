@@ -6,16 +6,18 @@ import asyncio
 import importlib
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any, Final, Protocol, runtime_checkable
 
 from estran.e2clab.directory import Directory, default_directory
+from estran.e2clab.monitoring import sampled
 from estran.e2clab.plays import ReadPlay
 from estran.e2clab.plugins import deploy
 from estran.e2clab.recording import Recording, without_secrets
 from estran.e2clab.stages import Stages
+from estran.e2clab.trials import Trial
 from estran.errors import PlatformError, VerifyError
 from estran.observe.live import LiveResponses
 from estran.observe.manifest import manifest
@@ -48,8 +50,8 @@ class ScenarioConductor(Conductor):
 
     Parameters
     ----------
-    configurations
-        Those of `workflow_env.yaml` to launch and finalize, one after another, after one prepare; none for a launch without any.
+    trials
+        With what to launch and finalize, one after another, after one prepare.
     plugins
         Files of plug-ins by the name of their service.
     repeat
@@ -62,7 +64,7 @@ class ScenarioConductor(Conductor):
     artifacts: Path
     plays: Sequence[ReadPlay]
     plugins: Mapping[str, Path] = field(default_factory=dict)
-    configurations: Sequence[str] = ()
+    trials: Sequence[Trial] = (Trial(),)
     repeat: int = 1
     command: Sequence[str] = ()
 
@@ -76,7 +78,10 @@ class ScenarioConductor(Conductor):
             write_text(kept / path.name, without_secrets(path.read_text(encoding="utf-8")))
         sent = [path for path in sorted(self.artifacts.rglob("*")) if path.is_file()][:1000]
         write_json(self.folder / "manifest.json", manifest(files[0], command=list(self.command), inputs=[*files[1:], *sent]))
-        self.record.note(repeat=self.repeat, configurations=list(self.configurations), artifacts=str(self.artifacts.resolve()))
+        configurations = list(dict.fromkeys(one.configuration for one in self.trials if one.configuration is not None))
+        self.record.note(repeat=self.repeat, configurations=configurations, artifacts=str(self.artifacts.resolve()))
+        if any(one.values is not None for one in self.trials):
+            self.record.note(optimization_config={one.name: dict(one.values or {}) for one in self.trials})
         return await Conductor.conduct(self)
 
     async def _work(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector, live: LiveResponses) -> None:
@@ -91,7 +96,7 @@ class ScenarioConductor(Conductor):
                 folders = (self.artifacts, self.scenario.folder)
                 try:
                     async with Stages(self.scenario.marks, self.plays, directory, reached, folders, recording.add) as stages:
-                        await self._all(stages, provision, hosts, collector)
+                        await self._all(stages, provision, hosts, reached, collector)
                 finally:
                     self.record.note(tasks=recording.count)
 
@@ -114,8 +119,10 @@ class ScenarioConductor(Conductor):
     async def _reached(self, provision: Provision, hosts: Mapping[str, Host]) -> AsyncIterator[Mapping[str, RemoteHost]]:
         """Hosts by their envoys: those that the platform has sent, or, on emulated hosts, those that are its services there."""
         if isinstance(provision, Reaching):
-            if any(manager.name == "monitoring" for manager in self.scenario.managers):
-                self.record.warnings.append("monitoring: processors, memory and network are sampled on emulated hosts only")
+            self.record.warnings.append(
+                "samples are of whole hosts, with whatever else runs there; what programs exchange is not observed, "
+                "since hosts of scenarios have no agent that could"
+            )
             yield provision.remotes
             return
         with meeting(self.run_id, hosts, Journal(self.run_id, self.folder).write) as place:
@@ -154,10 +161,17 @@ class ScenarioConductor(Conductor):
                 )  # fmt: skip
         return lambda host: provision.address(host, host)
 
-    async def _all(self, stages: Stages, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
+    async def _all(
+        self,
+        stages: Stages,
+        provision: Provision,
+        hosts: Mapping[str, Host],
+        reached: Mapping[str, RemoteHost],
+        collector: Collector,
+    ) -> None:
         if self._has("prepare"):
             with self.record.phase("prepare"):
-                await stages.run("prepare", self._variables(None, self.artifacts))
+                await stages.run("prepare", self._variables(Trial(), self.artifacts))
         await provision.enforce()
         origin_ns = provision.now_ns()
         clock = provision.clock(origin_ns)
@@ -165,8 +179,12 @@ class ScenarioConductor(Conductor):
         async with asyncio.TaskGroup() as group:
             for name, host in hosts.items():
                 group.create_task(begin(host, origin_ns, provision.sampler(name), provision.observer(name)))
-        for configuration in self.configurations or (None,):
-            await self._configuration(stages, configuration)
+        real = reached if isinstance(provision, Reaching) else {}
+        async with sampled(real, origin_ns, collector.take, collector.fail) as clocks:
+            if clocks:
+                self.record.note(clocks={name: asdict(clock) for name, clock in clocks.items()})
+            for trial in self.trials:
+                await self._trial(stages, trial)
         self.record.note(duration=round(clock.now(), 6))
 
     def _measured(self) -> bool:
@@ -175,32 +193,26 @@ class ScenarioConductor(Conductor):
     def _has(self, stage: Stage) -> bool:
         return any(read.tasks.get(stage) for read in self.plays)
 
-    async def _configuration(self, stages: Stages, configuration: str | None) -> None:
-        """Launch, wait and finalize, with the variables of one configuration."""
-        suffix = "" if configuration is None else f" {configuration}"
-        output = self.folder / "output" / (configuration or "")
+    async def _trial(self, stages: Stages, trial: Trial) -> None:
+        """Launch, wait and finalize, with the variables of one trial."""
+        suffix = f" {trial.name}" if trial.name else ""
+        output = trial.folder(self.folder / "output")
         output.mkdir(parents=True, exist_ok=True)
         with self.record.phase(f"launch{suffix}"):
-            await stages.run("launch", self._variables(configuration, self.artifacts))
+            await stages.run("launch", self._variables(trial, self.artifacts))
         duration = self.plan.experiment.measure.duration
         with self.record.phase(f"wait{suffix}", duration if duration >= LOOK else None):
             await _wait(stages, duration)
         if self._has("finalize"):
             with self.record.phase(f"finalize{suffix}"):
-                await stages.run("finalize", self._variables(configuration, output))
+                await stages.run("finalize", self._variables(trial, output))
 
-    def _variables(self, configuration: str | None, working: Path) -> dict[str, Any]:
+    def _variables(self, trial: Trial, working: Path) -> dict[str, Any]:
         """What templates know on every host."""
-        known: dict[str, Any] = {
-            "working_dir": str(working.resolve()),
-            "scenario_dir": str(self.scenario.folder.resolve()),
-            "artifacts_dir": str(self.artifacts.resolve()),
-            "current_repeat": self.repeat,
-        }
-        if configuration is not None:
-            own = self.scenario.configurations[configuration]
-            known |= {"app_conf": configuration, **{f"env_{key}": value for key, value in own.items()}}
-        return known
+        return {
+            "working_dir": str(working.resolve()), "scenario_dir": str(self.scenario.folder.resolve()),
+            "artifacts_dir": str(self.artifacts.resolve()), "current_repeat": self.repeat, **trial.variables(self.scenario),
+        }  # fmt: skip
 
 
 async def _wait(stages: Stages, seconds: float) -> None:

@@ -103,7 +103,7 @@ def registered(
     for number, machine in enumerate(machines, 1):
         middle = f".{sub_service.lower()}" if sub_service else ""
         where = address(machine.host)
-        url = where if port is None else f"{where}:{port}"
+        url = where if port is None else f"[{where}]:{port}" if ":" in where else f"{where}:{port}"
         own: dict[str, Any] = {
             "_id": f"{machine.layer_id}_{machine.service_id}_{number}",
             "layer_id": str(machine.layer_id),

@@ -13,6 +13,7 @@ from estran.e2clab.conductor import ScenarioConductor
 from estran.e2clab.plays import ReadPlay, read_plays
 from estran.e2clab.plugins import find_plugins
 from estran.e2clab.topology import topology
+from estran.e2clab.trials import Trial, read_values, refuse_unknown, trials
 from estran.errors import RequestError
 from estran.platforms.emulated.envoys import command as envoy_command
 from estran.platforms.emulated.platform import EmulatedPlatform
@@ -31,18 +32,27 @@ class Asked:
     scenario: Scenario
     artifacts: Path
     plays: Sequence[ReadPlay]
-    configurations: Sequence[str]
+    trials: Sequence[Trial]
     plugins: Mapping[str, Path]
     prepared: Prepared
 
 
-def ask(scenario: Path, artifacts: Path, *, on: str, configurations: Sequence[str], duration: float) -> Asked:
+def ask(
+    scenario: Path, artifacts: Path, *, on: str, configurations: Sequence[str], duration: float, values: Path | None = None
+) -> Asked:
     """Read a scenario and find out whether it can be run, before anything starts.
+
+    Parameters
+    ----------
+    values
+        A file with what templates are to find in ``optimization_config``.
 
     Raises
     ------
     SpecErrors
         All that is wrong with its files, or cannot be done here.
+    SpecError
+        If the file of values holds something else.
     RequestError
         If there is no such configuration, folder or platform, or the platform cannot do what is asked.
     """
@@ -51,7 +61,9 @@ def ask(scenario: Path, artifacts: Path, *, on: str, configurations: Sequence[st
         if name not in found.configurations:
             remedy = did_you_mean(name, found.configurations, kind="configuration")
             raise RequestError(f"workflow_env.yaml has no configuration {name!r}", where="--app_conf", remedy=remedy)
-    plays = read_plays(found)
+    sets = read_values(values) if values is not None else ()
+    refuse_unknown(found, sets)
+    plays = read_plays(found, artifacts)
     platform = open_platform(on)
     if platform.virtual:
         raise RequestError("tasks cannot be simulated", where="--on", remedy="use --on emulate, or `estran e2clab migrate`")
@@ -63,7 +75,7 @@ def ask(scenario: Path, artifacts: Path, *, on: str, configurations: Sequence[st
         found,
         artifacts,
         plays,
-        configurations,
+        trials(configurations, sets),
         find_plugins(found, artifacts),
         Prepared(plan.experiment, plan, platform, {}, tuple(problems)),
     )
@@ -87,7 +99,7 @@ def runs(
     for repeat in range(1, repeats + 2):
         conduct = partial(
             ScenarioConductor, scenario=asked.scenario, artifacts=asked.artifacts, plays=asked.plays,
-            plugins=asked.plugins, configurations=asked.configurations, repeat=repeat, command=command,
+            plugins=asked.plugins, trials=asked.trials, repeat=repeat, command=command,
         )  # fmt: skip
         with watched() as progress:
             folder, status = execute(asked.prepared, out=out, progress=progress, command=command, conduct=conduct)

@@ -43,6 +43,8 @@ class ObserverSettings:
         TCP ports on which services are known to listen, by host.
     passed_over
         TCP ports that are none of the commands': those of streams.
+    alone
+        Whether nothing but the commands uses the network here; otherwise only what is certainly theirs is told.
     unobservable
         Why what crosses sockets cannot be seen here, if so.
     period
@@ -54,6 +56,7 @@ class ObserverSettings:
     addresses: Mapping[str, str] = field(default_factory=dict)
     listening: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     passed_over: tuple[int, ...] = ()
+    alone: bool = True
     unobservable: str | None = None
     period: float = 0.1
 
@@ -78,7 +81,7 @@ async def observe(emit: Emit, clock: Clock, settings: ObserverSettings) -> None:
     EstranError
         If the processor time of a replica cannot be read.
     """
-    owners = Owners(list(settings.replicas))
+    owners = Owners(list(settings.replicas), alone=settings.alone)
     with ExitStack() as stack:
         meters = stack.enter_context(closing(_Meters(settings, owners)))
         stack.callback(lambda: emit("metrics", meters.last()))
@@ -210,7 +213,7 @@ class _Watcher:
         self._servers.update(self._owners.of_ports(unknown, listening=True))
 
     def _tell(self, exchanges: Iterable[Exchange]) -> None:
-        rows = [row for exchange in exchanges for row in self._rows(exchange)]
+        rows = [row for exchange in exchanges for row in self._rows(exchange) if row.replica or self._settings.alone]
         if rows:
             self._emit("exchanges", rows)
 

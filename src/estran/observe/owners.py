@@ -18,7 +18,8 @@ _MARK: Final = b"ESTRAN_REPLICA="
 class Owners:
     """Finds the replicas behind processes and ports of this network namespace.
 
-    A connection can only be looked up while it is there. On a host with one command replica there is nothing to look up.
+    A connection can only be looked up while it is there. On a host of which one command replica is all there is to see, there is
+    nothing to look up.
 
     Parameters
     ----------
@@ -26,17 +27,20 @@ class Owners:
         The command replicas of this host.
     agent
         The process that started them.
+    alone
+        Whether nobody else uses the network here.
     """
 
-    def __init__(self, replicas: Sequence[str], agent: int | None = None) -> None:
+    def __init__(self, replicas: Sequence[str], agent: int | None = None, *, alone: bool = True) -> None:
         self._replicas = tuple(replicas)
+        self._alone = alone
         self._agent = os.getpid() if agent is None else agent
         self._named: dict[int, str] = {}
 
     @property
     def only(self) -> str | None:
-        """The replica, where there is only one."""
-        return self._replicas[0] if len(self._replicas) == 1 else None
+        """The replica, where there is nothing else."""
+        return self._replicas[0] if self._alone and len(self._replicas) == 1 else None
 
     def processes(self, replica: str) -> list[int]:
         """All processes of a replica that run now."""

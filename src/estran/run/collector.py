@@ -90,6 +90,11 @@ class Collector:
             except EstranError as error:
                 self.fail(error)
 
+    def take(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Take rows that no agent has sent; their times are of the run's clock."""
+        self._store.add(table, rows)
+        self._live.update(table, rows)
+
     def fail(self, error: EstranError) -> None:
         """Tell the conductor that the run has failed; the first failure counts."""
         if not self.failure.done():

@@ -126,12 +126,17 @@ def router_task(plan: Plan, address: Address, access: Access) -> tuple[str, Mapp
 def endpoint(address: Address, access: Access, source: str, target: str, port: int) -> str:
     """Where one host dials another, or itself: by a translated address a host may not reach itself."""
     itself = source == target and target in access.translated
-    return f"{access.protocol}/{LOOPBACK if itself else address(source, target)}:{port}"
+    return f"{access.protocol}/{LOOPBACK if itself else in_endpoint(address(source, target))}:{port}"
 
 
 def listens(address: Address, access: Access, host: str, port: int) -> str:
     """Where a host listens: a translated address is none that it could listen on."""
-    return f"{access.protocol}/{ANY if host in access.translated else address(host, host)}:{port}"
+    return f"{access.protocol}/{ANY if host in access.translated else in_endpoint(address(host, host))}:{port}"
+
+
+def in_endpoint(address: str) -> str:
+    """An address as it stands before a port: one of IPv6 in brackets."""
+    return f"[{address}]" if ":" in address else address
 
 
 def round_trips(plan: Plan) -> dict[str, float]:

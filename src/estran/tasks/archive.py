@@ -1,37 +1,34 @@
-"""The modules of the installed ansible-core, as an archive that hosts import them from."""
+"""The modules of the installed ansible-core, as hosts import them."""
 
 from __future__ import annotations
 
 import hashlib
-import io
 import re
-import zipfile
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.util import find_spec
+from importlib.util import MAGIC_NUMBER, find_spec
 from pathlib import Path
-from typing import Any, Final
+from typing import Any
 
 from estran.errors import RequestError
-
-EPOCH: Final = (1980, 1, 1, 0, 0, 0)
-"""Time of all entries: the same modules make the same bytes."""
+from estran.platforms.remote.envoy_unpacking import unpacked
+from estran.platforms.remote.packing import Archive, cache_folder, with_code, write_archive
 
 
 @dataclass(frozen=True, slots=True)
-class Archive:
+class Modules:
     """Modules for hosts.
 
     Attributes
     ----------
-    name
-        Names its content, by its hash.
+    archive
+        Named by what it holds; with their compiled code for hosts whose Python is of the controller's version.
     oldest
         The oldest Python that takes them.
     """
 
-    name: str
-    content: bytes
+    archive: Archive
     oldest: tuple[int, int]
 
 
@@ -51,27 +48,38 @@ def installed_ansible() -> Path:
 
 
 @cache
-def core_archive() -> Archive:
-    """Make the archive of ``ansible/module_utils`` and ``ansible/modules``; raises RequestError without ansible-core."""
-    return make_archive(installed_ansible())
+def core_modules() -> Modules:
+    """``ansible/module_utils`` and ``ansible/modules`` of the installed ansible-core; raises RequestError without one."""
+    return packed_modules(installed_ansible())
 
 
-def make_archive(folder: Path) -> Archive:
-    """Make the archive of an installed ansible-core."""
-    stream = io.BytesIO()
-    with zipfile.ZipFile(stream, "w", zipfile.ZIP_DEFLATED) as archive:
-        _add(archive, "ansible/__init__.py", _top(folder))
-        for part in ("module_utils", "modules"):
-            for path in sorted((folder / part).rglob("*.py")):
-                _add(archive, f"ansible/{path.relative_to(folder).as_posix()}", path.read_bytes())
-    content = stream.getvalue()
-    return Archive(f"ansible-{hashlib.sha256(content).hexdigest()[:16]}.zip", content, _oldest(folder))
+def packed_modules(folder: Path) -> Modules:
+    """Modules of an installed ansible-core, packed if they are not yet.
+
+    They are unpacked here, too, as on any host: emulated hosts of this machine need not do it then, each for itself.
+    """
+    paths = {
+        f"ansible/{path.relative_to(folder).as_posix()}": path
+        for part in ("module_utils", "modules")
+        for path in sorted((folder / part).rglob("*.py"))
+    }
+    digest = hashlib.sha256(MAGIC_NUMBER + _top(folder))
+    for name, path in paths.items():
+        digest.update(name.encode() + path.read_bytes())
+    name = f"ansible-{digest.hexdigest()[:16]}"
+    archive = Archive(cache_folder() / f"{name}.tar.gz", name)
+    if not archive.path.exists():
+        write_archive(archive.path, _files(folder, paths), {})
+    here = cache_folder().parent / name
+    if not here.is_dir():
+        unpacked(str(archive.path), str(here))
+    return Modules(archive, _oldest(folder))
 
 
-def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:
-    entry = zipfile.ZipInfo(name, EPOCH)
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    archive.writestr(entry, content)
+def _files(folder: Path, paths: Mapping[str, Path]) -> Iterator[tuple[str, bytes]]:
+    yield "ansible/__init__.py", _top(folder)
+    for name, path in paths.items():
+        yield from with_code(name, path)
 
 
 def _top(folder: Path) -> bytes:

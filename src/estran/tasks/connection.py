@@ -8,7 +8,6 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -16,8 +15,10 @@ from estran.errors import EstranError, PlatformError
 from estran.platforms.base import Completed
 from estran.platforms.remote import envoy_facts
 from estran.platforms.remote.bootstrap import first_line, packed
+from estran.platforms.remote.bringing import Keeping, bring, place_of, teach
 from estran.platforms.remote.frames import FrameLink
-from estran.tasks.archive import Archive
+from estran.platforms.remote.packing import Archive
+from estran.tasks.archive import Modules
 from estran.tasks.errors import EvaluationError
 from estran.tasks.hostside import attributes, commands, files, foreign, network, outcome, placing, worker
 
@@ -47,14 +48,8 @@ class Stream(Protocol):
         ...
 
 
-class TaskHost(Protocol):
+class TaskHost(Keeping, Protocol):
     """What tasks need of a host; `estran.platforms.remote.host.RemoteHost` has it."""
-
-    @property
-    def name(self) -> str: ...
-
-    @property
-    def facts(self) -> Mapping[str, Any]: ...
 
     async def run(self, argv: Sequence[str], /, *, cwd: str | None = None, env: Mapping[str, str] | None = None) -> Completed:
         """Run a command to its end."""
@@ -91,6 +86,7 @@ class Worker:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     waiting: dict[int, asyncio.Future[Answer]] = field(default_factory=dict)
     gone: bool = False
+    knows: Modules | None = None
 
     async def serve(self, host: str) -> None:
         """Hand answers to who waits for them."""
@@ -127,7 +123,7 @@ class Connection:
         self._workers: dict[User, Worker] = {}
         self._starting = asyncio.Lock()
         self._learning = asyncio.Lock()
-        self._learned: set[str] = set()
+        self._brought: set[Archive] = set()
 
     @property
     def scratch(self) -> str:
@@ -158,22 +154,14 @@ class Connection:
         self,
         module: str,
         arguments: Mapping[str, Any],
-        archive: Archive,
+        modules: Modules,
         *,
         user: User = User(),
         environment: Mapping[str, str] | None = None,
         timeout: float | None = None,
     ) -> dict[str, Any]:
-        """Run a module of an archive in a fork; the archive is sent once. Raises as `perform` does."""
-        worker = await self._worker(user)
-        path = await self._place(archive)
-        learned, _ = await worker.ask(
-            {"do": "learn", "details": {"archive": path, "oldest": list(archive.oldest)}}, b"", self.host.name
-        )
-        if learned.get("failed"):
-            raise EvaluationError(
-                str(learned["msg"]), where=self.host.name, remedy="install a newer Python there, or an older ansible-core here"
-            )
+        """Run a module in a fork; all modules are brought to the host once and for all. Raises as `perform` does."""
+        await self._learn(await self._worker(user), user, modules)
         request = {"do": "module", "module": module, "arguments": dict(arguments)}
         result, _ = await self._ask(request, b"", user, environment, timeout)
         return result
@@ -185,15 +173,38 @@ class Connection:
         more = {"environment": dict(environment or {}), "timeout": timeout}
         return await worker.ask({**request, **more}, data, self.host.name)
 
-    async def _place(self, archive: Archive) -> str:
-        """Send an archive unless it is there; where users other than its owner can read it."""
-        path = f"{self.scratch}/{archive.name}"
+    async def _learn(self, worker: Worker, user: User, modules: Modules) -> None:
+        """Have a worker know where the modules are."""
         async with self._learning:
-            if archive.name not in self._learned:
-                await self.host.put_bytes(archive.content, path, mode=0o644)
-                await self.reveal()
-                self._learned.add(archive.name)
-        return path
+            if worker.knows == modules:
+                return
+            path = await self._place(user, modules)
+            details = {"folder": path, "oldest": list(modules.oldest)}
+            learned, _ = await worker.ask({"do": "learn", "details": details}, b"", self.host.name)
+            if learned.get("failed"):
+                raise EvaluationError(
+                    str(learned["msg"]), where=self.host.name, remedy="install a newer Python there, or an older ansible-core here"
+                )
+            worker.knows = modules
+
+    async def _place(self, user: User, modules: Modules) -> str:
+        """The folder of the modules on the host: in the cache; other users are given a copy that goes with the run."""
+        archive = modules.archive
+        if archive not in self._brought:
+            await teach(self.host)
+            await bring(self.host, archive)
+            self._brought.add(archive)
+        kept = place_of(self.host, archive)
+        if user.name is None:
+            return kept
+        copy = f"{self.scratch}/{archive.folder}"
+        line = '[ -d "$1" ] || { cp -r "$0" "$1.part" && chmod -R a+rX "$1.part" && mv "$1.part" "$1"; }'
+        done = await self.host.run(["sh", "-c", line, kept, copy])
+        if done.returncode:
+            said = done.stderr.decode(errors="replace").strip()
+            raise PlatformError(f"cannot copy {kept}: {said}", where=self.host.name, remedy="free some space there")
+        await self.reveal()
+        return copy
 
     async def reveal(self) -> None:
         """Let other users reach files in the scratch folder whose names they know."""
@@ -207,8 +218,10 @@ class Connection:
 
     async def _started(self, user: User) -> Worker:
         root = self.host.facts.get("uid") == 0
-        program = _program(user.name if root else None, None if root or user.name is None else await self._mark())
-        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"))
+        mark = None if root or user.name is None else await self._mark()
+        arguments = [user.name if root else None, mark, mark is not None]
+        program = packed(CARRIED, arguments, bytecode=str(self.host.facts.get("bytecode", "")))
+        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"), flags=())
         if user.name is not None and not root:
             argv = _becoming(user, argv, self.host.name)
         log = f"{self.scratch}/worker-{user.name or 'own'}.log"
@@ -258,11 +271,6 @@ class Connection:
         for task in serving:
             task.cancel()
         self._workers.clear()
-
-
-@lru_cache(8)
-def _program(user: str | None, mark: str | None) -> bytes:
-    return packed(CARRIED, [user, mark, mark is not None])
 
 
 def _becoming(user: User, argv: list[str], host: str) -> list[str]:

@@ -54,6 +54,14 @@ class HostState:
         )  # fmt: skip
         return Scope(templates, layers, facts=None if self.gathered else self.name)
 
+    def share(self, other: HostState, module: str, result: Mapping[str, Any]) -> None:
+        """Have what a task, whose result this is, has set on another host."""
+        if module in ("set_fact", "include_vars"):
+            kept = "found" if module == "set_fact" else "included"
+            names = {name for one in result.get("results", [result]) for name in one.get("ansible_facts", ())}
+            theirs = getattr(other, kept)
+            getattr(self, kept).update({name: theirs[name] for name in names & theirs.keys()})
+
 
 class ShortFacts(Mapping[str, Any]):
     """``ansible_facts``: facts by their names without ``ansible_``; asks for them when they are not known."""

@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -141,20 +142,24 @@ class TaskRunner:
         return list(dict.fromkeys(failed))
 
     async def _task(self, task: Task, names: Sequence[str]) -> list[str]:
+        if task.never:
+            return []
         if task.module in INCLUDES:
             return await self._include(task, names)
         if task.module == "meta":
             return await self._meta(task, names)
         if task.get("run_once"):
             return await self._once(task, names)
-        founds = await _side_by_side([self._do(task, self.states[name]) for name in names])
-        return [name for name, found in zip(names, founds, strict=True) if self._take(task, name, *found)]
+        founds = await _side_by_side([partial(self._do, task, self.states[name]) for name in names], task.get("throttle"))
+        failed = [name for name, found in zip(names, founds, strict=True) if self._take(task, name, *found)]
+        return list(names) if failed and task.get("any_errors_fatal") else failed
 
     async def _once(self, task: Task, names: Sequence[str]) -> list[str]:
-        """Do it on the first host; all register what it found."""
+        """Do it on the first host; all register what it found and have the variables that it set."""
         found = await self._do(task, self.states[names[0]])
         for name in names[1:]:
             self._register(task, self.states[name], found[0])
+            self.states[name].share(self.states[names[0]], task.module, found[0])
         if not self._take(task, names[0], *found):
             return []
         for name in names[1:]:
@@ -356,11 +361,17 @@ Done = tuple[Found, str, float, bool, bool]
 """What a task found on a host, its tier, its seconds, whether it is hidden, and whether its failure is ignored."""
 
 
-async def _side_by_side(doing: Sequence[Coroutine[Any, Any, Done]]) -> list[Done]:
-    """Do a task on all hosts; if the list cannot go on, end it on all."""
+async def _side_by_side(doing: Sequence[Callable[[], Coroutine[Any, Any, Done]]], most: Any) -> list[Done]:
+    """Do a task on all hosts, on so many at a time as it says; if the list cannot go on, end it on all."""
+    places = asyncio.Semaphore(most if isinstance(most, int) and most > 0 else max(len(doing), 1))
+
+    async def placed(one: Callable[[], Coroutine[Any, Any, Done]]) -> Done:
+        async with places:
+            return await one()
+
     try:
         async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(one) for one in doing]
+            tasks = [group.create_task(placed(one)) for one in doing]
     except ExceptionGroup as errors:
         raise cause(errors) from errors
     return [task.result() for task in tasks]

@@ -18,10 +18,8 @@ KEYWORDS: Final = TASK_KEYS
 BLOCK: Final = ("block", "rescue", "always")
 UNSUPPORTED: Final[Mapping[str, str]] = {
     "become_exe": "use become_method", "become_flags": "use become_user", "check_mode": "tasks are always done",
-    "collections": "name the collection with the module", "connection": "hosts are reached by their envoys",
-    "debugger": "run the task alone", "diff": "files before and after can be fetched", "module_defaults": "write the arguments out",
-    "port": "hosts are reached by their envoys", "remote_user": "use become_user", "any_errors_fatal": "use rescue",
-    "throttle": "use run_once or a loop", "local_action": "use delegate_to: localhost with a host of that name",
+    "delegate_facts": "set the fact in a task of that host", "debugger": "run the task alone", "diff": "files before and after can be fetched", "module_defaults": "write the arguments out",
+    "port": "hosts are reached by their envoys", "remote_user": "use become_user",
 }  # fmt: skip
 """Keywords of Ansible that are refused, and what to do instead."""
 
@@ -50,6 +48,11 @@ class Task:
     def name(self) -> str:
         """What the task calls itself, or its module."""
         return str(self.keywords.get("name") or self.module)
+
+    @property
+    def never(self) -> bool:
+        """Whether it is only there for those who ask for it by one of its tags, which nobody can here."""
+        return "never" in [word.strip() for tag in _listed(self.keywords.get("tags")) for word in str(tag).split(",")]
 
     def get(self, keyword: str, default: Any = None) -> Any:
         """What a keyword says."""
@@ -166,17 +169,24 @@ class _TaskReader:
             )
             return None
         arguments, text = self.arguments(name, raw[modules[0]], keywords.pop("args", None), (*path, modules[0]))
-        return Task(name, arguments, text, inherited(outer, keywords), self.marks.where(path, "key"))
+        keywords = inherited(outer, keywords)
+        if keywords.get("connection") == "local":
+            keywords.setdefault("delegate_to", "localhost")
+        return Task(name, arguments, text, keywords, self.marks.where(path, "key"))
 
     def with_action(self, raw: Mapping[str, Any]) -> Mapping[str, Any]:
-        """Write ``action: copy src=a`` as ``copy: src=a``."""
-        action = raw.get("action")
+        """Write ``action: copy src=a`` as ``copy: src=a``; ``local_action`` is one that is delegated to the controller."""
+        key = next((key for key in ("action", "local_action") if isinstance(raw.get(key), (str, Mapping))), None)
+        if key is None:
+            return raw
+        others = {name: value for name, value in raw.items() if name != key}
+        others |= {"delegate_to": "localhost"} if key == "local_action" else {}
+        action = raw[key]
         if isinstance(action, str):
             name, _, rest = action.strip().partition(" ")
-            return {key: value for key, value in raw.items() if key != "action"} | {name: rest}
-        if isinstance(action, Mapping) and "module" in action:
-            rest_of = {key: value for key, value in action.items() if key != "module"}
-            return {key: value for key, value in raw.items() if key != "action"} | {str(action["module"]): rest_of}
+            return others | {name: rest}
+        if "module" in action:
+            return others | {str(action["module"]): {name: value for name, value in action.items() if name != "module"}}
         return raw
 
     def no_task(self, modules: list[str], path: Path) -> None:

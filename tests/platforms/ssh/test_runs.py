@@ -11,10 +11,12 @@ import time
 from collections.abc import Mapping
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.platforms.ssh.sshd import Machine, usable
 from tests.run.experiments import PARTS, estran, record, run_folder, start, wait_for_phase
+from tests.run.test_observed_commands import ASK, ECHO
 
 pytestmark = [usable, pytest.mark.root]
 
@@ -79,6 +81,70 @@ def test_an_experiment_runs_on_hosts_and_its_figures_and_files_come_back(hosts: 
     assert len(clocks) == 6
     assert all(abs(clock["offset_ns"]) <= clock["bound_ns"] for clock in clocks)  # they share a clock here
     assert not any("moved by" in warning for warning in run["warnings"])
+    nothing_stays(hosts)
+
+
+ASKING = """
+experiment: asking
+layers: {edge: {hosts: 1, device: raspberry-pi-4}, cloud: {hosts: 1, device: cloud-vm-2}}
+services:
+  echo: {on: cloud, command: [sh, -c, exec python3 "$ESTRAN_FOLDER/echo.py"], ready: {output: listening}}
+  ask: {on: edge, command: [sh, -c, exec python3 "$ESTRAN_FOLDER/ask.py" cloud-0 500 keep]}
+measure: {warmup: 0.5s, duration: 3s}
+"""
+
+
+def test_what_commands_exchange_is_observed_and_told_from_what_else_crosses_the_network(
+    hosts: Mapping[str, Machine], tmp_path: Path
+) -> None:
+    written(tmp_path, hosts, labels="edge cloud")
+    (tmp_path / "experiment.yaml").write_text(ASKING)
+    (tmp_path / "echo.py").write_text(ECHO)
+    (tmp_path / "ask.py").write_text(ASK)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    query = "SELECT replica, side, peer, count(*) FROM '{}/exchanges.parquet' WHERE answer_bytes = 250 GROUP BY ALL"
+    seen = {row[:3]: row[3] for row in duckdb.sql(query.format(run_folder(tmp_path))).fetchall()}
+    assert set(seen) == {("ask-0", "client", "cloud-0"), ("echo-0", "server", "edge-0")}
+    assert min(seen.values()) > 20
+    others = duckdb.sql(f"SELECT count(*) FROM '{run_folder(tmp_path)}/exchanges.parquet' WHERE replica = ''").fetchall()
+    assert others == [(0,)]
+    assert 0 < json.loads((run_folder(tmp_path) / "responses.json").read_text())["exchange_latency@ask"]["value"] < 1
+    nothing_stays(hosts)
+
+
+ALONE = """
+experiment: alone
+layers: {edge: {hosts: 2, device: raspberry-pi-4}}
+services:
+  note: {on: edge, command: [sh, -c, "echo I am $ESTRAN_ADDRESS; sleep 100"]}
+measure: {duration: 0.5s}
+"""
+
+
+@pytest.mark.skipif(not Path("/proc/sys/net/ipv6").exists(), reason="this kernel has no IPv6")
+def test_hosts_may_have_addresses_of_ipv6_only(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    lab = written(tmp_path, hosts, duration="1s")
+    bridge = hosts["h0"].namespace.rpartition("-")[0]
+    subprocess.run(["ip", "addr", "add", "fd13:e5::fe/64", "dev", bridge, "nodad"], check=True)
+    for number, machine in enumerate(list(hosts.values())[:3], 1):
+        machine.ip("addr", "add", f"fd13:e5::{number}/64", "dev", "eth0", "nodad")
+        with Path(machine.target.known_hosts or "").open("a") as known:
+            known.write(f"fd13:e5::{number} {' '.join((machine.folder / 'host_key.pub').read_text().split()[:2])}\n")
+        with (machine.folder / "sshd_config").open("a") as config:
+            config.write(f"ListenAddress fd13:e5::{number}\n")
+        machine.kill()
+        machine.start()
+        lab.write_text(lab.read_text().replace(f"host: {machine.target.host},", f'host: "[fd13:e5::{number}]",'))
+    done = estran("plan", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "encrypted streams cannot be dialled at the address fd13:e5::3 of IPv6" in done.stdout + done.stderr
+    (tmp_path / "experiment.yaml").write_text(ALONE)
+    done = estran("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    facts = json.loads((run_folder(tmp_path) / "network.json").read_text())["facts"]
+    assert [host["address"] for host in facts["hosts"].values()] == ["fd13:e5::1", "fd13:e5::2"]
+    assert "I am fd13:e5::2" in (run_folder(tmp_path) / "logs" / "note-1.log").read_text()
     nothing_stays(hosts)
 
 

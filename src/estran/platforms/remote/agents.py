@@ -10,7 +10,8 @@ from typing import Any, Final
 
 from estran.errors import PlatformError
 from estran.platforms.agent_host import AgentHost
-from estran.platforms.remote.environment import UNPACKING, Environment
+from estran.platforms.remote.bringing import UNPACKING
+from estran.platforms.remote.environment import Environment
 from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.pipe import Pipe
 from estran.runtime.control import Frame, Link

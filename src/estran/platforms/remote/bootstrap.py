@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import json
+import marshal
 import shlex
 import sys
 import zlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from functools import cache
 from importlib import import_module
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 from types import ModuleType
 from typing import Any, Final
@@ -39,34 +42,67 @@ while len(s)<{size}:
 exec(zlib.decompress(s))
 """
 
+_BEFORE = """\
+import sys
+sys.modules["ssl"] = None
+import asyncio
+del sys.modules["ssl"]
+"""
+"""Has asyncio go without TLS, which an envoy does not speak and which takes a tenth of its start."""
+
 _THEN = """\
-import json, sys, types
+import json, marshal, sys, types
 for name in {packages!r}:
     sys.modules[name] = types.ModuleType(name)
     sys.modules[name].__path__ = []
 for name, text in {sources!r}:
     made = sys.modules[name] = types.ModuleType(name)
-    exec(compile(text, name, "exec"), made.__dict__)
-made.main(*json.loads({arguments!r}))
+    exec(compile(text, name, "exec") if isinstance(text, str) else marshal.loads(text), made.__dict__)
 """
+_LAST = "made.main(*json.loads({arguments!r}))\n"
+
+BARE: Final = ("-I", "-S")
+"""Flags of a Python that looks for nothing but its standard library, and starts sooner so."""
 
 
 def program(mark: str, lease: float = LEASE, connect: str = "") -> bytes:
     """What is to follow on standard input: the modules and a call of `envoy.main`, compressed."""
-    return packed([import_module(f"{envoy.__package__}.{name}") for name in CARRIED], [mark, lease, connect])
+    modules = tuple(import_module(f"{envoy.__package__}.{name}") for name in CARRIED)
+    return packed(modules, [mark, lease, connect], before=_BEFORE)
 
 
-def packed(modules: Sequence[ModuleType], arguments: Sequence[Any]) -> bytes:
-    """Modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran."""
-    sources = [(module.__name__, Path(str(module.__file__)).read_text(encoding="utf-8")) for module in modules]
+def packed(modules: tuple[ModuleType, ...], arguments: Sequence[Any], *, before: str = "", bytecode: str = "") -> bytes:
+    """Lines, modules and a call of the last one's ``main``, compressed, for a Python that has nothing of Estran.
+
+    Parameters
+    ----------
+    bytecode
+        What that Python's compiled code is marked with, if known: modules go compiled where that is ours.
+    """
+    begun, there = _begun(modules, before, bytecode == MAGIC_NUMBER.hex())
+    goes_on = begun.copy()
+    return there + goes_on.compress(_LAST.format(arguments=json.dumps(arguments)).encode()) + goes_on.flush()
+
+
+@cache
+def _begun(modules: tuple[ModuleType, ...], before: str, compiled: bool) -> tuple[zlib._Compress, bytes]:
+    """What is the same for all hosts: a compressor that has taken it, and what came out of that so far."""
+    sources = [(module.__name__, _source(module, compiled)) for module in modules]
     parts = [name.split(".") for name, _ in sources]
     packages = dict.fromkeys(".".join(part[:count]) for part in parts for count in range(1, len(part)))
-    return zlib.compress(_THEN.format(packages=list(packages), sources=sources, arguments=json.dumps(arguments)).encode(), 9)
+    compressor = zlib.compressobj(9)
+    there = compressor.compress((before + _THEN.format(packages=list(packages), sources=sources)).encode())
+    return compressor, there + compressor.flush(zlib.Z_SYNC_FLUSH)
 
 
-def first_line(size: int, python: str = "python3") -> list[str]:
+def _source(module: ModuleType, compiled: bool) -> str | bytes:
+    text = Path(str(module.__file__)).read_text(encoding="utf-8")
+    return marshal.dumps(compile(text, module.__name__, "exec", dont_inherit=True)) if compiled else text
+
+
+def first_line(size: int, python: str = "python3", *, flags: Sequence[str] = BARE) -> list[str]:
     """The command that reads and runs it."""
-    return [python, "-c", _FIRST.format(size=size, oldest=OLDEST)]
+    return [python, *flags, "-c", _FIRST.format(size=size, oldest=OLDEST)]
 
 
 def shell_line(size: int, python: str = "python3") -> str:

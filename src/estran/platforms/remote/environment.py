@@ -9,13 +9,13 @@ from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError
-from estran.platforms.remote import envoy_unpacking, packing
+from estran.platforms.remote import packing
+from estran.platforms.remote.bringing import bring, place_of, teach
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.packing import Archive, Kind
 
 NEEDED: Final = (3, 11)
 NEEDED_MODULES: Final = ("msgspec", "numba", "numpy", "pydantic", "zenoh")
-UNPACKING: Final = "estran_unpacking"
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,9 +82,9 @@ class Supplies:
             kind = Kind.of(version, host.facts)
             making.append(self._once(kind, lambda: packing.packages(kind, packing.locked(self._packages))))
         archives = await asyncio.gather(*making)
-        await host.load(UNPACKING, Path(envoy_unpacking.__file__).read_text(encoding="utf-8"))  # noqa: ASYNC240 - a small file of our own
-        places = [f"{host.facts['cache']}/{archive.folder}" for archive in archives]
-        sent = [await _bring(host, archive, place) for archive, place in zip(archives, places, strict=True)]
+        await teach(host)
+        places = [place_of(host, archive) for archive in archives]
+        sent = [await bring(host, archive) for archive in archives]
         return Environment(python, tuple(places[1:]), places[0], sum(sent))
 
     async def _once(self, key: Any, make: Any) -> Archive:
@@ -124,18 +124,3 @@ async def _own_interpreter(host: RemoteHost) -> tuple[str, str]:
             where=host.name, remedy="install Estran there, or leave out `environment: installed`",
         )  # fmt: skip
     return python, version
-
-
-async def _bring(host: RemoteHost, archive: Archive, folder: str) -> bool:
-    """Send an archive unless what it holds is there; whether it was sent."""
-    if await host.call(f"{UNPACKING}.is_unpacked", folder=folder):
-        return False
-    incoming = f"{host.facts['scratch']}/{archive.path.name}"
-    await host.put(archive.path, incoming)
-    try:
-        await host.call(f"{UNPACKING}.unpack", archive=incoming, folder=folder)
-    except PlatformError as error:
-        raise PlatformError(
-            f"cannot unpack {archive.path.name}: {error.what}", where=host.name, remedy="free some space there"
-        ) from error
-    return True

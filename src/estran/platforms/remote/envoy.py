@@ -12,21 +12,18 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import contextlib
-import hashlib
 import json
 import os
-import shutil
 import signal
 import struct
 import sys
-import tempfile
 import time
 import types
 from collections.abc import Callable, Coroutine
 from typing import Any
 
 from estran.platforms.remote.envoy_facts import end_strays, facts
-from estran.platforms.remote.envoy_files import Arriving, Refused, digest_if_file
+from estran.platforms.remote.envoy_files import Arriving, Refused, digest_if_file, new_folder, removed
 from estran.platforms.remote.envoy_pipes import Piped
 
 MAGIC = b"\x00estran-envoy-1\x00"
@@ -55,7 +52,7 @@ class Envoy:
         self.writer = writer
         self.mark = mark
         self.lease = lease
-        self.scratch = tempfile.mkdtemp(prefix="estran-")
+        self.scratch = new_folder("estran-")
         self.groups: dict[int, asyncio.subprocess.Process] = {}
         self.named: dict[str, asyncio.subprocess.Process] = {}
         self.pipes: dict[int, Piped] = {}
@@ -297,6 +294,8 @@ class Envoy:
 
     async def do_get(self, data: bytes, number: int, path: str) -> dict[str, Any]:
         """Send a file piece by piece, then its digest."""
+        import hashlib
+
         digest, size = hashlib.sha256(), 0
         with open(self.place(path), "rb") as file:
             while True:
@@ -363,7 +362,7 @@ class Envoy:
                 )
                 await process.wait()
         end_strays(self.mark)
-        shutil.rmtree(self.scratch, ignore_errors=True)
+        removed(self.scratch)
 
 
 def details(head: dict[str, Any]) -> dict[str, Any]:

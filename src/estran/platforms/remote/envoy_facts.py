@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-import platform
-import shutil
 import signal
-import socket
 import sys
 import time
 from typing import Any
@@ -20,21 +17,46 @@ def facts(scratch: str) -> dict[str, Any]:
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count()
     home = os.path.expanduser("~")
+    own = os.uname()
+    places = (os.environ.get("PATH") or os.defpath).split(":")
     return {
-        "python": platform.python_version(), "executable": sys.executable, "uid": os.getuid(), "home": home,
-        "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()), "hostname": socket.gethostname(),
-        "system": platform.system(), "kernel": platform.release(), "machine": platform.machine(), "cores": cores, "memory": memory,
-        "libc": "-".join(platform.libc_ver()), "scratch": scratch, "pid": os.getpid(), "ssh": os.environ.get("SSH_CONNECTION"),
+        "python": "{}.{}.{}".format(*sys.version_info[:3]), "bytecode": bytecode(), "executable": sys.executable,
+        "uid": os.getuid(), "home": home,
+        "user": os.environ.get("USER") or os.environ.get("LOGNAME") or str(os.getuid()), "hostname": own.nodename,
+        "system": own.sysname, "kernel": own.release, "machine": own.machine, "cores": cores, "memory": memory,
+        "libc": libc(), "scratch": scratch, "pid": os.getpid(), "ssh": os.environ.get("SSH_CONNECTION"),
         "cache": os.path.join(os.environ.get("XDG_CACHE_HOME") or os.path.join(home, ".cache"), "estran"),
-        "pythons": pythons(),
-        "tools": {tool: shutil.which(tool, path=os.environ.get("PATH", "") + ":/usr/sbin:/sbin") for tool in TOOLS},
+        "pythons": pythons(places), "tools": {tool: which(tool, [*places, "/usr/sbin", "/sbin"]) for tool in TOOLS},
     }  # fmt: skip
 
 
-def pythons() -> dict[str, str]:
+def bytecode() -> str:
+    """What this Python's compiled code is marked with: it takes no other."""
+    return getattr(sys.modules.get("_frozen_importlib_external"), "MAGIC_NUMBER", b"").hex()
+
+
+def libc() -> str:
+    """The C library and its version; ``-`` where it is not glibc."""
+    try:
+        told = os.confstr("CS_GNU_LIBC_VERSION")
+    except (ValueError, OSError):
+        told = None
+    return (told or " ").replace(" ", "-")
+
+
+def pythons(places: list[str]) -> dict[str, str]:
     """Newer Pythons that are here beside this one: path and version."""
-    found = {minor: shutil.which("python3.{}".format(minor)) for minor in range(11, 16)}
+    found = {minor: which("python3.{}".format(minor), places) for minor in range(11, 16)}
     return {path: "3.{}.0".format(minor) for minor, path in found.items() if path}
+
+
+def which(program: str, places: list[str]) -> str | None:
+    """Where a program is; `shutil`, which knows it too, is slow to import."""
+    for place in places:
+        path = os.path.join(place, program)
+        if os.path.isfile(path) and os.access(path, os.X_OK):
+            return path
+    return None
 
 
 def end_strays(mark: str) -> None:

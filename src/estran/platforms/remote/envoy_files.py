@@ -1,11 +1,13 @@
-"""Files that come to a host; sent with the envoy, see `estran.platforms.remote.envoy`."""
+"""Files that come to a host; sent with the envoy, see `estran.platforms.remote.envoy`.
+
+What is slow to import and not always needed is imported where it is: the processor time of a host that is reached is mostly that of
+Python's imports.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import os
-import tempfile
 
 
 class Refused(Exception):  # noqa: N818 - a word, not a defect
@@ -16,6 +18,9 @@ class Arriving:
     """A file under way: complete beside its place before it is put there."""
 
     def __init__(self, path: str) -> None:
+        import hashlib
+        import tempfile
+
         self.path = path
         self.digest = hashlib.sha256()
         self.error: OSError | None = None
@@ -60,6 +65,8 @@ def digest_if_file(path: str) -> str | None:
     """SHA-256 of a file, or None if there is none."""
     if not os.path.isfile(path):
         return None
+    import hashlib
+
     digest = hashlib.sha256()
     with open(path, "rb") as file:
         while True:
@@ -67,3 +74,28 @@ def digest_if_file(path: str) -> str | None:
             if not piece:
                 return digest.hexdigest()
             digest.update(piece)
+
+
+def new_folder(prefix: str) -> str:
+    """Make a folder of this user alone, in the first place for temporary files that takes one."""
+    places = [os.environ[name] for name in ("TMPDIR", "TEMP", "TMP") if os.environ.get(name)]
+    places += ["/tmp", "/var/tmp", "/usr/tmp", os.getcwd()]  # noqa: S108 - nobody can foresee the name
+    problems = []
+    for place in places:
+        path = os.path.join(os.path.abspath(place), prefix + os.urandom(6).hex())
+        try:
+            os.mkdir(path, 0o700)
+            return path
+        except OSError as error:
+            problems.append("{}: {}".format(place, error.strerror))
+    raise SystemExit("estran: no folder for temporary files ({})".format(", ".join(problems)))
+
+
+def removed(folder: str) -> None:
+    """Remove a folder with all in it, as far as that can be done."""
+    try:
+        os.rmdir(folder)
+    except OSError:
+        import shutil
+
+        shutil.rmtree(folder, ignore_errors=True)

@@ -1,13 +1,12 @@
-"""Unpacks what comes to a host, and packs what goes back; an envoy learns this module, so it is of Python 3.8."""
+"""Unpacks what comes to a host, and packs what goes back; an envoy learns this module, so it is of Python 3.8.
+
+Often it is only asked what is there already: what is slow to import is imported where it is needed.
+"""
 
 from __future__ import annotations
 
 import contextlib
-import io
 import os
-import shutil
-import tarfile
-import tempfile
 from typing import Any
 
 
@@ -17,8 +16,21 @@ def is_unpacked(envoy: Any, data: bytes, folder: str) -> bool:
 
 
 def unpack(envoy: Any, data: bytes, archive: str, folder: str) -> None:
-    """Unpack an archive into a folder that is there afterwards as a whole, whoever else does the same; remove the archive."""
-    archive, folder = envoy.place(archive), envoy.place(folder)
+    """Unpack an archive into a folder, and remove the archive; see `unpacked`."""
+    archive = envoy.place(archive)
+    try:
+        unpacked(archive, envoy.place(folder))
+    finally:
+        with contextlib.suppress(OSError):
+            os.unlink(archive)
+
+
+def unpacked(archive: str, folder: str) -> None:
+    """Unpack an archive into a folder that is there afterwards as a whole, whoever else does the same."""
+    import shutil
+    import tarfile
+    import tempfile
+
     os.makedirs(os.path.dirname(folder), exist_ok=True)
     made = tempfile.mkdtemp(prefix=".unpacking-", dir=os.path.dirname(folder))
     try:
@@ -32,14 +44,15 @@ def unpack(envoy: Any, data: bytes, archive: str, folder: str) -> None:
             os.rename(made, folder)
     finally:
         shutil.rmtree(made, ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.unlink(archive)
     if not os.path.isdir(folder):
         raise OSError("cannot make " + folder)
 
 
 def pack(envoy: Any, data: bytes, folder: str) -> Any:
     """All regular files below a folder, as an archive; how many there are and how large."""
+    import io
+    import tarfile
+
     folder = envoy.place(folder)
     found = io.BytesIO()
     count = 0

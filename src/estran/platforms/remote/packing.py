@@ -126,7 +126,7 @@ def packages(kind: Kind, lock: Mapping[str, str]) -> Archive:
     path = cache_folder() / f"packages-{key}.tar.gz"
     if not path.exists():
         files = _installed(lock) if kind.takes(Kind.own()) else _downloaded(kind, lock)
-        _write(path, files, {})
+        write_archive(path, files, {})
     return Archive(path, f"packages-{key}")
 
 
@@ -175,10 +175,10 @@ def _installed(lock: Mapping[str, str]) -> Iterator[tuple[str, bytes]]:
         for file in sorted(distribution.files, key=str):
             path = Path(str(distribution.locate_file(file)))
             if file.parts[0] != ".." and "__pycache__" not in file.parts and path.is_file():
-                yield from _with_code(str(file), path)
+                yield from with_code(str(file), path)
 
 
-def _with_code(name: str, path: Path) -> Iterator[tuple[str, bytes]]:
+def with_code(name: str, path: Path) -> Iterator[tuple[str, bytes]]:
     """A file, and of a module also its compiled code, which compares no time of change: hosts need not compile anything."""
     source = path.read_bytes()
     yield name, source
@@ -252,7 +252,7 @@ def _estran_files() -> Iterator[tuple[str, bytes]]:
         if path.suffix in KERNELS:
             yield name, path.read_bytes()
         elif path.is_file() and "__pycache__" not in path.parts:
-            yield from _with_code(name, path)
+            yield from with_code(name, path)
     distribution = metadata.distribution("estran")
     for file in ("METADATA", "entry_points.txt"):
         text = distribution.read_text(file)
@@ -291,11 +291,12 @@ def _content(name: str, files: Iterable[tuple[str, bytes]], times: Callable[[], 
     folder = f"{name}-{digest.hexdigest()[:16]}"
     path = cache_folder() / f"{folder}.tar.gz"
     if not path.exists():
-        _write(path, held, times())
+        write_archive(path, held, times())
     return Archive(path, folder)
 
 
-def _write(path: Path, files: Iterable[tuple[str, bytes]], times: Mapping[str, float]) -> None:
+def write_archive(path: Path, files: Iterable[tuple[str, bytes]], times: Mapping[str, float]) -> None:
+    """Write an archive that is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".packing-", delete=False) as part:
         try:

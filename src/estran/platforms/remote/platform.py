@@ -6,12 +6,22 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
+from typing import Protocol, runtime_checkable
 
 from estran.errors import RequestError
 from estran.platforms.base import Problem
-from estran.platforms.remote.provision import RemoteProvision, authority_of, provision
+from estran.platforms.remote.provision import RemoteProvision, authority_of, leaves, provision, undialled
 from estran.platforms.remote.source import Occasion, Source
 from estran.spec.plan import Plan
+
+
+@runtime_checkable
+class Addressed(Protocol):
+    """A source that knows some addresses before any host is reached."""
+
+    def addresses(self, layers: Mapping[str, Sequence[str]]) -> Mapping[str, str]:
+        """Addresses by which hosts are dialled, as far as they are known."""
+        ...
 
 
 class RealTime:
@@ -66,7 +76,15 @@ class RemotePlatform(RealTime):
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""
-        return self.source.check(layers_of(plan))
+        return [*self.source.check(layers_of(plan)), *self._undialled(plan)]
+
+    def _undialled(self, plan: Plan) -> list[Problem]:
+        """Hosts of the inventory whose addresses streams cannot use."""
+        if not isinstance(self.source, Addressed):
+            return []
+        consuming = {plan.replicas[channel.consumer].host for channel in plan.channels if leaves(plan, channel)}
+        addresses = self.source.addresses(layers_of(plan))
+        return [undialled(name, addresses[name]) for name in sorted(consuming) if ":" in addresses.get(name, "")]
 
     def cost(self, plan: Plan) -> list[str]:
         """What the run may cost, in words."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import ipaddress
 import time
 from collections.abc import AsyncIterator, Collection, Mapping
 from contextlib import asynccontextmanager
@@ -11,7 +12,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError
-from estran.platforms.base import Access, Host, Verification
+from estran.platforms.base import Access, Host, Problem, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
@@ -22,9 +23,10 @@ from estran.platforms.remote.source import Found, Needs, Open, Place
 from estran.platforms.remote.together import together
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.launch import Security
-from estran.spec.plan import Plan
+from estran.spec.plan import Channel, Plan, host_ports, router_port, stream_ports
 
 SAMPLER: Final = "estran.observe.sampler:run"
+OBSERVER: Final = "estran.observe.command_observer:run"
 LOOPBACK: Final = "127.0.0.1"
 
 
@@ -63,6 +65,7 @@ async def provision(
         If a host cannot be used, or links cannot be shaped as asked.
     """
     places = found.places
+    _refuse_undialled(plan, places)
     busy = dict.fromkeys([*(replica.host for replica in plan.replicas.values()), *(names or {})])
     supplies: dict[Needs, Supplies] = {}
     for place in places.values():
@@ -78,15 +81,34 @@ async def provision(
     links = {(link.source, link.target): link.link for link in plan.links}
     hosts = {name: place.remote for name, place in places.items()}
     async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
-        yield RemoteProvision(found, ready, access, shaping)
+        yield RemoteProvision(found, ready, access, shaping, observers(plan, places))
 
 
 def authority_of(plan: Plan, run_id: str) -> Authority | None:
     """What signs the certificates of a run; None where all streams stay on one host."""
-    if all(plan.replicas[channel.producer].host == plan.replicas[channel.consumer].host for channel in plan.channels):
+    if not any(leaves(plan, channel) for channel in plan.channels):
         return None
     measure = plan.experiment.measure
     return Authority(run_id, measure.warmup + measure.duration)
+
+
+def leaves(plan: Plan, channel: Channel) -> bool:
+    """Whether a channel leads from one host to another."""
+    return plan.replicas[channel.producer].host != plan.replicas[channel.consumer].host
+
+
+def undialled(name: str, address: str) -> Problem:
+    """Why streams cannot use an address of IPv6: zenoh takes it for a name when it compares certificates, and finds it invalid."""
+    remedy = "give the host an address: of IPv4, or a name that all hosts resolve"
+    return Problem(f"encrypted streams cannot be dialled at the address {address} of IPv6", name, remedy)
+
+
+def _refuse_undialled(plan: Plan, places: Mapping[str, Place]) -> None:
+    for channel in plan.channels:
+        place = places.get(name := plan.replicas[channel.consumer].host)
+        if place is not None and ":" in place.address and leaves(plan, channel):
+            problem = undialled(name, place.address)
+            raise PlatformError(problem.what, where=name, remedy=problem.remedy)
 
 
 async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan: Plan) -> Ready:
@@ -97,7 +119,8 @@ async def _ready(name: str, place: Place, supplies: Supplies, folder: Path, plan
 
 async def _has(place: Place) -> bool:
     """Whether a host can listen on the address by which others dial it; public addresses of clouds are translated on the way."""
-    listening = "import socket, sys; socket.create_server((sys.argv[1], 0))"
+    family = "family=socket.AF_INET6 if ':' in sys.argv[1] else socket.AF_INET"
+    listening = f"import socket, sys; socket.create_server((sys.argv[1], 0), {family})"
     done = await place.remote.run([place.remote.facts["executable"], "-c", listening, place.address])
     return done.returncode == 0
 
@@ -111,16 +134,53 @@ def _access(plan: Plan, places: Mapping[str, Place], open_: Open, security: Mapp
     return Access(behind, next((name for name in fit if name in security and name not in behind), None), security)
 
 
+def observers(plan: Plan, places: Mapping[str, Place]) -> dict[str, dict[str, Any]]:
+    """By host, how its commands are observed; hosts without any are absent. Others use the network there, too."""
+    commands: dict[str, dict[str, tuple[str, ...]]] = {}
+    for replica in plan.replicas.values():
+        if replica.service.command is not None:
+            commands.setdefault(replica.host, {})[replica.name] = ()
+    addresses = {place.address: name for name, place in places.items() if _is_literal(place.address)}
+    return {
+        host: {
+            "host": host, "replicas": replicas, "addresses": addresses, "listening": host_ports(plan), "alone": False,
+            "passed_over": sorted({*stream_ports(plan).values(), router_port(plan), *_ssh_port(places[host])}),
+        }
+        for host, replicas in commands.items()
+    }  # fmt: skip
+
+
+def _is_literal(address: str) -> bool:
+    try:
+        return bool(ipaddress.IPv4Address(address))
+    except ValueError:
+        return False
+
+
+def _ssh_port(place: Place) -> list[int]:
+    """The port at which a host's SSH server was reached, by which the run itself speaks to it."""
+    words = str(place.remote.facts.get("ssh") or "").split()
+    return [int(words[3])] if len(words) == 4 else []
+
+
 class RemoteProvision:
     """Hosts, addresses and facts of one run on real hosts."""
 
-    def __init__(self, found: Found, ready: Mapping[str, Ready], access: Access, links: ShapedLinks) -> None:
+    def __init__(
+        self,
+        found: Found,
+        ready: Mapping[str, Ready],
+        access: Access,
+        links: ShapedLinks,
+        observing: Mapping[str, Mapping[str, Any]],
+    ) -> None:
         self.hosts: Mapping[str, Host] = {name: one.agent for name, one in ready.items()}
         self._found = found
         self._ready = ready
         self._access = access
         self._links = links
         self._late: Mapping[str, ClockOffset] = {}
+        self._observing = observing
 
     @property
     def remotes(self) -> Mapping[str, RemoteHost]:
@@ -174,8 +234,9 @@ class RemoteProvision:
         return SAMPLER, {"host": host, "rapl": True}
 
     def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
-        """What commands exchange is not observed here."""
-        return None
+        """How to observe a host's commands; where the kernel does not let packets be seen, an event of the run says so."""
+        settings = self._observing.get(host)
+        return None if settings is None else (OBSERVER, settings)
 
     def now_ns(self) -> int:
         """Read the controller's monotonic clock."""

@@ -106,9 +106,11 @@ def read_inventory(document: Document) -> Inventory:
 
 
 def _targets(document: Document, index: int, file: InventoryFile, entry: HostEntry) -> Iterator[Target]:
-    hosts = list(_expanded(document, ("hosts", index, "host"), entry.host))
+    hosts = list(_expanded(document, ("hosts", index, "host"), _bare(entry.host)))
     addresses = (
-        [None] * len(hosts) if entry.address is None else list(_expanded(document, ("hosts", index, "address"), entry.address))
+        [None] * len(hosts)
+        if entry.address is None
+        else list(_expanded(document, ("hosts", index, "address"), _bare(entry.address)))
     )
     if len(addresses) != len(hosts):
         raise wrong_at(document, ("hosts", index, "address"), f"{len(addresses)} addresses for {len(hosts)} hosts", "give as many")
@@ -125,6 +127,11 @@ def _targets(document: Document, index: int, file: InventoryFile, entry: HostEnt
             own("python", "python3"), own("client", "asyncssh"), tuple(entry.labels), own("timeout", 15.0),  # type: ignore[arg-type]
             str(document.marks.where(("hosts", index))),
         )  # fmt: skip
+
+
+def _bare(text: str) -> str:
+    """An address of IPv6 without the brackets that it may stand in."""
+    return text[1:-1] if text.startswith("[") and text.endswith("]") and ":" in text else text
 
 
 def _expanded(document: Document, place: tuple[str | int, ...], text: str) -> Iterator[str]:

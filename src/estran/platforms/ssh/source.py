@@ -40,6 +40,10 @@ class SshSource:
             for layer, names in lacking.items()
         ]
 
+    def addresses(self, layers: Mapping[str, Sequence[str]]) -> dict[str, str]:
+        """What the inventory says."""
+        return {name: target.address or target.host for name, target in assigned(self._inventory, layers)[0].items()}
+
     def cost(self, layers: Mapping[str, Sequence[str]]) -> list[str]:
         """They are there anyway."""
         return []

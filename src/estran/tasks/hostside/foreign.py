@@ -1,7 +1,8 @@
-"""Ansible's own modules, unmodified, from an archive that the controller sent: imported once, then run in forks."""
+"""Ansible's own modules, unmodified, from a folder that the controller filled: imported once, then run in forks."""
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 import os
@@ -14,17 +15,19 @@ from estran.tasks.hostside.outcome import Failed
 learned: dict[str, str] = {}
 
 
-def learn(archive: str, oldest: list[int]) -> bool:
-    """Put an archive on the path and import what all modules need."""
+def learn(folder: str, oldest: list[int]) -> bool:
+    """Put a folder on the path and import what all modules need."""
     if list(sys.version_info[:2]) < oldest:
         raise Failed(
             "Python {}.{} is too old for this ansible-core, whose modules need {}.{}".format(*sys.version_info[:2], *oldest)
         )
-    if archive not in sys.path:
-        sys.path.insert(0, archive)
-        learned["archive"] = archive
+    if folder not in sys.path:
+        sys.path.insert(0, folder)
+        learned["folder"] = folder
+        sys.dont_write_bytecode = False
         importlib.invalidate_caches()
         importlib.import_module("ansible.module_utils.basic")
+        gc.freeze()  # forks share what is there: nobody goes through it, and writes into it, to collect garbage
     return True
 
 
@@ -37,7 +40,7 @@ def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dic
     sys.argv = [module]
     status: Any = 0
     try:
-        names = {"_module_fqn": module, "_modlib_path": learned["archive"]}
+        names = {"_module_fqn": module, "_modlib_path": learned["folder"]}
         runpy.run_module(module, init_globals=names, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         status = error.code
