@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -23,6 +24,7 @@ def run(
     detail: Literal["components", "flow"] = "components",
     calibration: str | None = None,
     trace: Annotated[bool, Parameter(negative=())] = False,
+    watch: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = False,
 ) -> int:
     """Run an experiment: build, verify, measure, report, give back.
@@ -45,6 +47,8 @@ def run(
         On simulate: the calibration file; `calibration.json` beside the experiment file if not given, `none` for estimates.
     trace
         On simulate: write the order of events to `trace.txt` in the run folder.
+    watch
+        Show the run on a page in the browser while it goes on; the page ends with the run. Later: `estran watch`.
     json
         Print one JSON object at the end, and no progress.
     """
@@ -52,11 +56,13 @@ def run(
 
     from estran.report.table import print_summary
 
+    if watch and on == "simulate":
+        raise RequestError("nobody reads along in simulated time", where="--watch", remedy="run it, then `estran watch`")
     if detail == "flow":
         folder, status = _by_costs(file, set_ or (), on=on, seed=seed, out=out, calibration=calibration, trace=trace, json=json)
         unreported = _report(folder)
     else:
-        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, json)
+        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, watch, json)
     if json:
         from estran.cli.listing import print_run
 
@@ -76,19 +82,23 @@ def _by_components(
     out: Path,
     calibration: str | None,
     trace: bool,
+    watch: bool,
     quiet: bool,
 ) -> tuple[Path, str, EstranError | None]:
     """Run the real components, on real hosts or in virtual time."""
     from rich.console import Console
 
     from estran.cli.progress import progress_on
+    from estran.cli.watch import watched
     from estran.run.prepare import Simulation, prepare
-    from estran.run.session import execute
+    from estran.run.session import execute, new_run_id
 
     simulation = Simulation(calibration, trace)
     prepared = prepare(file, overrides=overrides, seed=seed, on=on, simulation=simulation)
-    with progress_on(Console(stderr=True), prepared, quiet=quiet) as progress:
-        folder, status = execute(prepared, out=out, progress=progress)
+    console, run_id = Console(stderr=True), new_run_id()
+    beside = watched(console, out / prepared.experiment.name / run_id, out) if watch else nullcontext()
+    with beside, progress_on(console, prepared, quiet=quiet) as progress:
+        folder, status = execute(prepared, out=out, progress=progress, run_id=run_id)
         progress.phase("report", None)
         return folder, status, _report(folder)
 

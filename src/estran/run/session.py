@@ -25,6 +25,7 @@ def execute(
     progress: Progress,
     command: Sequence[str] = (),
     named: str | None = None,
+    run_id: str | None = None,
     conduct: Callable[..., Conductor] = Conductor,
 ) -> tuple[Path, Status]:
     """Run what was prepared; return the run folder and how it ended.
@@ -33,6 +34,8 @@ def execute(
     ----------
     out
         Where the run's folder is made: below the experiment's name and by its own id, or, in a study, by the name that is given.
+    run_id
+        Its id, where somebody already waits for it by that; a new one if not given.
     conduct
         Makes the conductor, of a kind of its own if the run is.
 
@@ -47,7 +50,7 @@ def execute(
     if fatal:
         raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
     experiment = prepared.experiment
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     folder = out / experiment.name / run_id if named is None else out / named
     facts = {
         "id": run_id,
