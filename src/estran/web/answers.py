@@ -64,14 +64,16 @@ class Answers:
             issued = self.models.issued(*key)
             if issued is not None:
                 rows = np.array(self._early.pop(key))
-                ages = np.maximum(rows[:, 2] - rows[:, 1] * issued, 0.0)
-                self.ages.add(rows[:, 0], np.stack([rows[:, 1], ages], axis=1))
+                ages = np.stack([rows[:, 1], rows[:, 2] - rows[:, 1] * issued], axis=1)
+                known = ages[:, 1] >= 0  # as clocks go, an answer may seem to come before its model
+                self.ages.add(rows[known, 0], ages[known])
 
     def figures(self, newest: float) -> dict[str, float]:
         """The newest figures, of the last `WINDOW` seconds (accuracy: of the last 500 answers); those not known are left out."""
         sums, aged = self.counts.last(WINDOW, newest), self.ages.last(WINDOW, newest)
-        figures: dict[str, float | None] = {"samples": float(self.counts.sums[:, N].sum())}
-        if figures["samples"]:
+        figures: dict[str, float | None] = {}
+        if samples := float(self.counts.sums[:, N].sum()):
+            figures["samples"] = samples
             figures["throughput"] = float(sums[N]) / min(WINDOW, max(newest, self.counts.width))
         if self.counts.sums[:, JUDGED].sum() >= ACCURACY_LEAST:
             figures["accuracy"] = float(self.accuracy()[-1])

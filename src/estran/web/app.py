@@ -105,13 +105,14 @@ class Pages:
     async def run(self, request: Request) -> Response:
         """One run."""
         key = request.path_params["key"]
+        awaited, reported = key == self._awaited, False
         try:
             folder = await asyncio.to_thread(self._index.path, key, "run")
+            reported = (folder / REPORT).is_file()
         except RequestError:
-            if key != self._awaited:
+            if not awaited:
                 raise
-            return HTMLResponse(views.run_page(key, self._access.csrf, awaited=True, report=False))
-        return HTMLResponse(views.run_page(key, self._access.csrf, awaited=False, report=(folder / REPORT).is_file()))
+        return HTMLResponse(views.run_page(key, self._access.csrf, awaited=awaited, report=reported))
 
     async def report(self, request: Request) -> Response:
         """A run's report."""

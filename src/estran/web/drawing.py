@@ -46,11 +46,11 @@ class Drawing:
         """Nodes and edges as the page draws them; lanes, boxes and chips lie within each other."""
         return {
             "nodes": [*self._lanes(), *self._boxes()],
-            "edges": [_edge(arrow) | {"bend": self._bend(arrow)} for arrow in self.arrows],
+            "edges": [_edge(arrow) | {"bend": self._bend(arrow), "back": arrow.lanes[1] < arrow.lanes[0]} for arrow in self.arrows],
         }
 
     def _bend(self, arrow: Arrow) -> float:
-        """How far the middle of an arrow is drawn aside, so that it goes round the layers between its ends; 0 where there are none."""
+        """How far aside the middle of an arrow is drawn, so that it goes round the layers between its ends; else 0."""
         start, end = arrow.lanes
         between = self.topology.lanes[min(start, end) + 1 : max(start, end)]
         if not between:

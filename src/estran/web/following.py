@@ -104,8 +104,8 @@ class Following:
 
     @property
     def over(self) -> bool:
-        """Whether nothing more is to come."""
-        return self.folder.status != "running"
+        """Whether nothing more is to come; a run that has failed says so before it has given everything back."""
+        return self.folder.status != "running" and (self.folder.run.get("ended") is not None or not self.run.live)
 
     def measure(self) -> dict[str, Any]:
         """The measurement as planned: its warm-up, its duration, what may end it earlier."""

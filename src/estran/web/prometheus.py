@@ -88,7 +88,7 @@ def _answers(run: Following, of: Mapping[str, str]) -> Iterator[Metric]:
     )
     for name, help_, key in single:
         yield Metric(name, "gauge", help_, [(of, figures[key])] if key in figures else [])
-    yield Metric("estran_answers_total", "counter", "Answers so far.", [(of, figures["samples"])])
+    yield Metric("estran_answers_total", "counter", "Answers so far.", [(of, figures.get("samples", 0.0))])
     for name, key, help_ in (
         ("estran_latency_seconds", "latency", "End-to-end latency, over 5 s."),
         ("estran_exchange_latency_seconds", "exchange_latency", "From a command's request to its answer, over 5 s."),
@@ -125,7 +125,8 @@ def dashboard() -> dict[str, Any]:
     }  # fmt: skip
     return {
         "title": "Estran", "uid": "estran", "schemaVersion": 39, "version": 1, "refresh": "5s", "tags": ["estran"],
-        "editable": True, "time": {"from": "now-15m", "to": "now"}, "timezone": "browser", "panels": panels, "templating": {"list": [source, runs]},
+        "editable": True, "time": {"from": "now-15m", "to": "now"}, "timezone": "browser", "panels": panels,
+        "templating": {"list": [source, runs]},
     }  # fmt: skip
 
 

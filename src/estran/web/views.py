@@ -99,7 +99,8 @@ def entered(to: str) -> str:
     """What the one-time link shows: it leads on by itself, so that the cookie counts as asked for by our own page."""
     return (
         f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={text(to)}">'
-        f'<link rel="icon" href="data:,"><title>Estran</title></head><body><p><a href="{text(to)}">To the page</a></p></body></html>\n'
+        '<link rel="icon" href="data:,"><title>Estran</title></head>'
+        f'<body><p><a href="{text(to)}">To the page</a></p></body></html>\n'
     )
 
 
@@ -115,7 +116,7 @@ def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
     Parameters
     ----------
     awaited
-        Whether it has not begun yet, but will.
+        Whether the server was started for this run: it may not have begun yet, and the server ends with it.
     report
         Whether there is a report to link to.
     """

@@ -39,7 +39,8 @@
   };
 
   let told = "";
-  const warn = ({ alerts }) => {
+  const warn = (all) => {
+    const alerts = all.alerts.filter((alert) => alert.kind !== "failed"); // that is told in full above
     const now = JSON.stringify(alerts);
     if (now === told) return;
     told = now;
@@ -179,8 +180,9 @@
     });
     source.addEventListener("end", (event) => {
       source.close();
-      if (event.data === "gone") ended("The server has ended.");
-      else estranLogs.read();
+      if (event.data === "gone") return ended("The server has ended.");
+      estranLogs.read();
+      if (awaited) ended("The run is over, and this server ends with it.");
     });
     source.addEventListener("error", () => {
       lost += 1;

@@ -18,6 +18,8 @@ globalThis.estranTopology = (() => {
       { selector: "node[?warn]", style: { "border-color": colour("warn"), "border-width": 3, "border-style": "dashed" } },
       { selector: "edge", style: { ...text, label: "data(said)", "font-size": 14, "curve-style": "bezier", "control-point-step-size": 90, width: "data(width)", "line-color": colour("soft"),
         "target-arrow-color": colour("soft"), "target-arrow-shape": "triangle", "text-background-color": colour("paper"), "text-background-opacity": 0.9, "text-background-padding": 3, "arrow-scale": 1.1 } },
+      { selector: "edge[!back]", style: { "source-endpoint": "90deg", "target-endpoint": "270deg" } },
+      { selector: "edge[?back]", style: { "source-endpoint": "270deg", "target-endpoint": "90deg" } },
       { selector: "edge[delivery = 'latest']", style: { "line-style": "dashed", "line-dash-pattern": [8, 5] } },
       { selector: "edge[bend != 0]", style: { "curve-style": "unbundled-bezier", "control-point-distances": (edge) => [2 * edge.data("bend")], "control-point-weights": [0.5] } },
       { selector: "edge[!flows]", style: { opacity: 0.75 } },
