@@ -33,7 +33,10 @@ def running(folder: Path, tables: dict[str, list[Any]]) -> Path:
 
 
 def steady(seconds: float = 12.0, wait: float = 0.002) -> list[Any]:
-    return [hop(i, i / 20, started=i / 20 + 0.011 + wait, done=i / 20 + 0.016 + wait, truth=1, answer=1) for i in range(int(seconds * 20))]
+    return [
+        hop(i, i / 20, started=i / 20 + 0.011 + wait, done=i / 20 + 0.016 + wait, truth=1, answer=1)
+        for i in range(int(seconds * 20))
+    ]
 
 
 def busy(share: float) -> list[Any]:
@@ -45,13 +48,18 @@ def test_a_run_that_goes_well_has_none(tmp_path: Path) -> None:
 
 
 def test_restarts_and_errors_are_told(tmp_path: Path) -> None:
-    events = [EventRow(float(i), "fog-0", "detector-0", what, "attempt") for i, what in enumerate(["restarted", "restarted", "error"])]
+    events = [
+        EventRow(float(i), "fog-0", "detector-0", what, "attempt") for i, what in enumerate(["restarted", "restarted", "error"])
+    ]
     found = kinds(running(tmp_path / "r", {"events": events}))
     assert found == {"restarted": "detector-0 was restarted 2 times", "error": "detector-0: 1 error"}
 
 
 def test_a_host_without_processor_left_is_told(tmp_path: Path) -> None:
-    assert kinds(running(tmp_path / "r", {"messages": steady(), "metrics": busy(0.99)}))["overload"] == "fog-0 uses 99% of its processor"
+    assert (
+        kinds(running(tmp_path / "r", {"messages": steady(), "metrics": busy(0.99)}))["overload"]
+        == "fog-0 uses 99% of its processor"
+    )
 
 
 def test_a_queue_that_grows_is_told(tmp_path: Path) -> None:

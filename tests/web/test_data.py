@@ -77,7 +77,10 @@ def test_everything_of_a_finished_run_is_told(server: Served, root: Path) -> Non
     (_, state), end = server.events(f"/api/run/{key}/stream")
     assert end == ("end", "over")
     drawing = server.ask(f"/api/run/{key}/drawing").data
-    assert {node["label"] for node in drawing["nodes"] if node["kind"] == "chip"} == {f"camera-{i}" for i in range(4)} | {"detector-0", "trainer-0"}
+    assert {node["label"] for node in drawing["nodes"] if node["kind"] == "chip"} == {f"camera-{i}" for i in range(4)} | {
+        "detector-0",
+        "trainer-0",
+    }
     assert state["edges"].keys() == {edge["id"] for edge in drawing["edges"]}
     models = next(edge for edge in drawing["edges"] if edge["stream"] == "trainer.models")
     assert (models["from"], models["to"], models["delivery"], models["back"]) == ("trainer-0", "detector-0", "latest", True)
@@ -133,7 +136,9 @@ def test_prometheus_reads_what_it_is_told(server: Served, root: Path) -> None:
     (info,) = families["estran_run_info"].samples
     assert info.labels["run"] == "study-3-1"  # the one that goes on
     assert info.labels["status"] == "running"
-    messages = {tuple(s.labels[n] for n in ("stream", "producer", "consumer")): s.value for s in families["estran_stream_messages"].samples}
+    messages = {
+        tuple(s.labels[n] for n in ("stream", "producer", "consumer")): s.value for s in families["estran_stream_messages"].samples
+    }
     assert messages["camera.samples", "camera-0", "detector-0"] == 400
     assert {sample.labels["quantile"] for sample in families["estran_latency_seconds"].samples} == {"0.5", "0.95", "0.99"}
     assert {sample.labels["host"] for sample in families["estran_host_cpu_cores"].samples} >= {"fog-0", "cloud-0"}
@@ -154,7 +159,9 @@ def test_without_runs_there_is_nothing_to_scrape(tmp_path: Path) -> None:
         one.enter()
         (family,) = text_string_to_metric_families(one.ask("/metrics").text)
         assert (family.name, family.samples[0].value) == ("estran_runs", 0)
-        assert one.ask("/api/list").data == {"runs": [], "studies": []}
+        found = one.ask("/api/list").data
+        assert (found["runs"], found["studies"]) == ([], [])
+        assert one.ask(f"/api/list?known={found['state']}").data == {"state": found["state"]}
 
 
 def test_the_dashboard_asks_for_metrics_that_there_are(server: Served) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import pytest
@@ -45,7 +44,9 @@ def test_the_link_leads_nowhere_else(root: Path, to: str) -> None:
         assert "evil" not in answer.text
 
 
-@pytest.mark.parametrize("host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", None])
+@pytest.mark.parametrize(
+    "host", ["evil.example", "evil.example:{port}", "127.0.0.1", "127.0.0.1:1", "127.0.0.1.evil.example:{port}", None]
+)
 def test_a_foreign_name_that_leads_here_is_refused(server: Served, host: str | None) -> None:
     name = None if host is None else host.format(port=server.access.port)
     assert server.ask("/", host=name).status in (400, 421)
@@ -159,7 +160,7 @@ def test_a_token_that_is_none_is_refused(tmp_path: Path, content: str | None, mo
     path = tmp_path / "token" if content else tmp_path / "absent" / "token"
     if content:
         path.write_text(content)
-        os.chmod(path, mode)
+        path.chmod(mode)
     with pytest.raises(RequestError, match=said):
         scraping_token(path)
 

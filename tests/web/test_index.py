@@ -25,7 +25,7 @@ def test_runs_and_studies_are_found_newest_first(root: Path) -> None:
     written = json.loads((root / "runs" / "visual-inspection" / "done" / "responses.json").read_text())
     assert done.responses["accuracy"] == written["accuracy"]["value"]
     assert next(run for run in runs if run.name == "failed").failure == "the service trainer-0 ended with exit code 1 after 7.3 s"
-    (study,) = index.studies()
+    (study,) = index.studies(runs)
     assert (study.runs, study.done, study.failed, study.running) == (4, 2, 1, 1)
     assert {run.study for run in runs if "-" in run.name} == {study.key}
 
@@ -39,12 +39,16 @@ def test_only_what_changed_is_read_again(root: Path, tmp_path: Path) -> None:
     folder = Path(shutil.copytree(root / "runs", tmp_path / "runs"))
     index = Index([folder])
     before = {run.key: run for run in index.runs()}
+    state = index.state
+    index.look()
+    assert index.state == state
     changed = folder / "visual-inspection" / "other"
     document = json.loads((changed / "run.json").read_text()) | {"status": "interrupted"}
     (changed / "new").write_text(json.dumps(document))
     (changed / "new").replace(changed / "run.json")
     shutil.rmtree(folder / "visual-inspection" / "failed")
     after = {run.key: run for run in index.runs()}
+    assert index.state != state
     assert before.keys() - after.keys() == {key_of(folder / "visual-inspection" / "failed")}
     assert after[key_of(changed)].status == "interrupted"
     assert all(after[key] is before[key] for key in after if key != key_of(changed))
@@ -64,7 +68,12 @@ def test_keys_are_of_what_is_there_only(root: Path) -> None:
     index = Index([root / "runs"])
     done = root / "runs" / "visual-inspection" / "done"
     assert index.path(key_of(done), "run") == done
-    for key, kind in ((key_of(done), "study"), (key_of(root / "studies" / "placements"), "study"), ("..", "run"), (str(done), "run")):
+    for key, kind in (
+        (key_of(done), "study"),
+        (key_of(root / "studies" / "placements"), "study"),
+        ("..", "run"),
+        (str(done), "run"),
+    ):
         with pytest.raises(RequestError, match="there is no"):
             index.path(key, kind)
 

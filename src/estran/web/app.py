@@ -139,13 +139,17 @@ class Pages:
     # Data
 
     async def list_data(self, request: Request) -> Response:
-        """All runs and studies."""
+        """All runs and studies; nothing of them where they are still as ``known``."""
+        known = request.query_params.get("known")
 
-        def both() -> dict[str, Any]:
-            studies = self._index.studies()
-            return {"runs": self._index.runs(), "studies": studies}
+        def both() -> bytes:
+            runs = self._index.runs()
+            found: dict[str, Any] = {"state": self._index.state}
+            if found["state"] != known:
+                found |= {"runs": runs, "studies": self._index.studies(runs)}
+            return msgspec.json.encode(found)
 
-        return _json(await asyncio.to_thread(both))
+        return Response(await asyncio.to_thread(both), media_type="application/json")
 
     async def drawing_data(self, request: Request) -> Response:
         """The topology of a run."""

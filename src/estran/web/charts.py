@@ -80,7 +80,7 @@ def _answers(run: Following) -> Iterator[Drawn]:
     yield _chart("latency", "Latency, end to end", "s"), _quantiles(answers.latencies)
     if len(counts) and counts[:, N].any():
         rate = trailing(np.full(len(counts), answers.counts.width), counts[:, N], 1.0)
-        yield _chart("throughput", "Answers per second", "1/s"), [_Line("answers", "main", times, rate)]
+        yield _chart("throughput", "Answers per second", "/s"), [_Line("answers", "main", times, rate)]
     aged = answers.ages.sums
     if len(aged):
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -104,7 +104,7 @@ def _streams(run: Following) -> Iterator[Drawn]:
         _Line(stream, _ROLES[i % len(_ROLES)], bins.times, _rate(bins), dash=_DASHES[i % len(_DASHES)])
         for i, (stream, bins) in enumerate(sorted(run.facts.traffic.streams.items())[:MOST_LINES])
     ]
-    yield _chart("streams", "Messages per second", "1/s"), lines
+    yield _chart("streams", "Messages per second", "/s"), lines
 
 
 def _rate(bins: Bins) -> Floats:

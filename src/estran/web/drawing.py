@@ -5,7 +5,7 @@ The arrangement is the report's: layers from left to right, like hosts in one bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,7 +16,7 @@ from estran.web.traffic import Key
 
 APART: Final = 470.0
 """Pixels from the middle of a layer to the next one's: room for what is said of arrows."""
-HEAD, CHIP, BETWEEN = 54.0, 62.0, 34.0
+HEAD, CHIP, BETWEEN, ROW = 54.0, 62.0, 34.0, 46.0
 
 
 @dataclass(frozen=True)
@@ -44,18 +44,27 @@ class Drawing:
 
     def plain(self) -> dict[str, Any]:
         """Nodes and edges as the page draws them; lanes, boxes and chips lie within each other."""
-        return {
-            "nodes": [*self._lanes(), *self._boxes()],
-            "edges": [_edge(arrow) | {"bend": self._bend(arrow), "back": arrow.lanes[1] < arrow.lanes[0]} for arrow in self.arrows],
-        }
+        nodes = [*self._lanes(), *self._boxes()]
+        bends = self._bends({node["id"]: node["y"] for node in nodes if "y" in node})
+        edges = [
+            _edge(arrow) | {"bend": bends.get(arrow.identity, 0.0), "back": arrow.lanes[1] < arrow.lanes[0]}
+            for arrow in self.arrows
+        ]
+        return {"nodes": nodes, "edges": edges}
 
-    def _bend(self, arrow: Arrow) -> float:
-        """How far aside the middle of an arrow is drawn, so that it goes round the layers between its ends; else 0."""
-        start, end = arrow.lanes
-        between = self.topology.lanes[min(start, end) + 1 : max(start, end)]
-        if not between:
-            return 0.0
-        return (max(_height(boxes) for _, boxes in between) / 2 + BETWEEN) * (1.0 if end > start else -1.0)
+    def _bends(self, heights: Mapping[str, float]) -> dict[str, float]:
+        """How far aside the middle of each arrow is drawn that passes a layer: below that layer's hosts, one below the other."""
+        tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)
+        bends: dict[str, float] = {}
+        for arrow in sorted(self.arrows, key=lambda arrow: heights[arrow.source]):
+            start, end = arrow.lanes
+            between = self.topology.lanes[min(start, end) + 1 : max(start, end)]
+            if between:
+                bottom = tallest / 2 + max(_height(boxes) for _, boxes in between) / 2
+                middle = (heights[arrow.source] + heights[arrow.target]) / 2
+                aside = max(bottom + ROW * (len(bends) + 0.5) - middle, ROW)
+                bends[arrow.identity] = aside if end > start else -aside
+        return bends
 
     def _lanes(self) -> Iterator[dict[str, Any]]:
         for lane, (layer, boxes) in enumerate(self.topology.lanes):

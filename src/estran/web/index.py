@@ -117,14 +117,20 @@ class Index:
         listed = [self._run(one) for one in self._found.values() if one.kind == "run"]
         return sorted(listed, key=lambda run: (run.started or "", run.name), reverse=True)
 
-    def studies(self) -> list[ListedStudy]:
-        """Every study, the newest first."""
-        runs: dict[str, list[Listed]] = {}
-        for run in self.runs():
+    def studies(self, runs: Sequence[Listed]) -> list[ListedStudy]:
+        """Every study, the newest first; ``runs`` are all of `runs`."""
+        parts: dict[str, list[Listed]] = {}
+        for run in runs:
             if run.study is not None:
-                runs.setdefault(run.study, []).append(run)
-        listed = [_study(one, runs.get(one.key, [])) for one in self._found.values() if one.kind == "study"]
+                parts.setdefault(run.study, []).append(run)
+        listed = [_study(one, parts.get(one.key, [])) for one in self._found.values() if one.kind == "study"]
         return sorted(listed, key=lambda study: (study.started or "", study.name), reverse=True)
+
+    @property
+    def state(self) -> str:
+        """What is another when anything that `look` found last has changed."""
+        found = sorted((one.key, one.changed) for one in self._found.values())
+        return blake2s(repr(found).encode(), digest_size=8).hexdigest()
 
     def path(self, key: str, kind: Literal["run", "study"]) -> Path:
         """The folder that a key stands for.
@@ -140,11 +146,6 @@ class Index:
         if found is None or found.kind != kind:
             raise RequestError(f"there is no {kind} {key!r}", where="the page", remedy="go back to the list")
         return found.path
-
-    def study_of(self, key: str) -> str | None:
-        """Key of the study that a run belongs to."""
-        found = self._found.get(key)
-        return None if found is None or found.study is None else key_of(found.study)
 
     def _run(self, found: Found) -> Listed:
         with self._lock:

@@ -21,7 +21,7 @@ CLOSING: Final = 1.0
 MOST_HOSTS: Final = 200
 MOST_REPLICAS: Final = 200
 
-_UNITS: Final = {"accuracy": "fraction", "throughput": "1/s", "samples": "", "staleness": "s"}
+_UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s"}
 
 
 Snapshot = dict[str, Any]

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { make, byId, ask, repeat, quantity, duration, moment, state } = estranPage;
-  const SHOWN = [["accuracy", "fraction"], ["latency_p50", "s"], ["latency_p99", "s"], ["throughput", "1/s"], ["staleness", "s"], ["energy", "J"], ["exchange_latency_p50", "s"]];
+  const SHOWN = [["accuracy", "fraction"], ["latency_p50", "s"], ["latency_p99", "s"], ["throughput", "/s"], ["staleness", "s"], ["energy", "J"], ["exchange_latency_p50", "s"]];
   let measured = [], factors = [];
 
   const response = ([name, unit]) => ({ name: name.replaceAll("_", " "), numeric: true, value: (run) => run.responses[name], cell: (run) => quantity(run.responses[name], unit) });
@@ -52,10 +52,9 @@
 
   let known = "";
   repeat(2, async () => {
-    const found = await ask("/api/list");
-    const now = JSON.stringify(found);
-    if (now === known) return; // nothing has changed
-    known = now;
+    const found = await ask(`/api/list?known=${known}`);
+    if (found.state === known) return; // nothing has changed
+    known = found.state;
     measured = SHOWN.filter(([name]) => found.runs.some((run) => run.responses[name] !== undefined));
     factors = [...new Set(found.runs.flatMap((run) => Object.keys(run.factors)))].slice(0, 6);
     estranTables.choices(byId("status"), found.runs.map((run) => run.status));

@@ -2,7 +2,7 @@
 (() => {
   "use strict";
   const { make, byId, fill, ask, order, repeat, quantity, duration, state } = estranPage;
-  const UNITS = { accuracy: "fraction", latency_p50: "s", latency_p99: "s", throughput: "1/s", staleness: "s", energy: "J", exchange_latency_p50: "s" };
+  const UNITS = { accuracy: "fraction", latency_p50: "s", latency_p99: "s", throughput: "/s", staleness: "s", energy: "J", exchange_latency_p50: "s" };
   const key = document.body.dataset.key;
   let factors = [], measured = [], keys = [], made = "";
 
