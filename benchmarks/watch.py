@@ -1,8 +1,8 @@
 """How fast the live page answers with many runs: `python benchmarks/watch.py [RUNS]`.
 
-Every view is timed over HTTP from a server in this process, cold (the first look) and warm, with the processor time of both sides, and,
-where Chromium is installed, in the browser from the address to the drawn page. Beside it: what merely reading all `run.json` and
-`responses.json` takes. On a machine that does other things too, processor time is what to believe.
+Every view is timed over HTTP from a server in this process, cold (the first look) and warm, with the processor time of both sides,
+and, where Chromium is installed, in the browser from the address to the drawn page. Beside it: what merely reading all `run.json`
+and `responses.json` takes. On a machine that does other things too, processor time is what to believe.
 """
 
 from __future__ import annotations
@@ -116,7 +116,8 @@ def main() -> None:
         print(f"{runs} runs and a study of {runs}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
         paths = [*root.rglob("run.json"), *root.rglob("responses.json")]
         print(
-            f"reading {len(paths)} documents as JSON: {min(timed(lambda: [json.loads(path.read_bytes()) for path in paths], 3)):.0f} ms\n"
+            reading = timed(lambda: [json.loads(path.read_bytes()) for path in paths], 3)
+            print(f"reading {len(paths)} documents as JSON: {min(reading):.0f} ms\n")
         )
         run, study = key_of(whole), key_of(root / "studies" / "large")
         others = [key_of(root / "runs" / f"experiment-{i}" / f"20261128-{i:06d}-abcd") for i in range(4)]

@@ -2,7 +2,7 @@
 globalThis.estranTables = (() => {
   "use strict";
   const { make } = estranPage;
-  const PORTION = 100;
+  const PORTION = 50;
 
   const cellOf = (column, row) => {
     const shown = column.cell ? column.cell(row) : column.value(row);
