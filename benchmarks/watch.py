@@ -115,10 +115,8 @@ def main() -> None:
         whole = many(root, runs)
         print(f"{runs} runs and a study of {runs}; load {os.getloadavg()[0]:.1f} on {os.cpu_count()} processors")
         paths = [*root.rglob("run.json"), *root.rglob("responses.json")]
-        print(
-            reading = timed(lambda: [json.loads(path.read_bytes()) for path in paths], 3)
-            print(f"reading {len(paths)} documents as JSON: {min(reading):.0f} ms\n")
-        )
+        reading = timed(lambda: [json.loads(path.read_bytes()) for path in paths], 3)
+        print(f"reading {len(paths)} documents as JSON: {min(reading):.0f} ms\n")
         run, study = key_of(whole), key_of(root / "studies" / "large")
         others = [key_of(root / "runs" / f"experiment-{i}" / f"20261128-{i:06d}-abcd") for i in range(4)]
         compared = f"of={run}&" + "&".join(f"of={key}" for key in others)
