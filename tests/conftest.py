@@ -76,6 +76,7 @@ COMPUTING = (
     "tasks/test_task.py",
     "tasks/test_templating.py",
     "test_units.py",
+    "web/",
 )
 WAITING = (
     "checks/test_platforms.py",
@@ -107,7 +108,7 @@ TOGETHER = {
     "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
     "learning": ("learning/",),
     "flow": ("cli/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
-    "browser": ("report/test_browser.py", "report/test_study_page.py"),
+    "browser": ("report/test_browser.py", "report/test_study_page.py", "web/test_browser.py"),
     "slurm": ("study/test_slurm.py",),
     "hosts from slurm": ("platforms/slurm/",),
     "hosts over ssh": ("platforms/ssh/",),

@@ -88,7 +88,7 @@ def test_nothing_is_loaded_and_nothing_runs_but_the_pages_own(runs: Mapping[str,
     outline = Outline(render(runs["hostile"]))
     assert all(target.startswith("#") or target == "data:," for target in outline.loads)
     assert outline.handlers == []
-    assert outline.tags.count("script") == 4
+    assert outline.tags.count("script") == 5
     assert "img" not in outline.tags
 
 

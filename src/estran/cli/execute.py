@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -24,6 +25,7 @@ def run(
     calibration: str | None = None,
     trace: Annotated[bool, Parameter(negative=())] = False,
     keep: Annotated[bool, Parameter(negative=())] = False,
+    watch: Annotated[bool, Parameter(negative=())] = False,
     json: JsonOption = False,
 ) -> int:
     """Run an experiment: build, verify, measure, report, give back.
@@ -48,6 +50,8 @@ def run(
         On simulate: write the order of events to `trace.txt` in the run folder.
     keep
         Keep what is reserved, on a testbed or in Slurm, for later runs; the summary says how it is given back.
+    watch
+        Show the run on a page in the browser while it goes on; the page ends with the run. Later: `estran watch`.
     json
         Print one JSON object at the end, and no progress.
     """
@@ -55,13 +59,15 @@ def run(
 
     from estran.report.table import print_summary
 
+    if watch and on == "simulate":
+        raise RequestError("nobody reads along in simulated time", where="--watch", remedy="run it, then `estran watch`")
     if detail == "flow":
         if keep:
             raise RequestError("cost models reserve nothing that could be kept", where="--keep", remedy="leave it out")
         folder, status = _by_costs(file, set_ or (), on=on, seed=seed, out=out, calibration=calibration, trace=trace, json=json)
         unreported = reported(folder)
     else:
-        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, keep, json)
+        folder, status, unreported = _by_components(file, set_ or (), on, seed, out, calibration, trace, keep, watch, json)
     if json:
         from estran.cli.listing import print_run
 
@@ -82,19 +88,23 @@ def _by_components(
     calibration: str | None,
     trace: bool,
     keep: bool,
+    watch: bool,
     quiet: bool,
 ) -> tuple[Path, str, EstranError | None]:
     """Run the real components, on real hosts or in virtual time."""
     from rich.console import Console
 
     from estran.cli.progress import progress_on
+    from estran.cli.watch import watched
     from estran.run.prepare import Simulation, prepare
-    from estran.run.session import execute
+    from estran.run.session import execute, new_run_id
 
     simulation = Simulation(calibration, trace)
     prepared = prepare(file, overrides=overrides, seed=seed, on=on, simulation=simulation)
-    with progress_on(Console(stderr=True), prepared, quiet=quiet) as progress:
-        folder, status = execute(prepared, out=out, progress=progress, keep=keep)
+    console, run_id = Console(stderr=True), new_run_id()
+    beside = watched(console, out / prepared.experiment.name / run_id, out) if watch else nullcontext()
+    with beside, progress_on(console, prepared, quiet=quiet) as progress:
+        folder, status = execute(prepared, out=out, progress=progress, run_id=run_id, keep=keep)
         progress.phase("report", None)
         return folder, status, reported(folder)
 

@@ -47,6 +47,7 @@ app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
 app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
 app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")
 app.command("estran.cli.look:report", group=_LOOK, help="Write a run's self-contained HTML report.")
+app.command("estran.cli.watch:watch", group=_LOOK, help="Show runs as they go, finished runs and studies, in the browser.")
 app.command("estran.cli.machine:doctor", group=_MACHINE, help="Show what this machine can emulate, and why.")
 app.command("estran.cli.machine:clean", group=_MACHINE, help="Remove what a killed run left behind.")
 _TESTBEDS = App(

@@ -36,7 +36,7 @@ def print_comparison(console: Console, found: Comparison, *, parts: bool) -> Non
     shown = [one for one in found.differences if parts or "@" not in one.response]
     for one in shown:
         values = quantity(one.a, one.unit), quantity(one.b, one.unit)
-        table.add_row(one.response, *values, _apart(one), Text(one.verdict, style=_STYLES[one.verdict]))
+        table.add_row(one.response, *values, apart(one), Text(one.verdict, style=_STYLES[one.verdict]))
     console.print(table)
     if left := len(found.differences) - len(shown):
         console.print(f"and {left} of single services, streams and hosts: name them with --response, or see --json", style="dim")
@@ -47,7 +47,8 @@ def print_comparison(console: Console, found: Comparison, *, parts: bool) -> Non
         console.print(_conclusion(conclusion), highlight=False, soft_wrap=True)
 
 
-def _apart(one: Difference) -> str:
+def apart(one: Difference) -> str:
+    """How far B is from A, with its interval: in percent, or in the unit where percent would mislead."""
     if one.unit == "fraction" or one.relative is None or (one.relative_ci95 is None and one.absolute_ci95 is not None):
         ends = one.absolute_ci95
         shown = NONE if ends is None else f"{signed(ends[0], one.unit)} to {signed(ends[1], one.unit)}"

@@ -11,7 +11,7 @@ from pathlib import Path
 from estran.errors import DataError
 from estran.report.markup import tag, text
 
-CHARTS = ("vendor/uPlot.iife.min.js", "assets/charts.js")
+CHARTS = ("vendor/uPlot.iife.min.js", "assets/plot.js", "assets/charts.js")
 """Scripts of pages with interactive charts; all pages have `_FRAME` behind them."""
 _FRAME = "assets/frame.js"
 _STYLES = ("vendor/uPlot.min.css", "assets/style.css")

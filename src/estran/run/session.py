@@ -27,6 +27,7 @@ def execute(
     command: Sequence[str] = (),
     named: str | None = None,
     keep: bool = False,
+    run_id: str | None = None,
     conduct: Callable[..., Conductor] = Conductor,
 ) -> tuple[Path, Status]:
     """Run what was prepared; return the run folder and how it ended.
@@ -37,6 +38,8 @@ def execute(
         Where the run's folder is made: below the experiment's name and by its own id, or, in a study, by the name that is given.
     keep
         Keep what is reserved for later runs.
+    run_id
+        Its id, where somebody already waits for it by that; a new one if not given.
     conduct
         Makes the conductor, of a kind of its own if the run is.
 
@@ -52,7 +55,7 @@ def execute(
         raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
     kept = _keeping(prepared.platform) if keep else None
     experiment = prepared.experiment
-    run_id = new_run_id()
+    run_id = run_id or new_run_id()
     folder = out / experiment.name / run_id if named is None else out / named
     facts = {
         "id": run_id,

@@ -1,0 +1,309 @@
+"""The server's answers: documents, data, one stream of figures per page that is open."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator, Callable, Sequence
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import HTMLResponse, Response, StreamingResponse
+from starlette.routing import Route
+
+from estran.errors import EstranError, RequestError
+from estran.report.page import NAME as REPORT
+from estran.report.page import write_report
+from estran.web import comparing, views
+from estran.web.charts import charts
+from estran.web.drawing import draw
+from estran.web.following import Following, Followings
+from estran.web.gate import ENTER, FILE_POLICY, Access, Gate
+from estran.web.index import Index
+from estran.web.logs import read_logs
+from estran.web.prometheus import TYPE, dashboard, exposition
+from estran.web.snapshot import snapshot
+from estran.web.studying import pages, study_state
+
+PERIOD: Final = 1.0
+"""Seconds between two looks at a run that goes on."""
+_OURS: Final = re.compile(r"/|/(run|study)/[0-9a-f]{16}")
+
+
+class Pages:
+    """Everything that can be asked for.
+
+    Parameters
+    ----------
+    awaited
+        Key of a run that will begin; its page waits for it.
+    ending
+        Whether the server is about to end: streams then say their last word.
+    """
+
+    def __init__(self, index: Index, access: Access, awaited: str | None, ending: Callable[[], bool]) -> None:
+        self._index = index
+        self._access = access
+        self._awaited = awaited
+        self._ending = ending
+        self._followings = Followings()
+
+    def routes(self) -> list[Route]:
+        """All of them."""
+        return [
+            Route(ENTER, self.enter),
+            Route("/", self.list),
+            Route("/static/{name}", self.static),
+            Route("/run/{key}", self.run),
+            Route("/run/{key}/report", self.report),
+            Route("/study/{key}", self.study),
+            Route("/study/{key}/pages/{number:int}", self.study_file),
+            Route("/compare", self.compare),
+            Route("/api/list", self.list_data),
+            Route("/api/run/{key}/drawing", self.drawing_data),
+            Route("/api/run/{key}/stream", self.stream),
+            Route("/api/run/{key}/charts", self.chart_data),
+            Route("/api/run/{key}/logs", self.log_data),
+            Route("/api/run/{key}/report", self.make_report, methods=["POST"]),
+            Route("/api/study/{key}", self.study_data),
+            Route("/api/study/{key}/explain", self.make_explanation, methods=["POST"]),
+            Route("/api/compare", self.compare_data),
+            Route("/metrics", self.metrics),
+            Route("/grafana.json", self.grafana),
+        ]
+
+    # Documents
+
+    async def enter(self, request: Request) -> Response:
+        """Exchange the one-time token for the cookie."""
+        session = self._access.enter(request.query_params.get("token", ""))
+        if session is None:
+            return Response(
+                "This link was used before, or is not ours: start `estran watch` again.\n", 403, media_type="text/plain"
+            )
+        to = request.query_params.get("to", "/")
+        response = HTMLResponse(views.entered(to if _OURS.fullmatch(to) else "/"))
+        response.set_cookie(self._access.cookie, session, httponly=True, samesite="strict", path="/")
+        return response
+
+    async def list(self, request: Request) -> Response:
+        """Runs and studies."""
+        return HTMLResponse(views.list_page(self._access.csrf))
+
+    async def static(self, request: Request) -> Response:
+        """A script or a style."""
+        name = request.path_params["name"]
+        if name not in views.ASSETS:
+            return Response("no such file\n", 404, media_type="text/plain")
+        content, kind = views.asset(name)
+        return Response(content, media_type=kind, headers={"cache-control": "max-age=31536000, immutable"})
+
+    async def run(self, request: Request) -> Response:
+        """One run."""
+        key = request.path_params["key"]
+        awaited, reported = key == self._awaited, False
+        try:
+            folder = await asyncio.to_thread(self._index.path, key, "run")
+            reported = (folder / REPORT).is_file()
+        except RequestError:
+            if not awaited:
+                raise
+        return HTMLResponse(views.run_page(key, self._access.csrf, awaited=awaited, report=reported))
+
+    async def report(self, request: Request) -> Response:
+        """A run's report."""
+        return _file(self._index.path(request.path_params["key"], "run") / REPORT)
+
+    async def study(self, request: Request) -> Response:
+        """One study."""
+        key = request.path_params["key"]
+        await asyncio.to_thread(self._index.path, key, "study")
+        return HTMLResponse(views.study_page(key, self._access.csrf))
+
+    async def study_file(self, request: Request) -> Response:
+        """One of the pages that a study's folder holds, by its number."""
+        found = pages(self._index.path(request.path_params["key"], "study"))
+        number = request.path_params["number"]
+        if number >= len(found):
+            raise RequestError("there is no such page", where="the study")
+        return _file(found[number])
+
+    async def compare(self, request: Request) -> Response:
+        """Some runs, or studies, side by side."""
+        return HTMLResponse(views.compare_page(self._access.csrf))
+
+    # Data
+
+    async def list_data(self, request: Request) -> Response:
+        """All runs and studies; nothing of them where they are still as ``known``."""
+        known = request.query_params.get("known")
+
+        def both() -> bytes:
+            runs = self._index.runs()
+            found: dict[str, Any] = {"state": self._index.state}
+            if found["state"] != known:
+                found |= {"runs": runs, "studies": self._index.studies(runs)}
+            return msgspec.json.encode(found)
+
+        return Response(await asyncio.to_thread(both), media_type="application/json")
+
+    async def drawing_data(self, request: Request) -> Response:
+        """The topology of a run."""
+        run = await asyncio.to_thread(self._following, request.path_params["key"])
+        return _json(draw(run.folder).plain())
+
+    async def stream(self, request: Request) -> Response:
+        """Figures and charts of a run as they come in, as server-sent events, until it is over."""
+        key, width = request.path_params["key"], _number(request, "width", 600)
+        await asyncio.to_thread(self._following, key)
+        return StreamingResponse(self._events(key, int(width)), media_type="text/event-stream")
+
+    async def _events(self, key: str, width: int) -> AsyncIterator[str]:
+        while True:
+            ending = self._ending()
+            state = await asyncio.to_thread(self._state, key, width)
+            yield f"data: {msgspec.json.encode(state).decode()}\n\n"
+            if state["run"]["over"] or ending:
+                yield f"event: end\ndata: {'over' if state['run']['over'] else 'gone'}\n\n"
+                return
+            for _ in range(int(PERIOD / 0.1)):
+                await asyncio.sleep(0.1)
+                if self._ending():
+                    break
+
+    async def chart_data(self, request: Request) -> Response:
+        """Charts of a part of a run."""
+        key = request.path_params["key"]
+        start, end = _number(request, "start", 0.0), _number(request, "end", float("inf"))
+        width = int(_number(request, "width", 600))
+
+        def read() -> list[dict[str, Any]]:
+            run = self._following(key)
+            with run.lock:
+                run.refresh()
+                return charts(run, start, min(end, run.facts.newest), width)
+
+        return _json(await asyncio.to_thread(read))
+
+    async def log_data(self, request: Request) -> Response:
+        """Lines of a run's logs."""
+        folder = self._index.path(request.path_params["key"], "run")
+        asked = request.query_params
+        after = max(0, int(_number(request, "after", 0)))
+        return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", "")))
+
+    async def study_data(self, request: Request) -> Response:
+        """A study's table and progress."""
+        key = request.path_params["key"]
+
+        def read() -> dict[str, Any]:
+            runs = [run for run in self._index.runs() if run.study == key]
+            return study_state(self._index.path(key, "study"), runs, datetime.now(UTC))
+
+        return _json(await asyncio.to_thread(read))
+
+    async def compare_data(self, request: Request) -> Response:
+        """Responses side by side."""
+        kind = "study" if request.query_params.get("kind") == "study" else "run"
+        keys = request.query_params.getlist("of")
+
+        def read() -> dict[str, Any]:
+            return comparing.side_by_side([self._index.path(key, kind) for key in keys])  # type: ignore[arg-type]
+
+        return _json(await asyncio.to_thread(read))
+
+    async def metrics(self, request: Request) -> Response:
+        """The newest run's figures for Prometheus: of those that go on, if any does."""
+        return Response(await asyncio.to_thread(self._exposed), media_type=TYPE)
+
+    async def grafana(self, request: Request) -> Response:
+        """The dashboard."""
+        return _json(dashboard())
+
+    # What changes something
+
+    async def make_report(self, request: Request) -> Response:
+        """Write a run's report."""
+        await asyncio.to_thread(write_report, self._index.path(request.path_params["key"], "run"))
+        return _json({"made": REPORT})
+
+    async def make_explanation(self, request: Request) -> Response:
+        """Explain a study, into its folder."""
+        path = await asyncio.to_thread(_explain, self._index.path(request.path_params["key"], "study"))
+        return _json({"made": path.name})
+
+    # Underneath
+
+    def _following(self, key: str) -> Following:
+        return self._followings.of(self._index.path(key, "run"))
+
+    def _state(self, key: str, width: int) -> dict[str, Any]:
+        run = self._following(key)
+        with run.lock:
+            run.refresh()
+            return snapshot(run, draw(run.folder), datetime.now(UTC)) | {"charts": charts(run, width=width)}
+
+    def _exposed(self) -> str:
+        runs = self._index.runs()
+        newest = next((run for run in runs if run.status == "running"), next(iter(runs), None))
+        if newest is None:
+            return exposition(None, None)
+        run = self._following(newest.key)
+        with run.lock:
+            run.refresh()
+            return exposition(run, snapshot(run, draw(run.folder), datetime.now(UTC)))
+
+
+def make_app(
+    roots: Sequence[Path], access: Access, *, awaited: str | None = None, ending: Callable[[], bool] = lambda: False
+) -> Gate:
+    """The whole server behind its gate.
+
+    Parameters
+    ----------
+    roots
+        Folders of runs and studies.
+    awaited, ending
+        See `Pages`.
+    """
+    every = Pages(Index(roots), access, awaited, ending)
+
+    async def problem(request: Request, error: Exception) -> Response:
+        assert isinstance(error, EstranError)
+        status = 404 if isinstance(error, RequestError) else 500
+        if request.url.path.startswith("/api/"):
+            return _json({"what": str(error.what), "where": str(error.where or ""), "remedy": error.remedy}, status)
+        return HTMLResponse(views.problem_page(error.what, error.remedy, access.csrf), status)
+
+    return Gate(Starlette(routes=every.routes(), exception_handlers={EstranError: problem}), access)
+
+
+def _json(data: Any, status: int = 200) -> Response:
+    return Response(msgspec.json.encode(data), status, media_type="application/json")
+
+
+def _file(path: Path) -> Response:
+    """A self-contained page of a run folder, which may come from anybody."""
+    if path.is_symlink() or not path.is_file():
+        raise RequestError("it is not there", where=path.name, remedy="make it first")
+    return HTMLResponse(path.read_bytes(), headers={"content-security-policy": FILE_POLICY})
+
+
+def _number(request: Request, name: str, otherwise: float) -> float:
+    try:
+        value = float(request.query_params.get(name, otherwise))
+    except ValueError as error:
+        raise RequestError(f"{name} is no number", where="the request") from error
+    return value if value == value else otherwise
+
+
+def _explain(folder: Path) -> Path:
+    from estran.explain.table import read_table
+    from estran.report.study_data import gather
+    from estran.report.study_page import write_study_page
+
+    return write_study_page(gather(read_table(folder)))

@@ -1,0 +1,143 @@
+"""The deployment as nodes and edges for the page, and what is to be said at each of them now.
+
+The arrangement is the report's: layers from left to right, like hosts in one box, like channels in one arrow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any, Final
+
+from estran.report.folder import RunFolder
+from estran.report.network import LinkGroup, group, links
+from estran.report.topology import Box, Topology, arrange
+from estran.web.traffic import Key
+
+APART: Final = 470.0
+"""Pixels from the middle of a layer to the next one's: room for what is said of arrows."""
+HEAD, CHIP, BETWEEN, ROW = 54.0, 62.0, 34.0, 46.0
+
+
+@dataclass(frozen=True)
+class Arrow:
+    """One edge: channels of a stream between two boxes, and the links under them."""
+
+    identity: str
+    source: str
+    target: str
+    stream: str
+    delivery: str
+    channels: tuple[Key, ...]
+    link: LinkGroup | None
+    lanes: tuple[int, int]
+    """Those of its source and target."""
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """Boxes (identity, box), and edges between their chips."""
+
+    topology: Topology
+    boxes: tuple[tuple[str, Box], ...]
+    arrows: tuple[Arrow, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """Nodes and edges as the page draws them; lanes, boxes and chips lie within each other."""
+        nodes = [*self._lanes(), *self._boxes()]
+        bends = self._bends({node["id"]: node["y"] for node in nodes if "y" in node})
+        edges = [
+            _edge(arrow) | {"bend": bends.get(arrow.identity, 0.0), "back": arrow.lanes[1] < arrow.lanes[0]}
+            for arrow in self.arrows
+        ]
+        return {"nodes": nodes, "edges": edges}
+
+    def _bends(self, heights: Mapping[str, float]) -> dict[str, float]:
+        """How far aside the middle of each arrow is drawn that passes a layer: below that layer's hosts, one below the other."""
+        tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)
+        bends: dict[str, float] = {}
+        for arrow in sorted(self.arrows, key=lambda arrow: heights[arrow.source]):
+            start, end = arrow.lanes
+            between = self.topology.lanes[min(start, end) + 1 : max(start, end)]
+            if between:
+                bottom = tallest / 2 + max(_height(boxes) for _, boxes in between) / 2
+                middle = (heights[arrow.source] + heights[arrow.target]) / 2
+                aside = max(bottom + ROW * (len(bends) + 0.5) - middle, ROW)
+                bends[arrow.identity] = aside if end > start else -aside
+        return bends
+
+    def _lanes(self) -> Iterator[dict[str, Any]]:
+        for lane, (layer, boxes) in enumerate(self.topology.lanes):
+            hidden = self.topology.hidden.get(layer, 0)
+            hosts = sum(len(box.hosts) for box in boxes) + hidden
+            label = f"{layer} · {hosts} host{'s' if hosts != 1 else ''}" + (f", {hidden} not drawn" if hidden else "")
+            yield {"id": f"lane{lane}", "kind": "lane", "label": label, "layer": lane % 6}
+
+    def _boxes(self) -> Iterator[dict[str, Any]]:
+        named = {id(box): identity for identity, box in self.boxes}
+        tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)
+        for lane, (_, boxes) in enumerate(self.topology.lanes):
+            top, middle = (tallest - _height(boxes)) / 2, lane * APART
+            for box in boxes:
+                identity = named[id(box)]
+                name = box.hosts[0] if len(box.hosts) == 1 else f"{box.layer} ×{len(box.hosts)}"
+                about = {"kind": "box", "label": name, "device": box.device, "parent": f"lane{lane}", "layer": lane % 6}
+                yield {"id": identity, **about} | ({} if box.chips else {"x": middle, "y": top + HEAD})
+                for index, chip in enumerate(box.chips):
+                    yield {
+                        "id": f"{identity}.{index}", "kind": "chip", "label": chip.label, "about": chip.kind.rpartition(":")[2],
+                        "parent": identity, "layer": lane % 6, "x": middle, "y": top + HEAD + (index + 0.5) * CHIP,
+                    }  # fmt: skip
+                top += _height([box])
+
+
+def _height(boxes: list[Box]) -> float:
+    return sum(HEAD + max(1, len(box.chips)) * CHIP + BETWEEN for box in boxes)
+
+
+def draw(run: RunFolder) -> Drawing:
+    """Arrange a run's deployment."""
+    topology = arrange(run)
+    boxes = [box for _, inside in topology.lanes for box in inside]
+    named = tuple((f"box{number}", box) for number, box in enumerate(boxes))
+    return Drawing(topology, named, tuple(_arrows(run, named)))
+
+
+def _arrows(run: RunFolder, boxes: tuple[tuple[str, Box], ...]) -> Iterator[Arrow]:
+    chips = {
+        replica: f"{identity}.{index}"
+        for identity, box in boxes
+        for index, chip in enumerate(box.chips)
+        for replica in chip.replicas
+    }
+    layers = {layer: lane for lane, layer in enumerate(dict.fromkeys(box.layer for _, box in boxes))}
+    lanes = {replica: layers[box.layer] for _, box in boxes for chip in box.chips for replica in chip.replicas}
+    found: dict[tuple[str, str, str], list[Key]] = {}
+    deliveries: dict[str, str] = {}
+    for channel in run.channels:
+        source, target = chips.get(channel.producer), chips.get(channel.consumer)
+        if source is not None and target is not None:
+            found.setdefault((source, target, channel.stream), []).append((channel.stream, channel.producer, channel.consumer))
+            deliveries[channel.stream] = channel.delivery
+    known = {(link.source, link.target): link for link in links(run)}
+    for number, ((source, target, stream), channels) in enumerate(found.items()):
+        ways = dict.fromkeys((run.replicas[a].host, run.replicas[b].host) for _, a, b in channels)
+        under = group([known[way] for way in ways if way in known], run.hosts)
+        ends = (lanes[channels[0][1]], lanes[channels[0][2]])
+        yield Arrow(f"edge{number}", source, target, stream, deliveries[stream], tuple(channels), under[0] if under else None, ends)
+
+
+def _edge(arrow: Arrow) -> dict[str, Any]:
+    link = arrow.link
+    asked = {name: link.asked(name) for name in ("delay", "rate", "loss")} if link else {}
+    probed = {name: link.measured(name) for name in ("delay", "rate", "loss")} if link and link.probed else {}
+    return {
+        "id": arrow.identity, "source": arrow.source, "target": arrow.target, "stream": arrow.stream, "delivery": arrow.delivery,
+        "from": _ends(arrow, 1), "to": _ends(arrow, 2), "channels": len(arrow.channels), "asked": asked, "probed": probed,
+        "ok": link.ok if link else None,
+    }  # fmt: skip
+
+
+def _ends(arrow: Arrow, which: int) -> str:
+    names = list(dict.fromkeys(channel[which] for channel in arrow.channels))
+    return names[0] if len(names) == 1 else f"{names[0].rpartition('-')[0]} ×{len(names)}"

@@ -1,0 +1,210 @@
+"""All figures of a run as they are now, as one plain value: what the page's stream and Prometheus are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import asdict
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from estran.report.network import group, links, worth_telling
+from estran.report.verdict import ordered
+from estran.run.journal import leftovers
+from estran.web.alerts import alerts
+from estran.web.answers import WINDOW
+from estran.web.drawing import Drawing
+from estran.web.following import Following
+from estran.web.traffic import Key
+
+CLOSING: Final = 1.0
+"""Seconds that a run usually takes after its measurement."""
+MOST_HOSTS: Final = 200
+MOST_REPLICAS: Final = 200
+
+_UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s"}
+
+
+Snapshot = dict[str, Any]
+
+
+def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
+    """Everything that the page shows besides charts and logs.
+
+    Parameters
+    ----------
+    now
+        The time of day, for how long phases take and how long the run will.
+    """
+    return {
+        "run": _record(run, now),
+        "figures": _figures(run),
+        "hosts": _hosts(run)[:MOST_HOSTS],
+        "replicas": list(_replicas(run))[:MOST_REPLICAS],
+        "edges": {arrow.identity: _edge(run, arrow.channels) for arrow in drawing.arrows},
+        "links": _links(run),
+        "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
+        "chips": {
+            f"{identity}.{index}": _chip(run, chip.replicas)
+            for identity, box in drawing.boxes
+            for index, chip in enumerate(box.chips)
+        },
+        "models": run.facts.models.plain(),
+        "alerts": [asdict(alert) for alert in alerts(run)],
+        "events": run.facts.happenings.events[-40:][::-1],
+    }
+
+
+def _record(run: Following, now: datetime) -> dict[str, Any]:
+    record = run.folder.run
+    names = ("id", "experiment", "platform", "seed", "started", "ended", "failure", "warnings")
+    killed = not run.over and any(left.run_id == record.get("id") for left in leftovers())
+    return {name: record.get(name) for name in names} | {
+        "status": "killed" if killed else run.folder.status,
+        "over": run.over or killed,
+        "clock": run.facts.newest,
+        "factors": dict(run.folder.factors),
+        "phases": list(_phases(run, now)),
+        "left": None if killed else _left(run, now),
+        "until": run.measure().get("until"),
+    }
+
+
+def _phases(run: Following, now: datetime) -> Iterator[dict[str, Any]]:
+    expected = {"warm up": run.measure().get("warmup"), "measure": run.measure().get("duration")}
+    for phase in run.folder.run.get("phases") or []:
+        took = phase.get("seconds")
+        took = _since(phase.get("started"), now) if took is None and not run.over else took
+        yield {"name": phase["name"], "status": phase.get("status"), "seconds": took, "expected": expected.get(phase["name"])}
+
+
+def _since(stamp: Any, now: datetime) -> float | None:
+    try:
+        return max(0.0, (now - datetime.fromisoformat(str(stamp)).astimezone(UTC)).total_seconds())
+    except ValueError:
+        return None
+
+
+def _left(run: Following, now: datetime) -> float | None:
+    """Seconds that the run will still take, at the most; None where that is over or not known."""
+    measure = run.measure()
+    if run.over or "duration" not in measure:
+        return None
+    whole = float(measure.get("warmup") or 0.0) + float(measure["duration"])
+    begun = [phase for phase in run.folder.run.get("phases") or [] if phase.get("name") == "warm up"]
+    passed = (_since(begun[0].get("started"), now) or 0.0) if begun else 0.0
+    return max(whole - passed, 0.0) + CLOSING
+
+
+def _figures(run: Following) -> list[dict[str, Any]]:
+    """Of a run that is over its responses, with their intervals; of one that goes on the newest figures."""
+    if run.over and run.folder.responses:
+        whole = [response for response in ordered(run.folder.responses.values()) if "@" not in response.name]
+        return [
+            {
+                "name": one.name, "value": one.value, "unit": one.unit,
+                "ci95": None if one.low is None else [one.low, one.high], "n": one.n,
+            }
+            for one in whole
+        ]  # fmt: skip
+    found = run.facts.answers.figures(run.facts.newest)
+    return [{"name": name, "value": value, "unit": _UNITS.get(name, "s")} for name, value in found.items()]
+
+
+def flow(run: Following, channels: list[Key]) -> dict[str, Any]:
+    """What flows on some channels: of a run that goes on lately, of one that is over on the average."""
+    return run.facts.traffic.flow(channels, run.facts.newest, whole=run.over)
+
+
+def _edge(run: Following, channels: tuple[Key, ...]) -> dict[str, Any]:
+    """What flows on an arrow, and the last version of a model that arrived on it."""
+    carried = run.facts.models.carried
+    versions = [carried[producer, consumer] for _, producer, consumer in channels if (producer, consumer) in carried]
+    return flow(run, list(channels)) | {"version": max(versions, default=None)}
+
+
+def _seconds(run: Following) -> float:
+    return max(run.facts.newest, WINDOW) if run.over else WINDOW
+
+
+def _hosts(run: Following) -> list[dict[str, Any]]:
+    machines, newest, capacities = run.facts.machines, run.facts.newest, run.run.capacities
+    plan = run.run.document("plan") or {}
+    memory = {host.get("name"): (host.get("device") or {}).get("memory") for host in plan.get("hosts") or []}
+    return [
+        {
+            "name": host.name, "layer": host.layer, "device": host.device, "capacity": capacities.get(host.name),
+            "cpu": machines.now("cpu_seconds", host.name, newest, _seconds(run)),
+            "memory": machines.newest("memory", host.name), "most": memory.get(host.name),
+            "power": machines.now("energy", host.name, newest, _seconds(run)), "energy": machines.grown("energy", host.name),
+            "received": machines.now("rx_bytes", host.name, newest, _seconds(run)),
+            "sent": machines.now("tx_bytes", host.name, newest, _seconds(run)),
+        }
+        for host in run.folder.hosts.values()
+    ]  # fmt: skip
+
+
+def _replicas(run: Following) -> Iterator[dict[str, Any]]:
+    happened, facts = run.facts.happenings.replicas, run.facts
+    for replica in run.folder.replicas.values():
+        known = happened.get(replica.name)
+        yield {
+            "name": replica.name, "service": replica.service, "kind": replica.kind, "host": replica.host,
+            "state": known.state if known else "planned", "restarts": known.restarts if known else 0,
+            "errors": known.errors if known else 0, "detail": known.detail if known else "", "version": _version(run, replica.name),
+            "in": flow(run, [key for key in facts.traffic.channels if key[2] == replica.name])["rate"],
+            "out": flow(run, [key for key in facts.traffic.channels if key[1] == replica.name])["rate"],
+        }  # fmt: skip
+
+
+def _version(run: Following, replica: str) -> int | None:
+    """The version that a replica answers with or, where it answers nothing, has got last."""
+    facts = run.facts
+    return facts.answers.serving.get(replica, facts.models.newest.get(replica))
+
+
+def _links(run: Following) -> list[dict[str, Any]]:
+    """Links between layers as they were asked for and probed, and what flows over them now."""
+    groups = group(links(run.folder), run.folder.hosts)
+    hosts = {name: replica.host for name, replica in run.folder.replicas.items()}
+    carried: dict[tuple[str | None, str | None], list[Key]] = {}
+    for key in run.facts.traffic.channels:
+        carried.setdefault((hosts.get(key[1]), hosts.get(key[2])), []).append(key)
+    return [
+        {
+            "source": one.source, "target": one.target, "links": len(one.links), "probed": one.probed, "ok": one.ok,
+            "complaints": [f"{link.source} → {link.target}: {link.complaint}" for link in one.failed[:5]],
+            "quantities": {name: [one.asked(name), one.measured(name)] for name in worth_telling(groups)},
+            "now": flow(run, [key for link in one.links for key in carried.get((link.source, link.target), [])]),
+        }
+        for one in groups
+    ]  # fmt: skip
+
+
+def _box(run: Following, hosts: tuple[str, ...]) -> dict[str, float | None]:
+    """Means over like hosts: share of the processor, memory and power."""
+    machines, newest = run.facts.machines, run.facts.newest
+    capacities = run.run.capacities
+
+    def mean(values: list[float | None]) -> float | None:
+        known = [value for value in values if value is not None]
+        return sum(known) / len(known) if known else None
+
+    used = [machines.now("cpu_seconds", host, newest, _seconds(run)) for host in hosts]
+    shares = [None if value is None else value / capacities[host] for host, value in zip(hosts, used, strict=True)]
+    return {
+        "cpu": mean(shares),
+        "memory": mean([machines.newest("memory", host) for host in hosts]),
+        "power": mean([machines.now("energy", host, newest, _seconds(run)) for host in hosts]),
+    }
+
+
+def _chip(run: Following, replicas: tuple[str, ...]) -> dict[str, Any]:
+    """Like replicas together: their states, restarts and the range of their versions."""
+    happened = run.facts.happenings.replicas
+    states = [happened[name].state if name in happened else "planned" for name in replicas]
+    versions = [version for name in replicas if (version := _version(run, name)) is not None]
+    return {
+        "states": {state: states.count(state) for state in dict.fromkeys(states)},
+        "restarts": sum(happened[name].restarts for name in replicas if name in happened),
+        "versions": [min(versions), max(versions)] if versions else None,
+    }

@@ -1,0 +1,148 @@
+"""The page's documents: frames that scripts fill. Everything that a run says reaches them as data, and is shown as text."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from functools import cache
+from hashlib import blake2s
+from importlib.resources import files
+from typing import Final
+
+from estran.report.markup import tag, text
+
+ASSETS: Final = {
+    "uPlot.js": ("estran.report", "vendor/uPlot.iife.min.js", "text/javascript"),
+    "uPlot.css": ("estran.report", "vendor/uPlot.min.css", "text/css"),
+    "cytoscape.js": ("estran.web", "vendor/cytoscape.min.js", "text/javascript"),
+    "style.css": ("estran.report", "assets/style.css", "text/css"),
+    "frame.js": ("estran.report", "assets/frame.js", "text/javascript"),
+    "plot.js": ("estran.report", "assets/plot.js", "text/javascript"),
+    "web.css": ("estran.web", "assets/web.css", "text/css"),
+    "page.js": ("estran.web", "assets/page.js", "text/javascript"),
+    "list.js": ("estran.web", "assets/list.js", "text/javascript"),
+    "run.js": ("estran.web", "assets/run.js", "text/javascript"),
+    "tables.js": ("estran.web", "assets/tables.js", "text/javascript"),
+    "topology.js": ("estran.web", "assets/topology.js", "text/javascript"),
+    "logs.js": ("estran.web", "assets/logs.js", "text/javascript"),
+    "study.js": ("estran.web", "assets/study.js", "text/javascript"),
+    "compare.js": ("estran.web", "assets/compare.js", "text/javascript"),
+}
+"""All files that are served, by name: package, place, type. Nothing else can be asked for."""
+
+
+@cache
+def asset(name: str) -> tuple[bytes, str]:
+    """Content and type of a file.
+
+    Raises
+    ------
+    KeyError
+        If there is none of that name.
+    """
+    package, place, kind = ASSETS[name]
+    return files(package).joinpath(place).read_bytes(), kind
+
+
+@cache
+def _address(name: str) -> str:
+    return f"/static/{name}?v={blake2s(asset(name)[0], digest_size=6).hexdigest()}"
+
+
+def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: Sequence[tuple[str, str]] = (), **data: str) -> str:
+    """A whole page.
+
+    Parameters
+    ----------
+    main
+        Markup.
+    csrf
+        What scripts show when they ask for a change.
+    anchors
+        Identities of sections, and what the bar calls them.
+    data
+        What scripts are told of this page, as attributes of the body.
+    """
+    styles = "".join(f'<link rel="stylesheet" href="{_address(name)}">' for name in ("uPlot.css", "style.css", "web.css"))
+    # Cytoscape would write a style element, which the policy forbids; it does not where it finds one of that name.
+    styles += (
+        f'<link rel="stylesheet" id="__________cytoscape_stylesheet" href="{_address("web.css")}">'
+        if "cytoscape.js" in scripts
+        else ""
+    )
+    run = "".join(
+        f'<script src="{_address(name)}" defer></script>' for name in ("plot.js", "page.js", "tables.js", *scripts, "frame.js")
+    )
+    head = (
+        '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
+        f'<meta name="color-scheme" content="light dark"><meta name="estran-csrf" content="{text(csrf)}">'
+        f'<link rel="icon" href="data:,">{tag("title", text(title))}{styles}{run}</head>'
+    )
+    links = "".join(tag("a", text(short), href=f"#{identity}") for identity, short in anchors)
+    bar = (
+        '<a href="#top" class="skip">Skip to the content</a>'
+        f'<nav aria-label="Sections"><a href="/" class="brand">Estran</a><div class="anchors">{links}</div>'
+        '<span id="link" role="status" class="muted small"></span>'
+        '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button></nav>'
+    )
+    attributes = {f"data_{name}": value for name, value in data.items()}
+    body = tag(
+        "body",
+        bar,
+        tag("main", main, id="top"),
+        '<noscript><p class="absent">This page needs JavaScript.</p></noscript>',
+        **attributes,
+    )
+    return f'<!doctype html>\n<html lang="en">{head}{body}</html>\n'
+
+
+def entered(to: str) -> str:
+    """What the one-time link shows: it leads on by itself, so that the cookie counts as asked for by our own page."""
+    return (
+        f'<!doctype html>\n<html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="0;url={text(to)}">'
+        '<link rel="icon" href="data:,"><title>Estran</title></head>'
+        f'<body><p><a href="{text(to)}">To the page</a></p></body></html>\n'
+    )
+
+
+def list_page(csrf: str) -> str:
+    """Runs and studies."""
+    anchors = [("studies", "Studies"), ("runs", "Runs"), ("elsewhere", "Elsewhere")]
+    return document("Estran: runs and studies", _markup("list"), ["list.js"], csrf, anchors)
+
+
+def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
+    """One run.
+
+    Parameters
+    ----------
+    awaited
+        Whether the server was started for this run: it may not have begun yet, and the server ends with it.
+    report
+        Whether there is a report to link to.
+    """
+    sections = ("topology", "charts", "hosts", "services", "models", "network", "events", "logs")
+    scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "run.js"]
+    told = {"key": key, "awaited": "yes" if awaited else "", "report": "yes" if report else ""}
+    return document("Estran: a run", _markup("run"), scripts, csrf, [(name, name.title()) for name in sections], **told)
+
+
+def study_page(key: str, csrf: str) -> str:
+    """One study."""
+    return document("Estran: a study", _markup("study"), ["study.js"], csrf, [("rows", "Runs")], key=key)
+
+
+def compare_page(csrf: str) -> str:
+    """Some runs, or studies, side by side."""
+    anchors = [("sides", "What they are"), ("responses", "Responses")]
+    return document("Estran: side by side", _markup("compare"), ["compare.js"], csrf, anchors)
+
+
+@cache
+def _markup(name: str) -> str:
+    return files("estran.web").joinpath(f"assets/{name}.html").read_text(encoding="utf-8")
+
+
+def problem_page(what: str, remedy: str | None, csrf: str) -> str:
+    """What is shown when something cannot be."""
+    main = tag("header", tag("h1", "This cannot be shown"), tag("p", text(what), class_="verdict"), tag("p", text(remedy or "")))
+    return document("Estran", main, [], csrf)

@@ -1,0 +1,232 @@
+"""Every view in a real browser: opened, used, with nothing fetched from elsewhere and no complaint."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from estran.web.index import key_of
+
+from .growing import Growing
+from .served import Served, served
+
+pytestmark = pytest.mark.browser
+
+INK = """() => [...document.querySelectorAll('[data-chart], #drawing')].map((place) => {
+  const colours = new Set();
+  for (const canvas of place.querySelectorAll('canvas')) {
+    const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
+    for (let i = 0; i < pixels.length; i += 4)
+      if (pixels[i + 3] > 200) colours.add((pixels[i] << 16) | (pixels[i + 1] << 8) | pixels[i + 2]);
+  }
+  return colours.size;
+})"""
+READY = "body[data-ready]"
+
+
+@dataclass
+class Visit:
+    """A page and what happened while it was open."""
+
+    page: Any
+    server: Served
+    complaints: list[str] = field(default_factory=list)
+    requests: list[str] = field(default_factory=list)
+
+    def go(self, path: str) -> None:
+        self.page.goto(self.server.origin + path)
+        self.page.wait_for_selector(READY, timeout=30_000)
+
+    def texts(self, selector: str) -> list[str]:
+        return [text.strip() for text in self.page.locator(selector).all_inner_texts()]
+
+    @property
+    def foreign(self) -> list[str]:
+        return [url for url in self.requests if not url.startswith((self.server.origin, "data:"))]
+
+
+@contextmanager
+def visit(browser: Any, server: Served, *, width: int = 1440, **options: Any) -> Iterator[Visit]:
+    context = browser.new_context(viewport={"width": width, "height": 900}, **options)
+    name, _, value = server.cookie.partition("=")
+    context.add_cookies([{"name": name, "value": value, "url": server.origin, "httpOnly": True, "sameSite": "Strict"}])
+    seen = Visit(context.new_page(), server)
+    seen.page.on("console", lambda message: seen.complaints.append(message.text))
+    seen.page.on("pageerror", lambda error: seen.complaints.append(str(error)))
+    seen.page.on("request", lambda request: seen.requests.append(request.url))
+    seen.page.on("dialog", lambda dialog: (seen.complaints.append("a dialog: " + dialog.message), dialog.dismiss()))
+    try:
+        yield seen
+        assert seen.complaints == []
+        assert seen.foreign == []
+    finally:
+        context.close()
+
+
+@pytest.fixture
+def done(root: Path) -> Path:
+    return root / "runs" / "visual-inspection" / "done"
+
+
+def fits(page: Any) -> bool:
+    return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
+
+
+def test_the_printed_link_leads_to_the_page_once(browser: Any, root: Path) -> None:
+    with served([root]) as one, visit(browser, Served(one.access, "x=y")) as seen:
+        link = one.access.link()
+        seen.page.goto(link)
+        seen.page.wait_for_selector(READY)
+        assert seen.page.url == f"{one.origin}/"
+        assert seen.page.evaluate("document.cookie") == ""
+        seen.page.goto(link)
+        assert "used before" in seen.page.inner_text("body")
+        seen.complaints.clear()  # of the answer's status
+
+
+def test_runs_are_sorted_narrowed_and_chosen(browser: Any, server: Served) -> None:
+    with visit(browser, server) as seen:
+        page = seen.page
+        seen.go("/")
+        assert len(seen.texts("#run-table tbody tr")) == 8
+        page.get_by_role("button", name="accuracy").click()
+        shown = [float(text.split()[0]) for text in seen.texts("#run-table tbody td:nth-child(11)")]
+        assert shown == sorted(shown, reverse=True)
+        assert page.get_by_role("columnheader", name="accuracy").get_attribute("aria-sort") == "descending"
+        page.keyboard.press("Enter")  # the heading has kept the focus
+        assert page.get_by_role("columnheader", name="accuracy").get_attribute("aria-sort") == "ascending"
+        page.fill("#find", "fog visual OTHER")
+        assert seen.texts("#run-table tbody td:nth-child(2)") == ["other"]
+        page.fill("#find", "")
+        page.select_option("#status", "failed")
+        assert set(seen.texts("#run-table tbody td:nth-child(2)")) == {"failed", "hostile", "1-1"}
+        page.select_option("#status", "")
+        page.check("#single")
+        assert len(seen.texts("#run-table tbody tr")) == 4
+        for name in ("done", "other"):
+            page.check(f"[aria-label='choose {name}']")
+        page.click("#compare")
+        page.wait_for_selector(READY)
+        assert set(seen.texts("#side-table th")[1:]) == {"done", "other"}
+        rows = seen.texts("#response-table tbody tr td:first-child")
+        assert rows[0] == "accuracy"
+        page.check("#parts")
+        assert len(seen.texts("#response-table tbody tr td:first-child")) > len(rows)
+
+
+def test_markup_in_a_runs_strings_stays_text(browser: Any, server: Served, root: Path) -> None:
+    with visit(browser, server) as seen:
+        seen.go("/")
+        assert "<script>alert(1)</script>" in seen.page.inner_text("#run-table")
+        seen.go(f"/run/{key_of(root / 'runs' / 'visual-inspection' / 'hostile')}")
+        assert "<script>alert(1)</script>" in seen.page.inner_text("h1")
+        seen.page.wait_for_timeout(200)
+
+
+@pytest.mark.parametrize(("width", "scheme"), [(1440, "light"), (390, "dark"), (1920, "dark")])
+def test_a_finished_run_is_shown_whole(browser: Any, server: Served, done: Path, width: int, scheme: str) -> None:
+    with visit(browser, server, width=width, color_scheme=scheme) as seen:
+        seen.go(f"/run/{key_of(done)}")
+        ink = seen.page.evaluate(INK)
+        assert len(ink) == 10
+        assert min(ink) >= 3
+        assert fits(seen.page)
+        assert seen.page.inner_text("#run-status") == "done"
+        assert "accuracy" in seen.page.inner_text("#figures")
+        for table, least in (("edge", 9), ("host", 6), ("replica", 6), ("model", 12), ("link", 4)):
+            assert len(seen.texts(f"#{table}-table tbody tr")) >= least, table
+        assert "95 % CI" in seen.page.inner_text("#figures")
+
+
+def test_a_run_is_used_with_keyboard_and_mouse(browser: Any, server: Served, done: Path) -> None:
+    value = "() => document.querySelector('[data-chart=accuracy] .u-legend .u-series:nth-child(2) .u-value').textContent"
+    with visit(browser, server) as seen:
+        page = seen.page
+        seen.go(f"/run/{key_of(done)}")
+        page.focus("[data-chart=accuracy]")
+        page.keyboard.press("End")
+        assert page.evaluate(value).endswith("%")
+        box = page.locator("[data-chart=latency] .u-over").bounding_box()
+        page.locator("[data-chart=latency]").scroll_into_view_if_needed()
+        box = page.locator("[data-chart=latency] .u-over").bounding_box()
+        page.mouse.move(box["x"] + box["width"] * 0.5, box["y"] + 30)
+        page.mouse.down()
+        page.mouse.move(box["x"] + box["width"] * 0.75, box["y"] + 30, steps=5)
+        with page.expect_response("**/charts?*") as answered:
+            page.mouse.up()
+        assert all(4.0 < x < 7.0 for x in answered.value.json()[0]["x"])
+        page.click("#whole")
+        assert page.is_disabled("#whole")
+        chosen = "() => { const graph = estranTopology.graph(); graph.nodes('[kind = \"chip\"]').last().select(); }"
+        page.evaluate(chosen)
+        assert "trainer-0" in page.inner_text("#chosen")
+        page.select_option("#log-of", "detector-0")
+        page.wait_for_function("() => document.getElementById('log-lines').textContent.includes('detector-0')")
+        page.wait_for_function("() => !document.getElementById('log-lines').textContent.includes('camera-0')")
+        page.fill("#log-find", "no such word")
+        page.wait_for_function("() => document.getElementById('log-count').textContent === 'no lines'")
+        before = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        page.click("#theme")
+        assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+        assert min(page.evaluate(INK)) >= 3
+
+
+def test_a_report_is_made_and_opened(browser: Any, server: Served, done: Path) -> None:
+    try:
+        with visit(browser, server) as seen:
+            seen.go(f"/run/{key_of(done)}")
+            seen.page.click("text=Make the report")
+            seen.page.click("text=Report >> visible=true", timeout=30_000)
+            seen.page.wait_for_selector("[data-chart=accuracy] canvas")
+            assert seen.page.locator("table").count() >= 6
+    finally:
+        (done / "report.html").unlink(missing_ok=True)
+
+
+def test_a_study_is_shown_with_what_was_made_of_it(browser: Any, server: Served, root: Path) -> None:
+    with visit(browser, server) as seen:
+        page = seen.page
+        seen.go("/")
+        page.click("text=placements")
+        page.wait_for_selector(READY)
+        assert page.inner_text("h1") == "visual-inspection"
+        assert page.locator(".parts .part").count() == 3
+        assert len(seen.texts("#row-table tbody tr")) == 4
+        page.fill("#find", "placement=edge")
+        assert seen.texts("#row-table tbody td:nth-child(2)") == ["2", "4"]
+        page.fill("#find", "")
+        page.check("[aria-label='choose 1']")
+        page.check("[aria-label='choose 2']")
+        assert page.inner_text("#compare") == "Compare 2"
+        page.click("text=What drives its responses")
+        page.wait_for_function("() => document.title === 'explained'")
+
+
+def test_a_run_that_goes_on_is_followed_until_the_server_ends(browser: Any, root: Path, tmp_path: Path) -> None:
+    growing = Growing(root / "runs" / "visual-inspection" / "done", tmp_path / "e" / "r")
+    growing.until(2.0)
+    last = "() => document.querySelector('#chart-list figure h3').textContent"
+    with served([tmp_path]) as one:
+        one.enter()
+        with visit(browser, one) as seen:
+            page = seen.page
+            seen.go(f"/run/{key_of(growing.folder)}")
+            assert page.inner_text("#run-status") == "running"
+            assert page.locator("#phases progress").count() == 1
+            assert page.evaluate(last) == "Accuracy"
+            first = page.evaluate("estranTopology.graph().edges().map((edge) => edge.data('said')).join()")
+            growing.until(6.0)
+            page.wait_for_function("() => document.getElementById('log-lines').textContent.includes('so far 6')")
+            page.wait_for_function("() => document.getElementById('model-table').textContent.includes('v10')")
+            assert page.evaluate("estranTopology.graph().edges().map((edge) => edge.data('said')).join()") != first
+            growing.record("running", "measure", warnings=[])
+            growing.store.add("events", [(6.5, "fog-0", "detector-0", "restarted", "attempt 1 of 5 after exit status 3")])
+            growing.until(7.0)
+            page.wait_for_function("() => document.getElementById('alerts').textContent.includes('detector-0 was restarted once')")
+            growing.end()
+            page.wait_for_function("() => document.getElementById('run-status').textContent === 'done'")
