@@ -1,6 +1,6 @@
 """What lies where in a crate, and ``crate.json``, which says so with types.
 
-A crate is a zip file with one folder at its top (see `Crate`)::
+A crate is a zip file with, at its top::
 
     crate.json                 what is in it: this module's `Crate`
     ro-crate-metadata.json     the same for everyone: an RO-Crate of the Process and Workflow Run Crate profiles, 0.5
@@ -39,12 +39,13 @@ Role = Literal["description", "calibration", "code", "data", "record", "environm
 
 
 class Packed(msgspec.Struct, frozen=True, kw_only=True, order=True):
-    """A file of a crate: its path with ``/``, its role, its size in bytes and ``sha256:…`` of its content."""
+    """A file of a crate: its path with ``/``, its role, bytes, ``sha256:…`` of its content, and whether it may be executed."""
 
     path: str
     role: Role
     size: int
     sha256: str
+    executable: bool = False
 
 
 class Part(msgspec.Struct, frozen=True, kw_only=True):
@@ -152,6 +153,8 @@ class Crate(msgspec.Struct, frozen=True, kw_only=True):
         All files but ``crate.json``, sorted by path.
     warnings
         What the reader must know: left out or redacted files, runs that failed, what was not recorded.
+    estran
+        Version that made the record.
     """
 
     schema: int = SCHEMA
@@ -166,6 +169,7 @@ class Crate(msgspec.Struct, frozen=True, kw_only=True):
     claims: tuple[Any, ...] = ()
     files: tuple[Packed, ...] = ()
     warnings: tuple[str, ...] = ()
+    estran: str
 
     def file(self, path: str) -> Packed | None:
         """The file of that path, or None."""
