@@ -161,13 +161,23 @@ def _hashes(folder: Path, inputs: Iterable[Path], own: Iterable[tuple[str, Path]
     found = {_shown(path, folder): _digest_of(path) for path in inputs}
     unhashed: dict[str, int] = {}
     left = MOST_BYTES
-    for size, name, path in sorted((path.stat().st_size, name, path) for name, path in own if name not in found):
+    for size, name, path in sorted((_size(path), name, path) for name, path in own if name not in found):
         if size > left or len(found) >= MOST_FILES:
             unhashed[name] = size
             continue
         left -= size
-        found[name] = _digest_of(path)
+        try:
+            found[name] = _digest_of(path)
+        except DataError:  # gone meanwhile, or not for this user to read: then the run cannot read it either
+            unhashed[name] = size
     return dict(sorted(found.items())), dict(sorted(unhashed.items())[:MOST_FILES])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _versions() -> dict[str, str]:

@@ -144,15 +144,20 @@ def _action(crate: Crate, record: Record, run: Run, used: list[str], left: list[
         "instrument": {"@id": escaped(crate.asked.file)},
         "object": [{"@id": name} for name in used],
         "result": [{"@id": name} for name in left],
-        "actionStatus": {"@id": _COMPLETED if done else _FAILED},
-        "startTime": status.started,
-        "endTime": status.ended or status.started,
+        "actionStatus": _COMPLETED if done else _FAILED,
+        "startTime": _time(status.started),
+        "endTime": _time(status.ended or status.started),
     }
     if not done:
         entity["error"] = str((status.failure or {}).get("what", status.status))
     if agent is not None:
         entity["agent"] = {"@id": agent["@id"]}
     return entity
+
+
+def _time(text: str | None) -> str:
+    """As the profiles want it: with an offset in digits."""
+    return (text or "1970-01-01").replace("Z", "+00:00")
 
 
 def escaped(path: str) -> str:

@@ -4,6 +4,7 @@ A crate is a zip file with, at its top::
 
     crate.json                 what is in it: this module's `Crate`
     ro-crate-metadata.json     the same for everyone: an RO-Crate of the Process and Workflow Run Crate profiles, 0.5
+    README.md                  for people
     experiment/                the description, components, calibration and data, as they lay below the experiment's folder
     record/                    the folder of the run, the study or the optimisation, without scratch
     environment/               lock.json, requirements.txt, and Estran itself as a wheel
@@ -23,6 +24,7 @@ SCHEMA: Final = 1
 """Version of ``crate.json``."""
 DOCUMENT: Final = "crate.json"
 METADATA: Final = "ro-crate-metadata.json"
+README: Final = "README.md"
 EXPERIMENT: Final = "experiment"
 RECORD: Final = "record"
 ENVIRONMENT: Final = "environment"

@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from estran.reproduce.actions import Entity, Ids, actions, agent_of, escaped
-from estran.reproduce.layout import DOCUMENT, LOCK, METADATA, RECORD, Crate, Packed
+from estran.reproduce.layout import DOCUMENT, LOCK, METADATA, README, RECORD, Crate, Packed
 from estran.reproduce.records import Record
 from estran.spec.model import Experiment
 
@@ -65,12 +65,18 @@ def metadata(crate: Crate, record: Record, experiment: Experiment, licence: str 
         *([agent] if agent else []),
         *_contextual(crate, licence),
     ]
-    return msgspec.json.format(msgspec.json.encode({"@context": CONTEXT, "@graph": graph}), indent=1) + b"\n"
+    document = {"@context": CONTEXT, "@graph": [_compact(entity) for entity in graph]}
+    return msgspec.json.format(msgspec.json.encode(document), indent=1) + b"\n"
 
 
 def refer(names: Iterable[str]) -> list[dict[str, str]]:
     """References to entities."""
     return [{"@id": name} for name in names]
+
+
+def _compact(entity: Entity) -> Entity:
+    """An entity with single values in place of lists of one."""
+    return {name: value[0] if isinstance(value, list) and len(value) == 1 else value for name, value in entity.items()}
 
 
 def _descriptor() -> Entity:
@@ -139,6 +145,7 @@ def _file(packed: Packed) -> Entity:
         "encodingFormat": kind,
         "contentSize": str(packed.size),
         "sha256": packed.sha256.removeprefix("sha256:"),
+        **({"about": {"@id": "./"}} if packed.path == README else {}),
     }
 
 

@@ -13,9 +13,11 @@ from typing import Final
 import msgspec
 
 from estran.errors import EstranError, RequestError
+from estran.observe.manifest import digest
 from estran.observe.secrets import known_secrets, without
 from estran.reproduce.gathering import Gathered, Item, gather
-from estran.reproduce.layout import DOCUMENT, METADATA, SEAL, Crate, Packed, encode
+from estran.reproduce.layout import DOCUMENT, METADATA, README, RECORD, SEAL, Crate, Packed, encode
+from estran.reproduce.readme import readme
 from estran.reproduce.records import Record, read_record
 from estran.reproduce.ro_crate import metadata
 
@@ -105,12 +107,18 @@ def _pack(archive: zipfile.ZipFile, gathered: Gathered, record: Record, licence:
     secrets = known_secrets()
     packed: list[Packed] = []
     warnings = list(gathered.crate.warnings)
+    expected = _expected(record)
     for item in gathered.items:
+        _as_left(item, expected.pop(item.path, None))
         clean = _without_secrets(item, secrets)
         if clean is not item:
             warnings.append(f"{item.path}: a secret of the environment is hidden")
         packed.append(_add(archive, clean))
+    for path in expected:
+        raise RequestError("it is gone, and the run has left it", where=path, remedy="restore it, or run again")
     crate = msgspec.structs.replace(gathered.crate, files=tuple(packed), warnings=tuple(warnings))
+    packed.append(_add(archive, Item(README, "metadata", readme(crate, gathered.experiment, licence))))
+    crate = msgspec.structs.replace(crate, files=tuple(packed))
     described = metadata(crate, record, gathered.experiment, licence)
     packed.append(_add(archive, Item(METADATA, "metadata", described)))
     crate = msgspec.structs.replace(crate, files=tuple(sorted(packed)))
@@ -118,6 +126,21 @@ def _pack(archive: zipfile.ZipFile, gathered: Gathered, record: Record, licence:
     _add(archive, Item(DOCUMENT, "metadata", document))
     archive.comment = (SEAL + hashlib.sha256(document).hexdigest()).encode()
     return crate
+
+
+def _expected(record: Record) -> dict[str, str]:
+    """Hashes of what runs left, by path in the crate."""
+    found: dict[str, str] = {}
+    for run in record.runs:
+        place = "/".join(part for part in (RECORD, record.name(run)) if part)
+        found |= {f"{place}/{name}": value for name, value in run.status.artefacts.items()}
+    return found
+
+
+def _as_left(item: Item, expected: str | None) -> None:
+    """Raise RequestError if a file is no longer what the run left."""
+    if expected is not None and isinstance(item.origin, Path) and digest(item.origin) != expected:
+        raise RequestError("it is no longer what the run left", where=str(item.origin), remedy="restore it, or run again")
 
 
 def _without_secrets(item: Item, secrets: Iterable[str]) -> Item:

@@ -10,11 +10,9 @@ from typing import Any, Final, Literal
 import msgspec
 
 from estran.errors import EstranError
-from estran.run.record import write_json, write_text
+from estran.run.record import PATCH, RunRecord, write_json, write_text
 from estran.spec.model import Experiment
 
-PATCH: Final = "changes.patch"
-"""What has been changed since the commit of the repository around the experiment; absent where nothing has."""
 ENVIRONMENT: Final = "environment.json"
 """What is installed."""
 
@@ -41,19 +39,14 @@ class Asked:
 
 
 def describe(
-    experiment: Experiment, folder: Path, asked: Asked, command: Sequence[str], calibration: Path | None = None
-) -> list[str]:
+    record: RunRecord, experiment: Experiment, asked: Asked, command: Sequence[str], calibration: Path | None = None
+) -> None:
     """Write ``experiment.yaml``, ``assignment.json``, ``manifest.json``, ``environment.json`` and ``changes.patch``.
 
     Parameters
     ----------
     calibration
         The calibration file that is in force.
-
-    Returns
-    -------
-    list
-        What the reader of the record must know.
 
     Raises
     ------
@@ -66,7 +59,7 @@ def describe(
     from estran.spec import dump
     from estran.spec.own_files import own_files
 
-    source = Path(experiment.source)
+    source, folder = Path(experiment.source), record.folder
     document = without_in_document(experiment.document, known_secrets())
     write_text(folder / "experiment.yaml", dump(document))
     write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
@@ -83,8 +76,10 @@ def describe(
     _write(folder / ENVIRONMENT, msgspec.json.format(msgspec.json.encode(captured.environment), indent=1) + b"\n")
     if captured.patch:
         _write(folder / PATCH, captured.patch)
-    hidden = document != experiment.document
-    return ["experiment.yaml hides what looks like a secret: loading it does not give the same experiment"] if hidden else []
+    record.provenance.started("run")
+    record.provenance.used("run", (f"file/{name}" for name in captured.manifest["hashes"]))
+    if document != experiment.document:
+        record.warnings.append("experiment.yaml hides what looks like a secret: loading it does not give the same experiment")
 
 
 def _platform_file(on: str) -> list[Path]:

@@ -71,8 +71,7 @@ def execute_flow(
     }  # fmt: skip
     record = RunRecord(folder, facts, progress)
     _warn(record, program)
-    told = asked or Asked(on="simulate", detail="flow")
-    record.warnings.extend(describe(experiment, folder, told, command or sys.argv, file))
+    describe(record, experiment, asked or Asked(on="simulate", detail="flow"), command or sys.argv, file)
     try:
         return folder, _conduct(program, record, progress, threads or min(4, os.cpu_count() or 1))
     except EstranError as error:

@@ -65,7 +65,7 @@ def execute(
         raise
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     try:
-        record.warnings.extend(describe(experiment, folder, prepared.asked, command or sys.argv, prepared.calibration))
+        describe(record, experiment, prepared.asked, command or sys.argv, prepared.calibration)
         write_json(folder / "plan.json", plain_plan(prepared.plan))
         conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
         with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
