@@ -212,7 +212,7 @@ def kind_of(folder: Path) -> Kind:
     RequestError
         If it is none of these.
     """
-    for name, kind in _SIGNS.items():
+    for name, kind in SIGNS.items():
         if (folder / name).is_file():
             return kind
     raise RequestError(
@@ -224,4 +224,5 @@ class _Versioned(msgspec.Struct):
     schema: int
 
 
-_SIGNS: Final[Mapping[str, Kind]] = {"run.json": "run", "study.json": "study", "optimize.json": "optimisation"}
+SIGNS: Final[Mapping[str, Kind]] = {"run.json": "run", "study.json": "study", "optimize.json": "optimisation"}
+"""Files that tell what a folder is."""
