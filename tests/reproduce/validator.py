@@ -1,4 +1,6 @@
-"""The validator of RO-Crates without a network: what it would fetch lies beside this file (the JSON-LD context of RO-Crate 1.1, CC0)."""
+"""The validator of RO-Crates without a network: what it would fetch lies beside this file:
+the JSON-LD context of RO-Crate 1.1 (CC0).
+"""
 
 from __future__ import annotations
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import html
+import json
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import pairwise
 from typing import Any, Final
+from urllib.parse import quote
 
 HIDDEN: Final = "<hidden>"
 """Written in place of a secret."""
@@ -14,9 +17,8 @@ SHORTEST: Final = 6
 """Characters that a value must have to be one: shorter ones stand in every text by chance."""
 
 _WORD: Final = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
-_SECRET: Final = frozenset(
-    {"token", "secret", "password", "passwd", "passphrase", "pass", "credential", "credentials", "apikey", "auth", "authorization"}
-)
+_SECRET: Final = frozenset({"pass", "credential", "credentials", "auth", "authorization"})
+_ENDINGS: Final = ("password", "passwd", "passphrase", "secret", "token", "apikey")
 _BEFORE_KEY: Final = frozenset({"api", "access", "private", "account", "signing", "encryption", "ssh", "service", "secret", "auth"})
 _USER: Final = re.compile(r"(\w[\w+.-]*://)[^/\s@]+@")
 _NUMBER: Final = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?\s*[a-z/%²µ]*", re.IGNORECASE)
@@ -25,15 +27,16 @@ _NUMBER: Final = re.compile(r"[-+]?[\d.]+(e[-+]?\d+)?\s*[a-z/%²µ]*", re.IGNORE
 def names_secret(name: str) -> bool:
     """Whether a variable, an option or a key is named as secrets are: ``AWS_SECRET_ACCESS_KEY``, ``--db-password``, ``apiKey``."""
     words = [word.lower() for word in _WORD.findall(name)]
-    if not _SECRET.isdisjoint(words):
+    if not _SECRET.isdisjoint(words) or any(word.endswith(_ENDINGS) for word in words):
         return True
     return any(last == "key" and before in _BEFORE_KEY for before, last in pairwise(words)) or words == ["key"]
 
 
 def known_secrets(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Values of the environment's variables that are named as secrets are, longest first."""
+    """Values of the environment's variables that are named as secrets are, also as JSON, HTML and URLs write them; longest first."""
     found = os.environ if environment is None else environment
-    values = {value for name, value in found.items() if names_secret(name) and looks_secret(value)}
+    plain = {value for name, value in found.items() if names_secret(name) and looks_secret(value)}
+    values = {form for value in plain for form in (value, json.dumps(value)[1:-1], html.escape(value), quote(value, safe=""))}
     return tuple(sorted(values, key=lambda value: (-len(value), value)))
 
 

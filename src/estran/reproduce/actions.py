@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote
@@ -14,6 +14,7 @@ from estran.spec.model import Experiment
 
 PARAMETER: Final = "https://bioschemas.org/profiles/FormalParameter/1.0-RELEASE"
 RESPONSES: Final = "responses.json"
+STATUS: Final = "run.json"
 _COMPLETED: Final = "http://schema.org/CompletedActionStatus"
 _FAILED: Final = "http://schema.org/FailedActionStatus"
 
@@ -25,18 +26,24 @@ class Ids:
 
     Attributes
     ----------
-    whole
-        Whether files of runs are listed one by one.
+    left
+        Paths of what each run left and is listed, by its place: all of it or, with ``whole`` false, its responses alone.
     """
 
-    def __init__(self, crate: Crate, *, whole: bool) -> None:
-        self.crate, self.whole = crate, whole
+    def __init__(self, crate: Crate, record: Record, *, whole: bool) -> None:
+        self.left: dict[str, list[str]] = {_place(record, run): [] for run in record.runs}
+        self._others: set[str] = set()
         self._examples: dict[str, str] = {}
+        for packed in crate.files:
+            place = next((place for place in _parents(packed.path) if place in self.left), None)
+            if place is not None and (whole or packed.path in (place + RESPONSES, place + STATUS)):
+                self.left[place].append(packed.path)
+            elif place is not None:
+                self._others.add(packed.path)
 
-    def within(self, path: str, folders: Container[str]) -> bool:
-        """Whether a file lies in one of these folders."""
-        parts = path.split("/")
-        return any("/".join(parts[:number]) + "/" in folders for number in range(1, len(parts)))
+    def listed(self, path: str) -> bool:
+        """Whether a file is an entity."""
+        return path not in self._others
 
     def example(self, file: str, parameter: str) -> str:
         """Note that a file is an example of a parameter; return its name."""
@@ -82,13 +89,13 @@ def actions(crate: Crate, record: Record, experiment: Experiment, ids: Ids) -> A
         values = list(_values(run, record.name(run), factors))
         for value in values:
             examples.setdefault(value["exampleOfWork"]["@id"], []).append(value["@id"])
-        left = _left(crate, record, run, ids)
+        left = _left(record, run, ids)
         examples.setdefault(outcome, []).extend(ids.example(name, outcome) for name in left[:1])
         found.values += values
         found.actions.append(_action(crate, record, run, [*used, *(value["@id"] for value in values)], left))
     found.inputs = [*given, *factors.values()]
     if outcome in examples:
-        found.parameters.append(_parameter(outcome, "what was measured", "File" if ids.whole else "Dataset"))
+        found.parameters.append(_parameter(outcome, "what was measured", "File"))
         found.outputs = [outcome]
     for entity in found.parameters:
         if entity["@id"] in examples:
@@ -122,13 +129,22 @@ def _values(run: Run, place: str, factors: dict[str, str]) -> Iterable[Entity]:
             }
 
 
-def _left(crate: Crate, record: Record, run: Run, ids: Ids) -> list[str]:
+def _left(record: Record, run: Run, ids: Ids) -> list[str]:
     """Names of what a run left, its responses first."""
-    place = f"{RECORD}/{record.name(run)}".rstrip("/") + "/"
-    if not ids.whole:
-        return [place]
-    paths = [packed.path for packed in crate.files if packed.path.startswith(place)]
-    return [escaped(path) for path in sorted(paths, key=lambda path: (path != place + RESPONSES, path))]
+    place = _place(record, run)
+    return [escaped(path) for path in sorted(ids.left[place], key=lambda path: (path != place + RESPONSES, path))]
+
+
+def _place(record: Record, run: Run) -> str:
+    """Of a run in the crate, with ``/`` at its end."""
+    return f"{RECORD}/{record.name(run)}".rstrip("/") + "/"
+
+
+def _parents(path: str) -> Iterator[str]:
+    """Folders around a file, the nearest first, each with ``/`` at its end."""
+    while "/" in path:
+        path = path.rpartition("/")[0]
+        yield path + "/"
 
 
 def _action(crate: Crate, record: Record, run: Run, used: list[str], left: list[str]) -> Entity:

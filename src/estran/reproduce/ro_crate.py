@@ -13,7 +13,7 @@ from typing import Final
 import msgspec
 
 from estran.reproduce.actions import Entity, Ids, actions, agent_of, escaped
-from estran.reproduce.layout import DOCUMENT, LOCK, METADATA, README, RECORD, Crate, Packed
+from estran.reproduce.layout import DOCUMENT, LOCK, METADATA, README, Crate, Packed
 from estran.reproduce.records import Record
 from estran.spec.model import Experiment
 
@@ -30,7 +30,7 @@ URL: Final = "https://pypi.org/project/estran/"
 LANGUAGE: Final = "#estran"
 UNLICENSED: Final = "No licence was given: ask the authors before you use it."
 WHOLE: Final = 200
-"""Runs whose files are listed one by one at the most; of more, a folder stands for each."""
+"""Runs of which all files are listed at the most; of more, each has its responses only, and ``crate.json`` lists all."""
 _TYPES: Final = {
     "yaml": "application/yaml", "yml": "application/yaml", "parquet": "application/vnd.apache.parquet",
     "jsonl": "application/jsonl",
@@ -49,8 +49,8 @@ def metadata(crate: Crate, record: Record, experiment: Experiment, licence: str 
     licence
         SPDX identifier or URL; None if nobody has said.
     """
-    ids = Ids(crate, whole=len(record.runs) <= WHOLE)
-    data = list(_data(crate, record, ids))
+    ids = Ids(crate, record, whole=len(record.runs) <= WHOLE)
+    data = list(_data(crate, ids))
     did = actions(crate, record, experiment, ids)
     ids.tell(data)
     agent = agent_of(record)
@@ -125,14 +125,11 @@ def _workflow(crate: Crate, experiment: Experiment, inputs: Sequence[str], outpu
     }
 
 
-def _data(crate: Crate, record: Record, ids: Ids) -> Iterator[Entity]:
-    """Files; of many runs, their folders instead."""
-    folders = {f"{RECORD}/{record.name(run)}/": run.status.id for run in record.runs} if not ids.whole else {}
+def _data(crate: Crate, ids: Ids) -> Iterator[Entity]:
+    """Files; of many runs, one file for each."""
     for packed in crate.files:
-        if not ids.within(packed.path, folders):
+        if ids.listed(packed.path):
             yield _file(packed)
-    for folder, name in folders.items():
-        yield {"@id": folder, "@type": "Dataset", "name": f"folder of run {name}"}
 
 
 def _file(packed: Packed) -> Entity:

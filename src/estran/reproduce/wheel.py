@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import functools
 import hashlib
 import io
 import os
@@ -18,6 +19,7 @@ _FIXED: Final = (1980, 1, 1, 0, 0, 0)
 _TAG: Final = "py3-none-any"
 
 
+@functools.cache
 def wheel() -> tuple[str, bytes]:
     """Name and content of the wheel: the same bytes for the same code."""
     version = estran.__version__
