@@ -10,7 +10,6 @@ import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, Final
 
@@ -181,13 +180,9 @@ def _size(path: Path) -> int:
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {one["name"]: one["version"] for one in installed()["distributions"]}
+    names = {package: package.replace(".", "-") for package in PACKAGES}
+    return {package: found[name] for package, name in names.items() if name in found}
 
 
 def _environment(secrets: Sequence[str]) -> dict[str, str]:

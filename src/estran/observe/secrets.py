@@ -33,7 +33,7 @@ def names_secret(name: str) -> bool:
 
 
 def known_secrets(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
-    """Values of the environment's variables that are named as secrets are, also as JSON, HTML and URLs write them; longest first."""
+    """Values of variables that are named as secrets are, also as JSON, HTML and URLs write them; longest first."""
     found = os.environ if environment is None else environment
     plain = {value for name, value in found.items() if names_secret(name) and looks_secret(value)}
     values = {form for value in plain for form in (value, json.dumps(value)[1:-1], html.escape(value), quote(value, safe=""))}

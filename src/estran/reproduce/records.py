@@ -109,9 +109,9 @@ def manifest_of(run: Run) -> dict[str, Any]:
     found = run.document("manifest") or {}
     if not isinstance(found, dict) or "asked" not in found or "source" not in found:
         raise RequestError(
-            "it does not record how it was asked for, as runs of earlier versions and failed beginnings do not",
+            "it does not record how it was asked for; runs of earlier versions and of E2Clab's scenarios do not",
             where=str(run.folder),
-            remedy="run it again",
+            remedy="run it again with `estran run`",
         )
     return found
 
