@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -139,6 +140,33 @@ def test_a_failed_run_is_packed_with_a_warning(tmp_path: Path) -> None:
     _, crate = write_crate(run, tmp_path)
     assert crate.status == "failed"
     assert any("the sensor is on fire" in warning for warning in crate.warnings)
+
+
+def test_a_study_that_is_not_complete_says_so(study: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    shutil.rmtree(copy / "runs" / "2-1")
+    _, crate = write_crate(copy)
+    assert (crate.status, crate.warnings) == ("failed", ("1 runs of the study are not done: estran resume",))
+
+
+def test_a_later_attempt_makes_a_study_whole(study: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "study"
+    shutil.copytree(study, copy)
+    shutil.copytree(copy / "runs" / "2-1", copy / "runs" / "2-2")
+    record = copy / "runs" / "2-1" / "run.json"
+    record.write_text(json.dumps(json.loads(record.read_text()) | {"status": "failed", "failure": {"what": "it rained"}}))
+    _, crate = write_crate(copy)
+    assert (crate.status, crate.warnings) == ("done", ("runs/2-1 failed: it rained",))
+
+
+def test_an_optimisation_is_its_studies(study: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "optimisation"
+    shutil.copytree(study, copy / "simulate")
+    (copy / "optimize.json").write_text(json.dumps({"seed": 5, "trials": 4}))
+    _, crate = write_crate(copy)
+    assert (crate.kind, crate.status, crate.asked.verb, crate.asked.seed) == ("optimisation", "done", "optimize", 5)
+    assert crate.file("record/simulate/runs/1-1/responses.json") is not None
 
 
 def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:

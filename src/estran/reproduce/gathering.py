@@ -37,6 +37,8 @@ CODE: Final = frozenset(
     {".py", ".pyx", ".sh", ".ipynb", ".c", ".h", ".cpp", ".cu", ".rs", ".go", ".js", ".ts", ".java", ".jl", ".r", ".lua"}
 )
 """Suffixes of files that are code; so is every file that may be executed."""
+MOST_WARNINGS: Final = 20
+"""Runs that are named at the most because they failed."""
 _MACHINE: Final = ("kernel", "os", "cpu", "gpus", "machine")
 
 
@@ -179,11 +181,14 @@ def _environment(lock: Mapping[str, Any], manifest: Mapping[str, Any]) -> tuple[
 
 
 def _warnings(record: Record, manifest: Mapping[str, Any], file: Path) -> Iterator[str]:
-    for run in record.runs:
-        if run.status.status != "done":
-            where = record.name(run) or "the run"
-            why = (run.status.failure or {}).get("what", "no reason is recorded")
-            yield f"{where} {run.status.status}: {why}"
+    if record.missing:
+        yield f"{record.missing} runs of the study are not done: estran resume"
+    failed = [run for run in record.runs if run.status.status != "done"]
+    for run in failed[:MOST_WARNINGS]:
+        why = (run.status.failure or {}).get("what", "no reason is recorded")
+        yield f"{record.name(run) or 'the run'} {run.status.status}: {why}"
+    if len(failed) > MOST_WARNINGS:
+        yield f"{len(failed) - MOST_WARNINGS} more runs are not done"
     for name, size in manifest["unhashed"].items():
         yield f"{file.parent.name}/{name} ({size >> 20} MiB) is not in the crate, and no hash of it was recorded"
     others = {str(manifest_of(run)["estran_source"]) for run in record.runs if run.status.status == "done"}

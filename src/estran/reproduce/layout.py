@@ -142,7 +142,7 @@ class Crate(msgspec.Struct, frozen=True, kw_only=True):
     kind, experiment, id
         What was packed: kind of folder, the experiment's name, the folder's name.
     status
-        ``done`` or ``failed``: of the run; of a study, ``failed`` where any run is.
+        Of a run its own; of a study ``done`` if every run of its design is; of an optimisation, if any is; else ``failed``.
     ended
         When the record ended, ISO 8601 UTC.
     asked

@@ -13,6 +13,7 @@ import msgspec
 from estran.errors import DataError, EstranError, RequestError
 from estran.observe.queries import Run, open_run
 from estran.reproduce.layout import Kind, kind_of
+from estran.study.rows import read_design
 
 SCRATCH: Final = frozenset({"work"})
 """Folders of a run that are no part of its record: what replicas wrote for themselves."""
@@ -43,8 +44,18 @@ class Record:
 
     @property
     def status(self) -> str:
-        """``done``, or ``failed`` where any run is not."""
-        return "done" if all(run.status.status == "done" for run in self.runs) else "failed"
+        """Of a run its own; of a study ``done`` if every run of its design is, at any attempt; of an optimisation, if any is."""
+        if self.kind == "run":
+            return self.runs[0].status.status
+        return "done" if self.missing == 0 and any(run.status.status == "done" for run in self.runs) else "failed"
+
+    @property
+    def missing(self) -> int:
+        """Runs of a study's design that no attempt has done."""
+        if self.kind != "study":
+            return 0
+        done = {int(run.folder.name.partition("-")[0]) for run in self.runs if run.status.status == "done"}
+        return sum(row.run not in done for row in read_design(self.folder / "design.csv"))
 
     @property
     def ended(self) -> str | None:
