@@ -40,6 +40,20 @@ def test_services_models_and_files(tmp_path: Path) -> None:
     assert json.loads((tmp_path / FILE).read_text().splitlines()[0]) == {"what": "started", "activity": "run"}
 
 
+def test_a_use_that_is_told_before_its_publication_waits_for_it(tmp_path: Path) -> None:
+    provenance = Provenance(tmp_path)
+    provenance.feeds({"predictor-0": ["camera-0", "trainer-0"]})
+    provenance.take([(1.5, "edge-0", "predictor-0", "swapped", "1"), (1.6, "edge-0", "predictor-0", "swapped", "7")])
+    provenance.take([(1.0, "cloud-0", "trainer-0", "published", "1")])
+    provenance.settle()
+    provenance.flush()
+    assert read(tmp_path / FILE) == [
+        Line("generated", "service/trainer-0", "model/trainer-0/1", 1.0),
+        Line("used", "service/predictor-0", "model/trainer-0/1", 1.5),
+        Line("used", "service/predictor-0", "model/*/7", 1.6),
+    ]
+
+
 def test_what_a_kill_has_cut_short_is_left_out(tmp_path: Path) -> None:
     provenance = Provenance(tmp_path)
     provenance.started("run")

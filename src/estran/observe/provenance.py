@@ -55,6 +55,7 @@ class Provenance:
         self._encode = msgspec.json.Encoder().encode_into
         self._feeds: Mapping[str, Collection[str]] = {}
         self._published: set[tuple[str, int]] = set()
+        self._early: list[tuple[str, int, float]] = []
 
     def feeds(self, producers: Mapping[str, Collection[str]]) -> None:
         """Say which replicas send to each: a model that one uses is from one of them."""
@@ -79,16 +80,26 @@ class Provenance:
             self._add(Line("generated", activity, entity))
 
     def take(self, rows: Sequence[Sequence[Any]]) -> None:
-        """Write down what rows of the table of events say of services and models."""
+        """Write down what rows of the table of events say of services and models.
+
+        Rows of different hosts come in any order: that a model is used is written down when it is known who has published it.
+        """
         for time, _, replica, event, detail in rows:
             what = _OF_SERVICES.get(event)
             if what is None or not replica:
                 continue
-            activity = f"service/{replica}"
-            if what in ("generated", "used"):
-                self._add(Line(what, activity, self._model(what, replica, detail), time))
+            if what == "generated":
+                self._publish(replica, _version(detail), time)
+            elif what == "used":
+                self._use(replica, _version(detail), time)
             else:
-                self._add(Line(what, activity, None, time, detail if what == "ended" else None))
+                self._add(Line(what, f"service/{replica}", None, time, detail if what == "ended" else None))
+
+    def settle(self) -> None:
+        """Write down uses of models of which nobody has said that they were published; their publisher is ``*``."""
+        for replica, version, time in self._early:
+            self._add(Line("used", f"service/{replica}", f"model/*/{version}", time))
+        self._early.clear()
 
     def flush(self) -> None:
         """Append what was held back.
@@ -111,13 +122,20 @@ class Provenance:
             ) from error
         self._held.clear()
 
-    def _model(self, what: What, replica: str, detail: str) -> str:
-        version = _version(detail)
-        if what == "generated":
-            self._published.add((replica, version))
-            return f"model/{replica}/{version}"
+    def _publish(self, replica: str, version: int, time: float) -> None:
+        self._published.add((replica, version))
+        self._add(Line("generated", f"service/{replica}", f"model/{replica}/{version}", time))
+        early, self._early = self._early, []
+        for use in early:
+            self._use(*use)
+
+    def _use(self, replica: str, version: int, time: float) -> None:
         makers = [maker for maker in self._feeds.get(replica, ()) if (maker, version) in self._published]
-        return f"model/{makers[0] if len(makers) == 1 else '*'}/{version}"
+        if makers:
+            maker = makers[0] if len(makers) == 1 else "*"
+            self._add(Line("used", f"service/{replica}", f"model/{maker}/{version}", time))
+        else:
+            self._early.append((replica, version, time))
 
     def _add(self, line: Line) -> None:
         self._encode(line, self._held, -1)

@@ -191,6 +191,7 @@ class RunRecord:
         """Hashes of what the run has left, by path; that it left them is the last thing that its provenance says."""
         found = [path.relative_to(self.folder).as_posix() for path in sorted(self.folder.glob("*")) if path.name in ARTEFACTS]
         found += [path.relative_to(self.folder).as_posix() for path in sorted(self.folder.glob("logs/*.log"))]
+        self.provenance.settle()
         self.provenance.generated("run", (f"file/{name}" for name in found if name != PATCH))
         self.provenance.ended("run", note=self.status)
         self.provenance.flush()
