@@ -26,6 +26,7 @@ VERBS = {
     "study",
     "resume",
     "explain",
+    "export",
     "compare",
     "calibrate",
     "validate",

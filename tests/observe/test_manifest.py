@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from estran.errors import DataError
-from estran.observe.manifest import git_state, manifest
+from estran.observe import manifest as manifest_module
+from estran.observe.manifest import capture, git_state, manifest
+from estran.spec.own_files import own_files
 
 
 @pytest.fixture
@@ -70,3 +72,39 @@ def test_git_commit_and_changes(experiment: Path) -> None:
 def test_without_git(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PATH", "")
     assert git_state(experiment.parent) is None
+
+
+def test_nobody_is_named_unasked(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ESTRAN_AGENT", raising=False)
+    assert manifest(experiment)["agent"] is None
+    monkeypatch.setenv("ESTRAN_AGENT", "Ada Lovelace <https://orcid.org/0000-0000-0000-0001>")
+    assert manifest(experiment)["agent"] == {"name": "Ada Lovelace", "id": "https://orcid.org/0000-0000-0000-0001"}
+    monkeypatch.setenv("ESTRAN_AGENT", "Ada Lovelace")
+    assert manifest(experiment)["agent"] == {"name": "Ada Lovelace"}
+
+
+def test_secrets_of_the_command_line_are_hidden(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MY_TOKEN", "swordfish-1")
+    asked = {"overrides": ["services.a.env.X=swordfish-1"], "seed": 3}
+    facts = capture(experiment, command=["estran", "--set", "services.a.env.PASSWORD=hunter2hunter2"], asked=asked).manifest
+    assert "swordfish" not in json.dumps(facts)
+    assert "hunter2" not in json.dumps(facts)
+    assert facts["asked"]["seed"] == 3
+
+
+def test_too_much_is_named_but_not_hashed(experiment: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = experiment.parent
+    (folder / "large.bin").write_bytes(b"x" * 1000)
+    (folder / "small.bin").write_bytes(b"x" * 10)
+    monkeypatch.setattr(manifest_module, "MOST_BYTES", 100)
+    facts = capture(experiment, own=own_files(folder)).manifest
+    assert set(facts["hashes"]) == {"experiment.yaml", "small.bin"}
+    assert facts["unhashed"] == {"large.bin": 1000}
+
+
+def test_a_changed_file_is_hashed_anew(experiment: Path) -> None:
+    data = experiment.parent / "data.csv"
+    data.write_text("1")
+    first = capture(experiment, own=own_files(experiment.parent)).manifest["hashes"]["data.csv"]
+    data.write_text("22")
+    assert capture(experiment, own=own_files(experiment.parent)).manifest["hashes"]["data.csv"] != first

@@ -41,6 +41,7 @@ app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from f
 app.command(
     "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."
 )
+app.command("estran.cli.export:export", group=_REPRODUCE, help="Pack a run or study for another lab; or hand it to PROV, MLflow.")
 app.command("estran.cli.explain:explain", group=_UNDERSTAND, help="Say which factors drive the responses of a study.")
 app.command("estran.cli.explain:compare", group=_UNDERSTAND, help="Say how two runs or two studies differ.")
 app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")

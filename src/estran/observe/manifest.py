@@ -1,38 +1,60 @@
-"""What another lab must know to judge a run: code, versions, machine, kernel, inputs and command line."""
+"""What another lab must know to judge a run: code, versions, machine, kernel, inputs, command line, and who ran it."""
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import os
 import platform
 import re
-import subprocess
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.metadata import PackageNotFoundError, version
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
 import estran
 from estran.errors import DataError
+from estran.observe.installed import home, installed, lock_files, source
+from estran.observe.machine import machine, settings
+from estran.observe.repository import Repository, git_state, repository, root_of
+from estran.observe.secrets import known_secrets, names_secret, without, without_in_arguments, without_in_document
+
+__all__ = ["Capture", "capture", "digest", "git_state", "manifest"]
 
 PACKAGES: Final = (
     "numpy", "numba", "eclipse-zenoh", "msgspec", "duckdb", "pydantic", "ruamel.yaml", "scikit-learn", "river", "scipy", "torch",
-)  # fmt: skip
-SYSCTLS: Final = (
-    "net.ipv4.tcp_congestion_control", "net.ipv4.tcp_rmem", "net.ipv4.tcp_wmem", "net.ipv4.tcp_slow_start_after_idle",
-    "net.core.rmem_max", "net.core.wmem_max", "net.core.default_qdisc", "vm.swappiness", "vm.overcommit_memory",
 )  # fmt: skip
 ENVIRONMENT: Final = re.compile(
     r"LANG|LC_\w+|TZ|PYTHONHASHSEED|PYTHONOPTIMIZE|CUDA_VISIBLE_DEVICES|(OMP|OPENBLAS|MKL|NUMEXPR|NUMBA|ESTRAN)_\w+", re.ASCII
 )
 """The only variables that are recorded: those known to change results. Never the whole environment, which holds secrets."""
-_SECRET: Final = re.compile(r"TOKEN|SECRET|KEY|PASS|CREDENTIAL|AUTH", re.IGNORECASE)
-_GIT_SECONDS: Final = 5.0
+AGENT: Final = "ESTRAN_AGENT"
+"""Variable that names who runs: ``Name``, or ``Name <https://orcid.org/…>``. Nobody is named unasked."""
+MOST_BYTES: Final = 1 << 30
+MOST_FILES: Final = 5000
+"""Of an experiment's own files, so much is hashed at the most, small files first; the others are named with their sizes."""
+_AGENT: Final = re.compile(r"\s*(?P<name>[^<>]*[^<>\s])\s*(?:<(?P<id>[^<>\s]+)>)?\s*")
 
 
-def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[Path] = ()) -> dict[str, Any]:
-    """Collect the facts about machine and code as plain data.
+@dataclass(frozen=True, slots=True)
+class Capture:
+    """What is recorded of a run before it starts: one document about the run, one about what is installed, and changes of code."""
+
+    manifest: dict[str, Any]
+    environment: Mapping[str, Any]
+    patch: bytes = field(repr=False, default=b"")
+
+
+def capture(
+    experiment: Path,
+    *,
+    command: Sequence[str] = (),
+    inputs: Iterable[Path] = (),
+    own: Iterable[tuple[str, Path]] = (),
+    asked: Mapping[str, Any] | None = None,
+) -> Capture:
+    """Collect the facts about machine and code as plain data; no secrets.
 
     Parameters
     ----------
@@ -42,13 +64,10 @@ def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[
         The command line that started the run.
     inputs
         Further files that the run reads.
-
-    Returns
-    -------
-    dict
-        ``estran``, ``python``, ``packages``, ``kernel``, ``cpu``, ``hardware``, ``machine`` (its name), ``sysctls``,
-        ``git`` (None outside a repository),
-        ``hashes`` (``sha256:…`` by path, relative to the experiment's folder where below it), ``command``, ``environment``.
+    own
+        Files of the experiment's folder by name: code and data. Beyond 1 GiB or 5000 files they are named, but not hashed.
+    asked
+        What was asked for, so that it can be asked again.
 
     Raises
     ------
@@ -56,22 +75,49 @@ def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[
         If the experiment file or an input cannot be read.
     """
     folder = experiment.absolute().parent
-    hardware = _hardware()
-    return {
+    secrets = known_secrets()
+    hashes, unhashed = _hashes(folder, (experiment, *inputs), own)
+    code = _repository(folder, tuple(hashes.items()))
+    facts = machine()
+    document = {
         "estran": estran.__version__,
+        "estran_source": source(),
         "python": f"{platform.python_implementation()} {platform.python_version()}",
         "packages": _versions(),
-        "kernel": f"{platform.system()} {platform.release()} {platform.machine()}",
-        "cpu": f"{hardware['cores']} × {hardware['model']}",
-        "hardware": hardware,
-        "machine": platform.node(),
-        "sysctls": _sysctls(),
-        "git": git_state(folder),
-        "hashes": {_shown(path, folder): digest(path) for path in (experiment, *inputs)},
-        "command": list(command),
-        "environment": _environment(),
-        "executable": sys.executable,
+        **facts,
+        "sysctls": settings(),
+        "git": None if code is None else code.facts,
+        "source": home(str(experiment.absolute())),
+        "hashes": hashes,
+        "unhashed": unhashed,
+        "asked": without_in_document(dict(asked or {}), secrets),
+        "command": [home(one) for one in without_in_arguments(command, secrets)],
+        "environment": _environment(secrets),
+        "executable": home(sys.executable),
+        "agent": _agent(os.environ.get(AGENT)),
     }
+    root = root_of(folder)
+    locks = {_shown(path, folder): _digest_of(path) for path in lock_files(folder, root)}
+    return Capture(document, {**installed(), "lock_files": locks}, b"" if code is None else code.patch)
+
+
+def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[Path] = ()) -> dict[str, Any]:
+    """The first document of `capture` alone.
+
+    Returns
+    -------
+    dict
+        ``estran``, its ``estran_source`` hash, ``python``, ``packages``, ``kernel``, ``os``, ``libc``, ``cpu``, ``hardware``,
+        ``gpus``, ``container``, ``machine`` (its name), ``sysctls``, ``git`` (None outside a repository), ``source`` (the file),
+        ``hashes`` (``sha256:…`` by path, relative to the experiment's folder where below it), ``unhashed``, ``asked``, ``command``,
+        ``environment``, ``executable``, ``agent``.
+
+    Raises
+    ------
+    DataError
+        If the experiment file or an input cannot be read.
+    """
+    return capture(experiment, command=command, inputs=inputs).manifest
 
 
 def digest(path: Path) -> str:
@@ -89,80 +135,66 @@ def digest(path: Path) -> str:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from error
 
 
-def git_state(folder: Path) -> dict[str, Any] | None:
-    """Commit of the repository around a folder, whether it has changes, and their hash (also of untracked files' names).
-
-    None where there is no repository, no commit yet, or no git; ``dirty`` is None where git could not tell in time.
-    """
-    commit = _git(folder, "rev-parse", "HEAD")
-    if commit is None:
-        return None
-    state: dict[str, Any] = {"commit": commit.decode().strip(), "dirty": None}
-    status, changes = _git(folder, "status", "--porcelain"), _git(folder, "diff", "HEAD", "--no-ext-diff", "--binary")
-    if status is None or changes is None:
-        return state
-    state["dirty"] = bool(status)
-    if status:
-        state["diff"] = "sha256:" + hashlib.sha256(status + changes).hexdigest()
-    return state
-
-
-def _git(folder: Path, *arguments: str) -> bytes | None:
+def _digest_of(path: Path) -> str:
+    """As `digest`; a file that has not changed since this process read it is not read again."""
     try:
-        done = subprocess.run(
-            ["git", "-C", str(folder), *arguments],
-            capture_output=True,
-            timeout=_GIT_SECONDS,
-            check=False,
-            env={**os.environ, "GIT_OPTIONAL_LOCKS": "0"},  # never touch the user's index
-        )
-    except (OSError, subprocess.TimeoutExpired):
-        return None
-    return done.stdout if done.returncode == 0 else None
+        state = path.stat()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from error
+    return _known_digest(path, state.st_ino, state.st_size, state.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=2 * MOST_FILES)
+def _known_digest(path: Path, *state: int) -> str:
+    return digest(path)
+
+
+@functools.lru_cache(maxsize=8)
+def _repository(folder: Path, hashes: tuple[tuple[str, str], ...]) -> Repository | None:
+    """The repository around a folder, as it was when the process first met these files: what it imported was of that time."""
+    return repository(folder)
+
+
+def _hashes(folder: Path, inputs: Iterable[Path], own: Iterable[tuple[str, Path]]) -> tuple[dict[str, str], dict[str, int]]:
+    """Hashes by name, and sizes of what was too much."""
+    found = {_shown(path, folder): _digest_of(path) for path in inputs}
+    unhashed: dict[str, int] = {}
+    left = MOST_BYTES
+    for size, name, path in sorted((_size(path), name, path) for name, path in own if name not in found):
+        if size > left or len(found) >= MOST_FILES:
+            unhashed[name] = size
+            continue
+        left -= size
+        try:
+            found[name] = _digest_of(path)
+        except DataError:  # gone meanwhile, or not for this user to read: then the run cannot read it either
+            unhashed[name] = size
+    return dict(sorted(found.items())), dict(sorted(unhashed.items())[:MOST_FILES])
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except OSError:
+        return 0
 
 
 def _versions() -> dict[str, str]:
-    found = {}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    found = {one["name"]: one["version"] for one in installed()["distributions"]}
+    names = {package: package.replace(".", "-") for package in PACKAGES}
+    return {package: found[name] for package, name in names.items() if name in found}
 
 
-def _hardware() -> dict[str, Any]:
-    return {
-        "model": _field("/proc/cpuinfo", "model name", "Model", "Hardware") or platform.processor() or platform.machine(),
-        "cores": os.cpu_count() or 1,
-        "usable_cores": len(os.sched_getaffinity(0)),
-        "memory": int((_field("/proc/meminfo", "MemTotal") or "0 kB").split()[0]) * 1024,
-        "governor": _text("/sys/devices/system/cpu/cpu0/cpufreq/scaling_governor"),
-    }
+def _environment(secrets: Sequence[str]) -> dict[str, str]:
+    chosen = {name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name) and not names_secret(name)}
+    return {name: home(without(value, secrets)) for name, value in chosen.items()}
 
 
-def _field(file: str, *names: str) -> str | None:
-    """The value of the first line ``name : value`` with one of the names, tried in order."""
-    lines = [line.partition(":") for line in (_text(file) or "").splitlines()]
-    return next((value.strip() for name in names for key, _, value in lines if key.strip() == name), None)
-
-
-def _sysctls() -> dict[str, str]:
-    found = {name: _text("/proc/sys/" + name.replace(".", "/")) for name in SYSCTLS}
-    return {name: " ".join(value.split()) for name, value in found.items() if value is not None}
-
-
-def _text(file: str) -> str | None:
-    try:
-        return Path(file).read_text(encoding="utf-8", errors="replace").strip()
-    except OSError:
-        return None
-
-
-def _environment() -> dict[str, str]:
-    return {name: value for name, value in sorted(os.environ.items()) if ENVIRONMENT.fullmatch(name) and not _SECRET.search(name)}
+def _agent(text: str | None) -> dict[str, str] | None:
+    match = _AGENT.fullmatch(text or "")
+    return None if match is None else {key: value for key, value in match.groupdict().items() if value}
 
 
 def _shown(path: Path, folder: Path) -> str:
     absolute = path.absolute()
-    return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else str(absolute)
+    return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else home(str(absolute))

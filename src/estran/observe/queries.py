@@ -39,6 +39,7 @@ class Status(msgspec.Struct, frozen=True, kw_only=True):
     phases: list[dict[str, Any]] = msgspec.field(default_factory=list)
     failure: dict[str, Any] | None = None
     warnings: list[Any] = msgspec.field(default_factory=list)
+    artefacts: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -28,6 +28,14 @@ class Live(Protocol):
     def update(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None: ...
 
 
+class Provenance(Protocol):
+    """Who writes down what led to what."""
+
+    def take(self, rows: Sequence[Sequence[Any]]) -> None: ...
+
+    def flush(self) -> None: ...
+
+
 class Collector:
     """Follows all hosts of a run.
 
@@ -35,7 +43,15 @@ class Collector:
     then moved to it, so that their times are negative.
     """
 
-    def __init__(self, replicas: Mapping[str, str], sources: Iterable[str], store: Store, live: Live, progress: Progress) -> None:
+    def __init__(
+        self,
+        replicas: Mapping[str, str],
+        sources: Iterable[str],
+        store: Store,
+        live: Live,
+        progress: Progress,
+        provenance: Provenance,
+    ) -> None:
         self.states = dict.fromkeys(replicas, "starting")
         self._starting = set(replicas)
         self.failure: asyncio.Future[EstranError] = asyncio.get_running_loop().create_future()
@@ -46,6 +62,7 @@ class Collector:
         self._store = store
         self._live = live
         self._progress = progress
+        self._provenance = provenance
         self._early: list[tuple[int, str, list[Any]]] = []
         self._origin_ns: int | None = None
         self.warnings: list[str] = []
@@ -87,6 +104,7 @@ class Collector:
             await asyncio.sleep(FLUSH_PERIOD)
             try:
                 self._store.flush()
+                self._provenance.flush()
             except EstranError as error:
                 self.fail(error)
 
@@ -123,6 +141,8 @@ class Collector:
             rows = [(row[0] + shift, *row[1:]) for row in rows]
         self._store.add(table, rows)
         self._live.update(table, rows)
+        if table == "events":
+            self._provenance.take(rows)
 
     def _ended(self, host: str, frame: Mapping[str, Any]) -> None:
         replica = frame["replica"]

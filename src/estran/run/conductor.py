@@ -100,7 +100,8 @@ class Conductor:
     async def _provided(self, store: Store | MemoryStore) -> None:
         live = LiveResponses(self.plan.experiment.measure.warmup)
         replicas = {name: replica.host for name, replica in self.plan.replicas.items()}
-        collector = Collector(replicas, _sources(self.plan), store, live, self.progress)
+        self.record.provenance.feeds(_producers(self.plan))
+        collector = Collector(replicas, _sources(self.plan), store, live, self.progress, self.record.provenance)
         async with AsyncExitStack() as stack:
             with self.record.phase("provision"):
                 provision = await stack.enter_async_context(self.platform.provide(self.plan, self.folder, self.run_id))
@@ -237,6 +238,14 @@ class Conductor:
             found = measure_responses(open_run(self.folder)) if self._measured() else None
             write_json(self.folder / "responses.json", found.plain() if found else {})
             self.record.note(missing=dict(found.missing) if found else {"all responses": "the run failed before it was measured"})
+
+
+def _producers(plan: Plan) -> dict[str, list[str]]:
+    """Replicas that send to each."""
+    found: dict[str, list[str]] = {}
+    for channel in plan.channels:
+        found.setdefault(channel.consumer, []).append(channel.producer)
+    return {consumer: sorted(set(producers)) for consumer, producers in found.items()}
 
 
 def _sources(plan: Plan) -> set[str]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 
 from estran.components.index import Components
 from estran.errors import EstranError
-from estran.run.record import Progress, RunRecord, Status, write_json
+from estran.run.describing import Asked, describe
+from estran.run.record import Progress, RunRecord, Status
 from estran.run.session import make_folder, new_run_id
 from estran.spec.calibration import Calibration
 from estran.spec.model import Experiment
@@ -31,6 +32,8 @@ def execute_flow(
     out: Path,
     progress: Progress,
     calibration: Calibration | None = None,
+    file: Path | None = None,
+    asked: Asked | None = None,
     command: Sequence[str] = (),
     threads: int | None = None,
 ) -> tuple[Path, Status]:
@@ -40,6 +43,8 @@ def execute_flow(
     ----------
     out
         Folder for run folders.
+    file, asked
+        The calibration's file, and how the run was asked for: for the record.
     progress
         Told of phases, and of ``simulated`` and ``of``, both in seconds, by its ``live``.
     threads
@@ -66,7 +71,7 @@ def execute_flow(
     }  # fmt: skip
     record = RunRecord(folder, facts, progress)
     _warn(record, program)
-    _describe(experiment, folder, command or sys.argv)
+    describe(record, experiment, asked or Asked(on="simulate", detail="flow"), command or sys.argv, file)
     try:
         return folder, _conduct(program, record, progress, threads or min(4, os.cpu_count() or 1))
     except EstranError as error:
@@ -80,16 +85,6 @@ def _warn(record: RunRecord, program: Program) -> None:
         record.warnings.append(f"costs that nobody measured are estimates: {', '.join(program.estimated)}")
     if program.experiment.measure.until is not None:
         record.warnings.append("until: is not looked at by costs alone; the whole duration is simulated")
-
-
-def _describe(experiment: Experiment, folder: Path, command: Sequence[str]) -> None:
-    """Write what is known before the start: the resolved description, the facts of machine and code. There is no plan of hosts."""
-    from estran.observe.manifest import manifest
-    from estran.spec import dump
-
-    (folder / "experiment.yaml").write_text(dump(experiment.document), encoding="utf-8")
-    write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
-    write_json(folder / "manifest.json", manifest(Path(experiment.source), command=list(command)))
 
 
 def _conduct(program: Program, record: RunRecord, progress: Progress, threads: int) -> Status:

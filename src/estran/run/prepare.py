@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from typing import Any
 from estran.components.index import Components, converted, needed_ports
 from estran.errors import RequestError, SpecError, SpecErrors, Where
 from estran.platforms.base import Platform, Problem
+from estran.run.describing import Asked
 from estran.runtime.component import Component
 from estran.spec import load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
@@ -26,13 +27,23 @@ MOST_HOSTS = 20_000
 
 @dataclass(frozen=True, slots=True)
 class Prepared:
-    """A run that has been asked for and checked, and not yet started."""
+    """A run that has been asked for and checked, and not yet started.
+
+    Attributes
+    ----------
+    components
+        ``module:Class`` of every component service, by service name.
+    asked, calibration
+        How it was asked for, and the calibration file that is in force: for the record.
+    """
 
     experiment: Experiment
     plan: Plan
     platform: Platform
     components: Mapping[str, str]
     problems: tuple[Problem, ...]
+    asked: Asked = field(default_factory=Asked)
+    calibration: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,10 +120,14 @@ def find_calibration(asked: str | None, folder: Path) -> tuple[Calibration | Non
     RequestError
         If the file cannot be read.
     """
+    path = calibration_file(asked, folder)
+    return (None, None) if path is None else (read_calibration(path), str(path))
+
+
+def calibration_file(asked: str | None, folder: Path) -> Path | None:
+    """The calibration file that is meant (see `Simulation`); None for estimates."""
     path = folder / FILE_NAME if asked is None else Path(asked)
-    if asked == "none" or (asked is None and not path.exists()):
-        return None, None
-    return read_calibration(path), str(path)
+    return None if asked == "none" or (asked is None and not path.exists()) else path
 
 
 def prepare(
@@ -143,14 +158,18 @@ def prepare(
     RequestError
         If the file or the platform does not exist.
     """
-    platform = platform or open_platform(on, experiment_path(file).parent, simulation)
+    folder = experiment_path(file).parent
+    platform = platform or open_platform(on, folder, simulation)
     experiment, index = read_experiment(file, overrides=overrides, assignment=assignment, seed=seed)
     plan = planned(experiment)
     components = {
         service.name: index.path(service.component) for service in experiment.services.values() if service.component is not None
     }
     problems = asyncio.run(platform.check(plan))
-    return Prepared(experiment, plan, platform, components, tuple(problems))
+    chosen = simulation or Simulation()
+    asked = Asked(on, tuple(overrides), dict(assignment or {}), seed, chosen.calibration, trace=chosen.trace)
+    calibration = calibration_file(chosen.calibration, folder) if platform.virtual else None
+    return Prepared(experiment, plan, platform, components, tuple(problems), asked, calibration)
 
 
 def planned(experiment: Experiment) -> Plan:

@@ -12,8 +12,20 @@ from pathlib import Path
 from typing import Any, Final, Literal, Protocol
 
 from estran.errors import EstranError, ServiceError, Where
+from estran.observe.manifest import digest
+from estran.observe.provenance import FILE, Provenance
 
 SCHEMA: Final = 1
+PATCH: Final = "changes.patch"
+"""What has been changed since the commit of the repository around the experiment; absent where nothing has."""
+ARTEFACTS: Final = frozenset(
+    {
+        "experiment.yaml", "assignment.json", "plan.json", "manifest.json", "environment.json", PATCH, "network.json",
+        "responses.json", "messages.parquet", "metrics.parquet", "operations.parquet", "exchanges.parquet", "events.parquet",
+        "histograms.parquet", "trace.txt", "tasks.jsonl",
+    }
+)  # fmt: skip
+"""Files of a run whose hashes its record ends with, beside logs and its provenance."""
 RESERVE: Final = 64 * 1024
 """Bytes kept free for the record's end, so that a run whose disk became full can still say so."""
 
@@ -107,6 +119,7 @@ class RunRecord:
         self.phases: list[Phase] = []
         self.failure: Failure | None = None
         self.warnings: list[str] = []
+        self.provenance = Provenance(folder)
         self._progress = progress
         self._facts = {"schema": SCHEMA, **facts, "started": _utc_now(), "ended": None}
         self.write()
@@ -125,6 +138,7 @@ class RunRecord:
         begun = time.monotonic()
         self.phases.append(phase)
         self._progress.phase(name, expected)
+        self.provenance.started(f"phase/{name}")
         self.write()
         try:
             yield
@@ -138,6 +152,7 @@ class RunRecord:
             phase.status = "done"
         finally:
             phase.seconds = round(time.monotonic() - begun, 4)
+            self.provenance.ended(f"phase/{name}", note=phase.status)
 
     def note(self, **facts: Any) -> None:
         """Add facts to the record."""
@@ -164,9 +179,23 @@ class RunRecord:
         """Close the record with its final status."""
         if status is not None and self.failure is None:
             self.status = status
-        self._facts["ended"] = _utc_now()
         self._reserve.unlink(missing_ok=True)
+        try:
+            self._facts["artefacts"] = self._artefacts()
+        except EstranError as error:  # want of space, most likely, and the record is to say so
+            self.fail(error)
+        self._facts["ended"] = _utc_now()
         self.write()
+
+    def _artefacts(self) -> dict[str, str]:
+        """Hashes of what the run has left, by path; that it left them is the last thing that its provenance says."""
+        found = [path.relative_to(self.folder).as_posix() for path in sorted(self.folder.glob("*")) if path.name in ARTEFACTS]
+        found += [path.relative_to(self.folder).as_posix() for path in sorted(self.folder.glob("logs/*.log"))]
+        self.provenance.settle()
+        self.provenance.generated("run", (f"file/{name}" for name in found if name != PATCH))
+        self.provenance.ended("run", note=self.status)
+        self.provenance.flush()
+        return {name: digest(self.folder / name) for name in (*found, FILE) if (self.folder / name).is_file()}
 
     def write(self) -> None:
         """Write ``run.json`` atomically."""

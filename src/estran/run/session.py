@@ -15,6 +15,7 @@ from pathlib import Path
 from estran.errors import RequestError
 from estran.platforms.base import Platform, Reserving
 from estran.run.conductor import Conductor
+from estran.run.describing import describe
 from estran.run.prepare import Prepared, plain_plan
 from estran.run.record import Progress, RunRecord, Status, write_json
 
@@ -74,7 +75,8 @@ def execute(
         record.note(kept=kept)  # filled when the run lets go of what it had
     record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
     try:
-        _describe(prepared, folder, command or sys.argv)
+        describe(record, experiment, prepared.asked, command or sys.argv, prepared.calibration)
+        write_json(folder / "plan.json", plain_plan(prepared.plan))
         conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
         with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
             return folder, runner.run(_interruptible(conductor))
@@ -143,15 +145,3 @@ def make_folder(folder: Path) -> Path:
             f"cannot make the run folder: {error.strerror}", where=str(folder), remedy="choose another with --out"
         ) from error
     return folder
-
-
-def _describe(prepared: Prepared, folder: Path, command: Sequence[str]) -> None:
-    """Write what is known before the start: the resolved description, the plan, the facts of machine and code."""
-    from estran.observe.manifest import manifest
-    from estran.spec import dump
-
-    experiment = prepared.experiment
-    (folder / "experiment.yaml").write_text(dump(experiment.document), encoding="utf-8")
-    write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
-    write_json(folder / "plan.json", plain_plan(prepared.plan))
-    write_json(folder / "manifest.json", manifest(Path(experiment.source), command=list(command)))

@@ -25,6 +25,7 @@ from typing import Any, Final
 
 import estran
 from estran.errors import PlatformError, RequestError
+from estran.spec.own_files import own_files
 
 LEFT_OUT: Final = frozenset({"duckdb", "cyclopts"})
 """Of what Estran depends on: needed by the controller alone, to evaluate runs and to read command lines."""
@@ -32,7 +33,6 @@ LEFT_OUT: Final = frozenset({"duckdb", "cyclopts"})
 ALWAYS: Final = ("scikit-learn",)
 """Packed wherever the controller has it: the data sets that come with it need no download."""
 
-SKIPPED: Final = frozenset({"runs", "studies", "__pycache__", "node_modules", "venv"})
 KERNELS: Final = (".nbi", ".nbc")
 """Suffixes of numba's files."""
 
@@ -143,7 +143,7 @@ def experiment(folder: Path) -> Archive:
     RequestError
         If it is too large to be one.
     """
-    files = dict(_own_files(folder))
+    files = dict(own_files(folder))
     size = sum(path.stat().st_size for path in files.values())
     if size > MOST_BYTES:
         raise RequestError(
@@ -264,15 +264,6 @@ def _times() -> dict[str, float]:
     """When Estran's modules were changed, which compiled kernels remember."""
     root = Path(estran.__file__).parent
     return {f"estran/{path.relative_to(root)}": path.stat().st_mtime for path in root.rglob("*.py")}
-
-
-def _own_files(folder: Path) -> Iterator[tuple[str, Path]]:
-    for where, folders, names in os.walk(folder):
-        folders[:] = [name for name in folders if name not in SKIPPED and not name.startswith(".")]
-        for name in names:
-            path = Path(where, name)
-            if not name.startswith(".") and path.is_file():
-                yield str(path.relative_to(folder)), path
 
 
 def _content(name: str, files: Iterable[tuple[str, bytes]], times: Callable[[], Mapping[str, float]] = dict) -> Archive:
