@@ -20,7 +20,7 @@ factors:
   pool: {from: 1, to: 64, when: {placement: fog}}
   loss: {from: 0%, to: 5%, step: 1%}
   batch: [1, 16, 4]
-  policy: {levels: [{every: 1s}, {drift: adwin}, none], default: none}
+  policy: {levels: [5, "5", none], default: none}
 """
 VARIATIONS = load_text(FILE).variations
 SPACE = Space(factors_of(VARIATIONS, {}))
