@@ -147,9 +147,7 @@ def _flow(task: Task) -> str:
     from estran.run.prepare import experiment_folder, find_calibration, read_experiment
     from estran.run.record import QuietProgress
 
-    experiment, index = read_experiment(
-        task["file"], overrides=task["overrides"], assignment=task["levels"], seed=task["seed"]
-    )
+    experiment, index = read_experiment(task["file"], overrides=task["overrides"], assignment=task["levels"], seed=task["seed"])
     known, _ = find_calibration(task["calibration"], experiment_folder(task["file"]))
     return execute_flow(
         experiment, index, out=Path(task["out"]), progress=QuietProgress(), calibration=known, command=task["command"],
