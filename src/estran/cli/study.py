@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from estran.cli.describe import JsonOption, OnOption, SetOption
+from estran.errors import RequestError
 
 if TYPE_CHECKING:
     from estran.study.folder import Folder
@@ -90,12 +91,12 @@ def resume(
     engine_option: EngineOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Go on with a study that was interrupted or killed; finished runs are kept.
+    """Go on with a study or an optimisation that was interrupted or killed; finished runs are kept.
 
     Parameters
     ----------
     folder
-        The study's folder.
+        Its folder.
     jobs
         Runs side by side, as for `study`.
     engine
@@ -107,6 +108,14 @@ def resume(
     """
     from estran.study.study import reopen
 
+    if (folder / "optimize.json").exists():
+        from estran.cli.optimize import conduct
+        from estran.optimize.optimize import reopen as reopen_search
+
+        if engine is not None or engine_option:
+            remedy = "leave --engine and its options out"
+            raise RequestError("an optimisation's runs are made on this machine", where="--engine", remedy=remedy)
+        return conduct(reopen_search(folder), jobs, json=json)
     return _conduct(reopen(folder, engine, tuple(engine_option or ())), jobs, json=json)
 
 

@@ -48,6 +48,25 @@ class Space:
         """The point of all defaults."""
         return self.settled({factor.name: factor.default for factor in self.factors})
 
+    def corners(self) -> list[dict[str, Any]]:
+        """The default point, and each other listed level by itself, beside levels of others at which it counts."""
+        found = [self.default]
+        for factor in self.factors:
+            around = self._counting(factor)
+            found += [
+                self.settled({**self.default, **around, factor.name: level}) for level in factor.levels if level != factor.default
+            ]
+        return found
+
+    def _counting(self, factor: Factor) -> dict[str, Any]:
+        """Levels of others at which a factor counts: defaults where they allow it, else the first that do."""
+        by_name, chosen = {one.name: one for one in self.factors}, dict[str, Any]()
+        for name, allowed in factor.when.items():
+            if name in by_name:
+                chosen |= self._counting(by_name[name])
+                chosen[name] = by_name[name].default if by_name[name].default in allowed else allowed[0]
+        return chosen
+
     def settled(self, levels: Mapping[str, Any]) -> dict[str, Any]:
         """A point with every factor that does not count there at its default."""
         return settled(levels, self.factors)
