@@ -43,8 +43,9 @@ def study(
     file
         The experiment file, or its folder.
     design
-        `full`: all combinations; `fraction`: a part of them; `plackett-burman`: first and last levels only; `one-at-a-time`;
-        `latin`, `sobol`, `morris`: between the least and the greatest level; or a CSV file with a column for each factor.
+        `full`: all combinations (of a range, its ends); `fraction`: a part of them; `plackett-burman`: first and last levels only;
+        `one-at-a-time`; `latin`, `sobol`, `morris`: between the least and the greatest level, or all over a range; or a CSV file
+        with a column for each factor.
     replicates
         How often each point is run, each time with the next seed and in an order of its own.
     samples
@@ -129,6 +130,8 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     console = Console(stderr=True)
     if not json:
         console.print(f"study in {folder.path}", highlight=False)
+        for note in folder.asked.notes:
+            console.print(f"mind: {note}", style="dim", highlight=False, soft_wrap=True)
     try:
         with watching(console, folder, quiet=json) as watcher:
             outcomes = conduct(folder, jobs=jobs, watcher=watcher, command=sys.argv)

@@ -110,10 +110,8 @@ class Sampling:
             if not trials:
                 continue
             hints = dict(trials[0].ask.hints)
-            if number in means:
-                made = self._ended(point.levels, *means[number], hints)
-            else:
-                made = self._unended(point, fidelity, hints)
+            known = number in means
+            made = self._ended(point.levels, *means[number], hints) if known else self._unended(point, fidelity, hints)
             if made is not None:
                 study.add_trial(made)
         return study

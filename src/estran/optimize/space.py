@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.spec.ranges import Range, RangeError
-from estran.study.factors import Factor, settled
+from estran.study.factors import Factor, counting, settled
 from estran.study.rows import cell
 
 if TYPE_CHECKING:
@@ -52,20 +52,11 @@ class Space:
         """The default point, and each other listed level by itself, beside levels of others at which it counts."""
         found = [self.default]
         for factor in self.factors:
-            around = self._counting(factor)
+            around = counting(factor, self.factors)
             found += [
                 self.settled({**self.default, **around, factor.name: level}) for level in factor.levels if level != factor.default
             ]
         return found
-
-    def _counting(self, factor: Factor) -> dict[str, Any]:
-        """Levels of others at which a factor counts: defaults where they allow it, else the first that do."""
-        by_name, chosen = {one.name: one for one in self.factors}, dict[str, Any]()
-        for name, allowed in factor.when.items():
-            if name in by_name:
-                chosen |= self._counting(by_name[name])
-                chosen[name] = by_name[name].default if by_name[name].default in allowed else allowed[0]
-        return chosen
 
     def settled(self, levels: Mapping[str, Any]) -> dict[str, Any]:
         """A point with every factor that does not count there at its default."""

@@ -1,10 +1,10 @@
 """How points stand against each other under noise: means, intervals, and the chance of each to be feasible and on the front.
 
-Points meet the same seeds in the same order, and what a seed does to all of them is no difference between them: a run is its point's
-mean plus its seed's effect plus an error, as in analysis of variance with blocks, fitted by least squares. So a point that was run with
-one seed is compared fairly with one that was run with three. The error's variance is taken to be the same everywhere and is pooled;
-given the runs, a mean is then distributed about its estimate like Student's t, and draws from it say how likely a point is on the
-front.
+Points meet the same seeds in the same order, and what a seed does to all of them is no difference between them: a run is its
+point's mean plus its seed's effect plus an error, as in analysis of variance with blocks, fitted by least squares. So a point that
+was run with one seed is compared fairly with one that was run with three. The error's variance is taken to be the same everywhere
+and is pooled; given the runs, a mean is then distributed about its estimate like Student's t, and draws from it say how likely a
+point is on the front.
 """
 
 from __future__ import annotations
@@ -118,9 +118,9 @@ def fitted(runs: Sequence[Mapping[int, Floats]]) -> Fitted:
 
     Notes
     -----
-    Means are those at the average seed. While fewer than two degrees of freedom are left for the error, seeds have no effect of their
-    own, and what they do counts as error. The variance of a mean is taken to be that of the error over the number of runs; that of
-    the seeds' estimated effects, which most points share, is left out.
+    Means are those at the average seed. While fewer than two degrees of freedom are left for the error, seeds have no effect of
+    their own, and what they do counts as error. The variance of a mean is taken to be that of the error over the number of runs;
+    that of the seeds' estimated effects, which most points share, is left out.
     """
     values = np.array([value for one in runs for value in one.values()])
     which = np.repeat(np.arange(len(runs)), [len(one) for one in runs])
