@@ -69,7 +69,7 @@ class Single:
     def _last(self, found: Mapping[int, Standing]) -> Ask | None:
         """What the recommended point and the default still lack, when no more runs are left than that."""
         best = recommended(found, self._goals)
-        if best is None:
+        if best is None or best.exact:
             return None
         points = {point.number: point for point in (best.point, self._trials.points[0])}
         lacking = {number: count for number, point in points.items() if (count := self._lacks(point)) > 0}

@@ -78,6 +78,11 @@ class Standing:
     on_front: bool
     front: float
 
+    @property
+    def exact(self) -> bool:
+        """Whether replicates are known to be alike, and tell nothing."""
+        return all(interval is not None and interval[0] == interval[1] for interval in self.ci95)
+
 
 def standings(trials: Trials, fidelity: str, goals: Goals, rng: np.random.Generator) -> dict[int, Standing]:
     """How every point with a finished run at a fidelity stands, by its number.
