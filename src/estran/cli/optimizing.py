@@ -151,7 +151,11 @@ def print_answer(console: Console, folder: Folder, found: Answer) -> None:
 
 
 def _figure(mean: float, interval: tuple[float, float] | None, unit: str) -> str:
-    half = "" if interval is None else f" ± {value(float(f'{(interval[1] - interval[0]) / 2:.2g}'), unit)}"
+    half = (
+        ""
+        if interval is None or interval[0] == interval[1]
+        else f" ± {value(float(f'{(interval[1] - interval[0]) / 2:.2g}'), unit)}"
+    )
     return f"{value(float(f'{mean:.4g}'), unit)}{half}"
 
 
