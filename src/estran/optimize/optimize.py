@@ -14,7 +14,7 @@ from estran.optimize import pruning, sampling
 from estran.optimize.answer import Answer, answer
 from estran.optimize.earlier import known_of
 from estran.optimize.fidelity import Fidelity, ladder
-from estran.optimize.folder import Asked, Folder
+from estran.optimize.folder import Asked, Folder, gathered
 from estran.optimize.goals import Goals
 from estran.optimize.loop import Watcher, recall, search
 from estran.optimize.recommended_file import recommended_text
@@ -162,8 +162,12 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
 
 def conclude(folder: Folder) -> Answer:
     """Say what the trials so far found, and write it: ``answer.json``, ``front.csv`` and ``recommended.yaml``."""
-    asked, trials = folder.asked, folder.trials()
+    asked, journal = folder.asked, folder.journal()
+    trials = gathered(journal)
     _, notes = known_of(asked.earlier, folder.space, folder.goals, asked)
+    if asked.prune != "none" and journal.silent:
+        name = folder.goals.goals[0].response
+        notes.append(f"no run could be ended early: {name} was not known while runs went on")
     found = answer(
         trials,
         folder.goals,
