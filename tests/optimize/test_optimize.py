@@ -125,7 +125,7 @@ def test_responses_that_no_run_measures_end_it_at_once(file: Path, tmp_path: Pat
     done = estran("optimize", "experiment.yaml", "--minimize", "latencies", "--on", "simulate", "--jobs", "1", cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.count("no run measures 'latencies'") == 1
-    assert "did you mean latency" in done.stderr
+    assert "whole runs have" in done.stderr
     (path,) = tmp_path.glob("studies/tiny/*")
     assert len(list((path / "simulate" / "runs").iterdir())) == 1
 
