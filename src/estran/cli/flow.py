@@ -55,10 +55,10 @@ def run_flow(
     """
     from estran.run.describing import Asked
     from estran.run.flow import execute_flow
-    from estran.run.prepare import experiment_path, find_calibration, read_experiment
+    from estran.run.prepare import experiment_folder, find_calibration, read_experiment
 
     experiment, index = read_experiment(file, overrides=overrides, seed=seed)
-    known, origin = find_calibration(calibration, experiment_path(file).parent)
+    known, origin = find_calibration(calibration, experiment_folder(file))
     asked = Asked("simulate", tuple(overrides), seed=seed, calibration=calibration, detail="flow")
     place = None if origin is None else Path(origin)
     with _progress(Console(stderr=True), f"{experiment.name} by costs alone", quiet=quiet) as progress:

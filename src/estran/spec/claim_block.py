@@ -7,12 +7,13 @@ from typing import Any
 
 from estran.errors import Where
 from estran.spec.claims import Claim, ClaimError, Measure, parse_claim
-from estran.spec.factors import Levels
 from estran.spec.marks import Complaints, Path
+from estran.spec.model import Variation
+from estran.spec.ranges import RangeError
 from estran.spec.suggest import did_you_mean
 
 
-def read_claims(data: Mapping[str, Any], levels: Levels, complaints: Complaints) -> tuple[Claim, ...]:
+def read_claims(data: Mapping[str, Any], variations: Mapping[str, Variation], complaints: Complaints) -> tuple[Claim, ...]:
     """Read all claims of a document; what is wrong with them goes to the complaints."""
     block = data.get("claims")
     if block is None:
@@ -20,31 +21,42 @@ def read_claims(data: Mapping[str, Any], levels: Levels, complaints: Complaints)
     if not isinstance(block, list):
         complaints.add(("claims",), "must be a list of statements", "write for example - latency_p99 <= 120ms")
         return ()
-    found = [_claim(("claims", index), text, levels, complaints) for index, text in enumerate(block)]
+    found = [_claim(("claims", index), text, variations, complaints) for index, text in enumerate(block)]
     return tuple(claim for claim in found if claim is not None)
 
 
-def _claim(path: Path, text: Any, levels: Levels, complaints: Complaints) -> Claim | None:
+def _claim(path: Path, text: Any, variations: Mapping[str, Variation], complaints: Complaints) -> Claim | None:
     if not isinstance(text, str):
         complaints.add(path, "must be text", "put the statement in quotes")
         return None
     try:
         claim = parse_claim(text)
         for measure in claim.measures:
-            _known(measure, levels)
+            _known(measure, variations)
     except ClaimError as error:
         complaints.add_at(_where(path, error.offset, complaints), f"claims.{path[1]}: {error.what}", error.remedy)
         return None
     return claim
 
 
-def _known(measure: Measure, levels: Levels) -> None:
+def _known(measure: Measure, variations: Mapping[str, Variation]) -> None:
     for name, level in measure.levels:
-        if name not in levels:
-            raise ClaimError(f"{name!r} is no factor", measure.offset, did_you_mean(name, levels, kind="factor"))
-        if not any(level == known and type(level) is type(known) for known in levels[name]):
-            known = [str(one) for one in levels[name]]
+        if name not in variations:
+            raise ClaimError(f"{name!r} is no factor", measure.offset, did_you_mean(name, variations, kind="factor"))
+        if not _possible(level, variations[name]):
+            known = [str(one) for one in variations[name].levels]
             raise ClaimError(f"{level!r} is no level of {name}", measure.offset, did_you_mean(str(level), known, kind="level"))
+
+
+def _possible(level: Any, variation: Variation) -> bool:
+    if any(level == known and type(level) is type(known) for known in (*variation.levels, variation.default)):
+        return True
+    if variation.range is None:
+        return False
+    try:
+        return 0 <= variation.range.place(level) <= 1
+    except RangeError:
+        return False
 
 
 def _where(path: Path, offset: int, complaints: Complaints) -> Where:
