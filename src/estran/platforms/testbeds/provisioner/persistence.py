@@ -50,9 +50,10 @@ def limit_waiting(seconds: float = ANSWER) -> None:
     """Let no HTTP request of this process wait longer than this for its answer, whichever client makes it."""
     from requests.adapters import HTTPAdapter
 
-    send = HTTPAdapter.send
+    adapter: Any = HTTPAdapter
+    send = adapter.send
 
     def limited(self: Any, request: Any, stream: bool = False, timeout: Any = None, **others: Any) -> Any:
         return send(self, request, stream=stream, timeout=timeout or seconds, **others)
 
-    HTTPAdapter.send = limited
+    adapter.send = limited
