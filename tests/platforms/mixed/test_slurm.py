@@ -83,7 +83,7 @@ def lab(made: Lab, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Lab:
 
 
 def test_layers_on_three_platforms_run_one_experiment(lab: Lab, tmp_path: Path) -> None:
-    done = estran("run", str(EXAMPLE), *OPTIONS, "--set", "measure.duration=3s", cwd=tmp_path, timeout=150)
+    done = estran("run", str(EXAMPLE), *OPTIONS, "--set", "measure.duration=3s", cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     folder = run_folder(tmp_path)
     network, responses = (json.loads((folder / name).read_text()) for name in ("network.json", "responses.json"))
@@ -110,7 +110,7 @@ def test_layers_on_three_platforms_run_one_experiment(lab: Lab, tmp_path: Path) 
 
 def test_a_run_that_loses_the_part_on_slurm_says_so_in_one_line_and_keeps_what_the_others_sent(lab: Lab, tmp_path: Path) -> None:
     process = start("run", str(EXAMPLE), *OPTIONS, "--set", "measure.duration=60s", cwd=tmp_path)
-    wait_for_phase(tmp_path, "measure", 120)
+    wait_for_phase(tmp_path, "measure", 300)  # learners may have to be compiled first
     time.sleep(1)
     slurm(lab.configuration, "scancel", f"--name=estran-{run_folder(tmp_path).name}")
     said, _ = process.communicate(timeout=90)

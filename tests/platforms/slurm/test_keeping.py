@@ -72,7 +72,7 @@ async def test_a_job_that_is_lost_is_not_kept(configuration: Path) -> None:
 
 def test_a_run_says_what_it_keeps(configuration: Path, tmp_path: Path) -> None:
     written(tmp_path)
-    done = estran("run", "experiment.yaml", "--on", "cluster.yaml", "--keep", cwd=tmp_path)
+    done = estran("run", "experiment.yaml", "--on", "cluster.yaml", "--keep", cwd=tmp_path, timeout=300)
     assert done.returncode == 0, done.stdout + done.stderr
     (kept,) = record(tmp_path)["kept"]
     assert "kept" in done.stdout

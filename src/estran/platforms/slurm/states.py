@@ -42,6 +42,7 @@ _ENDINGS: Final = {
 }  # fmt: skip
 _TOLD: Final = {
     "DUE TO TIME LIMIT": "TIMEOUT", "DUE TO PREEMPTION": "PREEMPTED", "DUE TO NODE FAILURE": "NODE_FAIL",
+    "DUE TO JOB REQUEUE": "REQUEUED",
     "CANCELLED AT": "CANCELLED",
 }  # fmt: skip
 """What srun prints when its job ends; it knows sooner than the queue."""
