@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
@@ -38,12 +39,14 @@ def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dic
     if hasattr(basic, "_ANSIBLE_PROFILE"):
         basic._ANSIBLE_PROFILE = "legacy"  # type: ignore[attr-defined]
     sys.argv = [module]
+    atexit._clear()  # of what this process was forked from
     status: Any = 0
     try:
         names = {"_module_fqn": module, "_modlib_path": learned["folder"]}
         runpy.run_module(module, init_globals=names, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         status = error.code
+    atexit._run_exitfuncs()  # by which modules remove their temporary folders: this process does not end as others do
     sys.stdout.flush()
     sys.stderr.flush()
     text = whole(output)
