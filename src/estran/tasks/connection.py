@@ -224,7 +224,7 @@ class Connection:
         mark = None if root or user.name is None else await self._mark()
         arguments = [user.name if root else None, mark, mark is not None]
         program = packed(CARRIED, arguments, bytecode=str(self.host.facts.get("bytecode", "")))
-        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"), flags=())
+        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"), flags=("-S",))
         if user.name is not None and not root:
             argv = _becoming(user, argv, self.host.name)
         log = f"{self.scratch}/worker-{user.name or 'own'}.log"

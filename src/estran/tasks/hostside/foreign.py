@@ -8,6 +8,7 @@ import importlib
 import json
 import os
 import runpy
+import site
 import sys
 from typing import Any
 
@@ -23,6 +24,7 @@ def learn(folder: str, oldest: list[int]) -> bool:
             "Python {}.{} is too old for this ansible-core, whose modules need {}.{}".format(*sys.version_info[:2], *oldest)
         )
     if folder not in sys.path:
+        site.main()  # modules may want packages of the host; nothing else does, so that workers start without them
         sys.path.insert(0, folder)
         learned["folder"] = folder
         sys.dont_write_bytecode = False
