@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import itertools
 import os
 import shutil
 from collections.abc import AsyncIterator, Mapping
@@ -73,14 +74,32 @@ async def test_once_for_all_and_for_another_host(tmp_path: Path) -> None:
 - {{name: once, shell: "echo x >> {tmp_path}/once; echo {{{{ inventory_hostname }}}}", run_once: true, register: once}}
 - {{name: see, shell: "echo {{{{ once.stdout }}}}", register: seen}}
 - {{name: other, command: "echo for {{{{ inventory_hostname }}}}", delegate_to: b, register: other}}
+- {{set_fact: {{shared: "{{{{ inventory_hostname }}}}"}}, run_once: true}}
+- {{name: fact, debug: {{msg: "{{{{ shared }}}}"}}, register: fact}}
 - {{name: nobody, command: "true", delegate_to: zz, ignore_errors: true, register: nobody}}
 """,
         ("a", "b"),
     )
     assert (tmp_path / "once").read_text() == "x\n"
     assert [report.variables[host]["seen"]["stdout"] for host in ("a", "b")] == ["a", "a"]
+    assert report.variables["b"]["fact"]["msg"] == "a"
     assert report.variables["a"]["other"]["stdout"] == "for a"
     assert "no host 'zz'" in report.variables["a"]["nobody"]["msg"]
+
+
+async def test_hosts_that_take_turns_and_a_failure_that_ends_them_all() -> None:
+    report = await play(
+        """
+- {name: turns, shell: "date +%s.%N; sleep 0.2; date +%s.%N", throttle: 1, register: turns}
+- {name: fatal, shell: "test {{ inventory_hostname }} != b", any_errors_fatal: true}
+- {name: never, shell: "true"}
+""",
+        ("a", "b", "c"),
+    )
+    spans = sorted([float(time) for time in report.variables[host]["turns"]["stdout_lines"]] for host in "abc")
+    assert all(one[1] <= two[0] for one, two in itertools.pairwise(spans))
+    assert "never" not in [task for _, task, _ in statuses(report)]
+    assert set(report.failed) == {"b"}
 
 
 async def test_handlers_run_at_the_end_once_and_where_they_were_notified() -> None:
@@ -190,6 +209,7 @@ async def test_becoming_another_user(tmp_path: Path) -> None:
 - {{copy: {{src: big.bin, dest: {place}/big}}, become: true, become_user: nobody}}
 - {{copy: {{content: "x", dest: /etc/estran-test}}, become: true, become_user: nobody, register: denied, ignore_errors: true}}
 - {{tempfile: {{path: {place}}}, become: true, become_user: nobody, register: foreign}}
+- {{lineinfile: {{path: {place}/lines, line: one, create: true}}, become: true, become_user: nobody}}
 - {{command: id -un, become: true, become_user: nosuchuser, register: nosuch, ignore_errors: true}}
 - {{command: id -un, become: true, register: root}}
 """
@@ -203,7 +223,8 @@ async def test_becoming_another_user(tmp_path: Path) -> None:
         assert (place / "small").owner() == (place / "big").owner() == "nobody"
         assert (place / "big").stat().st_size == 9 << 20
         assert found["denied"]["failed"]
-        assert found["foreign"]["owner"] == "nobody"
+        assert found["foreign"]["owner"] == (place / "lines").owner() == "nobody"
+        assert not list(Path("/tmp").glob("ansible-moduletmp-*")), "modules remove what they needed meanwhile"
         assert "cannot become 'nosuchuser'" in found["nosuch"]["msg"]
     finally:
         shutil.rmtree(place, ignore_errors=True)

@@ -8,7 +8,7 @@ import shlex
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
 from estran.errors import EstranError, PlatformError
@@ -130,6 +130,10 @@ class Connection:
         """The envoy's folder on the host, which goes with it."""
         return str(self.host.facts["scratch"])
 
+    def temporary(self, user: User) -> str:
+        """A folder in which a user may make folders of his own."""
+        return self.scratch if user.name is None else str(PurePosixPath(self.scratch).parent)
+
     async def perform(
         self,
         function: str,
@@ -182,9 +186,8 @@ class Connection:
             details = {"folder": path, "oldest": list(modules.oldest)}
             learned, _ = await worker.ask({"do": "learn", "details": details}, b"", self.host.name)
             if learned.get("failed"):
-                raise EvaluationError(
-                    str(learned["msg"]), where=self.host.name, remedy="install a newer Python there, or an older ansible-core here"
-                )
+                remedy = "install a newer Python there, or an older ansible-core here; any user must be able to read it"
+                raise EvaluationError(str(learned["msg"]), where=self.host.name, remedy=remedy)
             worker.knows = modules
 
     async def _place(self, user: User, modules: Modules) -> str:
@@ -221,7 +224,7 @@ class Connection:
         mark = None if root or user.name is None else await self._mark()
         arguments = [user.name if root else None, mark, mark is not None]
         program = packed(CARRIED, arguments, bytecode=str(self.host.facts.get("bytecode", "")))
-        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"), flags=())
+        argv = first_line(len(program), str(self.host.facts.get("executable") or "python3"), flags=("-S",))
         if user.name is not None and not root:
             argv = _becoming(user, argv, self.host.name)
         log = f"{self.scratch}/worker-{user.name or 'own'}.log"

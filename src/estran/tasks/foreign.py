@@ -21,7 +21,7 @@ async def run_foreign(call: Call, module: str) -> Found:
     if name == "uri" and given.get("src") is not None and not call.flag("remote_src"):
         given |= {"src": await _sent(call, str(given["src"])), "remote_src": True}
     version = ansible_version(installed_ansible())
-    wanted = module_arguments(name, given, no_log=call.no_log, scratch=call.target.scratch, version=version)
+    wanted = module_arguments(name, given, no_log=call.no_log, scratch=call.target.temporary(call.user), version=version)
     found = await call.target.run_module(
         f"ansible.modules.{name}", wanted, core_modules(), user=call.user, environment=call.environment, timeout=call.timeout
     )

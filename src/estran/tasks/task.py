@@ -18,7 +18,8 @@ KEYWORDS: Final = TASK_KEYS
 BLOCK: Final = ("block", "rescue", "always")
 UNSUPPORTED: Final[Mapping[str, str]] = {
     "become_exe": "use become_method", "become_flags": "use become_user", "check_mode": "tasks are always done",
-    "delegate_facts": "set the fact in a task of that host", "debugger": "run the task alone", "diff": "files before and after can be fetched", "module_defaults": "write the arguments out",
+    "delegate_facts": "set the fact in a task of that host",
+    "debugger": "run the task alone", "diff": "files before and after can be fetched", "module_defaults": "write the arguments out",
     "port": "hosts are reached by their envoys", "remote_user": "use become_user",
 }  # fmt: skip
 """Keywords of Ansible that are refused, and what to do instead."""

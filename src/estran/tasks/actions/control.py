@@ -17,6 +17,8 @@ _EXTENSIONS: Final = ("yaml", "yml", "json")
 
 async def debug(call: Call) -> Found:
     """Say something, or the value of an expression."""
+    if number_of("verbosity", call.arguments.get("verbosity", 0)) > 0:
+        return {"skipped": True, "skipped_reason": "Verbosity threshold not met.", "changed": False}
     if "var" not in call.arguments:
         return {"msg": call.arguments.get("msg", "Hello world!"), "changed": False}
     if "msg" in call.arguments:
@@ -28,6 +30,14 @@ async def debug(call: Call) -> Found:
         return {var: call.scope.value("{{ " + var + " }}"), "changed": False}
     except EvaluationError as error:
         return {var: f"<< error 1 - {error.what} >>", "changed": False}
+
+
+def number_of(name: str, value: Any) -> float:
+    """A number among a module's arguments; raises EvaluationError if it is none."""
+    try:
+        return float(value)
+    except (TypeError, ValueError):
+        raise EvaluationError(f"{name}: {value!r} is no number", remedy="write such as 1") from None
 
 
 async def set_fact(call: Call) -> Found:

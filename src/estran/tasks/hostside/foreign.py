@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import importlib
 import json
 import os
 import runpy
+import site
 import sys
 from typing import Any
 
@@ -22,6 +24,7 @@ def learn(folder: str, oldest: list[int]) -> bool:
             "Python {}.{} is too old for this ansible-core, whose modules need {}.{}".format(*sys.version_info[:2], *oldest)
         )
     if folder not in sys.path:
+        site.main()  # modules may want packages of the host; nothing else does, so that workers start without them
         sys.path.insert(0, folder)
         learned["folder"] = folder
         sys.dont_write_bytecode = False
@@ -38,12 +41,14 @@ def run(module: str, arguments: dict[str, Any], output: int, errors: int) -> dic
     if hasattr(basic, "_ANSIBLE_PROFILE"):
         basic._ANSIBLE_PROFILE = "legacy"  # type: ignore[attr-defined]
     sys.argv = [module]
+    atexit._clear()  # of what this process was forked from
     status: Any = 0
     try:
         names = {"_module_fqn": module, "_modlib_path": learned["folder"]}
         runpy.run_module(module, init_globals=names, run_name="__main__", alter_sys=True)
     except SystemExit as error:
         status = error.code
+    atexit._run_exitfuncs()  # by which modules remove their temporary folders: this process does not end as others do
     sys.stdout.flush()
     sys.stderr.flush()
     text = whole(output)

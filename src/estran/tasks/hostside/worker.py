@@ -97,6 +97,8 @@ class Worker:
                 found: dict[str, Any] = {"ok": foreign.learn(**request["details"])}
             except Failed as error:
                 found = {"failed": True, "msg": str(error)}
+            except (ImportError, OSError) as error:  # a user may not be able to read where this Python is
+                found = {"failed": True, "msg": "its Python cannot import Ansible's modules ({})".format(error)}
             self.say({"reply": request["id"], "result": found})
         else:
             self.fork(request, data)
