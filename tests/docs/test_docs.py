@@ -38,6 +38,7 @@ VERBS = {
     "e2clab",
     "schema",
     "testbeds",
+    "watch",
 }
 
 

@@ -74,7 +74,10 @@ def _answers(run: Following) -> Iterator[Drawn]:
     times, counts = answers.counts.times, answers.counts.sums
     models = run.facts.models
     if len(counts) and counts[:, 1:].any():
-        marks = [("first", "published", sorted(models.published.values())), ("second", "taken into service", models.swapped)]
+        marks = [
+            ("first", "published", sorted(time for (origin, _), time in models.published.items() if origin in models.publishers)),
+            ("second", "taken into service", models.swapped),
+        ]
         line = _Line("accuracy of the last 500 answers", "main", times, answers.accuracy())
         yield _chart("accuracy", "Accuracy", "fraction", range=[0, 1], marks=_marks(marks)), [line]
     yield _chart("latency", "Latency, end to end", "s"), _quantiles(answers.latencies)

@@ -10,9 +10,10 @@ from typing import Any, Final
 from estran.report.network import group, links, worth_telling
 from estran.report.verdict import ordered
 from estran.run.journal import leftovers
+from estran.study.rows import cell
 from estran.web.alerts import alerts
 from estran.web.answers import WINDOW
-from estran.web.drawing import Drawing
+from estran.web.drawing import Arrow, Drawing
 from estran.web.following import Following
 from estran.web.traffic import Key
 
@@ -40,7 +41,7 @@ def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
         "figures": _figures(run),
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
-        "edges": {arrow.identity: _edge(run, arrow.channels) for arrow in drawing.arrows},
+        "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
         "chips": {
@@ -62,7 +63,7 @@ def _record(run: Following, now: datetime) -> dict[str, Any]:
         "status": "killed" if killed else run.folder.status,
         "over": run.over or killed,
         "clock": run.facts.newest,
-        "factors": dict(run.folder.factors),
+        "factors": {name: cell(level) for name, level in run.folder.factors.items()},
         "phases": list(_phases(run, now)),
         "left": None if killed else _left(run, now),
         "until": run.measure().get("until"),
@@ -115,11 +116,17 @@ def flow(run: Following, channels: list[Key]) -> dict[str, Any]:
     return run.facts.traffic.flow(channels, run.facts.newest, whole=run.over)
 
 
-def _edge(run: Following, channels: tuple[Key, ...]) -> dict[str, Any]:
-    """What flows on an arrow, and the last version of a model that arrived on it."""
-    carried = run.facts.models.carried
-    versions = [carried[producer, consumer] for _, producer, consumer in channels if (producer, consumer) in carried]
-    return flow(run, list(channels)) | {"version": max(versions, default=None)}
+def _edge(run: Following, arrow: Arrow) -> dict[str, Any]:
+    """What flows on an arrow, what its label tells, and the last version of a model that arrived on it."""
+    return flow(run, list(arrow.channels)) | {
+        "version": _carried(run, arrow.channels),
+        "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
+    }
+
+
+def _carried(run: Following, channels: tuple[Key, ...]) -> int | None:
+    versions = [run.facts.models.newest(consumer, [producer]) for _, producer, consumer in channels]
+    return max((version for version in versions if version is not None), default=None)
 
 
 def _seconds(run: Following) -> float:
@@ -159,7 +166,7 @@ def _replicas(run: Following) -> Iterator[dict[str, Any]]:
 def _version(run: Following, replica: str) -> int | None:
     """The version that a replica answers with or, where it answers nothing, has got last."""
     facts = run.facts
-    return facts.answers.serving.get(replica, facts.models.newest.get(replica))
+    return facts.answers.serving.get(replica, facts.models.newest(replica))
 
 
 def _links(run: Following) -> list[dict[str, Any]]:

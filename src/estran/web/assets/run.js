@@ -184,6 +184,10 @@
       estranLogs.read();
       if (awaited) ended("The run is over, and this server ends with it.");
     });
+    source.addEventListener("problem", (event) => {
+      source.close();
+      ended(`${JSON.parse(event.data)}.`);
+    });
     source.addEventListener("error", () => {
       lost += 1;
       byId("link").textContent = "no connection …";
