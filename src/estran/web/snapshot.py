@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -151,15 +152,18 @@ def _hosts(run: Following) -> list[dict[str, Any]]:
 
 
 def _replicas(run: Following) -> Iterator[dict[str, Any]]:
-    happened, facts = run.facts.happenings.replicas, run.facts
+    happened = run.facts.happenings.replicas
+    into, out_of = defaultdict[str, list[Key]](list), defaultdict[str, list[Key]](list)
+    for key in run.facts.traffic.channels:
+        out_of[key[1]].append(key)
+        into[key[2]].append(key)
     for replica in run.folder.replicas.values():
         known = happened.get(replica.name)
         yield {
             "name": replica.name, "service": replica.service, "kind": replica.kind, "host": replica.host,
             "state": known.state if known else "planned", "restarts": known.restarts if known else 0,
             "errors": known.errors if known else 0, "detail": known.detail if known else "", "version": _version(run, replica.name),
-            "in": flow(run, [key for key in facts.traffic.channels if key[2] == replica.name])["rate"],
-            "out": flow(run, [key for key in facts.traffic.channels if key[1] == replica.name])["rate"],
+            "in": flow(run, into[replica.name])["rate"], "out": flow(run, out_of[replica.name])["rate"],
         }  # fmt: skip
 
 

@@ -30,6 +30,9 @@ ASSETS: Final = {
 """All files that are served, by name: package, place, type. Nothing else can be asked for."""
 
 
+_CREDITS: Final = "Charts: uPlot, © Leon Sorokin. Topology: Cytoscape.js, © The Cytoscape Consortium. Both MIT licence."
+
+
 @cache
 def asset(name: str) -> tuple[bytes, str]:
     """Content and type of a file.

@@ -79,7 +79,7 @@ globalThis.estranPlot = (() => {
       const stroke = colour(role(line.role));
       series.push({
         label: line.label, stroke, width: line.width || 1.5, dash: line.dash, spanGaps: true,
-        points: { show: line.y.length < 3 }, value: (_, v) => shown(v, chart.unit),
+        points: { show: (plot) => plot.data[0].length < 3 }, value: (_, v) => shown(v, chart.unit),
         paths: chart.log ? uPlot.paths.stepped({ align: 1 }) : undefined,
       });
       if (line.low) {

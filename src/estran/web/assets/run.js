@@ -181,8 +181,8 @@
     source.addEventListener("end", (event) => {
       source.close();
       if (event.data === "gone") return ended("The server has ended.");
-      estranLogs.read();
       if (awaited) ended("The run is over, and this server ends with it.");
+      else estranLogs.read();
     });
     source.addEventListener("problem", (event) => {
       source.close();
