@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from estran.web.index import key_of
+from estran.web.logs import MOST, TAIL, read_logs
 
 from .growing import Growing
 from .served import Served, served
@@ -219,3 +220,15 @@ def test_what_breaks_while_a_run_is_followed_is_told(root: Path, tmp_path: Path)
         assert name == "problem"
         assert "plan.json" in said
     growing.store.close()
+
+
+def test_of_a_very_long_log_the_end_is_told(root: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(root / "runs" / "visual-inspection" / "other", tmp_path / "r"))
+    text = "".join(f"{i * 0.001:10.3f} stdout line {i} {'x' * 60}\n" for i in range(120_000))
+    (folder / "logs" / "trainer-0.log").write_text(text)
+    assert len(text) > TAIL
+    found = read_logs(folder, "trainer-0", 0, "")
+    assert len(found["lines"]) == MOST
+    assert found["lines"][-1][3].startswith("line 119999 ")
+    assert found["next"] < 120_000
+    assert read_logs(folder, "trainer-0", found["next"], "")["lines"] == []

@@ -217,7 +217,7 @@ def _read(found: Found) -> Listed:
         started=record.started,
         duration=record.duration,
         factors={name: cell(level) for name, level in factors.items()} if isinstance(factors, dict) else {},
-        responses={name: values[name].value for name in SHOWN if name in values and values[name].value is not None},
+        responses={name: float(f"{value:.6g}") for name in SHOWN if (value := values.get(name, _Value()).value) is not None},
         failure=str(record.failure.get("what"))[:200] if record.failure else None,
         study=None if found.study is None else key_of(found.study),
     )

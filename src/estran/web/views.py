@@ -87,7 +87,7 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         '<span id="link" role="status" class="muted small"></span>'
         '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button></nav>'
     )
-    attributes = {f"data_{name}": value for name, value in data.items()}
+    attributes = {f"data_{name}": value for name, value in data.items()} | {"class_": "wide" if "list.js" in scripts else None}
     body = tag(
         "body",
         bar,

@@ -162,6 +162,7 @@
     newest = now;
     for (const part of [head, tiles, warn, links, tables]) part(now);
     estranTopology.update(now);
+    estranLogs.names([...now.replicas, ...now.hosts].map((one) => one.name));
     if (!zoomed) drawCharts(now.charts);
     document.body.dataset.ready = "yes";
   };
