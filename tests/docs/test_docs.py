@@ -40,6 +40,7 @@ VERBS = {
     "e2clab",
     "schema",
     "testbeds",
+    "watch",
 }
 
 

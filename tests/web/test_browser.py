@@ -230,3 +230,21 @@ def test_a_run_that_goes_on_is_followed_until_the_server_ends(browser: Any, root
             page.wait_for_function("() => document.getElementById('alerts').textContent.includes('detector-0 was restarted once')")
             growing.end()
             page.wait_for_function("() => document.getElementById('run-status').textContent === 'done'")
+
+
+def test_a_page_of_a_foreign_folder_reaches_nothing(browser: Any, server: Served, root: Path) -> None:
+    study = root / "studies" / "placements"
+    told = "() => { document.title = 'leaked'; }, () => { document.title = 'kept'; }"
+    tries = f"fetch('/api/list', {{credentials: 'include'}}).then({told});"
+    (study / "evil.html").write_text(f"<!doctype html><title>x</title><script>{tries}</script>")
+    try:
+        with visit(browser, server) as seen:
+            number = sorted(path.name for path in study.glob("*.html")).index("evil.html")
+            seen.page.goto(f"{server.origin}/study/{key_of(study)}/pages/{number}")
+            seen.page.wait_for_function("() => document.title !== 'x'")
+            assert seen.page.title() == "kept"
+            assert seen.page.evaluate("location.origin") == server.origin
+            assert seen.page.evaluate("origin") == "null"
+            seen.complaints.clear()  # of the policy, as it should
+    finally:
+        (study / "evil.html").unlink()

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from estran.web.index import key_of
+from estran.web.logs import MOST, TAIL, read_logs
 
 from .growing import Growing
 from .served import Served, served
@@ -83,7 +84,7 @@ def test_everything_of_a_finished_run_is_told(server: Served, root: Path) -> Non
     }
     assert state["edges"].keys() == {edge["id"] for edge in drawing["edges"]}
     models = next(edge for edge in drawing["edges"] if edge["stream"] == "trainer.models")
-    assert (models["from"], models["to"], models["delivery"], models["back"]) == ("trainer-0", "detector-0", "latest", True)
+    assert (models["from"], models["to"], models["delivery"], models["way"]) == ("trainer-0", "detector-0", "latest", "back")
     assert state["edges"][models["id"]]["transfer"] == pytest.approx(0.047, abs=0.003)
     direct = next(edge for edge in drawing["edges"] if edge["from"] == "camera-0" and edge["to"] == "detector-0")
     assert state["edges"][direct["id"]]["rate"] == pytest.approx(50, rel=0.05)
@@ -205,3 +206,29 @@ def test_ten_thousand_points_come_down_to_the_screens_width(root: Path, tmp_path
         assert max(known) == pytest.approx(975.5e9, rel=0.01)
         assert len(json.dumps(memory)) < 100_000
     growing.store.close()
+
+
+def test_what_breaks_while_a_run_is_followed_is_told(root: Path, tmp_path: Path) -> None:
+    growing = Growing(root / "runs" / "visual-inspection" / "done", tmp_path / "e" / "r")
+    growing.until(1.0)
+    with served([tmp_path]) as one:
+        one.enter()
+        seen = one.events(f"/api/run/{key_of(growing.folder)}/stream")
+        assert next(seen)[0] == "message"
+        (growing.folder / "plan.json").write_text("{")
+        name, said = list(seen)[-1]
+        assert name == "problem"
+        assert "plan.json" in said
+    growing.store.close()
+
+
+def test_of_a_very_long_log_the_end_is_told(root: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(root / "runs" / "visual-inspection" / "other", tmp_path / "r"))
+    text = "".join(f"{i * 0.001:10.3f} stdout line {i} {'x' * 60}\n" for i in range(120_000))
+    (folder / "logs" / "trainer-0.log").write_text(text)
+    assert len(text) > TAIL
+    found = read_logs(folder, "trainer-0", 0, "")
+    assert len(found["lines"]) == MOST
+    assert found["lines"][-1][3].startswith("line 119999 ")
+    assert found["next"] < 120_000
+    assert read_logs(folder, "trainer-0", found["next"], "")["lines"] == []

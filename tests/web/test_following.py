@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 
+from estran.errors import EstranError
 from estran.observe.live import LiveResponses
 from estran.observe.queries import open_run
 from estran.report import answers
+from estran.run.journal import Journal
 from estran.web.charts import charts
 from estran.web.drawing import draw
 from estran.web.following import Following, Followings
@@ -146,3 +150,40 @@ def test_charts_of_a_part_keep_what_stands_out(done: Path) -> None:
         for a, b in zip(one["series"], other["series"], strict=True):
             known = [[y for y in line["y"] if y is not None] for line in (a, b)]
             assert (min(known[0]), max(known[0])) == (min(known[1]), max(known[1]))
+
+
+def test_a_run_of_which_there_is_only_a_record_is_shown(done: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.json").write_text((done / "run.json").read_text())
+    state = told(followed(tmp_path))
+    assert (state["run"]["status"], state["hosts"], state["charts"]) == ("done", [], [])
+    assert draw(followed(tmp_path).folder).plain() == {"nodes": [], "edges": []}
+
+
+@pytest.mark.parametrize("name", ["plan", "network", "run", "responses"])
+@pytest.mark.parametrize("content", ["", "[]", "{", '"text"'])
+def test_a_damaged_document_is_an_error_that_says_where(done: Path, tmp_path: Path, name: str, content: str) -> None:
+    folder = Path(shutil.copytree(done, tmp_path / "run"))
+    (folder / f"{name}.json").write_text(content)
+    with pytest.raises(EstranError, match=f"{name}.json|plan of a run|object|schema"):
+        told(followed(folder))
+
+
+@pytest.mark.parametrize("content", ['{"links": "x", "cpus": [], "facts": {}}', "{}", '{"links": [{"source": 3}], "cpus": [{}]}'])
+def test_what_is_missing_in_a_document_is_left_out(done: Path, tmp_path: Path, content: str) -> None:
+    folder = Path(shutil.copytree(done, tmp_path / "run"))
+    (folder / "network.json").write_text(content)
+    assert len(told(followed(folder))["hosts"]) == 6
+
+
+def test_a_run_whose_conductor_was_killed_is_told_from_one_that_goes_on(
+    done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    growing = Growing(done, tmp_path / "runs" / "r")
+    growing.until(3.0)
+    with Journal("r", growing.folder) as journal:
+        assert told(followed(growing.folder))["run"]["status"] == "running"
+        journal.path.write_text(journal.path.read_text().replace(f"{os.getpid()} ", "999999 "))
+        state = told(followed(growing.folder))["run"]
+        assert (state["status"], state["over"], state["left"]) == ("killed", True, None)
+    growing.store.close()

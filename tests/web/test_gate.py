@@ -25,6 +25,7 @@ def test_the_link_opens_once(root: Path) -> None:
     with served([root]) as one:
         link = one.access.link().removeprefix(one.origin)
         assert one.ask(link.replace("token=", "token=x")).status == 403
+        assert one.ask(link, "HEAD").status == 401
         answer = one.enter()
         attributes = {part.strip().lower() for part in answer.headers["set-cookie"].split(";")[1:]}
         assert attributes == {"httponly", "samesite=strict", "path=/"}

@@ -23,7 +23,7 @@ def test_runs_and_studies_are_found_newest_first(root: Path) -> None:
     assert done.status == "done"
     assert done.factors == {"placement": "fog", "publish_every": "0.5s"}
     written = json.loads((root / "runs" / "visual-inspection" / "done" / "responses.json").read_text())
-    assert done.responses["accuracy"] == written["accuracy"]["value"]
+    assert done.responses["accuracy"] == pytest.approx(written["accuracy"]["value"], rel=1e-5)
     assert next(run for run in runs if run.name == "failed").failure == "the service trainer-0 ended with exit code 1 after 7.3 s"
     (study,) = index.studies(runs)
     assert (study.runs, study.done, study.failed, study.running) == (4, 2, 1, 1)

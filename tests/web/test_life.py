@@ -105,3 +105,14 @@ def test_the_page_beside_a_run_that_is_killed_ends_too(tmp_path: Path) -> None:
         os.kill(process.pid, signal.SIGKILL)
         process.wait(10)
     assert gone(link)
+
+
+@pytest.mark.parametrize("call", ["watch()", "watched(None, Path('x'), Path('y')).__enter__()"])
+def test_what_is_not_installed_is_told(root: Path, call: str) -> None:
+    code = (
+        f"import sys; sys.modules['uvicorn'] = None; from pathlib import Path; from estran.cli.watch import watch, watched; {call}"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=root, capture_output=True, text=True, timeout=60)
+    assert done.returncode == 1
+    assert "the live page needs uvicorn" in done.stderr
+    assert "pip install 'estran[web]'" in done.stderr

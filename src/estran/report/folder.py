@@ -158,8 +158,8 @@ def _read(path: Path) -> dict[str, Any]:
 
 
 def _entries(container: Any) -> list[Mapping[str, Any]]:
-    """The objects of a list."""
-    return [value for value in container or [] if isinstance(value, dict)]
+    """The objects of a list; of anything else none."""
+    return [value for value in container if isinstance(value, dict)] if isinstance(container, list) else []
 
 
 def _by_name(items: Any) -> dict[str, Any]:

@@ -165,7 +165,11 @@ class Pages:
     async def _events(self, key: str, width: int) -> AsyncIterator[str]:
         while True:
             ending = self._ending()
-            state = await asyncio.to_thread(self._state, key, width)
+            try:
+                state = await asyncio.to_thread(self._state, key, width)
+            except EstranError as error:  # the answer has begun, and cannot be another any more
+                yield f"event: problem\ndata: {msgspec.json.encode(str(error)).decode()}\n\n"
+                return
             yield f"data: {msgspec.json.encode(state).decode()}\n\n"
             if state["run"]["over"] or ending:
                 yield f"event: end\ndata: {'over' if state['run']['over'] else 'gone'}\n\n"

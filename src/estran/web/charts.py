@@ -74,13 +74,15 @@ def _answers(run: Following) -> Iterator[Drawn]:
     times, counts = answers.counts.times, answers.counts.sums
     models = run.facts.models
     if len(counts) and counts[:, 1:].any():
-        marks = [("first", "published", sorted(models.published.values())), ("second", "taken into service", models.swapped)]
+        marks = [
+            ("first", "published", sorted(time for (origin, _), time in models.published.items() if origin in models.publishers)),
+            ("second", "taken into service", models.swapped),
+        ]
         line = _Line("accuracy of the last 500 answers", "main", times, answers.accuracy())
         yield _chart("accuracy", "Accuracy", "fraction", range=[0, 1], marks=_marks(marks)), [line]
     yield _chart("latency", "Latency, end to end", "s"), _quantiles(answers.latencies)
     if len(counts) and counts[:, N].any():
-        rate = trailing(np.full(len(counts), answers.counts.width), counts[:, N], 1.0)
-        yield _chart("throughput", "Answers per second", "/s"), [_Line("answers", "main", times, rate)]
+        yield _chart("throughput", "Answers per second", "/s"), [_Line("answers", "main", *_rate(answers.counts, N, run))]
     aged = answers.ages.sums
     if len(aged):
         with np.errstate(invalid="ignore", divide="ignore"):
@@ -101,14 +103,16 @@ def _quantiles(latencies: Latencies) -> list[_Line]:
 
 def _streams(run: Following) -> Iterator[Drawn]:
     lines = [
-        _Line(stream, _ROLES[i % len(_ROLES)], bins.times, _rate(bins), dash=_DASHES[i % len(_DASHES)])
+        _Line(stream, _ROLES[i % len(_ROLES)], *_rate(bins, 0, run), dash=_DASHES[i % len(_DASHES)])
         for i, (stream, bins) in enumerate(sorted(run.facts.traffic.streams.items())[:MOST_LINES])
     ]
     yield _chart("streams", "Messages per second", "/s"), lines
 
 
-def _rate(bins: Bins) -> Floats:
-    return trailing(np.full(len(bins.sums), bins.width), bins.sums[:, 0], 1.0)
+def _rate(bins: Bins, column: int, run: Following) -> tuple[Floats, Floats]:
+    """Times, and how much there was a second, over the last second; of bins that are over."""
+    over = min(len(bins.sums), int(run.facts.newest / bins.width))
+    return bins.times[:over], trailing(np.full(over, bins.width), bins.sums[:over, column], 1.0)
 
 
 def _hosts(run: Following) -> Iterator[Drawn]:

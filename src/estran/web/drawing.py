@@ -5,7 +5,7 @@ The arrangement is the report's: layers from left to right, like hosts in one bo
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -16,6 +16,8 @@ from estran.web.traffic import Key
 
 APART: Final = 470.0
 """Pixels from the middle of a layer to the next one's: room for what is said of arrows."""
+MOST_LABELS: Final = 5
+"""Arrows between two layers that have a label each; where there are more, each stream has one."""
 HEAD, CHIP, BETWEEN, ROW = 54.0, 62.0, 34.0, 46.0
 
 
@@ -29,6 +31,8 @@ class Arrow:
     stream: str
     delivery: str
     channels: tuple[Key, ...]
+    told: tuple[Key, ...]
+    """Those that its label tells of; of none, where another arrow of the stream tells of all."""
     link: LinkGroup | None
     lanes: tuple[int, int]
     """Those of its source and target."""
@@ -45,25 +49,34 @@ class Drawing:
     def plain(self) -> dict[str, Any]:
         """Nodes and edges as the page draws them; lanes, boxes and chips lie within each other."""
         nodes = [*self._lanes(), *self._boxes()]
-        bends = self._bends({node["id"]: node["y"] for node in nodes if "y" in node})
+        heights = {node["id"]: node["y"] for node in nodes if "y" in node}
+        bends = self._bends(heights)
+        shifts = _shifts(self.arrows, heights, bends)
         edges = [
-            _edge(arrow) | {"bend": bends.get(arrow.identity, 0.0), "back": arrow.lanes[1] < arrow.lanes[0]}
+            _edge(arrow) | {"bend": bends.get(arrow.identity, 0.0), "shift": shifts.get(arrow.identity, 0.0), "way": _way(arrow)}
             for arrow in self.arrows
         ]
         return {"nodes": nodes, "edges": edges}
 
     def _bends(self, heights: Mapping[str, float]) -> dict[str, float]:
-        """How far aside the middle of each arrow is drawn that passes a layer: below that layer's hosts, one below the other."""
+        """How far aside the middle of an arrow is drawn: below the hosts of a layer that it passes, beside those of its own."""
         tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)
+        passing, beside = 0, 0
         bends: dict[str, float] = {}
         for arrow in sorted(self.arrows, key=lambda arrow: heights[arrow.source]):
             start, end = arrow.lanes
             between = self.topology.lanes[min(start, end) + 1 : max(start, end)]
+            down = heights[arrow.target] - heights[arrow.source]
             if between:
                 bottom = tallest / 2 + max(_height(boxes) for _, boxes in between) / 2
                 middle = (heights[arrow.source] + heights[arrow.target]) / 2
-                aside = max(bottom + ROW * (len(bends) + 0.5) - middle, ROW)
+                aside = max(bottom + ROW * (passing + 0.5) - middle, ROW)
                 bends[arrow.identity] = aside if end > start else -aside
+                passing += 1
+            elif start == end:
+                aside = ROW * (1.2 + beside % 2)
+                bends[arrow.identity] = -aside if down > 0 else aside
+                beside += 1
         return bends
 
     def _lanes(self) -> Iterator[dict[str, Any]]:
@@ -95,6 +108,30 @@ def _height(boxes: list[Box]) -> float:
     return sum(HEAD + max(1, len(box.chips)) * CHIP + BETWEEN for box in boxes)
 
 
+def _way(arrow: Arrow) -> str:
+    start, end = arrow.lanes
+    return "along" if start == end else "on" if end > start else "back"
+
+
+def _shifts(arrows: Iterable[Arrow], heights: Mapping[str, float], bends: Mapping[str, float]) -> dict[str, float]:
+    """How far up or down labels are moved, so that no two between the same layers lie on each other."""
+    places: dict[tuple[int, ...], list[tuple[float, str]]] = {}
+    for arrow in arrows:
+        if arrow.told:
+            aside = abs(bends.get(arrow.identity, 0.0)) if arrow.lanes[0] != arrow.lanes[1] else 0.0
+            middle = (heights[arrow.source] + heights[arrow.target]) / 2 + aside
+            places.setdefault(tuple(sorted(arrow.lanes)), []).append((middle, arrow.identity))
+    shifts: dict[str, float] = {}
+    for labels in places.values():
+        labels.sort()
+        spread = [labels[0][0]]
+        for middle, _ in labels[1:]:
+            spread.append(max(middle, spread[-1] + ROW))
+        back = sum(new - middle for new, (middle, _) in zip(spread, labels, strict=True)) / len(labels)
+        shifts |= {identity: new - back - middle for new, (middle, identity) in zip(spread, labels, strict=True)}
+    return shifts
+
+
 def draw(run: RunFolder) -> Drawing:
     """Arrange a run's deployment."""
     topology = arrange(run)
@@ -120,11 +157,35 @@ def _arrows(run: RunFolder, boxes: tuple[tuple[str, Box], ...]) -> Iterator[Arro
             found.setdefault((source, target, channel.stream), []).append((channel.stream, channel.producer, channel.consumer))
             deliveries[channel.stream] = channel.delivery
     known = {(link.source, link.target): link for link in links(run)}
-    for number, ((source, target, stream), channels) in enumerate(found.items()):
+    ends = {key: (lanes[channels[0][1]], lanes[channels[0][2]]) for key, channels in found.items()}
+    told = _told(found, ends)
+    for number, (key, channels) in enumerate(found.items()):
+        source, target, stream = key
         ways = dict.fromkeys((run.replicas[a].host, run.replicas[b].host) for _, a, b in channels)
         under = group([known[way] for way in ways if way in known], run.hosts)
-        ends = (lanes[channels[0][1]], lanes[channels[0][2]])
-        yield Arrow(f"edge{number}", source, target, stream, deliveries[stream], tuple(channels), under[0] if under else None, ends)
+        link = under[0] if under else None
+        yield Arrow(f"edge{number}", source, target, stream, deliveries[stream], tuple(channels), told[key], link, ends[key])
+
+
+Ends = tuple[str, str, str]
+"""Source and target of an arrow, and its stream."""
+
+
+def _told(found: Mapping[Ends, list[Key]], lanes: Mapping[Ends, tuple[int, int]]) -> dict[Ends, tuple[Key, ...]]:
+    """The channels that each arrow's label tells of: its own or, where there are many, once those of all of its stream's arrows."""
+    told: dict[Ends, tuple[Key, ...]] = {}
+    for pair in {tuple(sorted(ends)) for ends in lanes.values()}:
+        here = [key for key in found if tuple(sorted(lanes[key])) == pair]
+        if len(here) <= MOST_LABELS:
+            told |= {key: tuple(found[key]) for key in here}
+            continue
+        streams: dict[tuple[str, tuple[int, int]], list[Ends]] = {}
+        for key in here:
+            streams.setdefault((key[2], lanes[key]), []).append(key)
+        for like in streams.values():
+            told |= dict.fromkeys(like, ())
+            told[like[len(like) // 2]] = tuple(channel for key in like for channel in found[key])
+    return told
 
 
 def _edge(arrow: Arrow) -> dict[str, Any]:
@@ -133,7 +194,8 @@ def _edge(arrow: Arrow) -> dict[str, Any]:
     probed = {name: link.measured(name) for name in ("delay", "rate", "loss")} if link and link.probed else {}
     return {
         "id": arrow.identity, "source": arrow.source, "target": arrow.target, "stream": arrow.stream, "delivery": arrow.delivery,
-        "from": _ends(arrow, 1), "to": _ends(arrow, 2), "channels": len(arrow.channels), "asked": asked, "probed": probed,
+        "from": _ends(arrow, 1), "to": _ends(arrow, 2), "channels": len(arrow.channels), "told": len(arrow.told),
+        "asked": asked, "probed": probed,
         "ok": link.ok if link else None,
     }  # fmt: skip
 

@@ -122,7 +122,7 @@ class Gate:
         path = str(scope["path"])
         if headers.get("host") not in self._access.hosts:
             return PlainTextResponse("This server answers to 127.0.0.1 and localhost only.\n", 421)
-        if path == ENTER and scope["method"] in SAFE:
+        if path == ENTER and scope["method"] == "GET":  # who only asks for the head does not use the link up
             return None
         if path in SCRAPED and self._access.scrapes(headers):
             return None

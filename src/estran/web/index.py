@@ -17,6 +17,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from estran.errors import RequestError
+from estran.study.rows import cell
 
 DEPTH: Final = 3
 """Folders between one that is watched and its runs: as in ``.``, ``runs``, the experiment."""
@@ -215,8 +216,8 @@ def _read(found: Found) -> Listed:
         seed=record.seed,
         started=record.started,
         duration=record.duration,
-        factors={name: str(level) for name, level in factors.items()} if isinstance(factors, dict) else {},
-        responses={name: values[name].value for name in SHOWN if name in values and values[name].value is not None},
+        factors={name: cell(level) for name, level in factors.items()} if isinstance(factors, dict) else {},
+        responses={name: float(f"{value:.6g}") for name in SHOWN if (value := values.get(name, _Value()).value) is not None},
         failure=str(record.failure.get("what"))[:200] if record.failure else None,
         study=None if found.study is None else key_of(found.study),
     )

@@ -13,6 +13,8 @@ from estran.observe.store import LIVE, open_live
 
 MOST: Final = 2000
 """Lines that are given at a time."""
+TAIL: Final = 8 * 2**20
+"""Bytes at the end of each finished log that are looked through."""
 
 _LINE: Final = re.compile(r"\s*(-?[\d.]+) (\S+)\s+(.*)")
 _OWNER: Final = "CASE replica WHEN '' THEN host ELSE replica END"
@@ -33,8 +35,8 @@ def read_logs(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
     Returns
     -------
     dict
-        ``lines`` (time, owner, channel, text), the youngest last; ``next``; ``names`` that have a log; ``source``, which changes
-        when a live run becomes a finished one and counting begins anew.
+        ``lines`` (time, owner, channel, text), the youngest last; ``next``; ``source``, which changes when a live run becomes a
+        finished one and counting begins anew.
     """
     live = folder / LIVE
     if live.exists():
@@ -42,7 +44,7 @@ def read_logs(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
             return _live(live, name, after, text)
         except sqlite3.Error:
             if live.exists():
-                return {"lines": [], "next": after, "names": [], "source": "live"}
+                return {"lines": [], "next": after, "source": "live"}
     return _finished(folder / "logs", name, after, text)
 
 
@@ -52,9 +54,8 @@ def _live(path: Path, name: str, after: int, text: str) -> dict[str, Any]:
     with closing(open_live(path)) as connection:
         newest = connection.execute("SELECT max(rowid) FROM logs").fetchone()[0] or 0
         rows = connection.execute(query, (after, name, name, text, text, MOST)).fetchall()[::-1]
-        names = [owner for (owner,) in connection.execute(f"SELECT DISTINCT {_OWNER} FROM logs")]  # noqa: S608 our own names
     last = max([newest, *(row[0] for row in rows[-1:])])
-    return {"lines": [row[1:] for row in rows], "next": last, "names": sorted(names), "source": "live"}
+    return {"lines": [row[1:] for row in rows], "next": last, "source": "live"}
 
 
 def _finished(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
@@ -62,16 +63,21 @@ def _finished(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
     wanted = files.values() if not name else [path for stem, path in files.items() if stem == name.replace("/", "_")]
     lines = sorted((line for path in wanted for line in _lines(path)), key=lambda line: line[0])
     young = [line for line in lines[after:] if text.lower() in line[3].lower()]
-    return {"lines": young[-MOST:], "next": len(lines), "names": list(files), "source": "finished"}
+    return {"lines": young[-MOST:], "next": len(lines), "source": "finished"}
 
 
 def _lines(path: Path) -> Iterator[tuple[float, str, str, str]]:
     time = 0.0
-    with path.open(encoding="utf-8", errors="replace") as file:
-        for line in file:
-            found = _LINE.fullmatch(line.rstrip("\n"))
+    with path.open("rb") as file:
+        begun = max(0, path.stat().st_size - TAIL)
+        file.seek(begun)
+        if begun:
+            file.readline()  # the rest of a line that is cut
+        for raw in file:
+            line = raw.decode(errors="replace").rstrip("\n")
+            found = _LINE.fullmatch(line)
             if found is None:
-                yield time, path.stem, "", line.rstrip("\n")
+                yield time, path.stem, "", line
             else:
                 time = float(found[1])
                 yield time, path.stem, found[2], found[3]

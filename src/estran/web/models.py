@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -27,8 +28,8 @@ class Models:
     arrivals: dict[tuple[str, int], dict[str, tuple[float, float]]] = field(default_factory=lambda: defaultdict(dict))
     """By publisher and version: of each receiver when it arrived, and how long it was under way."""
     sizes: dict[tuple[str, int], int] = field(default_factory=dict)
-    newest: dict[str, int] = field(default_factory=dict)
-    """The last version that arrived at each receiver."""
+    publishers: set[str] = field(default_factory=set)
+    """Who said so: of other senders' messages, a version is that of the model which passed them on."""
     carried: dict[tuple[str, str], int] = field(default_factory=dict)
     """The last version that arrived, by publisher and receiver."""
     _origins: dict[str, set[str]] = field(default_factory=lambda: defaultdict(set))
@@ -38,6 +39,7 @@ class Models:
         for time, replica, detail in zip(*news.read(_PUBLISHED), strict=True):
             number = re.search(r"\d+", str(detail))
             if number:
+                self.publishers.add(str(replica))
                 self._publish(str(replica), int(number[0]), float(time))
         self.swapped.extend(float(time) for time in news.read(_SWAPPED)[0])
         for origin, receiver, version, sent, received, done, size in zip(*news.read(_CARRIED), strict=True):
@@ -46,7 +48,6 @@ class Models:
             self._origins[str(receiver)].add(str(origin))
             self.arrivals[key][str(receiver)] = (float(done), float(received - sent))
             self.sizes[key] = int(size)
-            self.newest[str(receiver)] = max(self.newest.get(str(receiver), -1), int(version))
             way = (str(origin), str(receiver))
             self.carried[way] = max(self.carried.get(way, -1), int(version))
 
@@ -55,12 +56,21 @@ class Models:
 
     def issued(self, receiver: str, version: int) -> float | None:
         """When a version that a replica answered with was published, or None where that is not known (yet)."""
-        times = [self.published[origin, version] for origin in self._origins[receiver] if (origin, version) in self.published]
+        origins = self._origins[receiver] & self.publishers
+        times = [self.published[origin, version] for origin in origins if (origin, version) in self.published]
         return min(times, default=None)
+
+    def newest(self, receiver: str, senders: Iterable[str] | None = None) -> int | None:
+        """The last version that arrived at a replica, from any publisher or from some."""
+        wanted = self._origins[receiver] & self.publishers
+        if senders is not None:
+            wanted &= set(senders)
+        return max((self.carried[origin, receiver] for origin in wanted), default=None)
 
     def plain(self) -> list[dict[str, Any]]:
         """The last versions, the newest first."""
-        latest = sorted(self.published.items(), key=lambda item: item[1], reverse=True)[:MOST_SHOWN]
+        models = [(key, time) for key, time in self.published.items() if key[0] in self.publishers]
+        latest = sorted(models, key=lambda item: item[1], reverse=True)[:MOST_SHOWN]
         return [
             {
                 "publisher": origin, "version": version, "published": time, "bytes": self.sizes.get((origin, version)),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -10,9 +11,10 @@ from typing import Any, Final
 from estran.report.network import group, links, worth_telling
 from estran.report.verdict import ordered
 from estran.run.journal import leftovers
+from estran.study.rows import cell
 from estran.web.alerts import alerts
 from estran.web.answers import WINDOW
-from estran.web.drawing import Drawing
+from estran.web.drawing import Arrow, Drawing
 from estran.web.following import Following
 from estran.web.traffic import Key
 
@@ -40,7 +42,7 @@ def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
         "figures": _figures(run),
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
-        "edges": {arrow.identity: _edge(run, arrow.channels) for arrow in drawing.arrows},
+        "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
         "chips": {
@@ -62,7 +64,7 @@ def _record(run: Following, now: datetime) -> dict[str, Any]:
         "status": "killed" if killed else run.folder.status,
         "over": run.over or killed,
         "clock": run.facts.newest,
-        "factors": dict(run.folder.factors),
+        "factors": {name: cell(level) for name, level in run.folder.factors.items()},
         "phases": list(_phases(run, now)),
         "left": None if killed else _left(run, now),
         "until": run.measure().get("until"),
@@ -115,11 +117,17 @@ def flow(run: Following, channels: list[Key]) -> dict[str, Any]:
     return run.facts.traffic.flow(channels, run.facts.newest, whole=run.over)
 
 
-def _edge(run: Following, channels: tuple[Key, ...]) -> dict[str, Any]:
-    """What flows on an arrow, and the last version of a model that arrived on it."""
-    carried = run.facts.models.carried
-    versions = [carried[producer, consumer] for _, producer, consumer in channels if (producer, consumer) in carried]
-    return flow(run, list(channels)) | {"version": max(versions, default=None)}
+def _edge(run: Following, arrow: Arrow) -> dict[str, Any]:
+    """What flows on an arrow, what its label tells, and the last version of a model that arrived on it."""
+    return flow(run, list(arrow.channels)) | {
+        "version": _carried(run, arrow.channels),
+        "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
+    }
+
+
+def _carried(run: Following, channels: tuple[Key, ...]) -> int | None:
+    versions = [run.facts.models.newest(consumer, [producer]) for _, producer, consumer in channels]
+    return max((version for version in versions if version is not None), default=None)
 
 
 def _seconds(run: Following) -> float:
@@ -144,22 +152,25 @@ def _hosts(run: Following) -> list[dict[str, Any]]:
 
 
 def _replicas(run: Following) -> Iterator[dict[str, Any]]:
-    happened, facts = run.facts.happenings.replicas, run.facts
+    happened = run.facts.happenings.replicas
+    into, out_of = defaultdict[str, list[Key]](list), defaultdict[str, list[Key]](list)
+    for key in run.facts.traffic.channels:
+        out_of[key[1]].append(key)
+        into[key[2]].append(key)
     for replica in run.folder.replicas.values():
         known = happened.get(replica.name)
         yield {
             "name": replica.name, "service": replica.service, "kind": replica.kind, "host": replica.host,
             "state": known.state if known else "planned", "restarts": known.restarts if known else 0,
             "errors": known.errors if known else 0, "detail": known.detail if known else "", "version": _version(run, replica.name),
-            "in": flow(run, [key for key in facts.traffic.channels if key[2] == replica.name])["rate"],
-            "out": flow(run, [key for key in facts.traffic.channels if key[1] == replica.name])["rate"],
+            "in": flow(run, into[replica.name])["rate"], "out": flow(run, out_of[replica.name])["rate"],
         }  # fmt: skip
 
 
 def _version(run: Following, replica: str) -> int | None:
     """The version that a replica answers with or, where it answers nothing, has got last."""
     facts = run.facts
-    return facts.answers.serving.get(replica, facts.models.newest.get(replica))
+    return facts.answers.serving.get(replica, facts.models.newest(replica))
 
 
 def _links(run: Following) -> list[dict[str, Any]]:

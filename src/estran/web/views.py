@@ -30,6 +30,9 @@ ASSETS: Final = {
 """All files that are served, by name: package, place, type. Nothing else can be asked for."""
 
 
+_CREDITS: Final = "Charts: uPlot, © Leon Sorokin. Topology: Cytoscape.js, © The Cytoscape Consortium. Both MIT licence."
+
+
 @cache
 def asset(name: str) -> tuple[bytes, str]:
     """Content and type of a file.
@@ -84,7 +87,7 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         '<span id="link" role="status" class="muted small"></span>'
         '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button></nav>'
     )
-    attributes = {f"data_{name}": value for name, value in data.items()}
+    attributes = {f"data_{name}": value for name, value in data.items()} | {"class_": "wide" if "list.js" in scripts else None}
     body = tag(
         "body",
         bar,

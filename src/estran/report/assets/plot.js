@@ -15,6 +15,9 @@ globalThis.estranPlot = (() => {
   const scales = {
     s: [[1, "s"], [1e-3, "ms"], [1e-6, "µs"]],
     "B/s": [[1e9, "GB/s"], [1e6, "MB/s"], [1e3, "kB/s"], [1, "B/s"]],
+    "bit/s": [[1e9, "Gbit/s"], [1e6, "Mbit/s"], [1e3, "kbit/s"], [1, "bit/s"]],
+    J: [[1e6, "MJ"], [1e3, "kJ"], [1, "J"], [1e-3, "mJ"]],
+    W: [[1e3, "kW"], [1, "W"], [1e-3, "mW"]],
     B: [[1e9, "GB"], [1e6, "MB"], [1e3, "kB"], [1, "B"]],
   };
   const digits = (value) => String(Number(value.toPrecision(3)));
@@ -76,7 +79,7 @@ globalThis.estranPlot = (() => {
       const stroke = colour(role(line.role));
       series.push({
         label: line.label, stroke, width: line.width || 1.5, dash: line.dash, spanGaps: true,
-        points: { show: line.y.length < 3 }, value: (_, v) => shown(v, chart.unit),
+        points: { show: (plot) => plot.data[0].length < 3 }, value: (_, v) => shown(v, chart.unit),
         paths: chart.log ? uPlot.paths.stepped({ align: 1 }) : undefined,
       });
       if (line.low) {

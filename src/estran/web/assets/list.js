@@ -7,7 +7,7 @@
 
   const response = ([name, unit]) => ({ name: name.replaceAll("_", " "), numeric: true, value: (run) => run.responses[name], cell: (run) => quantity(run.responses[name], unit) });
   const columns = () => [
-    { name: "run", value: (run) => run.name, cell: (run) => make("a", { href: `/run/${run.key}` }, run.name) },
+    { name: "run", value: (run) => run.name, cell: (run) => make("a", { href: `/run/${run.key}`, class: "tight" }, run.name) },
     { name: "experiment", value: (run) => run.experiment },
     { name: "status", value: (run) => run.status, cell: (run) => make("span", { title: run.failure }, state(run.status)) },
     { name: "platform", value: (run) => run.platform },

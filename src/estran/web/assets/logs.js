@@ -27,12 +27,6 @@
     while (lines.childElementCount > KEPT) lines.firstElementChild.remove();
     if (follow && found.lines.length) lines.scrollTop = lines.scrollHeight;
     byId("log-count").textContent = lines.childElementCount ? `${lines.childElementCount} lines` : "no lines";
-    const list = byId("log-of");
-    if (found.names.length + 1 !== list.options.length) {
-      const kept = list.value;
-      list.replaceChildren(list.options[0], ...found.names.map((name) => make("option", { value: name }, name)));
-      list.value = kept;
-    }
   };
   const restart = () => {
     next = 0;
@@ -46,5 +40,14 @@
   byId("log-follow").addEventListener("input", () => { if (byId("log-follow").checked) lines.scrollTop = lines.scrollHeight; });
   document.querySelector("#logs form").addEventListener("submit", (event) => event.preventDefault());
 
-  globalThis.estranLogs = { read: () => read().catch(() => {}) };
+  // Whose logs there may be; what was chosen stays chosen.
+  const names = (all) => {
+    const list = byId("log-of");
+    if (all.length + 1 === list.options.length) return;
+    const kept = list.value;
+    list.replaceChildren(list.options[0], ...all.map((name) => make("option", { value: name }, name)));
+    list.value = kept;
+  };
+
+  globalThis.estranLogs = { names, read: () => read().catch(() => {}) };
 })();

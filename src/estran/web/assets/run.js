@@ -162,6 +162,7 @@
     newest = now;
     for (const part of [head, tiles, warn, links, tables]) part(now);
     estranTopology.update(now);
+    estranLogs.names([...now.replicas, ...now.hosts].map((one) => one.name));
     if (!zoomed) drawCharts(now.charts);
     document.body.dataset.ready = "yes";
   };
@@ -181,8 +182,12 @@
     source.addEventListener("end", (event) => {
       source.close();
       if (event.data === "gone") return ended("The server has ended.");
-      estranLogs.read();
       if (awaited) ended("The run is over, and this server ends with it.");
+      else estranLogs.read();
+    });
+    source.addEventListener("problem", (event) => {
+      source.close();
+      ended(`${JSON.parse(event.data)}.`);
     });
     source.addEventListener("error", () => {
       lost += 1;

@@ -16,10 +16,11 @@ globalThis.estranTopology = (() => {
       { selector: "node[kind = 'chip']", style: { "background-color": colour("sunk"), "border-color": colour("rule"), "border-width": 1, width: 190, height: 46, "text-max-width": 184 } },
       { selector: "node[?bad]", style: { "border-color": colour("bad"), "border-width": 4, "border-style": "double" } },
       { selector: "node[?warn]", style: { "border-color": colour("warn"), "border-width": 3, "border-style": "dashed" } },
-      { selector: "edge", style: { ...text, label: "data(said)", "font-size": 14, "curve-style": "bezier", "control-point-step-size": 90, width: "data(width)", "line-color": colour("soft"),
+      { selector: "edge", style: { ...text, label: "data(said)", "font-size": 14, "curve-style": "bezier", "control-point-step-size": 90, width: "data(width)", "text-margin-y": "data(shift)", "line-color": colour("soft"),
         "target-arrow-color": colour("soft"), "target-arrow-shape": "triangle", "text-background-color": colour("paper"), "text-background-opacity": 0.9, "text-background-padding": 3, "arrow-scale": 1.1 } },
-      { selector: "edge[!back]", style: { "source-endpoint": "90deg", "target-endpoint": "270deg" } },
-      { selector: "edge[?back]", style: { "source-endpoint": "270deg", "target-endpoint": "90deg" } },
+      { selector: "edge[way = 'on']", style: { "source-endpoint": "90deg", "target-endpoint": "270deg" } },
+      { selector: "edge[way = 'back']", style: { "source-endpoint": "270deg", "target-endpoint": "90deg" } },
+      { selector: "edge[way = 'along']", style: { "source-endpoint": "90deg", "target-endpoint": "90deg", "text-margin-x": 72 } },
       { selector: "edge[delivery = 'latest']", style: { "line-style": "dashed", "line-dash-pattern": [8, 5] } },
       { selector: "edge[bend != 0]", style: { "curve-style": "unbundled-bezier", "control-point-distances": (edge) => [2 * edge.data("bend")], "control-point-weights": [0.5] } },
       { selector: "edge[!flows]", style: { opacity: 0.75 } },
@@ -54,7 +55,7 @@ globalThis.estranTopology = (() => {
       container: place, style: look(), layout: { name: "preset" }, userZoomingEnabled: false, autoungrabify: true, boxSelectionEnabled: false,
       elements: [
         ...nodes.map(({ x, y, ...data }) => ({ data: { ...data, said: data.label }, ...(x === undefined ? {} : { position: { x, y } }), selectable: data.kind !== "lane" })),
-        ...edges.map((data) => ({ data: { ...data, said: data.stream, width: 2, flows: 0 } })),
+        ...edges.map((data) => ({ data: { ...data, said: data.told ? data.stream : "", width: 2, flows: 0 } })),
       ],
     });
     fit();
@@ -69,9 +70,10 @@ globalThis.estranTopology = (() => {
       for (const [identity, flow] of Object.entries(now.edges)) {
         const edge = graph.getElementById(identity);
         if (!edge.length) continue;
-        const { stream, asked, probed, ok, version, from, to } = edge.data();
-        const lines = [stream + (flow.version === null ? "" : ` · v${flow.version}`)];
-        if (flow.rate) lines.push(`${quantity(flow.rate, "/s")} · ${quantity(flow.transfer, "s")}`);
+        const { stream, asked, probed, ok, version, from, to, told, channels } = edge.data();
+        const label = flow.label;
+        const lines = label ? [stream + (told > channels ? ` ×${told}` : "") + (label.version === null ? "" : ` · v${label.version}`)] : [];
+        if (label?.rate) lines.push(`${quantity(label.rate, "/s")} · ${quantity(label.transfer, "s")}`);
         const link = asked.delay ? `link asked ${asked.delay}, ${asked.rate}; measured ${probed.delay || "–"}, ${probed.rate || "–"}` : "no link is shaped";
         edge.data({ said: lines.join("\n"), width: flow.rate ? 2 + Math.min(4, Math.log10(1 + flow.rate)) : 2, flows: flow.rate > 0 ? 1 : 0, bad: ok === false ? 1 : 0,
           more: `${stream}, ${from} → ${to}: ${quantity(flow.rate, "messages/s")}, ${quantity(flow.bytes, "B/s")}, under way ${quantity(flow.transfer, "s")}, in the queue ${quantity(flow.wait, "s")}; ${link}`, version: flow.version });
