@@ -111,6 +111,17 @@ def test_a_calibration_from_elsewhere_lies_beside_the_description(tmp_path: Path
     assert crate.file("experiment/known.json").role == "calibration"  # type: ignore[union-attr]
 
 
+def test_a_platform_file_stays_at_home(own_run: Callable[[], Path]) -> None:
+    run = own_run()
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["hashes"]["lab.yaml"] = "sha256:0"
+    (run / "manifest.json").write_text(json.dumps(manifest | {"platform_file": "lab.yaml"}))
+    (run.parents[2] / "lab.yaml").write_text("platform: ssh\nhosts: [{host: secret.example}]\n")
+    path, crate = write_crate(run)
+    assert (crate.binding.on, crate.binding.file) == ("lab.yaml", "sha256:0")
+    assert not [name for name in zipfile.ZipFile(path).namelist() if "lab.yaml" in name]
+
+
 def test_what_has_changed_since_the_run_is_refused_by_name(own_run: Callable[[], Path]) -> None:
     run = own_run()
     parts = run.parents[2] / "parts.py"
