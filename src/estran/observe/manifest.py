@@ -9,6 +9,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -77,8 +78,10 @@ def capture(
     folder = experiment.absolute().parent
     secrets = known_secrets()
     hashes, unhashed = _hashes(folder, (experiment, *inputs), own)
-    code = _repository(folder, tuple(hashes.items()))
-    facts = machine()
+    with ThreadPoolExecutor(1) as aside:  # git is another process: meanwhile all else is found out
+        asking = aside.submit(_repository, folder, tuple(hashes.items()))
+        facts, environment = machine(), installed()
+        code = asking.result()
     document = {
         "estran": estran.__version__,
         "estran_source": source(),
@@ -98,7 +101,7 @@ def capture(
     }
     root = root_of(folder)
     locks = {shown(path, folder): _digest_of(path) for path in lock_files(folder, root)}
-    return Capture(document, {**installed(), "lock_files": locks}, b"" if code is None else code.patch)
+    return Capture(document, {**environment, "lock_files": locks}, b"" if code is None else code.patch)
 
 
 def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[Path] = ()) -> dict[str, Any]:
