@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from estran.reproduce.prov import write_prov
+from tests.run.experiments import estran
 
 
 def test_a_run(run: Path, tmp_path: Path) -> None:
@@ -18,6 +19,14 @@ def test_a_run(run: Path, tmp_path: Path) -> None:
     responses = next(one for name, one in found["entity"].items() if name.endswith("/file/responses.json"))
     assert responses["estran:sha256"] == json.loads((run / "run.json").read_text())["artefacts"]["responses.json"][7:]
     assert path.read_bytes() == write_prov(run, tmp_path / "again.json").read_bytes()
+
+
+def test_on_the_command_line(run: Path, tmp_path: Path) -> None:
+    done = estran("export", run.name[:15], "--to", "prov", "--out", "x.json", "--runs", str(run.parents[1]), cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "x.json\n"), done.stderr
+    assert json.loads((tmp_path / "x.json").read_text())["activity"]
+    wrong = estran("export", str(tmp_path), "--to", "prov", cwd=tmp_path)
+    assert (wrong.returncode, "there is no run" in wrong.stderr) == (2, True)
 
 
 def test_all_runs_of_a_study(study: Path, tmp_path: Path) -> None:

@@ -42,7 +42,7 @@ def test_no_planted_secret_reaches_a_crate(tmp_path: Path) -> None:
     done = estran("export", str(run), "--json", "--out", "x.zip", cwd=tmp_path, env=SECRETS)
     assert done.returncode == 0, done.stderr
     warnings = json.loads(done.stdout)["warnings"]
-    assert any("total-0.log: a secret of the environment is hidden" in warning for warning in warnings)
+    assert any("total-0.log: a secret is hidden" in warning for warning in warnings)
     unpacked = tmp_path / "unpacked"
     with zipfile.ZipFile(tmp_path / "x.zip") as archive:
         archive.extractall(unpacked)
@@ -52,6 +52,18 @@ def test_no_planted_secret_reaches_a_crate(tmp_path: Path) -> None:
             if path.suffix == ".parquet":
                 rows = duckdb.connect(":memory:").execute(f"FROM '{path}'").fetchall()
                 assert "planted-" not in repr(rows), path
+
+
+def test_secrets_of_a_studys_command_line_are_hidden(tmp_path: Path) -> None:
+    experiment(tmp_path)
+    options = ("--set", OPTIONS[0], "--replicates", "1", "--on", "simulate", "--json")
+    made = estran("study", "experiment.yaml", *options, cwd=tmp_path)
+    study = tmp_path / json.loads(made.stdout)["study"]
+    assert "planted-" in (study / "study.json").read_text(), "estran resume needs it"
+    path, crate = write_crate(study)
+    assert crate.asked.overrides == ("services.total.env.DB_PASSWORD=<hidden>",)
+    with zipfile.ZipFile(path) as archive:
+        assert not [name for name in archive.namelist() if b"planted-" in archive.read(name)]
 
 
 def test_a_description_with_a_secret_is_refused(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import shutil
+import subprocess
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
@@ -56,6 +57,24 @@ def test_the_same_record_gives_the_same_bytes(run: Path, study: Path, tmp_path: 
         assert first.read_bytes() == again.read_bytes()
 
 
+def test_the_same_seed_leaves_the_same_provenance(tmp_path: Path) -> None:
+    first, again = (simulated_run(tmp_path) / "provenance.jsonl" for _ in range(2))
+    assert first.read_bytes() == again.read_bytes()
+    assert b"service/meter-0" in first.read_bytes()
+
+
+def test_what_was_changed_since_the_commit_is_in_the_record(tmp_path: Path) -> None:
+    experiment(tmp_path)
+    for argv in (["init", "-q"], ["add", "-A"], ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "-qm", "x"]):
+        subprocess.run(["git", "-C", str(tmp_path), *argv], check=True)
+    (tmp_path / "data" / "levels.csv").write_text("a,b\n3,4\n")
+    run = simulated_run(tmp_path)
+    assert json.loads((run / "manifest.json").read_text())["git"]["dirty"] is True
+    _, crate = write_crate(run)
+    assert crate.file("record/changes.patch") is not None
+    assert "+3,4" in (run / "changes.patch").read_text()
+
+
 def test_roles_are_apart_from_the_platform(run: Path, tmp_path: Path) -> None:
     _, crate = write_crate(run, tmp_path)
     assert [(part.layer, part.hosts, part.device, part.services) for part in crate.parts] == [
@@ -90,6 +109,17 @@ def test_a_calibration_from_elsewhere_lies_beside_the_description(tmp_path: Path
     _, crate = write_crate(run, tmp_path)
     assert crate.asked.calibration == "experiment/known.json"
     assert crate.file("experiment/known.json").role == "calibration"  # type: ignore[union-attr]
+
+
+def test_a_platform_file_stays_at_home(own_run: Callable[[], Path]) -> None:
+    run = own_run()
+    manifest = json.loads((run / "manifest.json").read_text())
+    manifest["hashes"]["lab.yaml"] = "sha256:0"
+    (run / "manifest.json").write_text(json.dumps(manifest | {"platform_file": "lab.yaml"}))
+    (run.parents[2] / "lab.yaml").write_text("platform: ssh\nhosts: [{host: secret.example}]\n")
+    path, crate = write_crate(run)
+    assert (crate.binding.on, crate.binding.file) == ("lab.yaml", "sha256:0")
+    assert not [name for name in zipfile.ZipFile(path).namelist() if "lab.yaml" in name]
 
 
 def test_what_has_changed_since_the_run_is_refused_by_name(own_run: Callable[[], Path]) -> None:

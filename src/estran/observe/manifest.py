@@ -9,6 +9,7 @@ import platform
 import re
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -20,7 +21,7 @@ from estran.observe.machine import machine, settings
 from estran.observe.repository import Repository, git_state, repository, root_of
 from estran.observe.secrets import known_secrets, names_secret, without, without_in_arguments, without_in_document
 
-__all__ = ["Capture", "capture", "digest", "git_state", "manifest"]
+__all__ = ["Capture", "capture", "digest", "git_state", "manifest", "shown"]
 
 PACKAGES: Final = (
     "numpy", "numba", "eclipse-zenoh", "msgspec", "duckdb", "pydantic", "ruamel.yaml", "scikit-learn", "river", "scipy", "torch",
@@ -77,8 +78,10 @@ def capture(
     folder = experiment.absolute().parent
     secrets = known_secrets()
     hashes, unhashed = _hashes(folder, (experiment, *inputs), own)
-    code = _repository(folder, tuple(hashes.items()))
-    facts = machine()
+    with ThreadPoolExecutor(1) as aside:  # git is another process: meanwhile all else is found out
+        asking = aside.submit(_repository, folder, tuple(hashes.items()))
+        facts, environment = machine(), installed()
+        code = asking.result()
     document = {
         "estran": estran.__version__,
         "estran_source": source(),
@@ -97,8 +100,8 @@ def capture(
         "agent": _agent(os.environ.get(AGENT)),
     }
     root = root_of(folder)
-    locks = {_shown(path, folder): _digest_of(path) for path in lock_files(folder, root)}
-    return Capture(document, {**installed(), "lock_files": locks}, b"" if code is None else code.patch)
+    locks = {shown(path, folder): _digest_of(path) for path in lock_files(folder, root)}
+    return Capture(document, {**environment, "lock_files": locks}, b"" if code is None else code.patch)
 
 
 def manifest(experiment: Path, *, command: Sequence[str] = (), inputs: Iterable[Path] = ()) -> dict[str, Any]:
@@ -157,7 +160,7 @@ def _repository(folder: Path, hashes: tuple[tuple[str, str], ...]) -> Repository
 
 def _hashes(folder: Path, inputs: Iterable[Path], own: Iterable[tuple[str, Path]]) -> tuple[dict[str, str], dict[str, int]]:
     """Hashes by name, and sizes of what was too much."""
-    found = {_shown(path, folder): _digest_of(path) for path in inputs}
+    found = {shown(path, folder): _digest_of(path) for path in inputs}
     unhashed: dict[str, int] = {}
     left = MOST_BYTES
     for size, name, path in sorted((_size(path), name, path) for name, path in own if name not in found):
@@ -195,6 +198,7 @@ def _agent(text: str | None) -> dict[str, str] | None:
     return None if match is None else {key: value for key, value in match.groupdict().items() if value}
 
 
-def _shown(path: Path, folder: Path) -> str:
+def shown(path: Path, folder: Path) -> str:
+    """A file's name in ``hashes``: from the experiment's folder where below it, else whole, with ``~`` for the home folder."""
     absolute = path.absolute()
     return str(absolute.relative_to(folder)) if absolute.is_relative_to(folder) else home(str(absolute))

@@ -35,8 +35,17 @@ def names_secret(name: str) -> bool:
 def known_secrets(environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
     """Values of variables that are named as secrets are, also as JSON, HTML and URLs write them; longest first."""
     found = os.environ if environment is None else environment
-    plain = {value for name, value in found.items() if names_secret(name) and looks_secret(value)}
-    values = {form for value in plain for form in (value, json.dumps(value)[1:-1], html.escape(value), quote(value, safe=""))}
+    return _forms(value for name, value in found.items() if names_secret(name) and looks_secret(value))
+
+
+def secrets_in(overrides: Iterable[str]) -> tuple[str, ...]:
+    """Values of settings ``path=value`` that are named as secrets are, in the same forms."""
+    pairs = (override.partition("=") for override in overrides)
+    return _forms(value for name, _, value in pairs if names_secret(name) and looks_secret(value))
+
+
+def _forms(secrets: Iterable[str]) -> tuple[str, ...]:
+    values = {form for value in secrets for form in (value, json.dumps(value)[1:-1], html.escape(value), quote(value, safe=""))}
     return tuple(sorted(values, key=lambda value: (-len(value), value)))
 
 

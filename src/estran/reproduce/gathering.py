@@ -107,26 +107,18 @@ def _own(file: Path, manifest: Mapping[str, Any]) -> tuple[list[Item], str | Non
     if not file.is_file():
         raise RequestError("the experiment is no longer there", where=str(file), remedy="say where it is: --experiment FILE")
     wanted = dict(manifest["hashes"])
-    on = manifest["asked"]["on"]
-    asked = manifest["asked"]["calibration"]
+    wanted.pop(manifest.get("platform_file"), None)  # it is about hosts that others have not
     found: list[Item] = []
-    calibration = "none" if asked == "none" else None
+    calibration = "none" if manifest["asked"]["calibration"] == "none" else None
     for name, recorded in wanted.items():
         path = file.parent / Path(name).expanduser()
-        if _same(path, on):
-            continue  # a platform file is about hosts that others have not
         _unchanged(path, recorded)
         inside = not Path(name).expanduser().is_absolute()
-        is_calibration = _same(path, asked) or (asked is None and name == "calibration.json") or not inside
-        place = f"{EXPERIMENT}/{name}" if inside else f"{EXPERIMENT}/{_free(path.name, wanted)}"
-        if is_calibration and manifest["asked"]["on"] == "simulate" and asked != "none":
+        place = f"{EXPERIMENT}/{name if inside else _free(path.name, wanted)}"
+        if name == manifest.get("calibration"):
             calibration = place
         found.append(Item(place, _role(path, file, calibration == place), path))
     return found, calibration
-
-
-def _same(path: Path, asked: str | None) -> bool:
-    return asked is not None and Path(asked).exists() and path.exists() and path.samefile(asked)
 
 
 def _free(name: str, taken: Mapping[str, str]) -> str:
@@ -235,11 +227,10 @@ def _parts(experiment: Experiment) -> Iterator[Part]:
 
 def _binding(record: Record, manifest: Mapping[str, Any]) -> Binding:
     on = str(manifest["asked"]["on"])
-    is_file = on.endswith((".yaml", ".yml"))
-    hashes = [value for name, value in manifest["hashes"].items() if Path(name).name == Path(on).name]
+    file = manifest.get("platform_file")
     return Binding(
         platform=record.first.status.platform,
-        on=Path(on).name if is_file else on,
-        file=hashes[0] if is_file and hashes else None,
+        on=on if file is None else Path(file).name,
+        file=None if file is None else manifest["hashes"][file],
         machine={name: manifest[name] for name in _MACHINE if name in manifest},
     )

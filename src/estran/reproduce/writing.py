@@ -14,7 +14,7 @@ import msgspec
 
 from estran.errors import EstranError, RequestError
 from estran.observe.manifest import digest
-from estran.observe.secrets import known_secrets, without
+from estran.observe.secrets import known_secrets, secrets_in, without
 from estran.reproduce.gathering import Gathered, Item, gather
 from estran.reproduce.layout import DOCUMENT, METADATA, README, RECORD, SEAL, Crate, Packed, encode
 from estran.reproduce.readme import readme
@@ -104,7 +104,7 @@ def _place(out: Path | None, record: Record, crate: Crate) -> Path:
 
 
 def _pack(archive: zipfile.ZipFile, gathered: Gathered, record: Record, licence: str | None) -> Crate:
-    secrets = known_secrets()
+    secrets = (*known_secrets(), *secrets_in(record.asked.get("overrides", ())))
     packed: list[Packed] = []
     warnings = list(gathered.crate.warnings)
     expected = _expected(record)
@@ -112,7 +112,7 @@ def _pack(archive: zipfile.ZipFile, gathered: Gathered, record: Record, licence:
         _as_left(item, expected.pop(item.path, None))
         clean = _without_secrets(item, secrets)
         if clean is not item:
-            warnings.append(f"{item.path}: a secret of the environment is hidden")
+            warnings.append(f"{item.path}: a secret is hidden")
         packed.append(_add(archive, clean))
     for path in expected:
         raise RequestError("it is gone, and the run has left it", where=path, remedy="restore it, or run again")

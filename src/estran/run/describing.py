@@ -54,7 +54,7 @@ def describe(
         If a file of the experiment cannot be read.
     """
     from estran.observe.containers import containers
-    from estran.observe.manifest import capture
+    from estran.observe.manifest import capture, shown
     from estran.observe.secrets import known_secrets, without_in_arguments, without_in_document
     from estran.spec import dump
     from estran.spec.own_files import own_files
@@ -64,15 +64,22 @@ def describe(
     write_text(folder / "experiment.yaml", dump(document))
     write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
     plain = asdict(asked) | {"overrides": without_in_arguments(asked.overrides, known_secrets()), "seed": experiment.seed}
+    hosts = _platform_file(asked.on)
     captured = capture(
         source,
         command=command,
-        inputs=[*([] if calibration is None else [calibration]), *_platform_file(asked.on)],
+        inputs=[file for file in (calibration, hosts) if file is not None],
         own=own_files(source.absolute().parent),
         asked=plain,
     )
     commands = [service.command for service in experiment.services.values() if service.command is not None]
-    write_json(folder / "manifest.json", {**captured.manifest, "containers": containers(commands)})
+    around = source.absolute().parent
+    facts = {
+        "calibration": None if calibration is None else shown(calibration, around),
+        "platform_file": None if hosts is None else shown(hosts, around),
+        "containers": containers(commands),
+    }
+    write_json(folder / "manifest.json", {**captured.manifest, **facts})
     _write(folder / ENVIRONMENT, msgspec.json.format(msgspec.json.encode(captured.environment), indent=1) + b"\n")
     if captured.patch:
         _write(folder / PATCH, captured.patch)
@@ -82,8 +89,8 @@ def describe(
         record.warnings.append("experiment.yaml hides what looks like a secret: loading it does not give the same experiment")
 
 
-def _platform_file(on: str) -> list[Path]:
-    return [Path(on)] if on.endswith((".yaml", ".yml")) and Path(on).is_file() else []
+def _platform_file(on: str) -> Path | None:
+    return Path(on) if on.endswith((".yaml", ".yml")) and Path(on).is_file() else None
 
 
 def _write(path: Path, data: bytes) -> None:
