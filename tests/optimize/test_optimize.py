@@ -5,7 +5,6 @@ from __future__ import annotations
 import csv
 import json
 import os
-import shutil
 import signal
 import time
 from dataclasses import replace
@@ -21,7 +20,7 @@ from estran.optimize.optimize import Request, begin, conduct, reopen
 from estran.optimize.strategy import Ask, Told
 from estran.run.prepare import read_experiment
 from estran.study.study import reopen as reopen_study
-from tests.run.experiments import TINY, estran, start, write
+from tests.run.experiments import TINY, assert_nothing_left, estran, start, write
 
 VARIED = TINY.replace("rate: 40", 'rate: "${rate}", fail_after: "${fail}"').replace("delay: 10ms", 'delay: "${delay}"')
 VARIED = VARIED.replace('"parts:Total"', '"parts:Total", costs: {add: 1ms}').replace("duration: 1.5s", "duration: 0.8s")
@@ -173,13 +172,16 @@ def test_what_cannot_be_searched_is_refused(file: Path, tmp_path: Path, more: di
     assert not (tmp_path / "out").exists()
 
 
-def test_cost_models_alone_are_a_fidelity(tmp_path: Path) -> None:
-    shutil.copytree(Path("examples/million-devices"), tmp_path / "few")
-    file = tmp_path / "few" / "experiment.yaml"
-    text = file.read_text().replace("[10000, 100000, 1000000]", "[20, 40]").replace("[40, 400, 4000]", "[2, 4]")
-    file.write_text(text.replace("{warmup: 60s, duration: 10min}", "{warmup: 20s, duration: 60s}"))
-    folder, found, _ = optimised(Request(str(file), ("latency",), ("throughput",), fidelities=("flow",), trials=5), tmp_path / "a")
-    assert [row["status"] for row in rows(folder.path)] == ["done"] * 5
-    run = json.loads((folder.path / rows(folder.path)[0]["folder"] / "run.json").read_text())
-    assert run["detail"] == "flow"
-    assert found.target == "flow"
+def test_an_emulated_search_ends_runs_that_take_too_long(tmp_path: Path) -> None:
+    """A run that is ended has given its hosts back, and the next one is made."""
+    file = write(tmp_path, VARIED)
+    folder, found, _ = optimised(asked(file, on="emulate", trials=2, replicates=1, timeout="30s"), tmp_path / "a")
+    assert [row["status"] for row in rows(folder.path)] == ["done"] * 2
+    cut = asked(file, on="emulate", trials=2, replicates=1, timeout="30s", overrides=("fail=-1", "measure.duration=60s"))
+    folder, found, _ = optimised(replace(cut, timeout="4s"), tmp_path / "b")
+    assert [row["status"] for row in rows(folder.path)] == ["timed-out"] * 2
+    assert found.recommended is None
+    ended = [json.loads((folder.path / row["folder"] / "run.json").read_text()) for row in rows(folder.path)]
+    assert {run["status"] for run in ended} == {"interrupted"}
+    for run in ended:
+        assert_nothing_left(run["id"])
