@@ -27,6 +27,7 @@ VERBS = {
     "resume",
     "explain",
     "export",
+    "optimize",
     "compare",
     "reproduce",
     "calibrate",
