@@ -53,6 +53,7 @@ COMPUTING = (
     "run/test_flow.py",
     "run/test_machine_load.py",
     "run/test_many_hosts.py",
+    "run/test_served_engine.py",
     "run/test_serving_runs.py",
     "run/test_shared_hosts.py",
     "run/test_simulated_run.py",
