@@ -12,8 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estran.errors import RequestError
-from estran.study.design import points
 from estran.spec.model import Variation
+from estran.study.design import points
 from estran.study.factors import Factor, factors_of
 from estran.study.rows import arranged, cell, design_text, level, read_design, read_points
 

@@ -1,0 +1,66 @@
+"""An optimisation on a terminal: the answer in words, the best points, what it cost."""
+
+from __future__ import annotations
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from estran.report.optimum.tables import chance, figure, level, seen_at
+from estran.report.optimum.view import CALLED, Optimum, Seen
+from estran.report.table import bare_table
+from estran.report.wording import NONE, count, quantity
+
+MOST = 12
+"""Points that are listed; the page has all."""
+
+
+def print_optimum(console: Console, optimum: Optimum) -> None:
+    """Words first, then the table of points, then what was spent."""
+    for sentence in optimum.answer:
+        console.print(sentence, highlight=False, soft_wrap=True)
+    shown = [one for one in reversed(optimum.shown) if one.role != "rest"]
+    if shown:
+        console.print()
+        console.print(_points(optimum, shown[:MOST]))
+        if len(shown) > MOST:
+            console.print(f"  and {count(len(shown) - MOST, 'point')} more on the front: see the page", style="dim")
+    console.print()
+    console.print(_spent(optimum))
+    for one in optimum.spent:
+        if one.trust:
+            console.print(f"  {one.fidelity}: {one.trust}", highlight=False, soft_wrap=True)
+    if optimum.minding:
+        console.print(Text("What to mind", style="bold"))
+    for sentence in optimum.minding:
+        console.print(f"  {sentence}", highlight=False, soft_wrap=True)
+
+
+def _points(optimum: Optimum, shown: list[Seen]) -> Table:
+    limited = any(one.limit for one in optimum.asked)
+    table = bare_table()
+    for name in ("point", *(asked.response for asked in optimum.asked), "on front", *(["keeps limits"] if limited else [])):
+        table.add_column(name, overflow="fold")
+    for factor in optimum.factors:
+        table.add_column(factor.name, overflow="fold")
+    table.add_column("seen at", overflow="fold")
+    for one in shown:
+        cells = [
+            f"{one.number} {'' if one.role == 'front' else CALLED[one.role]}",
+            *(figure(one, asked) for asked in optimum.asked),
+        ]
+        cells += [chance(one.on_front), *([chance(one.feasible)] if limited else [])]
+        cells += [*(level(one, factor) for factor in optimum.factors), seen_at(one)]
+        table.add_row(*cells, style="bold" if one.role == "best" else "")
+    return table
+
+
+def _spent(optimum: Optimum) -> Table:
+    table = bare_table()
+    for name in ("fidelity", "runs", "points", "failed", "ended early", "time of runs", "each"):
+        table.add_column(name, overflow="fold")
+    for one in optimum.spent:
+        each = quantity(one.seconds / one.runs, "s") if one.runs else NONE
+        numbers = (one.runs, one.points, one.failed, one.pruned)
+        table.add_row(one.fidelity, *(f"{number:,}" for number in numbers), quantity(one.seconds, "s"), each)
+    return table
