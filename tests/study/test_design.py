@@ -13,9 +13,11 @@ from hypothesis import strategies as st
 
 from estran.errors import RequestError
 from estran.study.design import points
+from estran.spec.model import Variation
 from estran.study.factors import Factor, factors_of
 from estran.study.rows import arranged, cell, design_text, level, read_design, read_points
 
+ONE_OR_TWO = Variation((1, 2), 1)
 TWO = tuple(Factor(name, ("low", "high")) for name in "abcdefg")
 MIXED = (Factor("placement", ("edge", "fog", "cloud")), Factor("every", ("0.5s", "2s", "10s")), Factor("hosts", (1, 2, 8)))
 
@@ -127,10 +129,10 @@ def test_ranges_keep_the_unit_of_the_first_level() -> None:
 
 def test_factors_that_cannot_vary_are_named() -> None:
     with pytest.raises(RequestError, match=r"factors.rate: it has one level"):
-        factors_of({"rate": [1]}, {})
+        factors_of({"rate": Variation((1,), 1)}, {})
     with pytest.raises(RequestError, match="no factor to vary"):
-        factors_of({"rate": [1, 2]}, {"rate": 1})
-    assert [factor.name for factor in factors_of({"a": [1, 2], "b": [1, 2]}, {"b": 1})] == ["a"]
+        factors_of({"rate": ONE_OR_TWO}, {"rate": 1})
+    assert [factor.name for factor in factors_of({"a": ONE_OR_TWO, "b": ONE_OR_TWO}, {"b": 1})] == ["a"]
 
 
 def test_blocks_have_every_point_once_in_an_order_of_their_own_and_one_seed() -> None:

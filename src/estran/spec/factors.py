@@ -9,7 +9,9 @@ from typing import Any, Final, TypeAlias
 
 from estran.spec.document import Document
 from estran.spec.marks import Path
+from estran.spec.model import Variation
 from estran.spec.suggest import closest, did_you_mean
+from estran.spec.varied import check_conditions, circles, variation
 
 _REFERENCE: Final = re.compile(r"\$(\$)?\{([^{}]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
@@ -27,7 +29,7 @@ class Choice:
     origins: dict[str, Path | str] = field(default_factory=dict)
 
 
-def read_factors(document: Document) -> Levels:
+def read_factors(document: Document) -> dict[str, Variation]:
     """Take the ``factors:`` block out of a document; complaints about it go to the document."""
     complain = document.complaints.add
     block = document.data.get("factors")
@@ -36,25 +38,15 @@ def read_factors(document: Document) -> Levels:
     if not isinstance(block, dict):
         complain(("factors",), "must be a map of names to lists of levels", "write for example placement: [edge, cloud]")
         return {}
-    levels: Levels = {}
-    for name, values in block.items():
-        path = ("factors", name)
+    found: dict[str, Variation] = {}
+    for name, value in block.items():
         if not _NAME.fullmatch(name):
-            complain(path, f"{name!r} cannot name a factor", "use letters, digits, - and _, beginning with a letter", at="key")
-        elif not isinstance(values, list) or not values:
-            example = values if values not in (None, [], {}) else "a, b"
-            complain(path, "must be a list with at least one level", f"write {name}: [{example}]")
-            levels[name] = [] if values in (None, [], {}) else [values]
+            remedy = "use letters, digits, - and _, beginning with a letter"
+            complain(("factors", name), f"{name!r} cannot name a factor", remedy, at="key")
         else:
-            _refuse_twins(document, path, values)
-            levels[name] = values
-    return levels
-
-
-def _refuse_twins(document: Document, path: Path, values: list[Any]) -> None:
-    for index, value in enumerate(values):
-        if any(value == earlier and type(value) is type(earlier) for earlier in values[:index]):
-            document.complaints.add((*path, index), f"the level {value!r} occurs twice", "keep one of the two")
+            found[name] = variation(document, name, value)
+    check_conditions(document, found)
+    return found
 
 
 def references(value: Any) -> Iterator[str]:
@@ -99,21 +91,7 @@ def check_references(document: Document, levels: Levels) -> None:
 def _cycles(levels: Levels) -> list[tuple[str, ...]]:
     """Each cycle once, beginning with its first factor in the file."""
     graph = {name: [inner for inner in dict.fromkeys(references(values)) if inner in levels] for name, values in levels.items()}
-    found: dict[frozenset[str], tuple[str, ...]] = {}
-    done: set[str] = set()
-
-    def visit(name: str, trail: list[str]) -> None:
-        if name in trail:
-            cycle = trail[trail.index(name) :]
-            found.setdefault(frozenset(cycle), tuple(cycle))
-        elif name not in done:
-            for inner in graph[name]:
-                visit(inner, [*trail, name])
-            done.add(name)
-
-    for name in graph:
-        visit(name, [])
-    return list(found.values())
+    return list(circles(graph))
 
 
 def cyclic(levels: Levels) -> set[str]:

@@ -11,7 +11,7 @@ from estran.spec.document import Document, read_file, read_text
 from estran.spec.factors import check_references, escape, read_factors, substitute
 from estran.spec.index import ComponentIndex
 from estran.spec.marks import look_up
-from estran.spec.model import Experiment
+from estran.spec.model import Experiment, Variation
 from estran.spec.overrides import choose
 
 
@@ -67,9 +67,9 @@ def _experiment(
     from estran.spec.references import References
 
     complaints = document.complaints
-    levels = read_factors(document)
-    check_references(document, levels)
-    choice = choose(document, levels, assignment, overrides, TOP)
+    variations = read_factors(document)
+    check_references(document, {name: list(one.levels) for name, one in variations.items()})
+    choice = choose(document, variations, assignment, overrides, TOP)
     data = substitute(document, choice)
     blocks = read_blocks(data, complaints)
     builder = Builder(blocks, complaints)
@@ -96,7 +96,7 @@ def _experiment(
         network=network,
         services=services,
         streams=tuple(streams.values()),
-        factors={name: tuple(values) for name, values in levels.items()},
+        variations=variations,
         assignment=choice.levels,
         measure=measure,
         source=document.marks.file,
@@ -116,7 +116,9 @@ def _resolved(data: Mapping[str, Any], levels: Mapping[str, Any]) -> dict[str, A
 
 
 def check_levels(path: str | FilePath, *, components: ComponentIndex | None = None) -> tuple[SpecError, ...]:
-    """Try every other level of each factor, the rest having their first, and return what is wrong then.
+    """Try every other level of each factor, the rest having their defaults, and return what is wrong then.
+
+    Of a range its ends are tried, and of a factor with a condition its levels where it counts.
 
     A study would meet these errors only when its design gets there. A combination that is right only with another factor's level is
     reported too: the caller shows these as warnings.
@@ -124,14 +126,27 @@ def check_levels(path: str | FilePath, *, components: ComponentIndex | None = No
     Raises
     ------
     SpecErrors
-        If the file is wrong with the first levels already.
+        If the file is wrong with the defaults already.
     """
     experiment = load(path, components=components)
     found: dict[tuple[str, str], SpecError] = {}
-    for name, levels in experiment.factors.items():
-        for level in levels[1:]:
+    for name, one in experiment.variations.items():
+        around = _counting(name, experiment.variations)
+        for level in one.levels:
+            if level == one.default:
+                continue
             try:
-                load(path, assignment={name: level}, components=components)
+                load(path, assignment={**around, name: level}, components=components)
             except SpecErrors as errors:
                 found.update({(str(error.where), error.what): error for error in errors.errors})
     return tuple(found.values())
+
+
+def _counting(name: str, variations: Mapping[str, Variation]) -> dict[str, Any]:
+    """Levels of other factors at which one counts: defaults where they allow it, else the first that do."""
+    chosen: dict[str, Any] = {}
+    for other, allowed in variations[name].when.items():
+        chosen |= _counting(other, variations)
+        default = variations[other].default
+        chosen[other] = default if default in allowed else allowed[0]
+    return chosen

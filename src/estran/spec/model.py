@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 from estran.spec.costs import CommandModel, Cost
+from estran.spec.ranges import Range
 
 Delivery = Literal["latest", "acknowledged"]
 Routing = Literal["paired", "all", "rotate"]
@@ -230,13 +231,35 @@ class Measure:
 
 
 @dataclass(frozen=True, slots=True)
+class Variation:
+    """How a factor may vary.
+
+    Attributes
+    ----------
+    levels
+        What the file lists; of a range its ends, or as many levels as the file says, evenly on its scale.
+    default
+        The level that it has where nothing else is said.
+    range
+        What it may be between its levels; None for levels only.
+    when
+        Levels of other factors at which it counts; where one of these has another level, this factor is at its default.
+    """
+
+    levels: tuple[Any, ...]
+    default: Any
+    range: Range | None = None
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True)
 class Experiment:
     """A whole description with one level chosen for each factor.
 
     Attributes
     ----------
-    factors
-        All levels of every factor, in the order of the file; the first is the default.
+    variations
+        How every factor may vary, in the order of the file; ``factors`` are their levels.
     assignment
         The level in force for each factor.
     title, description
@@ -253,7 +276,7 @@ class Experiment:
     network: tuple[LinkRule, ...]
     services: Mapping[str, Service]
     streams: tuple[Stream, ...]
-    factors: Mapping[str, tuple[Any, ...]]
+    variations: Mapping[str, Variation]
     assignment: Mapping[str, Any]
     measure: Measure
     source: str = field(compare=False)
@@ -261,3 +284,8 @@ class Experiment:
     document: Mapping[str, Any] = field(default_factory=dict, compare=False)
     title: str = ""
     description: str = ""
+
+    @property
+    def factors(self) -> dict[str, tuple[Any, ...]]:
+        """The levels of every factor."""
+        return {name: variation.levels for name, variation in self.variations.items()}

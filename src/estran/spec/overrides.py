@@ -9,29 +9,38 @@ from estran.errors import Where
 from estran.spec.document import Document, parse_value
 from estran.spec.factors import Choice, Levels, cyclic, used_factors
 from estran.spec.marks import Path
+from estran.spec.model import Variation
 from estran.spec.suggest import did_you_mean
+from estran.spec.varied import home
 
 _NAMED = ("layers", "services", "devices", "links", "factors")
 """Blocks whose keys are names that the file defines: an option cannot bring a new one by accident."""
 
 
 def choose(
-    document: Document, levels: Levels, assignment: Mapping[str, Any], overrides: Sequence[str], top: Sequence[str]
+    document: Document,
+    variations: Mapping[str, Variation],
+    assignment: Mapping[str, Any],
+    overrides: Sequence[str],
+    top: Sequence[str],
 ) -> Choice:
     """Apply all options to a document and return the level in force for each factor.
 
-    Later sources win: first level of the file, the file's ``assignment:`` block, ``assignment``, ``overrides``. ``top`` lists
+    Later sources win: default of the file, the file's ``assignment:`` block, ``assignment``, ``overrides``. ``top`` lists
     the top-level keys that a file may have.
     """
     rewrites: list[tuple[str, Path, Any]] = []
+    levels: Levels = {name: list(one.levels) for name, one in variations.items()}
     chosen: dict[str, tuple[Any, Path | str]] = {
-        name: (values[0], ("factors", name, 0)) for name, values in levels.items() if values
+        name: (one.default, home(document, name, one.default) or ("factors", name))
+        for name, one in variations.items()
+        if one.levels
     }
     for name, value in _recorded(document, levels).items():
-        chosen[name] = (value, _level_path(levels, name, value, ("assignment", name)))
+        chosen[name] = (value, home(document, name, value) or ("assignment", name))
     for name, value in assignment.items():
         if name in levels:
-            chosen[name] = (value, _level_path(levels, name, value, f"assignment of {name}"))
+            chosen[name] = (value, home(document, name, value) or f"assignment of {name}")
         else:
             document.complaints.add_at(Where(f"assignment of {name}"), "no such factor", did_you_mean(name, levels, kind="factor"))
     for option in overrides:
@@ -44,6 +53,7 @@ def choose(
         else:
             rewrites.append(parsed)
     _refuse_settled(document, levels, chosen)
+    _refuse_idle(document, variations, assignment, chosen)
     for label, path, value in rewrites:
         _Rewrite(document, label, levels, top).apply(path, value)
     broken = cyclic(levels)
@@ -77,8 +87,20 @@ def _refuse_settled(document: Document, levels: Levels, chosen: Mapping[str, tup
             document.complaints.add_at(where, what, "change the values themselves, or start from the original file")
 
 
-def _level_path(levels: Levels, name: str, value: Any, otherwise: Path | str) -> Path | str:
-    return ("factors", name, levels[name].index(value)) if value in levels[name] else otherwise
+def _refuse_idle(
+    document: Document,
+    variations: Mapping[str, Variation],
+    assignment: Mapping[str, Any],
+    chosen: Mapping[str, tuple[Any, Path | str]],
+) -> None:
+    """Complain of assigned levels of factors that do not count beside the others': the run would not be what it is taken for."""
+    for name, value in assignment.items():
+        when = variations[name].when if name in variations else {}
+        idle = next((other for other, allowed in when.items() if other in chosen and chosen[other][0] not in allowed), None)
+        if idle is not None and value != variations[name].default:
+            what = f"{value!r} does not count where {idle} is {chosen[idle][0]}"
+            where = Where(f"assignment of {name}")
+            document.complaints.add_at(where, what, f"leave it at its default, {variations[name].default}")
 
 
 def _parse(document: Document, option: str) -> tuple[str, Path, Any] | None:

@@ -253,6 +253,22 @@ class MeasureEntry(Entry):
     until: Text | None = Field(default=None, description="Stop when a metric reaches a value, such as accuracy >= 0.9.")
 
 
+class FactorEntry(Entry):
+    """A factor with a range, a default of its own, or a condition."""
+
+    from_: StrictInt | float | str | None = Field(default=None, alias="from", description="Least level of a range: 1, 0.1s.")
+    to: StrictInt | float | str | None = Field(default=None, description="Greatest level of a range.")
+    scale: Literal["linear", "log"] = Field(default="linear", description="Whether equal differences or equal ratios count alike.")
+    step: StrictInt | float | str | None = Field(default=None, description="Distance between neighbours in a range.")
+    levels: Annotated[list[Any], Field(min_length=1)] | Annotated[StrictInt, Field(ge=2)] | None = Field(
+        default=None, description="The levels; or of a range, how many of them designs with few levels take."
+    )
+    default: Any = Field(default=None, description="Level where nothing else is said, if not the first, or the least of a range.")
+    when: dict[str, Any] = Field(
+        default={}, description="Levels of other factors at which it counts; elsewhere it is at its default."
+    )
+
+
 class ExperimentFile(Entry):
     """An experiment: an AI workflow, the hosts that it runs on, and the network between them."""
 
@@ -268,10 +284,11 @@ class ExperimentFile(Entry):
     network: list[NetworkEntry] = Field(default=[], description="Links between hosts; hosts that no rule covers are not slowed.")
     services: Annotated[dict[Name, ServiceEntry], Field(min_length=1)] = Field(description="What runs, and where.")
     streams: list[StreamEntry] = Field(default=[], description="Which output feeds which inputs.")
-    factors: dict[str, Annotated[list[Any], Field(min_length=1)]] = Field(
-        default={}, description="What a study varies: a list of levels each, the first being the default; used as ${name}."
+    factors: dict[str, Annotated[list[Any], Field(min_length=1)] | FactorEntry] = Field(
+        default={},
+        description="What a study varies: a list of levels each, the first being the default, or a range; used as ${name}.",
     )
     assignment: dict[str, Any] = Field(
-        default={}, description="Level in force for each factor, if not its first; resolved files have it."
+        default={}, description="Level in force for each factor, if not its default; resolved files have it."
     )
     measure: MeasureEntry = Field(default=MeasureEntry(), description="How long to run.")

@@ -1,58 +1,69 @@
-"""The factors of a study: their levels, and what lies between two of them."""
+"""The factors of a study: their levels, what lies between two of them, and where they count."""
 
 from __future__ import annotations
 
-import math
-import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Final, get_args
+from dataclasses import dataclass, field
+from typing import Any, Final
 
 from estran.errors import RequestError
-from estran.units import Dimension, QuantityError, parse
+from estran.spec.model import Variation
+from estran.spec.ranges import Range, RangeError
 
-_UNIT: Final = re.compile(r"\s*[-+0-9.eE_]+\s*")
+FIRST: Final = object()
+"""Stands for the first level, where no other is the default."""
 
 
 @dataclass(frozen=True, slots=True)
 class Factor:
-    """A factor with the levels that the experiment file lists.
+    """A factor as a study varies it.
 
-    Designs with few levels take them as they are. Designs that fill space read numbers and quantities as a range, from the least
-    to the greatest level, and share the unit interval evenly among levels of any other kind.
+    Designs with few levels take ``levels`` as they are. Designs that fill space read a range, or numbers and quantities as one from
+    the least to the greatest level, and share the unit interval evenly among levels of any other kind.
+
+    Attributes
+    ----------
+    levels
+        Those that the experiment file lists; of a range its ends, or as many levels as the file says.
+    default
+        The level that it has where nothing else is said; the first one unless another is given.
+    range
+        What it may be between its levels; None for levels only.
+    when
+        Levels of other factors, by their name, at which it counts. Where they have others, it is at its default.
     """
 
     name: str
     levels: tuple[Any, ...]
+    default: Any = FIRST
+    range: Range | None = None
+    when: Mapping[str, tuple[Any, ...]] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.default is FIRST:
+            object.__setattr__(self, "default", self.levels[0])
+
+    def active(self, levels: Mapping[str, Any]) -> bool:
+        """Whether it counts where others have these levels; a factor that is not among them is no hindrance."""
+        return all(_among(levels[name], allowed) for name, allowed in self.when.items() if name in levels)
+
+    @property
+    def ordered(self) -> Range | None:
+        """The range that is given, or that numeric levels span; None where levels have no order."""
+        return self.range or Range.over(self.levels)
 
     @property
     def span(self) -> tuple[float, float, str, float, bool] | None:
         """Least and greatest level in the unit of the first one, that unit, its size, and whether all are whole; else None."""
-        if all(_is_number(level) for level in self.levels):
-            return min(self.levels), max(self.levels), "", 1.0, all(isinstance(level, int) for level in self.levels)
-        if not all(isinstance(level, str) for level in self.levels):
-            return None
-        unit = _UNIT.sub("", self.levels[0])
-        for dimension in get_args(Dimension):
-            try:
-                size = parse(f"1{unit}", dimension) if unit else 1.0
-                values = [parse(level, dimension) / size for level in self.levels]
-            except QuantityError:
-                continue
-            return min(values), max(values), unit, size, False
-        return None
+        found = self.ordered
+        return None if found is None else (found.low, found.high, found.unit, found.size, found.whole)
 
     def at(self, place: float) -> Any:
         """The level at a place of the unit interval."""
-        span = self.span
-        if span is None:
+        found = self.ordered
+        if found is None:
             return self.levels[min(int(place * len(self.levels)), len(self.levels) - 1)]
-        low, high, unit, _, whole = span
-        value = low + place * (high - low)
-        if whole:
-            return min(int(low) + int(place * (high - low + 1)), int(high))
-        rounded = float(f"{value:.6g}")
-        return f"{rounded:g}{unit}" if unit or isinstance(self.levels[0], str) else rounded
+        return found.at(place)
 
     def place(self, level: Any) -> float:
         """Where a level lies in the unit interval: the middle of its share where levels have no order; the inverse of `at`.
@@ -62,14 +73,13 @@ class Factor:
         RequestError
             If it is neither a level nor in their range.
         """
-        span = self.span
-        if span is None:
+        found = self.ordered
+        if found is None:
             return (self.levels.index(level) + 0.5) / len(self.levels)
-        low, high, _, size, whole = span
-        value = self._in_units(level, size)
-        if high == low:
-            return 0.0
-        return (value - low + 0.5) / (high - low + 1) if whole else (value - low) / (high - low)
+        try:
+            return found.place(level)
+        except RangeError as error:
+            raise self._no_level(level) from error
 
     def number(self, level: Any) -> float:
         """A level as a number in the unit of the first one.
@@ -79,43 +89,65 @@ class Factor:
         RequestError
             If the factor is not numeric, or this is no quantity of its kind.
         """
-        span = self.span
-        if span is None:
+        found = self.ordered
+        if found is None:
             raise RequestError(f"{self.name} has no numeric levels", where="factors", remedy="see the factors of the experiment")
-        return self._in_units(level, span[3])
+        try:
+            return found.number(level)
+        except RangeError as error:
+            raise self._no_level(level) from error
 
-    def _in_units(self, level: Any, size: float) -> float:
-        if _is_number(level):
-            return float(level)
-        for dimension in get_args(Dimension):
-            try:
-                return parse(level, dimension) / size
-            except QuantityError:
-                continue
-        raise RequestError(f"{level!r} is no level of {self.name}", where="design", remedy="see the factors of the experiment")
+    def _no_level(self, level: Any) -> RequestError:
+        return RequestError(f"{level!r} is no level of {self.name}", where="design", remedy="see the factors of the experiment")
 
 
-def factors_of(levels: Mapping[str, Sequence[Any]], fixed: Mapping[str, Any]) -> tuple[Factor, ...]:
+def settled(levels: Mapping[str, Any], factors: Sequence[Factor]) -> dict[str, Any]:
+    """A point with every factor that does not count there at its default, in the order of ``factors``.
+
+    Conditions may hang on factors with conditions of their own; they form no circle.
+    """
+    point = {factor.name: levels[factor.name] for factor in factors}
+    for _ in factors:
+        before = dict(point)
+        for factor in factors:
+            if not factor.active(point):
+                point[factor.name] = factor.default
+        if point == before:
+            break
+    return point
+
+
+def factors_of(variations: Mapping[str, Variation], fixed: Mapping[str, Any]) -> tuple[Factor, ...]:
     """The factors that vary: those of the experiment, but for what was fixed on the command line.
+
+    Parameters
+    ----------
+    fixed
+        Levels of factors that do not vary; others that never count beside them do not vary either.
 
     Raises
     ------
     RequestError
         If none is left, or one has a single level.
     """
-    varied = [Factor(name, tuple(values)) for name, values in levels.items() if name not in fixed]
+    varied = {
+        name: Factor(name, one.levels, one.default, one.range, one.when) for name, one in variations.items() if name not in fixed
+    }
+    held = dict(fixed)
+    while idle := [name for name, factor in varied.items() if not factor.active(held)]:
+        held |= {name: varied.pop(name).default for name in idle}
     if not varied:
-        remedy = "give factors in the experiment file" if not levels else "leave one of them open: do not --set all of them"
+        remedy = "give factors in the experiment file" if not variations else "leave one of them open: do not --set all of them"
         raise RequestError("there is no factor to vary", where="factors", remedy=remedy)
-    for factor in varied:
+    for factor in varied.values():
         if len(factor.levels) < 2:
             raise RequestError(
                 f"it has one level, {factor.levels[0]!r}: nothing can be learned of its effect",
                 where=f"factors.{factor.name}",
                 remedy=f"give it another level, or fix it: --set {factor.name}={factor.levels[0]}",
             )
-    return tuple(varied)
+    return tuple(varied.values())
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+def _among(level: Any, allowed: Sequence[Any]) -> bool:
+    return any(level == one and isinstance(level, bool) == isinstance(one, bool) for one in allowed)

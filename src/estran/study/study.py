@@ -81,7 +81,7 @@ def begin(request: Request, *, out: Path) -> Folder:
     check(Choice.read(request.engine, request.engine_options), request.on)
     experiment, _ = read_experiment(request.file, overrides=request.overrides, seed=request.seed)
     fixed = {name for name, _, _ in (override.partition("=") for override in request.overrides)}
-    factors = factors_of(experiment.factors, {name: None for name in experiment.factors if name in fixed})
+    factors = factors_of(experiment.variations, {n: level for n, level in experiment.assignment.items() if n in fixed})
     rng = np.random.default_rng(experiment.seed)
     chosen = _points(request, factors, rng)
     _check(request, chosen, factors)

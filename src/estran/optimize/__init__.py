@@ -1,0 +1,1 @@
+"""Searching the levels of factors for the best deployment."""
