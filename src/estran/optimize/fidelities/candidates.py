@@ -131,7 +131,7 @@ class _Placed:
         return low + step * _index(self.place[name], (high - low) // step + 1)
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:
-        return choices[_index(self.place[name], len(choices))]
+        return str(choices[_index(self.place[name], len(choices))])
 
 
 def _index(share: float, count: int) -> int:
@@ -145,7 +145,7 @@ def _steps(one: BaseDistribution) -> int | None:
     if isinstance(one, CategoricalDistribution):
         return len(one.choices)
     if isinstance(one, IntDistribution):
-        return None if one.log else (one.high - one.low) // one.step + 1
+        return None if one.log else int((one.high - one.low) // one.step + 1)
     if isinstance(one, FloatDistribution) and one.step is not None:
         return round((one.high - one.low) / one.step) + 1
     return None
@@ -166,10 +166,10 @@ def _share(one: BaseDistribution, value: Any) -> float:
     if isinstance(one, IntDistribution):
         if one.log:
             return float(np.log(value / (one.low - 0.5)) / np.log((one.high + 0.5) / (one.low - 0.5)))
-        return ((value - one.low) // one.step + 0.5) / ((one.high - one.low) // one.step + 1)
+        return float(((value - one.low) // one.step + 0.5) / ((one.high - one.low) // one.step + 1))
     assert isinstance(one, FloatDistribution)
     if one.log:
         return float(np.log(value / one.low) / np.log(one.high / one.low))
     if one.step is not None:
-        return (round((value - one.low) / one.step) + 0.5) / (round((one.high - one.low) / one.step) + 1)
-    return (value - one.low) / (one.high - one.low)
+        return float((round((value - one.low) / one.step) + 0.5) / (round((one.high - one.low) / one.step) + 1))
+    return float((value - one.low) / (one.high - one.low))

@@ -98,7 +98,7 @@ def fit(x: Array, y: Array, below: Below | None) -> Shape:
 
 
 class _Task:
-    """The loss of one fit: parameters are logarithms of the lengths, of the scale, of the noise, and of the slope if there is one."""
+    """The loss of one fit: parameters are logarithms of the lengths, the scale, the noise, and the slope if there is one."""
 
     def __init__(self, x: Array, y: Array, below: Below | None) -> None:
         self._y, self._below, self._d = y, below, x.shape[1]
@@ -117,7 +117,7 @@ class _Task:
         """Negative logarithm of the posterior density, up to a constant, and its gradient."""
         from scipy.linalg import cho_factor, cho_solve
 
-        shape, n, d = self.shape(parameters), len(self._y), self._d
+        shape, n = self.shape(parameters), len(self._y)
         squares = (shape.lengths**-2.0 @ self._squares).reshape(n, n)
         distance = _ROOT5 * np.sqrt(squares)
         decay = np.exp(-distance)

@@ -82,8 +82,8 @@ def judged(fidelity: str, response: str, low: Array, high: Array, noise: float) 
     Parameters
     ----------
     low, high
-        The response of each pair at this fidelity and at the highest, each the mean over runs, shape (pairs,); on the scale on which
-        it is modelled.
+        The response of each pair at this fidelity and at the highest, each the mean over runs, on the scale on which it is
+        modelled; shape (pairs,).
     noise
         Variance of ``high`` about its expectation.
     """
