@@ -106,7 +106,7 @@ TOGETHER = {
     "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
     "learning": ("learning/",),
     "flow": ("cli/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
-    "browser": ("report/test_browser.py", "report/test_study_page.py"),
+    "browser": ("report/test_browser.py", "report/test_optimum.py", "report/test_study_page.py"),
     "slurm": ("study/test_slurm.py",),
     "hosts from slurm": ("platforms/slurm/",),
     "hosts over ssh": ("platforms/ssh/",),
