@@ -5,10 +5,10 @@ Every point of a grid of levels is run at the fidelity that counts and at the ch
 was really made at those levels, and is charged what such runs took. So many seeds cost seconds, and all searches meet the same
 runs. A search that asks for more replicates than were made gets the earlier ones again.
 
-``--on emulate``: simulate leads, emulate counts. ``--on simulate``, a quick stand-in: a simulation by worse models leads
-(visual-inspection and smart-grid: estimates against ``--calibration CASE=FILE``; served-engine: threads that do not disturb each
-other against the file's), simulate counts, and its runs are taken to cost 15 times as much. ``--reversed`` plants a cheaper fidelity
-that orders all points the wrong way round.
+``--on emulate``: simulate leads, emulate counts. ``--on simulate``, a quick stand-in: simulate counts, and a worse simulation
+leads. With ``--calibration CASE=FILE`` that is one by estimates; else one of shorter runs (visual-inspection, smart-grid), or of
+threads that do not disturb each other (served-engine). The runs that count are then taken to cost 15 times as much as the others.
+``--reversed`` plants a cheaper fidelity that orders all points the wrong way round.
 
 For each case: the share of the exhaustive hypervolume that the reported front has (its true one: by the means over all replicates)
 after a tenth of the points' runs; then for TPE alone (Optuna's, run after run) with the same time. Of single goals also how many
@@ -68,7 +68,7 @@ class Case:
     changes
         Of the document, such as a shorter measurement.
     naive
-        What makes a worse simulation of it; empty where estimates, for want of a calibration, do.
+        Changes that make a worse simulation of it.
     """
 
     minimize: tuple[str, ...]
@@ -86,6 +86,7 @@ CASES = {
         {"placement": ["fog", "edge", "cloud"], "publish_every": ["0.5s", "0.1s", "0.2s", "1s", "2s", "5s"], "batch": [16, 1, 4]},
         {"batch": "services.detector.with.batch.max_size"},
         {"measure.duration": "12s"},
+        ("measure.duration=4s",),
     ),
     "served-engine": Case(
         ("latency",),
@@ -106,6 +107,7 @@ CASES = {
         },
         {},
         {"measure.duration": "25s"},
+        ("measure.duration=5s",),
     ),
 }
 
@@ -364,7 +366,11 @@ def main() -> None:
         better = ["--on", asked.on, "--replicates", str(asked.replicates)]
         better += ["--calibration", calibration] if asked.on == "simulate" else []
         worse = ["--on", "simulate", "--replicates", "1", "--calibration", calibration if asked.on == "emulate" else "none"]
-        worse += [word for change in (case.naive if asked.on == "simulate" else ()) for word in ("--set", change)]
+        worse += [
+            word
+            for change in (case.naive if asked.on == "simulate" and calibration == "none" else ())
+            for word in ("--set", change)
+        ]
         goals = Goals.read(case.minimize, case.maximize, ())
         space = Space(factors_of(read_experiment(str(file))[0].variations, {}))
         tables = {
