@@ -122,15 +122,19 @@ class Tabled:
         Of each point, by its levels as cells: a row for each replicate, a column for each goal.
     seconds
         That a run takes: the median.
+    goals
+        Whose costs they are.
     """
 
     costs: Mapping[Key, Floats]
     seconds: float
+    goals: Goals
 
     def told(self, key: Key, replicate: int) -> Told:
         """A run that was made."""
-        runs = self.costs[key]
-        return Told("done", tuple(runs[replicate % len(runs)].tolist()), (), self.seconds)
+        costs = tuple(self.costs[key][replicate % len(self.costs[key])].tolist())
+        responses = {goal.response: goal.cost(cost) for goal, cost in zip(self.goals.goals, costs, strict=True)}
+        return Told("done", costs, (), self.seconds, responses)
 
     def reversed(self) -> Tabled:
         """The same points with their costs handed out in the opposite order, goal for goal."""
@@ -138,7 +142,7 @@ class Tabled:
         means = np.array([self.costs[key].mean(axis=0) for key in keys])
         ranks = means.argsort(axis=0).argsort(axis=0)
         turned = np.take_along_axis(np.sort(means, axis=0), len(keys) - 1 - ranks, axis=0)
-        return Tabled({key: turned[i][None, :] for i, key in enumerate(keys)}, self.seconds)
+        return replace(self, costs={key: turned[i][None, :] for i, key in enumerate(keys)})
 
 
 @dataclass(frozen=True)
@@ -214,7 +218,7 @@ def tabled(table: Table, names: Sequence[str], goals: Goals) -> Tabled:
         values = {goal.response: float(table.responses[goal.response][row]) for goal in goals.goals}
         costs.setdefault(key, []).append(goals.costs(values))
     took = [seconds(folder) for folder in sorted((table.folder.path / "runs").iterdir()) if (folder / "run.json").exists()]
-    return Tabled({key: np.array(rows) for key, rows in costs.items()}, statistics.median(took))
+    return Tabled({key: np.array(rows) for key, rows in costs.items()}, statistics.median(took), goals)
 
 
 def seconds(run: Path) -> float:
