@@ -108,6 +108,8 @@ class Explanation:
         ``hosts × factor``); ``blocks`` has a field of its own. Empty for a linear model with fixed blocks.
     groups
         How many hosts and machines there were.
+    counting
+        Of each factor with a condition, the number of these runs in which it counted.
     """
 
     response: str
@@ -128,6 +130,7 @@ class Explanation:
     power: float = 1.0
     random: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
+    counting: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def mixed(self) -> bool:
@@ -171,6 +174,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         "unfitted": model.unfitted,
         "diagnosis": diagnosis,
         "power": power,
+        "counting": _counting(table, np.unique(taken.rows)),
     }
     found = (
         _by_mixed(scope, y, codes, groups) if groups else _by_squares(scope, y, table.blocks[taken.rows], fitted, diagnosis, rng)
@@ -182,6 +186,16 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         if name in ("hosts", "machines", "blocks") and name not in model.aliased
     }
     return Explanation(**common, **found, groups=kept, effects=tuple(sorted(effects, key=lambda effect: -effect.omega)))
+
+
+def _counting(table: Table, rows: NDArray[np.int64]) -> dict[str, int]:
+    """In how many rows each factor with a condition counts."""
+    design = table.folder.rows
+    return {
+        factor.name: sum(factor.active(design[row].levels) for row in rows.tolist())
+        for factor in table.folder.factors()
+        if factor.when
+    }
 
 
 @dataclass(frozen=True)

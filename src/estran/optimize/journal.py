@@ -50,6 +50,7 @@ class Journal:
         }
         self._space, self._goals = space, goals
         self._going: dict[int, Trial] = {}
+        self._reports: dict[int, dict[int, float]] = {}
 
     def recalled(self) -> list[tuple[Ask, Told | None]]:
         """Every ask so far in the order of numbers, and how it ended; None where it was going on when the session ended."""
@@ -62,6 +63,7 @@ class Journal:
                 ended = frozen.user_attrs.get("told")
                 told = None if ended is None else _told(ended)
                 found[ask.number] = ask, told
+                self._reports[ask.number] = dict(frozen.intermediate_values)
                 if frozen.state == TrialState.RUNNING:
                     self._going[ask.number] = self._trial(study, frozen.number)
                     if told is not None:  # killed between the two writings
@@ -84,6 +86,11 @@ class Journal:
     def reported(self, number: int, step: int, value: float) -> None:
         """Write a live figure of a trial that goes on."""
         self._going[number].report(value, step)
+        self._reports.setdefault(number, {})[step] = value
+
+    def reports(self, number: int) -> dict[int, float]:
+        """Live figures of a trial by step."""
+        return self._reports.get(number, {})
 
     def end(self, number: int, told: Told) -> None:
         """Write how a trial ended."""

@@ -1,8 +1,10 @@
 """How points stand against each other under noise: means, intervals, and the chance of each to be feasible and on the front.
 
-A run's responses scatter about its point's mean with a variance that is taken to be the same everywhere and is pooled over all
-points with replicates, as in analysis of variance. Given the runs, the mean of a point is then distributed about its average like
-Student's t with the pooled degrees of freedom; draws from it say how likely a point is on the front.
+Points meet the same seeds in the same order, and what a seed does to all of them is no difference between them: a run is its
+point's mean plus its seed's effect plus an error, as in analysis of variance with blocks, fitted by least squares. So a point that
+was run with one seed is compared fairly with one that was run with three. The error's variance is taken to be the same everywhere
+and is pooled; given the runs, a mean is then distributed about its estimate like Student's t, and draws from it say how likely a
+point is on the front.
 """
 
 from __future__ import annotations
@@ -22,20 +24,28 @@ from estran.study.verdicts import t_quantile
 Floats = NDArray[np.float64]
 DRAWS: Final = 400
 """From the distribution of the means."""
+_ENOUGH: Final = 2
+_ROUNDING: Final = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
-class Noise:
-    """Spread of single runs about their point's mean.
+class Fitted:
+    """Means of points, freed from effects of seeds.
 
     Attributes
     ----------
+    means
+        Shape (points, columns).
+    runs
+        Of each point, shape (points,).
     deviation
-        Of each column, shape (columns,).
+        Of a run about its point's mean, of each column, shape (columns,).
     freedom
-        Degrees of freedom; 0 where no point has replicates, and nothing is known of the spread.
+        Degrees of freedom of ``deviation``; 0 where no point has replicates, and nothing is known of the spread.
     """
 
+    means: Floats
+    runs: NDArray[np.int64]
     deviation: Floats
     freedom: int
 
@@ -47,8 +57,8 @@ class Standing:
     Attributes
     ----------
     means, ci95
-        Of each goal's response, as it was measured (not its cost). Intervals are of the mean by the pooled spread; None where no
-        point has replicates.
+        Of each goal's response, with its own sign (not its cost's), at the average seed. Intervals are by the pooled spread; None
+        where no point has replicates.
     broken
         Mean violation of each limit; 0 or less where it is kept.
     feasible
@@ -80,38 +90,61 @@ def standings(trials: Trials, fidelity: str, goals: Goals, rng: np.random.Genera
     points = [point for point in trials.points.values() if point.done(fidelity)]
     if not points:
         return {}
-    columns = [
-        np.hstack([point.costs(fidelity), point.violations(fidelity).reshape(len(point.done(fidelity)), -1)]) for point in points
-    ]
-    means, runs = np.array([values.mean(axis=0) for values in columns]), np.array([len(values) for values in columns])
-    spread = noise(columns)
+    made = fitted([_runs(point, fidelity) for point in points])
+    means = made.means
     count = len(goals.goals)
-    feasible, front = _chances(means, runs, spread, count, rng)
+    feasible, front = _chances(made, count, rng)
     kept = (means[:, count:] <= 0).all(axis=1)
     best = np.zeros(len(points), dtype=np.bool_)
     best[kept] = on_front(means[kept, :count])
     return {
         point.number: Standing(
-            point, int(runs[i]),
+            point, int(made.runs[i]),
             tuple(goal.cost(mean) for goal, mean in zip(goals.goals, means[i].tolist(), strict=False)),
-            tuple(_interval(goals, k, means[i], int(runs[i]), spread) for k in range(count)),
+            tuple(_interval(goals, k, made, i) for k in range(count)),
             tuple(means[i, count:].tolist()), float(feasible[i]), bool(best[i]), float(front[i]),
         )
         for i, point in enumerate(points)
     }  # fmt: skip
 
 
-def noise(columns: Sequence[Floats]) -> Noise:
-    """Pooled spread of runs about their point's mean.
+def fitted(runs: Sequence[Mapping[int, Floats]]) -> Fitted:
+    """Fit points and seeds to runs.
 
     Parameters
     ----------
-    columns
-        Of each point, its runs, shape (runs, columns).
+    runs
+        Of each point, its runs by seed, shape (columns,) each.
+
+    Notes
+    -----
+    Means are those at the average seed. While fewer than two degrees of freedom are left for the error, seeds have no effect of
+    their own, and what they do counts as error. The variance of a mean is taken to be that of the error over the number of runs;
+    that of the seeds' estimated effects, which most points share, is left out.
     """
-    freedom = sum(len(values) - 1 for values in columns)
-    squares = np.sum([((values - values.mean(axis=0)) ** 2).sum(axis=0) for values in columns], axis=0)
-    return Noise(np.sqrt(squares / max(freedom, 1)), freedom)
+    values = np.array([value for one in runs for value in one.values()])
+    which = np.repeat(np.arange(len(runs)), [len(one) for one in runs])
+    seeds = np.unique([seed for one in runs for seed in one], return_inverse=True)[1].reshape(-1)
+    counts = np.bincount(which)
+    points, blocks = np.eye(len(runs))[which], np.eye(seeds.max() + 1)[seeds]
+    contrasts = blocks[:, :-1] - blocks[:, -1:]
+    freedom = len(values) - len(runs) - contrasts.shape[1]
+    if freedom < _ENOUGH:
+        contrasts, freedom = contrasts[:, :0], len(values) - len(runs)
+    design = np.hstack([points, contrasts])
+    coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
+    squares = ((values - design @ coefficients) ** 2).sum(axis=0)
+    deviation = np.sqrt(squares / max(freedom, 1))
+    deviation[deviation < _ROUNDING * np.abs(values).max(axis=0)] = 0.0
+    return Fitted(coefficients[: len(runs)], counts, deviation, freedom)
+
+
+def _runs(point: Point, fidelity: str) -> dict[int, Floats]:
+    return {
+        trial.ask.seed: np.array([*trial.told.costs, *trial.told.violations])
+        for trial in point.at(fidelity)
+        if trial.told is not None and trial.told.costs is not None and trial.told.violations is not None
+    }
 
 
 def chosen_replicate(found: Mapping[int, Standing], most: int) -> Standing | None:
@@ -136,13 +169,14 @@ DOUBT: Final = 0.05
 """Probability below which a point is taken not to be on the front, and above whose complement, to be."""
 
 
-def _chances(means: Floats, runs: NDArray[np.int64], spread: Noise, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
+def _chances(made: Fitted, count: int, rng: np.random.Generator) -> tuple[Floats, Floats]:
     """Probability of each point to be feasible, and to be on the front among the feasible."""
-    draws = DRAWS if spread.freedom and spread.deviation.any() else 1
-    scale = spread.deviation / np.sqrt(runs)[:, None] if draws > 1 else np.zeros_like(means)
+    means = made.means
+    draws = DRAWS if made.freedom and made.deviation.any() else 1
+    scale = made.deviation / np.sqrt(made.runs)[:, None] if draws > 1 else np.zeros_like(means)
     feasible, front = np.zeros(len(means)), np.zeros(len(means))
     for _ in range(draws):
-        shift = rng.standard_t(spread.freedom, means.shape) if draws > 1 else 0.0
+        shift = rng.standard_t(made.freedom, means.shape) if draws > 1 else 0.0
         drawn = means + scale * shift
         kept = (drawn[:, count:] <= 0).all(axis=1)
         feasible += kept
@@ -150,9 +184,9 @@ def _chances(means: Floats, runs: NDArray[np.int64], spread: Noise, count: int, 
     return feasible / draws, front / draws
 
 
-def _interval(goals: Goals, k: int, means: Floats, runs: int, spread: Noise) -> tuple[float, float] | None:
-    if not spread.freedom:
+def _interval(goals: Goals, k: int, made: Fitted, i: int) -> tuple[float, float] | None:
+    if not made.freedom:
         return None
-    half = t_quantile(spread.freedom) * float(spread.deviation[k]) / float(np.sqrt(runs))
-    middle = goals.goals[k].cost(float(means[k]))
+    half = t_quantile(made.freedom) * float(made.deviation[k]) / float(np.sqrt(made.runs[i]))
+    middle = goals.goals[k].cost(float(made.means[i, k]))
     return middle - half, middle + half

@@ -134,6 +134,16 @@ def settled(levels: Mapping[str, Any], factors: Sequence[Factor]) -> dict[str, A
     return point
 
 
+def counting(factor: Factor, factors: Sequence[Factor]) -> dict[str, Any]:
+    """Levels of other factors at which one counts: their defaults where these allow it, else the first that do."""
+    by_name, chosen = {one.name: one for one in factors}, dict[str, Any]()
+    for name, allowed in factor.when.items():
+        if name in by_name:
+            other = by_name[name]
+            chosen |= {**counting(other, factors), name: other.default if _among(other.default, allowed) else allowed[0]}
+    return chosen
+
+
 def factors_of(variations: Mapping[str, Variation], fixed: Mapping[str, Any]) -> tuple[Factor, ...]:
     """The factors that vary: those of the experiment, but for what was fixed on the command line.
 

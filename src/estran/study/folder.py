@@ -39,6 +39,8 @@ class Asked:
         Levels of each factor, and of those that are no plain list of levels what else there is to say (`Factor.details`).
     digits
         Of the numbers in names of run folders; 0 for as many as the last run's number has.
+    notes
+        What to know of the design.
     engine, engine_options
         What makes the runs, unless `estran resume` is told otherwise.
     """
@@ -59,6 +61,7 @@ class Asked:
     engine_options: tuple[str, ...] = ()
     details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
     digits: int = 0
+    notes: tuple[str, ...] = ()
     schema: int = SCHEMA
 
 
@@ -133,7 +136,7 @@ class Folder:
                     f"its version is {data.get('schema')!r}, not {SCHEMA}", where=str(file), remedy="use the Estran that made it"
                 )
             factors = {name: tuple(levels) for name, levels in data["factors"].items()}
-            several = {name: tuple(data[name]) for name in ("overrides", "engine_options") if name in data}
+            several = {name: tuple(data[name]) for name in ("overrides", "engine_options", "notes") if name in data}
             asked = Asked(**{**data, **several, "factors": factors})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RequestError(

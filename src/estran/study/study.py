@@ -15,10 +15,10 @@ from estran.errors import RequestError, SpecErrors, cause
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
-from estran.study.design import KINDS, Point, points
+from estran.study.design import KINDS, Point, notes, points
 from estran.study.engines.engine import Choice, check
 from estran.study.execution import Watcher, carry_out
-from estran.study.factors import Factor, factors_of
+from estran.study.factors import Factor, counting, factors_of, settled
 from estran.study.folder import Asked, Folder, Outcome, digest
 from estran.study.rows import arranged, read_points
 
@@ -106,6 +106,7 @@ def begin(request: Request, *, out: Path) -> Folder:
         details={factor.name: details for factor in factors if (details := factor.details) is not None},
         engine=request.engine,
         engine_options=request.engine_options,
+        notes=tuple(notes(request.design, factors)),
     )
     return Folder.make(out / experiment.name / new_run_id(), asked, rows)
 
@@ -197,7 +198,11 @@ def _check(request: Request, chosen: Sequence[Point], factors: Sequence[Factor])
     if len(chosen) <= CHECKED:
         tried: list[Point] = list(chosen)
     else:
-        tried = [chosen[0] | {f.name: level} for f in factors for level in _distinct(point[f.name] for point in chosen)[:CHECKED]]
+        tried = [
+            settled({**chosen[0], **counting(f, factors), f.name: level}, factors)
+            for f in factors
+            for level in _distinct(point[f.name] for point in chosen)[:CHECKED]
+        ]
     for point in _distinct(tried):
         try:
             read_experiment(request.file, overrides=request.overrides, assignment=point)
