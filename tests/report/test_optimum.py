@@ -92,7 +92,7 @@ def test_the_terminal_has_the_answer_first_and_the_recommended_point_on_top() ->
         print_optimum(console, optimum())
     said = captured.get()
     assert said.startswith("latency_p99 142")
-    assert said.index("recommended") < said.index("default") < said.index("fidelity")
+    assert said.index("→ best") < said.index("default") < said.index("fidelity")
 
 
 @pytest.mark.browser

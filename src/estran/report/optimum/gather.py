@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -55,7 +55,7 @@ def optimum(folder: Folder, trials: Trials, found: Answer, trust: Mapping[str, s
         progress=_progress(trials, found, folder.goals),
         answer=tuple(_answer(found)),
         recommended=RECOMMENDED if (folder.path / RECOMMENDED).exists() else None,
-        minding=tuple(found.notes),
+        minding=tuple(sentence(note) for note in found.notes),
         command=command(folder),
     )
 
@@ -76,9 +76,14 @@ def command(folder: Folder) -> str:
 
 
 def _answer(found: Answer) -> Iterator[str]:
-    yield found.sentence
+    yield sentence(found.sentence, found.responses)
     if found.recommended is not None:
         yield f"Point {found.recommended} is recommended: {found.how}."
+
+
+def sentence(words: str, names: Collection[str] = ()) -> str:
+    """Words with a full stop, and a capital unless a response's name stands first."""
+    return (words if words.partition(" ")[0] in names else words[:1].upper() + words[1:]) + "."
 
 
 def _complete(folder: Folder, trials: Trials) -> bool:
@@ -107,8 +112,7 @@ def _seen(point: Point, candidate: Candidate | None, found: Answer, folder: Fold
     figures = {} if highest is None else _figures(point, highest, folder.goals)
     if candidate is not None:
         figures |= {
-            name: Figure(mean, ends)
-            for name, mean, ends in zip(found.responses, candidate.means, candidate.ci95, strict=True)
+            name: Figure(mean, ends) for name, mean, ends in zip(found.responses, candidate.means, candidate.ci95, strict=True)
         }
     return Seen(
         number=point.number,

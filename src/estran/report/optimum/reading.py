@@ -24,11 +24,16 @@ def write(folder: Folder, found: Answer) -> tuple[Optimum, Path]:
     DataError
         If it cannot be written.
     """
-    trials = folder.trials()
-    told = optimum(folder, trials, found, trusted(folder, trials))
+    shown = told(folder, found)
     goals = [goal.response for goal in folder.goals.goals]
     drivers = effects(folder.path / folder.target.name, goals, folder.asked.seed)
-    return told, write_optimum_page(told, drivers, folder.path)
+    return shown, write_optimum_page(shown, drivers, folder.path)
+
+
+def told(folder: Folder, found: Answer) -> Optimum:
+    """What the page tells, but for the effects of factors."""
+    trials = folder.trials()
+    return optimum(folder, trials, found, trusted(folder, trials))
 
 
 def trusted(folder: Folder, trials: Trials) -> dict[str, str]:

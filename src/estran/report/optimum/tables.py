@@ -20,7 +20,7 @@ def points(optimum: Optimum, shown: Sequence[Seen]) -> str:
     factors = [factor.name for factor in optimum.factors]
     limited = any(one.limit for one in optimum.asked)
     heads = ["point", *(_head(asked) for asked in optimum.asked)]
-    heads += ["on the front", *(["keeps limits"] if limited else []), *factors, "seen at", "runs cost"]
+    heads += [optimum.ahead, *(["keeps limits"] if limited else []), *factors, "seen at", "runs cost"]
     rows = [
         [
             text(f"{one.number} {_ROLE[one.role]}"),

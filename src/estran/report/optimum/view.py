@@ -167,6 +167,11 @@ class Optimum:
         """Responses that are lowered or raised."""
         return tuple(one for one in self.asked if one.minimize is not None)
 
+    @property
+    def ahead(self) -> str:
+        """What it is called that no other point beats one."""
+        return "the best" if len(self.goals) == 1 else "on the front"
+
     def of(self, role: Role) -> list[Seen]:
         """Points with a role, in the order of the first goal."""
         first = self.goals[0].response
