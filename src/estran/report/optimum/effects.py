@@ -11,6 +11,7 @@ import numpy as np
 from estran.errors import RequestError
 from estran.explain.effects import explain
 from estran.explain.evidence import evidence
+from estran.explain.searched import condensed
 from estran.explain.table import read_table
 from estran.report.study_data import Answer
 
@@ -37,7 +38,7 @@ def effects(study: Path, responses: Sequence[str], seed: int) -> Effects:
     why: list[str] = []
     for name in responses:
         try:
-            table = read_table(study)
+            table = condensed(read_table(study))
             found = explain(table, name, np.random.default_rng(seed))
             answers.append(Answer(found, evidence(table, found, np.random.default_rng(seed))))
         except RequestError as error:

@@ -16,8 +16,8 @@ from estran.report.wording import count, quantity
 
 NAME = "optimize.html"
 WHY_EXPLAIN = (
-    "As estran explain finds them in the table of trials, not by the sampler’s own importance. Trials lie where the search went: "
-    "of levels that it left early little is known, and intervals say so."
+    "As estran explain finds them in the table of trials, not by the sampler’s own importance. Each point counts once, by the mean "
+    "of its runs, and numbers are in groups. Trials lie where the search went: of levels that it left early little is known."
 )
 
 
