@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from estran.explain.diagnostics import Diagnosis
 from estran.explain.mixed import MixedFit, fit_mixed
 from estran.explain.model import Estimate, Fit, Matrix, Model, Term, fit
-from estran.explain.modelled import CURVED, groups_of, modelled, scales_of
+from estran.explain.modelled import CURVED, counting_runs, groups_of, modelled, scales_of
 from estran.explain.sample import sample
 from estran.explain.shape import Kind, Scale, Shape, described
 from estran.explain.table import Table
@@ -174,7 +174,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         "unfitted": model.unfitted,
         "diagnosis": diagnosis,
         "power": power,
-        "counting": _counting(table, np.unique(taken.rows)),
+        "counting": counting_runs(table, np.unique(taken.rows)),
     }
     found = (
         _by_mixed(scope, y, codes, groups) if groups else _by_squares(scope, y, table.blocks[taken.rows], fitted, diagnosis, rng)
@@ -186,16 +186,6 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         if name in ("hosts", "machines", "blocks") and name not in model.aliased
     }
     return Explanation(**common, **found, groups=kept, effects=tuple(sorted(effects, key=lambda effect: -effect.omega)))
-
-
-def _counting(table: Table, rows: NDArray[np.int64]) -> dict[str, int]:
-    """In how many rows each factor with a condition counts."""
-    design = table.folder.rows
-    return {
-        factor.name: sum(factor.active(design[row].levels) for row in rows.tolist())
-        for factor in table.folder.factors()
-        if factor.when
-    }
 
 
 @dataclass(frozen=True)

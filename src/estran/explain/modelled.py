@@ -117,6 +117,16 @@ def spare(table: Table, runs: int) -> int:
     return runs // 2 if table.folder.asked.design == SEARCHED else 3
 
 
+def counting_runs(table: Table, rows: NDArray[np.int64]) -> dict[str, int]:
+    """In how many rows each factor with a condition counts."""
+    design = table.folder.rows
+    return {
+        factor.name: sum(factor.active(design[row].levels) for row in rows.tolist())
+        for factor in table.folder.factors()
+        if factor.when
+    }
+
+
 def too_few(table: Table, runs: int, response: str) -> RequestError:
     """What to raise where runs do not suffice for a model."""
     return RequestError(

@@ -37,7 +37,10 @@ def condensed(table: Table) -> Table:
     count = _groups(list(factors.values()), table, first)
     grouped = {name: _grouped(table, factors[name], codes[first], count) for name, codes in table.codes.items()}
     levels = {name: names for name, (names, _) in grouped.items()}
-    asked = replace(table.folder.asked, factors=levels, details={})
+    details = {
+        name: {"default": levels[name][0], "range": None, "when": factor.when} for name, factor in factors.items() if factor.when
+    }
+    asked = replace(table.folder.asked, factors=levels, details=details)
     return Table(
         folder=Folder(table.folder.path, asked, tuple(table.folder.rows[row] for row in first.tolist())),
         levels=levels,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from itertools import accumulate
 from typing import Any, Final
 
@@ -208,11 +208,19 @@ def _gains(default: Standing, best: Standing, target: str, goals: Goals, units: 
     for k, goal in enumerate(goals.goals):
         mine, theirs = ([goal.cost(side[seed][k]) for seed in seeds] for side in both)
         found = error(mine, theirs)
+        if best.exact and default.exact:
+            found = _exact(found)
         bounds = found.absolute_ci95
         told = bounds is not None and not bounds[0] <= 0 <= bounds[1]
         better = (found.absolute < 0) == goal.minimize if told else None
         gains.append(Gain(goal.response, units.get(goal.response, ""), float(np.mean(theirs)), float(np.mean(mine)), found, better))
     return tuple(gains)
+
+
+def _exact(found: Error) -> Error:
+    """A difference of runs that replicates are known to repeat."""
+    relative = None if found.relative is None else (found.relative, found.relative)
+    return replace(found, relative_ci95=relative, absolute_ci95=(found.absolute, found.absolute))
 
 
 def _by_seed(point: Point, target: str) -> dict[int, tuple[float, ...]]:
@@ -272,7 +280,9 @@ def _mind(found: Mapping[int, Standing], best: Standing | None, target: str) -> 
     said = []
     if best is not None and 0 not in found:
         said.append("no run of the default was done: there is nothing to compare with")
-    if best is not None and best.point.number and best.runs < 2:
+    if best is not None and best.exact:
+        said.append("runs with other seeds gave the same: figures are exact, as far as that was tried")
+    elif best is not None and best.point.number and best.runs < 2:
         said.append("the recommended point was run once: how far its figures hold is not known; give more --trials or --replicates")
     elif best is not None and best.point.number:
         said.append("the point was chosen by these same runs, so its gain is more likely over- than understated")

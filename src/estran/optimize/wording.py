@@ -52,12 +52,12 @@ def _little(gain: Gain) -> str:
     found, note = gain.difference, ", cannot be told from 0" if gain.better is None else ""
     if gain.unit == "fraction":
         bounds = found.absolute_ci95
-        said = "" if bounds is None else f", 95 % {_signed(100 * bounds[0])} … {_signed(100 * bounds[1])}"
+        said = "" if bounds is None or bounds[0] == bounds[1] else f", 95 % {_signed(100 * bounds[0])} … {_signed(100 * bounds[1])}"
         return f"{_signed(100 * found.absolute)} points{said}{note if bounds else ', of a single pair'}"
     if found.relative is None:
         return f"{_signed(found.absolute)} {gain.unit}{note}".strip()
     bounds = found.relative_ci95
-    said = "" if bounds is None else f", 95 % {_signed(100 * bounds[0])} … {_signed(100 * bounds[1])} %"
+    said = "" if bounds is None or bounds[0] == bounds[1] else f", 95 % {_signed(100 * bounds[0])} … {_signed(100 * bounds[1])} %"
     return f"{_signed(100 * found.relative)} %{said}{note if found.absolute_ci95 else ', of a single pair'}"
 
 

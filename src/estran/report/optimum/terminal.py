@@ -63,7 +63,11 @@ def _figure(one: Seen, asked: Asked) -> str:
     found = one.figures.get(asked.response)
     if found is None:
         return NONE
-    half = "" if found.ci95 is None else f" ± {quantity((found.ci95[1] - found.ci95[0]) / 2, asked.unit, 2)}"
+    half = (
+        ""
+        if found.ci95 is None or found.ci95[0] == found.ci95[1]
+        else f" ± {quantity((found.ci95[1] - found.ci95[0]) / 2, asked.unit, 2)}"
+    )
     return quantity(found.mean, asked.unit) + half
 
 
