@@ -30,7 +30,7 @@ def searched(rng: np.random.Generator, points: int, replicates: int = 1) -> tupl
     ]
     took = [6 + 2 * abs(np.log(point["few"] / 2)) + (0.8 if point["kind"] == "b" else 0.0) for point in made]
     values = [value + 0.01 * rng.normal() for _ in range(replicates) for value in took]
-    factors = {"few": (1, 12), "many": (4, 64), "kind": ("a", "b")}
+    factors = {name: tuple(sorted({point[name] for point in made})) for name in ("few", "many", "kind")}
     return table(factors, made, replicates, values, SEARCHED), made
 
 
