@@ -209,12 +209,14 @@ def exhaustive(file: Path, out: Path, options: Sequence[str], jobs: int) -> Tabl
 
 
 def tabled(table: Table, names: Sequence[str], goals: Goals) -> Tabled:
-    """The runs of a study; points of which one failed are an error."""
+    """The finished runs of a study; a point without any is an error."""
     costs: dict[Key, list[tuple[float, ...]]] = {}
     for row in range(table.runs):
-        if not table.done[row]:
-            raise SystemExit(f"run {row + 1} of {table.folder.path} failed: estran resume {table.folder.path}")
         key = tuple(table.levels[name][table.codes[name][row]] for name in names)
+        if not table.done[row]:
+            if not any(table.done[table.points == table.points[row]]):
+                raise SystemExit(f"no run at {', '.join(key)} is done: estran resume {table.folder.path}")
+            continue
         values = {goal.response: float(table.responses[goal.response][row]) for goal in goals.goals}
         costs.setdefault(key, []).append(goals.costs(values))
     took = [seconds(folder) for folder in sorted((table.folder.path / "runs").iterdir()) if (folder / "run.json").exists()]

@@ -46,14 +46,14 @@ def _points(optimum: Optimum, shown: list[Seen]) -> Table:
     table.add_column("", no_wrap=True)
     for name in ("point", *(asked.response for asked in optimum.asked), optimum.ahead, *(["limits"] if limited else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    for factor in optimum.factors:
-        table.add_column(factor.name, overflow="fold")
+    table.add_column("levels", overflow="fold", min_width=24)
     if several:
         table.add_column("seen at", overflow="fold")
     for one in shown:
         cells = [_MARKS[one.role], str(one.number), *(_figure(one, asked) for asked in optimum.asked)]
         cells += [chance(one.on_front), *([chance(one.feasible)] if limited else [])]
-        cells += [*(level(one, factor) for factor in optimum.factors), *([seen_at(one)] if several else [])]
+        cells += ["  ".join(f"{factor.name}={level(one, factor)}" for factor in optimum.factors)]
+        cells += [seen_at(one)] if several else []
         table.add_row(*cells, style="bold" if one.role == "best" else "")
     return table
 
