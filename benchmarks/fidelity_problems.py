@@ -143,7 +143,7 @@ def pools() -> Problem:
             rate = sizes / (work * slow)
             users = 120.0
             bottleneck = users / np.min(rate * np.array([0.14, 0.35, 0.9, 0.7]))
-            response = 0.05 * bottleneck + float((work * slow).sum()) + 2.0 * float(np.exp(-sizes / 6).sum())
+            response = 0.15 * bottleneck + float((work * slow).sum()) + 2.0 * float(np.exp(-sizes / 6).sum())
             memory = 0.8 + 0.04 * sizes[0] + 0.05 * sizes[1] + 0.35 * sizes[2] + 0.12 * sizes[3]
             return {"response": float(response), "memory": float(memory)}
 

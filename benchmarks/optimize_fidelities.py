@@ -94,7 +94,7 @@ def tpe(problem, seed, budget):
         levels = problem.space.suggest(trial)
         values = run(problem, "emulate", levels, rng)
         runs.append((levels, values))
-        if g.limits: trial.set_constraint(list(g.violations(values))) if hasattr(trial, "set_constraint") else None
+        for limit, v in zip(g.limits, g.violations(values)): trial.set_constraint(limit.text, v)
         study.tell(trial, list(g.costs(values)))
         clock += problem.seconds["emulate"]
     return runs
