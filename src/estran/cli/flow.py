@@ -54,9 +54,9 @@ def run_flow(
         If the file is wrong, or holds what costs alone cannot describe.
     """
     from estran.run.flow import execute_flow
-    from estran.run.prepare import experiment_path, find_calibration, read_experiment
+    from estran.run.prepare import experiment_folder, find_calibration, read_experiment
 
     experiment, index = read_experiment(file, overrides=overrides, seed=seed)
-    known, _ = find_calibration(calibration, experiment_path(file).parent)
+    known, _ = find_calibration(calibration, experiment_folder(file))
     with _progress(Console(stderr=True), f"{experiment.name} by costs alone", quiet=quiet) as progress:
         return execute_flow(experiment, index, out=out, progress=progress, calibration=known)

@@ -20,8 +20,9 @@ app = App(
 _DESCRIBE = Group("Describe", sort_key=1)
 _REPRODUCE = Group("Reproduce", sort_key=2)
 _UNDERSTAND = Group("Understand", sort_key=3)
-_LOOK = Group("Look", sort_key=4)
-_MACHINE = Group("This machine", sort_key=5)
+_OPTIMISE = Group("Optimise", sort_key=4)
+_LOOK = Group("Look", sort_key=5)
+_MACHINE = Group("This machine", sort_key=6)
 
 app.command("estran.cli.describe:init", group=_DESCRIBE, help="Write a ready-to-run experiment into a folder.")
 app.command("estran.cli.describe:examples", group=_DESCRIBE, help="List the examples that `init` can write.")
@@ -36,13 +37,14 @@ e2clab.command("estran.cli.e2clab:migrate", help="Write the experiment file that
 e2clab.command("estran.cli.e2clab:run", help="Run a scenario: hosts, links, prepare, launch, wait, finalize, give back.")
 app.command(e2clab)
 app.command("estran.cli.study:study", group=_REPRODUCE, help="Run an experiment at many levels of its factors.")
-app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study that was interrupted or killed.")
+app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study or optimisation that was interrupted or killed.")
 app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from finished runs what work costs, for `--on simulate`.")
 app.command(
     "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."
 )
 app.command("estran.cli.explain:explain", group=_UNDERSTAND, help="Say which factors drive the responses of a study.")
 app.command("estran.cli.explain:compare", group=_UNDERSTAND, help="Say how two runs or two studies differ.")
+app.command("estran.cli.optimize:optimize", group=_OPTIMISE, help="Search the levels of factors for the best deployment.")
 app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
 app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
 app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")

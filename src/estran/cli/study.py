@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 from cyclopts import Parameter
 
 from estran.cli.describe import JsonOption, OnOption, SetOption
+from estran.errors import RequestError
 
 if TYPE_CHECKING:
     from estran.study.folder import Folder
@@ -42,8 +43,9 @@ def study(
     file
         The experiment file, or its folder.
     design
-        `full`: all combinations; `fraction`: a part of them; `plackett-burman`: first and last levels only; `one-at-a-time`;
-        `latin`, `sobol`, `morris`: between the least and the greatest level; or a CSV file with a column for each factor.
+        `full`: all combinations (of a range, its ends); `fraction`: a part of them; `plackett-burman`: first and last levels only;
+        `one-at-a-time`; `latin`, `sobol`, `morris`: between the least and the greatest level, or all over a range; or a CSV file
+        with a column for each factor.
     replicates
         How often each point is run, each time with the next seed and in an order of its own.
     samples
@@ -90,12 +92,12 @@ def resume(
     engine_option: EngineOption = None,
     json: JsonOption = False,
 ) -> int:
-    """Go on with a study that was interrupted or killed; finished runs are kept.
+    """Go on with a study or an optimisation that was interrupted or killed; finished runs are kept.
 
     Parameters
     ----------
     folder
-        The study's folder.
+        Its folder.
     jobs
         Runs side by side, as for `study`.
     engine
@@ -107,6 +109,14 @@ def resume(
     """
     from estran.study.study import reopen
 
+    if (folder / "optimize.json").exists():
+        from estran.cli.optimize import conduct
+        from estran.optimize.optimize import reopen as reopen_search
+
+        if engine is not None or engine_option:
+            remedy = "leave --engine and its options out"
+            raise RequestError("an optimisation's runs are made on this machine", where="--engine", remedy=remedy)
+        return conduct(reopen_search(folder), jobs, json=json)
     return _conduct(reopen(folder, engine, tuple(engine_option or ())), jobs, json=json)
 
 
@@ -120,6 +130,8 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     console = Console(stderr=True)
     if not json:
         console.print(f"study in {folder.path}", highlight=False)
+        for note in folder.asked.notes:
+            console.print(f"mind: {note}", style="dim", highlight=False, soft_wrap=True)
     try:
         with watching(console, folder, quiet=json) as watcher:
             outcomes = conduct(folder, jobs=jobs, watcher=watcher, command=sys.argv)

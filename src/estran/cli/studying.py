@@ -59,8 +59,8 @@ class _Watching:
         """How far it is."""
         failed = sum(outcome.status == "failed" for outcome in self.finished.values())
         lost = f", {failed} failed" if failed else ""
-        left = "" if self.left is None else f", about {_span(self.left)} left"
-        return f"{len(self.finished)} of {len(self.folder.rows)} runs{lost}   {_span(time.monotonic() - self.begun)} elapsed{left}"
+        left = "" if self.left is None else f", about {span(self.left)} left"
+        return f"{len(self.finished)} of {len(self.folder.rows)} runs{lost}   {span(time.monotonic() - self.begun)} elapsed{left}"
 
 
 class _Lines(_Watching):
@@ -175,7 +175,8 @@ def _levels(row: Row) -> str:
     return " ".join(f"{name}={cell(value)}" for name, value in row.levels.items())
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
+    """A time as one says it."""
     if seconds < 100:
         return f"{seconds:.0f}s"
     return f"{seconds / 60:.0f}min" if seconds < 6000 else f"{seconds / 3600:.1f}h"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from estran.explain.diagnostics import Diagnosis
 from estran.explain.mixed import MixedFit, fit_mixed
 from estran.explain.model import Estimate, Fit, Matrix, Model, Term, fit
-from estran.explain.modelled import CURVED, groups_of, modelled, scales_of
+from estran.explain.modelled import CURVED, counting_runs, groups_of, modelled, scales_of
 from estran.explain.sample import sample
 from estran.explain.shape import Kind, Scale, Shape, described
 from estran.explain.table import Table
@@ -108,6 +108,8 @@ class Explanation:
         ``hosts × factor``); ``blocks`` has a field of its own. Empty for a linear model with fixed blocks.
     groups
         How many hosts and machines there were.
+    counting
+        Of each factor with a condition, the number of these runs in which it counted.
     """
 
     response: str
@@ -128,6 +130,7 @@ class Explanation:
     power: float = 1.0
     random: Mapping[str, float] = field(default_factory=dict)
     groups: Mapping[str, int] = field(default_factory=dict)
+    counting: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def mixed(self) -> bool:
@@ -171,6 +174,7 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
         "unfitted": model.unfitted,
         "diagnosis": diagnosis,
         "power": power,
+        "counting": counting_runs(table, np.unique(taken.rows)),
     }
     found = (
         _by_mixed(scope, y, codes, groups) if groups else _by_squares(scope, y, table.blocks[taken.rows], fitted, diagnosis, rng)

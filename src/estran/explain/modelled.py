@@ -111,6 +111,16 @@ def coded(
     return codes, codings
 
 
+def counting_runs(table: Table, rows: NDArray[np.int64]) -> dict[str, int]:
+    """In how many rows each factor with a condition counts."""
+    design = table.folder.rows
+    return {
+        factor.name: sum(factor.active(design[row].levels) for row in rows.tolist())
+        for factor in table.folder.factors()
+        if factor.when
+    }
+
+
 def too_few(table: Table, runs: int, response: str) -> RequestError:
     """What to raise where runs do not suffice for a model."""
     return RequestError(

@@ -238,6 +238,12 @@ def open_live(live: Path) -> sqlite3.Connection:
     return sqlite3.connect(f"{live.absolute().as_uri()}?mode=ro", uri=True)
 
 
+def newer_rows(source: sqlite3.Connection, table: str, after: int) -> tuple[list[Sequence[Any]], int]:
+    """Rows of a live table that came after one with a number, and the number of the last one; 0 begins."""
+    found = source.execute(f"SELECT rowid, * FROM {table} WHERE rowid > ? ORDER BY rowid", (after,)).fetchall()  # noqa: S608 our own names
+    return [row[1:] for row in found], found[-1][0] if found else after
+
+
 def _remove(live: Path) -> None:
     for suffix in ("-wal", "-shm", ""):
         live.with_name(live.name + suffix).unlink(missing_ok=True)

@@ -93,6 +93,11 @@ class Goals:
         return tuple(dict.fromkeys([*(goal.response for goal in self.goals), *(limit.response for limit in self.limits)]))
 
     @property
+    def limited(self) -> tuple[str, ...]:
+        """Responses that must keep a limit."""
+        return tuple(limit.response for limit in self.limits)
+
+    @property
     def single(self) -> bool:
         """Whether there is one goal, so that one point can be the best."""
         return len(self.goals) == 1

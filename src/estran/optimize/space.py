@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from estran.errors import RequestError
 from estran.spec.ranges import Range, RangeError
-from estran.study.factors import Factor, settled
+from estran.study.factors import Factor, counting, settled
 from estran.study.rows import cell
 
 if TYPE_CHECKING:
@@ -47,6 +47,16 @@ class Space:
     def default(self) -> dict[str, Any]:
         """The point of all defaults."""
         return self.settled({factor.name: factor.default for factor in self.factors})
+
+    def corners(self) -> list[dict[str, Any]]:
+        """The default point, and each other listed level by itself, beside levels of others at which it counts."""
+        found = [self.default]
+        for factor in self.factors:
+            around = counting(factor, self.factors)
+            found += [
+                self.settled({**self.default, **around, factor.name: level}) for level in factor.levels if level != factor.default
+            ]
+        return found
 
     def settled(self, levels: Mapping[str, Any]) -> dict[str, Any]:
         """A point with every factor that does not count there at its default."""

@@ -61,6 +61,11 @@ def validity(explanation: Explanation) -> Iterator[str]:
         yield "Residuals are not normal: p-values are from permutations."
     for term, twins in explanation.aliased.items():
         yield f"The effect of {term} cannot be told from that of {_listed(list(twins))} in this design."
+    for name, count in explanation.counting.items():
+        yield (
+            f"{name} counts in {count} of {explanation.runs} runs, and is at its default in the others: its levels are compared by "
+            "the runs where it counts, its share is of all runs, and what it does together with what it hangs on cannot be told."
+        )
     for effect in explanation.effects:
         if effect.shape is not None and effect.shape.kind != "levels" and (effect.shape.lack_of_fit or 1) < 0.05:
             yield f"The curve that was fitted over {effect.term} does not follow its levels closely (lack of fit, p < 0.05)."

@@ -33,13 +33,14 @@ def execute_flow(
     calibration: Calibration | None = None,
     command: Sequence[str] = (),
     threads: int | None = None,
+    named: str | None = None,
 ) -> tuple[Path, Status]:
     """Simulate an experiment by costs alone; return the run folder and how it ended.
 
     Parameters
     ----------
     out
-        Folder for run folders.
+        Folder for run folders: the run's is made below the experiment's name and by its own id or, in a study, by the name given.
     progress
         Told of phases, and of ``simulated`` and ``of``, both in seconds, by its ``live``.
     threads
@@ -59,7 +60,7 @@ def execute_flow(
     program = build(experiment, index, calibration)
     measure = experiment.measure
     run_id = new_run_id()
-    folder = make_folder(out / experiment.name / run_id)
+    folder = make_folder(out / experiment.name / run_id if named is None else out / named)
     facts = {
         "id": run_id, "experiment": experiment.name, "platform": "simulate", "detail": "flow", "seed": experiment.seed,
         "warmup": measure.warmup, "duration": measure.duration,

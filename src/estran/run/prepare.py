@@ -13,7 +13,7 @@ from estran.components.index import Components, converted, needed_ports
 from estran.errors import RequestError, SpecError, SpecErrors, Where
 from estran.platforms.base import Platform, Problem
 from estran.runtime.component import Component
-from estran.spec import load
+from estran.spec import base_folder, load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
 from estran.spec.model import Experiment
 from estran.spec.plan import Plan
@@ -143,7 +143,7 @@ def prepare(
     RequestError
         If the file or the platform does not exist.
     """
-    platform = platform or open_platform(on, experiment_path(file).parent, simulation)
+    platform = platform or open_platform(on, experiment_folder(file), simulation)
     experiment, index = read_experiment(file, overrides=overrides, assignment=assignment, seed=seed)
     plan = planned(experiment)
     components = {
@@ -178,10 +178,10 @@ def read_experiment(
     path = experiment_path(file)
     if not path.exists():
         raise RequestError("no such file", where=file, remedy="`estran init` writes a ready-to-run experiment")
-    index = Components(path.resolve().parent)
+    index = Components(experiment_folder(file))
     chosen = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     experiment = load(path, assignment=assignment, overrides=chosen, components=index)
-    if wrong := [*_unconnected(experiment, index), *_at_odds(experiment, index, str(path.resolve().parent))]:
+    if wrong := [*_unconnected(experiment, index), *_at_odds(experiment, index, experiment.folder)]:
         raise SpecErrors(wrong)
     return experiment, index
 
@@ -190,6 +190,11 @@ def experiment_path(file: str) -> Path:
     """The experiment file that is meant by a file or its folder."""
     path = Path(file)
     return path / "experiment.yaml" if path.is_dir() else path
+
+
+def experiment_folder(file: str) -> Path:
+    """The folder that paths and modules of an experiment start from: that of its file, unless its ``folder:`` names another."""
+    return base_folder(experiment_path(file))
 
 
 def _unconnected(experiment: Experiment, index: Components) -> Iterator[SpecError]:

@@ -58,7 +58,7 @@ def read_blocks(data: Mapping[str, Any], complaints: Complaints) -> Blocks:
     """Check the shape of every block of a document; what is wrong goes to the complaints."""
     reader = _Reader(data, complaints)
     reader.top()
-    blocks = Blocks(scalars={key: reader.scalar(key) for key in ("experiment", "title", "description", "seed")})
+    blocks = Blocks(scalars={key: reader.scalar(key) for key in ("experiment", "title", "description", "folder", "seed")})
     blocks.devices = reader.named("devices", DeviceEntry)
     blocks.links = reader.named("links", LinkEntry)
     blocks.layers = reader.named("layers", LayerEntry)

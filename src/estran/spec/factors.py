@@ -15,7 +15,7 @@ from estran.spec.varied import check_conditions, circles, variation
 
 _REFERENCE: Final = re.compile(r"\$(\$)?\{([^{}]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_PLAIN: Final = ("factors", "assignment")
+_PLAIN: Final = ("factors", "assignment", "folder")
 """Blocks of the document in which nothing is substituted."""
 
 Levels: TypeAlias = dict[str, list[Any]]

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path as FilePath
-from typing import Any
+from typing import Any, Final
 
 from estran.errors import SpecError, SpecErrors
 from estran.spec.document import Document, read_file, read_text
@@ -13,6 +14,8 @@ from estran.spec.index import ComponentIndex
 from estran.spec.marks import look_up
 from estran.spec.model import Experiment, Variation
 from estran.spec.overrides import choose
+
+_FOLDER: Final = re.compile(rb"^(\xef\xbb\xbf)?[\"']?folder[\"']?\s*:", re.MULTILINE)
 
 
 def load(
@@ -41,7 +44,20 @@ def load(
         All that is wrong, in the order of the file, each with file, line and column.
     """
     file = FilePath(path)
-    return _experiment(read_file(file), file.resolve().parent, assignment or {}, overrides, components)
+    return _experiment(read_file(file), base_folder(file), assignment or {}, overrides, components)
+
+
+def base_folder(path: FilePath) -> FilePath:
+    """The folder that paths and modules in an experiment file start from: its own, or what its ``folder:`` says from there."""
+    parent = path.resolve().parent
+    try:
+        raw = path.read_bytes()
+    except OSError:
+        return parent
+    if not _FOLDER.search(raw):  # reading YAML takes long
+        return parent
+    named = read_file(path).data.get("folder")
+    return (parent / named).resolve() if isinstance(named, str) else parent
 
 
 def load_text(
@@ -72,6 +88,8 @@ def _experiment(
     choice = choose(document, variations, assignment, overrides, TOP)
     data = substitute(document, choice)
     blocks = read_blocks(data, complaints)
+    if "folder" in data and not folder.is_dir():
+        complaints.add(("folder",), f"there is no folder {folder}", "name it from where this file is, or leave it out")
     builder = Builder(blocks, complaints)
     layers, network, services = builder.layers(), builder.network(), builder.services()
     streams, measure = builder.streams(), builder.measure()
@@ -109,7 +127,8 @@ def _experiment(
 
 def _resolved(data: Mapping[str, Any], levels: Mapping[str, Any]) -> dict[str, Any]:
     """The document with all levels written in, and the assignment beside its factors."""
-    plain = {key: value if key == "factors" else escape(value) for key, value in data.items() if key != "assignment"}
+    left_out = ("assignment", "folder")  # the folder is that of one file in one place
+    plain = {key: value if key == "factors" else escape(value) for key, value in data.items() if key not in left_out}
     if levels:
         plain["assignment"] = dict(levels)
     return plain

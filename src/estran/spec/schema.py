@@ -277,6 +277,7 @@ class ExperimentFile(Entry):
     )
     title: str = Field(default="", description="One line for people.")
     description: str = Field(default="", description="What is asked, and why.")
+    folder: Text = Field(default=".", description="Where paths and modules start, from this file; files written by Estran have it.")
     seed: Annotated[StrictInt, Field(ge=0, lt=2**63)] = Field(default=0, description="Every random choice follows from it.")
     devices: dict[Kind, DeviceEntry] = Field(default={}, description="Devices of your own, beside the catalogue.")
     links: dict[Kind, LinkEntry] = Field(default={}, description="Links of your own, beside the catalogue.")

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import RequestError
-from estran.study.factors import Factor
+from estran.study.factors import Factor, counting, settled
 
 Point: TypeAlias = dict[str, Any]
 """A level for each factor."""
@@ -38,6 +38,38 @@ def points(kind: str, factors: Sequence[Factor], samples: int | None, rng: np.ra
     """
     if kind not in KINDS:
         raise RequestError(f"there is no design {kind!r}", where="--design", remedy=f"choose {', '.join(KINDS)}, or a CSV file")
+    conditional = [factor.name for factor in factors if factor.when]
+    if conditional and kind in _EVERYWHERE:
+        which = f"{', '.join(conditional)} {_DO[len(conditional) > 1]} not"
+        what = f"the design {kind} needs factors that count everywhere, and {which}"
+        raise RequestError(
+            what, where="--design", remedy="choose full, one-at-a-time or latin, or fix with --set what they hang on"
+        )
+    return _settled(_chosen(kind, factors, samples, rng), factors)
+
+
+def notes(kind: str, factors: Sequence[Factor]) -> list[str]:
+    """What to know of a design: how it reads ranges, and where factors count."""
+    found = [
+        f"{factor.name} has a condition: where it does not count it is at {factor.default}, and points that are then alike are one"
+        for factor in factors
+        if factor.when
+    ]
+    for factor in factors:
+        if factor.range is not None and kind in _LISTED and len(factor.levels) == 2:
+            ends = f"{factor.levels[0]} and {factor.levels[1]}"
+            found.append(f"{factor.name} is a range: {kind} takes its ends, {ends}; write `levels: 3` for more, or choose latin")
+    return found
+
+
+def _settled(points: list[Point], factors: Sequence[Factor]) -> list[Point]:
+    """Points with factors that do not count at their default, each once if any factor has a condition."""
+    if not any(factor.when for factor in factors):
+        return points
+    return list({repr(point): point for point in (settled(point, factors) for point in points)}.values())
+
+
+def _chosen(kind: str, factors: Sequence[Factor], samples: int | None, rng: np.random.Generator) -> list[Point]:
     if kind in _DRAWN:
         if samples is not None and samples < 1:
             raise RequestError(f"{samples} samples make no design", where="--samples", remedy="give 1 or more")
@@ -74,9 +106,20 @@ def _plackett_burman(factors: Sequence[Factor]) -> list[Point]:
 
 
 def _one_at_a_time(factors: Sequence[Factor]) -> list[Point]:
-    """The first levels, and every other level of one factor with the first of all others."""
-    base = _point(factors, [factor.levels[0] for factor in factors])
-    return [base, *({**base, factor.name: level} for factor in factors for level in factor.levels[1:])]
+    """The defaults, and every other level of one factor with the defaults of all others.
+
+    A factor with a condition is varied where it counts, beside the first level of each factor that it hangs on that allows it.
+    """
+    base = _point(factors, [factor.default for factor in factors])
+    return [
+        base,
+        *(
+            {**base, **counting(factor, factors), factor.name: level}
+            for factor in factors
+            for level in factor.levels
+            if level != factor.default
+        ),
+    ]
 
 
 def _latin(dimensions: int, samples: int | None, rng: np.random.Generator) -> NDArray[np.float64]:
@@ -118,6 +161,8 @@ _DRAWN: Final[Mapping[str, Callable[[int, int | None, np.random.Generator], NDAr
     "sobol": _sobol,
     "morris": _morris,
 }
+_EVERYWHERE: Final = ("fraction", "plackett-burman", "sobol", "morris")
+_DO: Final = ("does", "do")
 KINDS: Final = (*_LISTED, *_DRAWN)
 """Designs by name."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any, Final
 
 from estran.errors import RequestError
@@ -42,6 +42,23 @@ class Factor:
     def __post_init__(self) -> None:
         if self.default is FIRST:
             object.__setattr__(self, "default", self.levels[0])
+
+    @classmethod
+    def read(cls, name: str, levels: Sequence[Any], details: Mapping[str, Any] | None) -> Factor:
+        """From JSON: its levels, and what `details` gave."""
+        if details is None:
+            return cls(name, tuple(levels))
+        ranged = None if details["range"] is None else Range(**details["range"])
+        when = {other: tuple(allowed) for other, allowed in details["when"].items()}
+        return cls(name, tuple(levels), details["default"], ranged, when)
+
+    @property
+    def details(self) -> dict[str, Any] | None:
+        """What there is to say beside the levels, as JSON; None for a plain list of levels."""
+        if self.range is None and not self.when and self.default == self.levels[0]:
+            return None
+        ranged = None if self.range is None else asdict(self.range)
+        return {"default": self.default, "range": ranged, "when": {name: list(allowed) for name, allowed in self.when.items()}}
 
     def active(self, levels: Mapping[str, Any]) -> bool:
         """Whether it counts where others have these levels; a factor that is not among them is no hindrance."""
@@ -115,6 +132,16 @@ def settled(levels: Mapping[str, Any], factors: Sequence[Factor]) -> dict[str, A
         if point == before:
             break
     return point
+
+
+def counting(factor: Factor, factors: Sequence[Factor]) -> dict[str, Any]:
+    """Levels of other factors at which one counts: their defaults where these allow it, else the first that do."""
+    by_name, chosen = {one.name: one for one in factors}, dict[str, Any]()
+    for name, allowed in factor.when.items():
+        if name in by_name:
+            other = by_name[name]
+            chosen |= {**counting(other, factors), name: other.default if _among(other.default, allowed) else allowed[0]}
+    return chosen
 
 
 def factors_of(variations: Mapping[str, Variation], fixed: Mapping[str, Any]) -> tuple[Factor, ...]:

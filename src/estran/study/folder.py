@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
@@ -35,6 +35,12 @@ class Asked:
         As on the command line, the first seed resolved.
     retries
         How often a failed run is made again.
+    factors, details
+        Levels of each factor, and of those that are no plain list of levels what else there is to say (`Factor.details`).
+    digits
+        Of the numbers in names of run folders; 0 for as many as the last run's number has.
+    notes
+        What to know of the design.
     engine, engine_options
         What makes the runs, unless `estran resume` is told otherwise.
     """
@@ -53,12 +59,18 @@ class Asked:
     factors: Mapping[str, tuple[Any, ...]]
     engine: str = "local"
     engine_options: tuple[str, ...] = ()
+    details: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    digits: int = 0
+    notes: tuple[str, ...] = ()
     schema: int = SCHEMA
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """How far a row has come: ``todo``, ``done``, ``failed`` or ``interrupted``; its last attempt's folder and number."""
+    """How far a row has come, and its last attempt's folder and number.
+
+    ``todo``, ``done``, ``failed`` or ``interrupted``; in studies of an optimisation also ``pruned`` or ``timed-out``.
+    """
 
     status: str
     folder: Path | None = None
@@ -124,7 +136,7 @@ class Folder:
                     f"its version is {data.get('schema')!r}, not {SCHEMA}", where=str(file), remedy="use the Estran that made it"
                 )
             factors = {name: tuple(levels) for name, levels in data["factors"].items()}
-            several = {name: tuple(data[name]) for name in ("overrides", "engine_options") if name in data}
+            several = {name: tuple(data[name]) for name in ("overrides", "engine_options", "notes") if name in data}
             asked = Asked(**{**data, **several, "factors": factors})
         except (ValueError, KeyError, TypeError, AttributeError) as error:
             raise RequestError(
@@ -134,11 +146,17 @@ class Folder:
 
     def factors(self) -> tuple[Factor, ...]:
         """The factors that vary."""
-        return tuple(Factor(name, levels) for name, levels in self.asked.factors.items())
+        return tuple(Factor.read(name, levels, self.asked.details.get(name)) for name, levels in self.asked.factors.items())
+
+    def add(self, row: Row) -> None:
+        """Add a row to the design of a study that grows while it goes on."""
+        self.rows = (*self.rows, row)
+        write_text(self.path / "design.csv", design_text(self.rows, list(self.asked.factors)))
 
     def attempt(self, row: Row, number: int) -> Path:
         """Folder of an attempt at a row."""
-        return self.path / "runs" / f"{row.run:0{len(str(len(self.rows)))}d}-{number}"
+        digits = self.asked.digits or len(str(len(self.rows)))
+        return self.path / "runs" / f"{row.run:0{digits}d}-{number}"
 
     def outcome(self, row: Row) -> Outcome:
         """How far a row has come, as its run folders tell.

@@ -121,7 +121,7 @@ def read_design(path: Path) -> tuple[Row, ...]:
 def read_points(path: Path, factors: Sequence[Factor]) -> list[Point]:
     """Points of a design that a user wrote: a column for each factor, a line for each point.
 
-    Factors without a column keep their first level. A cell is read as JSON where it is JSON (``5``, ``true``,
+    Factors without a column keep their default. A cell is read as JSON where it is JSON (``5``, ``true``,
     ``{"mlp": {}}``), else as text.
 
     Raises
@@ -136,7 +136,7 @@ def read_points(path: Path, factors: Sequence[Factor]) -> list[Point]:
             raise RequestError(f"there is no factor {name!r}", where=f"{path}:1", remedy=f"factors are {', '.join(known)}")
     if len(set(header)) < len(header):
         raise RequestError("a factor has two columns", where=f"{path}:1", remedy="keep one")
-    base = {name: factor.levels[0] for name, factor in known.items()}
+    base = {name: factor.default for name, factor in known.items()}
     found = [base | {name: level(text) for name, text in zip(header, line, strict=True)} for _, line in lines]
     if not found:
         raise RequestError("the design has no line", where=str(path), remedy="write a line for each run")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Final
@@ -15,13 +15,15 @@ from estran.errors import RequestError, SpecErrors, cause
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
-from estran.study.design import KINDS, Point, points
+from estran.study.design import KINDS, Point, notes, points
 from estran.study.engines.engine import Choice, check
 from estran.study.execution import Watcher, carry_out
-from estran.study.factors import Factor, factors_of
+from estran.study.factors import Factor, counting, factors_of, settled
 from estran.study.folder import Asked, Folder, Outcome, digest
 from estran.study.rows import arranged, read_points
 
+SEARCHED: Final = "optimize"
+"""What the design of a study is called whose points are chosen as it goes on."""
 CHECKED: Final = 200
 """Points of a design that are all checked before the first run; of larger designs every level is, once."""
 
@@ -101,8 +103,10 @@ def begin(request: Request, *, out: Path) -> Folder:
         seed=experiment.seed,
         retries=request.retries,
         factors={factor.name: factor.levels for factor in factors},
+        details={factor.name: details for factor in factors if (details := factor.details) is not None},
         engine=request.engine,
         engine_options=request.engine_options,
+        notes=tuple(notes(request.design, factors)),
     )
     return Folder.make(out / experiment.name / new_run_id(), asked, rows)
 
@@ -121,15 +125,28 @@ def reopen(path: Path, engine: str | None = None, engine_options: tuple[str, ...
         If this is no study, or the experiment file is no longer the one that it was begun with.
     """
     folder = Folder.open(path)
-    file = Path(folder.asked.file)
-    if not file.exists() or digest(file) != folder.asked.digest:
-        what = "has changed since the study began" if file.exists() else "is gone"
-        raise RequestError(f"the experiment file {what}", where=str(file), remedy="restore it, or begin a new study")
     asked = folder.asked
+    if asked.design == SEARCHED:
+        raise RequestError("this is part of an optimisation", where=str(path), remedy=f"estran resume {path.resolve().parent}")
+    make_sure_unchanged(asked.file, asked.digest)
     name = engine or asked.engine
     options = engine_options or (asked.engine_options if name == asked.engine else ())
     check(Choice.read(name, options), asked.on)
     return Folder(folder.path, replace(asked, engine=name, engine_options=options), folder.rows)
+
+
+def make_sure_unchanged(file: str, known: str) -> None:
+    """Make sure that an experiment file is still that with a digest.
+
+    Raises
+    ------
+    RequestError
+        If it has changed or is gone.
+    """
+    path = Path(file)
+    if not path.exists() or digest(path) != known:
+        what = "has changed since the study began" if path.exists() else "is gone"
+        raise RequestError(f"the experiment file {what}", where=file, remedy="restore it, or begin a new study")
 
 
 def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequence[str]) -> dict[int, Outcome]:
@@ -181,7 +198,11 @@ def _check(request: Request, chosen: Sequence[Point], factors: Sequence[Factor])
     if len(chosen) <= CHECKED:
         tried: list[Point] = list(chosen)
     else:
-        tried = [chosen[0] | {f.name: level} for f in factors for level in _distinct(point[f.name] for point in chosen)[:CHECKED]]
+        tried = [
+            settled({**chosen[0], **counting(f, factors), f.name: level}, factors)
+            for f in factors
+            for level in _distinct(point[f.name] for point in chosen)[:CHECKED]
+        ]
     for point in _distinct(tried):
         try:
             read_experiment(request.file, overrides=request.overrides, assignment=point)
@@ -203,16 +224,32 @@ def _distinct(values: Any) -> list[Any]:
 
 
 def _jobs(folder: Folder, asked: int | None) -> int | None:
+    if folder.asked.engine == "local" or (asked is not None and asked < 1):
+        return side_by_side(asked, folder.asked.on, lambda: _plans(folder))
+    return asked
+
+
+def side_by_side(asked: int | None, on: str, plans: Callable[[], Sequence[Plan]]) -> int:
+    """How many runs go on at once on this machine: simulated ones one a processor, others one at all unless more are asked for.
+
+    Parameters
+    ----------
+    plans
+        Those of runs that may go on side by side; called if it matters what they need.
+
+    Raises
+    ------
+    RequestError
+        If so many side by side would disturb each other.
+    """
     cores = len(os.sched_getaffinity(0))
     if asked is not None and asked < 1:
         raise RequestError(f"{asked} jobs do nothing", where="--jobs", remedy="give 1 or more")
-    if folder.asked.engine != "local":
-        return asked
-    if folder.asked.on.partition(":")[0] == "simulate":
+    if on.partition(":")[0] == "simulate":
         return asked or cores
     if asked is None or asked == 1:
         return 1
-    needed = max(_processors(plan) for plan in _plans(folder))
+    needed = max(_processors(plan) for plan in plans())
     if needed * asked > cores:
         raise RequestError(
             f"{asked} runs side by side may use {needed * asked:.1f} processors of {cores}, and would disturb each other",

@@ -12,7 +12,7 @@ from typing import Any, Final
 from estran.errors import EstranError, RequestError
 from estran.observe.calibrate.setting import setting
 from estran.observe.queries import open_run
-from estran.run.prepare import Prepared, Simulation, experiment_path, find_calibration, prepare
+from estran.run.prepare import Prepared, Simulation, experiment_folder, find_calibration, prepare
 from estran.run.record import Progress, write_json
 from estran.run.session import execute, new_run_id
 from estran.spec.calibration import Calibration
@@ -139,7 +139,7 @@ def validate(request: Request, *, out: Path, announce: Announce) -> Validation:
     for seed in seeds:
         for side, on in (("simulated", "simulate"), ("emulated", "emulate")):
             runs[side].append(_run(request, seed, on, folder / "runs", announce))
-    calibration, origin = find_calibration(request.calibration, experiment_path(request.file).parent)
+    calibration, origin = find_calibration(request.calibration, experiment_folder(request.file))
     made = Validation(
         experiment=first.experiment.name,
         folder=str(folder),

@@ -15,7 +15,7 @@ import signal
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, TypedDict
+from typing import TYPE_CHECKING, Any, Final, NotRequired, TypedDict
 
 if TYPE_CHECKING:
     from estran.platforms.base import Platform
@@ -25,7 +25,10 @@ _PR_SET_PDEATHSIG: Final = 1
 
 
 class Task(TypedDict):
-    """One run: `estran.run.prepare.prepare`'s arguments, and the folder ``out``/``named`` to leave it in."""
+    """One run: `estran.run.prepare.prepare`'s arguments, and the folder ``out``/``named`` to leave it in.
+
+    With ``flow`` it is simulated by cost models alone.
+    """
 
     file: str
     overrides: list[str]
@@ -36,6 +39,7 @@ class Task(TypedDict):
     out: str
     named: str
     command: list[str]
+    flow: NotRequired[bool]
 
 
 def main() -> None:
@@ -96,6 +100,8 @@ class Workshop:
 
         out, named = Path(task["out"]), task["named"]
         try:
+            if task.get("flow"):
+                return _flow(task)
             prepared = self._prepare(task, out)
             return execute(prepared, out=out, progress=QuietProgress(), command=task["command"], named=named)[1]
         except EstranError as error:
@@ -133,6 +139,20 @@ class Workshop:
             self._held.enter_context(holding(platform, out))
             self._platforms[name] = platform
         return self._platforms[name]
+
+
+def _flow(task: Task) -> str:
+    """Make a run by cost models alone, on one thread: others go on beside it."""
+    from estran.run.flow import execute_flow
+    from estran.run.prepare import experiment_folder, find_calibration, read_experiment
+    from estran.run.record import QuietProgress
+
+    experiment, index = read_experiment(task["file"], overrides=task["overrides"], assignment=task["levels"], seed=task["seed"])
+    known, _ = find_calibration(task["calibration"], experiment_folder(task["file"]))
+    return execute_flow(
+        experiment, index, out=Path(task["out"]), progress=QuietProgress(), calibration=known, command=task["command"],
+        threads=1, named=task["named"],
+    )[1]  # fmt: skip
 
 
 if __name__ == "__main__":

@@ -36,7 +36,7 @@ class Local:
         await asyncio.shield(asyncio.gather(*(process.close() for process in self._all)))
 
     async def make(self, task: Task, began: Callable[[], None]) -> str:
-        """Make a run; see `Engine.make`."""
+        """Make a run; see `Engine.make`. Cancelled, it waits until the run has ended in good order."""
         if not self._idle:
             self._all.append(LocalProcess())
             self._idle.append(self._all[-1])
@@ -46,6 +46,10 @@ class Local:
             status = await process.make(task)
         except EngineError:
             self._idle.append(process)  # it starts again
+            raise
+        except asyncio.CancelledError:
+            await asyncio.shield(process.close())
+            self._idle.append(process)
             raise
         self._idle.append(process)
         return status

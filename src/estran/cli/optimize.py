@@ -1,0 +1,109 @@
+"""The verb optimize, and what `resume` does with an optimisation."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
+
+from estran.cli.describe import JsonOption, OnOption, SetOption
+
+if TYPE_CHECKING:
+    from estran.optimize.folder import Folder
+
+Several = Annotated[list[str] | None, Parameter(negative=())]
+
+
+def optimize(
+    file: str,
+    /,
+    *,
+    minimize: Several = None,
+    maximize: Several = None,
+    subject_to: Several = None,
+    trials: int = 30,
+    replicates: int = 3,
+    on: OnOption = "emulate",
+    jobs: int | None = None,
+    sampler: str = "tpe",
+    prune: str = "none",
+    timeout: str | None = None,
+    from_: Annotated[list[Path] | None, Parameter(name="--from", negative=())] = None,
+    set_: SetOption = None,
+    seed: int | None = None,
+    calibration: str | None = None,
+    out: Path = Path("studies"),
+    json: JsonOption = False,
+) -> int:
+    """Search the levels of an experiment's factors for the best ones.
+
+    Parameters
+    ----------
+    file
+        The experiment file, or its folder.
+    minimize
+        A response to lower, such as `latency_p99`. Repeatable: several goals are traded against each other.
+    maximize
+        A response to raise. Repeatable.
+    subject_to
+        A limit that must be kept, such as `"energy<=40J"`. Repeatable.
+    trials
+        Runs in all, replicates included.
+    replicates
+        Runs of a point at the most: points whose place is uncertain are run again, each time with the next seed.
+    on
+        The platform, as for `run`.
+    jobs
+        Runs side by side, as for `study`.
+    sampler
+        What proposes points: `tpe`, `gp` (needs `estran[gp]`), `nsga2` or `random`.
+    prune
+        Ends hopeless runs in real time, where there is one goal: `median`, `percentile` (only the worst quarter) or `none`.
+    timeout
+        How long a run may take by the wall clock, such as `5min`; one that takes longer is ended and counts as such.
+    from_
+        Folder of an earlier study or optimisation with the same factors, whose points guide the search. Repeatable.
+    set_
+        `path=value`: fix a factor, or change a place in the document. Repeatable.
+    seed
+        The first seed, instead of the file's.
+    calibration
+        On simulate: the calibration file, as for `run`.
+    out
+        Folder for studies.
+    json
+        Print one JSON object at the end, and no progress.
+    """
+    from estran.optimize.optimize import Request, begin
+
+    request = Request(
+        file, tuple(minimize or ()), tuple(maximize or ()), tuple(subject_to or ()), on, (), trials, replicates, sampler, seed,
+        tuple(set_ or ()), calibration, timeout, prune, tuple(str(path) for path in from_ or ()),
+    )  # fmt: skip
+    return conduct(begin(request, out=out), jobs, json=json)
+
+
+def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
+    """Make the runs, say how it goes, and print the answer."""
+    import msgspec
+    from rich.console import Console
+
+    from estran.cli.optimizing import print_answer, watching
+    from estran.optimize.optimize import conduct as make
+
+    console = Console(stderr=True)
+    if not json:
+        console.print(f"optimisation in {folder.path}", highlight=False)
+    try:
+        with watching(console, folder, quiet=json) as watcher:
+            found = make(folder, jobs=jobs, watcher=watcher, command=sys.argv)
+    except KeyboardInterrupt:
+        console.print(f"interrupted; to go on: estran resume {folder.path}", style="yellow", highlight=False, soft_wrap=True)
+        return 1
+    if json:
+        sys.stdout.write(msgspec.json.encode({"optimisation": str(folder.path), **found.plain()}).decode() + "\n")
+    else:
+        print_answer(Console(), folder, found)
+    return 0 if found.recommended is not None else 1

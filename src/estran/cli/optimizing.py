@@ -1,0 +1,164 @@
+"""How an optimisation goes, on a terminal: trials done, the best so far, time left; and its answer at the end."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from rich.console import Console, Group, RenderableType
+from rich.live import Live
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from estran.cli.studying import span
+from estran.optimize.answer import Answer
+from estran.optimize.folder import Folder
+from estran.optimize.loop import Watcher
+from estran.optimize.pareto import on_front
+from estran.optimize.strategy import Ask, Told
+from estran.optimize.wording import value
+from estran.study.rows import cell
+
+MOST_GOING = 16
+"""Runs that go on which a terminal shows at the most."""
+
+
+class _Watching:
+    """Counts, for whoever shows it."""
+
+    def __init__(self, folder: Folder) -> None:
+        self.folder = folder
+        self.ended_ones: dict[int, tuple[Ask, Told]] = {
+            trial.ask.number: (trial.ask, trial.told) for trial in folder.trials() if trial.told is not None
+        }
+        self.going: dict[int, tuple[Ask, float]] = {}
+        self.begun, self.before = time.monotonic(), self._at_target()
+
+    def began(self, ask: Ask) -> None:
+        self.going[ask.number] = (ask, time.monotonic())
+
+    def ended(self, ask: Ask, told: Told) -> None:
+        self.going.pop(ask.number, None)
+        self.ended_ones[ask.number] = (ask, told)
+
+    def _at_target(self) -> int:
+        return sum(ask.fidelity == self.folder.target.name for ask, _ in self.ended_ones.values())
+
+    @property
+    def left(self) -> float | None:
+        """Seconds that the rest will take, judged by those made in this session."""
+        made = self._at_target() - self.before
+        return (time.monotonic() - self.begun) / made * (self.folder.asked.trials - self._at_target()) if made else None
+
+    def head(self) -> str:
+        """How far it is."""
+        lost = sum(told.status != "done" for _, told in self.ended_ones.values())
+        failed = f", {lost} not done" if lost else ""
+        left = "" if self.left is None else f", about {span(self.left)} left"
+        elapsed = span(time.monotonic() - self.begun)
+        return f"{self._at_target()} of {self.folder.asked.trials} trials{failed}   {elapsed} elapsed{left}"
+
+    def best(self) -> str:
+        """The best of single runs so far, or how many of them none beats."""
+        import numpy as np
+
+        goals, target = self.folder.goals, self.folder.target.name
+        runs = [told.costs for ask, told in self.ended_ones.values() if ask.fidelity == target and told.costs and told.feasible]
+        if not runs:
+            return "none that keeps all limits yet" if goals.limits else "none yet"
+        costs = np.array(runs)
+        if goals.single:
+            return f"{goals.goals[0].response} {goals.goals[0].cost(float(costs.min())):.4g}"
+        best = ", ".join(f"{goal.response} {goal.cost(float(costs[:, k].min())):.4g}" for k, goal in enumerate(goals.goals))
+        return f"{best}; {int(on_front(costs).sum())} runs on the front"
+
+
+class _Lines(_Watching):
+    """A line for each run that ends."""
+
+    def __init__(self, console: Console, folder: Folder) -> None:
+        super().__init__(folder)
+        self._console = console
+
+    def ended(self, ask: Ask, told: Told) -> None:
+        super().ended(ask, told)
+        figures = " ".join(f"{name} {told.responses[name]:.4g}" for name in self.folder.goals.responses if name in told.responses)
+        why = f": {told.failure}" if told.failure else ""
+        line = f"trial {ask.number} on {ask.fidelity} ({ask.why.get('what', '')}) {_levels(ask)}: {told.status}{why} {figures}"
+        self._console.print(f"{line.rstrip()} — {self.head()}", highlight=False, soft_wrap=True)
+
+
+class _Panel(_Watching):
+    """A panel that is redrawn in place."""
+
+    def __rich__(self) -> RenderableType:
+        asked = self.folder.asked
+        title = Text.assemble((f"{asked.experiment}: optimise on {self.folder.target.name}", "bold"), f"   {self.head()}")
+        title.no_wrap, title.overflow = True, "ellipsis"
+        bar = Table.grid()
+        bar.add_row(ProgressBar(total=asked.trials, completed=self._at_target(), width=60))
+        going = Table.grid(padding=(0, 2))
+        for ask, since in list(self.going.values())[:MOST_GOING]:
+            what = f"trial {ask.number} {ask.why.get('what', '')}"
+            going.add_row(Text(what, style="cyan"), Text(_levels(ask)), Text(f"{time.monotonic() - since:.0f}s", style="dim"))
+        best = Text(f"best so far: {self.best()}", style="dim", no_wrap=True, overflow="ellipsis")
+        return Group(title, bar, going, best)
+
+
+class _Quiet(_Watching):
+    """Tells nobody."""
+
+
+@contextmanager
+def watching(console: Console, folder: Folder, *, quiet: bool) -> Iterator[Watcher]:
+    """Show an optimisation as well as the console can."""
+    if quiet:
+        yield _Quiet(folder)
+    elif console.is_terminal:
+        panel = _Panel(folder)
+        with Live(panel, console=console, refresh_per_second=4, transient=True):
+            yield panel
+    else:
+        yield _Lines(console, folder)
+
+
+def print_answer(console: Console, folder: Folder, found: Answer) -> None:
+    """The front with intervals, the default, what is recommended and what it gains, what it cost, and what to mind."""
+    names = list(folder.asked.factors)
+    shown = [one for one in found.candidates if one.on_front or one.point in (0, found.recommended)]
+    table = Table(box=None, pad_edge=False)
+    for name in ("point", *names, *found.responses, *(["keeps limits"] if found.limits else []), "on the front"):
+        table.add_column(name, no_wrap=True, justify="right" if name in found.responses else "left")
+    for one in sorted(shown, key=lambda one: one.means):
+        marks = "".join(f" {word}" for word, holds in (("default", one.point == 0), ("→", one.point == found.recommended)) if holds)
+        figures = [_figure(*each) for each in zip(one.means, one.ci95, found.units, strict=True)]
+        limits = [f"{100 * one.feasible:.0f} %"] if found.limits else []
+        levels = [cell(one.levels[name]) for name in names]
+        table.add_row(f"{one.point}{marks}", *levels, *figures, *limits, f"{100 * one.front:.0f} %")
+    console.print(table)
+    console.print(found.sentence, style="bold", highlight=False, soft_wrap=True)
+    console.print(f"recommended: {found.how}", highlight=False, soft_wrap=True)
+    for fidelity, counts in found.counts.items():
+        told = ", ".join(f"{count} {status}" for status, count in counts.items())
+        console.print(f"{fidelity}: {told}, {span(found.seconds[fidelity])} of runs", style="dim", highlight=False)
+    for note in found.notes:
+        console.print(f"mind: {note}", style="dim", highlight=False, soft_wrap=True)
+    if found.recommended is not None:
+        console.print(f"→ estran run {folder.path / 'recommended.yaml'}", highlight=False, soft_wrap=True)
+
+
+def _figure(mean: float, interval: tuple[float, float] | None, unit: str) -> str:
+    half = (
+        ""
+        if interval is None or interval[0] == interval[1]
+        else f" ± {value(float(f'{(interval[1] - interval[0]) / 2:.2g}'), unit)}"
+    )
+    return f"{value(float(f'{mean:.4g}'), unit)}{half}"
+
+
+def _levels(ask: Ask) -> str:
+    levels: Mapping[str, Any] = ask.levels
+    return " ".join(f"{name}={cell(level)}" for name, level in levels.items())

@@ -1,0 +1,289 @@
+"""What an optimisation found: the front, the point to use, what it gains over the default, and what all of it cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from itertools import accumulate
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from estran.optimize.goals import Goals
+from estran.optimize.pareto import hypervolume
+from estran.optimize.recommending import how, recommended
+from estran.optimize.standing import Standing, standings
+from estran.optimize.strategy import DONE
+from estran.optimize.trials import Point, Trials
+from estran.study.verdicts import Error, error
+
+Floats = NDArray[np.float64]
+MARGIN: Final = 0.1
+"""How far beyond the worst point the reference point of hypervolumes lies, as a share of each goal's range."""
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """A point that was run at the target.
+
+    Attributes
+    ----------
+    point
+        Its number.
+    means, ci95
+        Of each goal's response at the target, at the average seed; intervals by the spread pooled over all points, None where no
+        point has replicates (`estran.optimize.standing`).
+    feasible, front
+        Probability that it keeps all limits, and that it is on the front.
+    fidelities
+        At which it was seen, with the number of finished runs.
+    """
+
+    point: int
+    levels: Mapping[str, Any]
+    means: tuple[float, ...]
+    ci95: tuple[tuple[float, float] | None, ...]
+    on_front: bool
+    feasible: float
+    front: float
+    fidelities: Mapping[str, int]
+
+
+@dataclass(frozen=True, slots=True)
+class Gain:
+    """What the recommended point gains in one response over the default.
+
+    Attributes
+    ----------
+    default, recommended
+        Means over the seeds that both were run with.
+    difference
+        As `estran.study.verdicts.error`: absolute and relative, in pairs of equal seeds.
+    better
+        Whether the interval of the difference lies on the better side of 0; None where it holds 0, or there is none.
+    """
+
+    response: str
+    unit: str
+    default: float
+    recommended: float
+    difference: Error
+    better: bool | None
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """How good the best that was known was, after a trial at the target: its number, seconds of all runs so far, hypervolume.
+
+    Each goal is scaled to its range over all points, so that volumes lie between 0 and (1 + `MARGIN`) to the power of the number of
+    goals; with one goal it is how far the best mean lies below the reference.
+    """
+
+    trial: int
+    seconds: float
+    hypervolume: float
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """Everything that is told of an optimisation.
+
+    Attributes
+    ----------
+    responses, units, minimize
+        Of each goal.
+    limits
+        As they were asked for.
+    candidates
+        Every point that was run at the target, in the order of their numbers; 0 is the default.
+    recommended
+        Number of the point to use, and ``how`` it was chosen; None if no point keeps all limits.
+    gains
+        Of each goal, over the default; empty if nothing is recommended, or the default failed.
+    sentence
+        The gain in words.
+    trace
+        After every trial at the target.
+    counts
+        Trials by fidelity and status.
+    seconds
+        That the runs took by fidelity, by the wall clock.
+    notes
+        What to mind.
+    """
+
+    experiment: str
+    target: str
+    responses: tuple[str, ...]
+    units: tuple[str, ...]
+    minimize: tuple[bool, ...]
+    limits: tuple[str, ...]
+    candidates: tuple[Candidate, ...]
+    recommended: int | None
+    how: str
+    gains: tuple[Gain, ...]
+    sentence: str
+    trace: tuple[Step, ...]
+    counts: Mapping[str, Mapping[str, int]]
+    seconds: Mapping[str, float]
+    notes: tuple[str, ...]
+
+    def plain(self) -> dict[str, Any]:
+        """As JSON."""
+        return asdict(self)
+
+    @property
+    def front(self) -> tuple[Candidate, ...]:
+        """Candidates on the front."""
+        return tuple(one for one in self.candidates if one.on_front)
+
+    def candidate(self, point: int) -> Candidate:
+        """The candidate with a number."""
+        return next(one for one in self.candidates if one.point == point)
+
+
+def answer(
+    trials: Trials,
+    goals: Goals,
+    *,
+    experiment: str,
+    target: str,
+    units: Mapping[str, str],
+    seed: int,
+    notes: Sequence[str] = (),
+) -> Answer:
+    """Say what trials found.
+
+    Parameters
+    ----------
+    target
+        Name of the fidelity that counts.
+    units
+        Of responses.
+    seed
+        Of the draws that probabilities are from.
+    notes
+        What else is to be said.
+    """
+    from estran.optimize.wording import sentence
+
+    found = standings(trials, target, goals, np.random.default_rng(seed))
+    best = recommended(found, goals)
+    gains = () if best is None or 0 not in found else _gains(found[0], best, target, goals, units)
+    names = tuple(goal.response for goal in goals.goals)
+    return Answer(
+        experiment=experiment,
+        target=target,
+        responses=names,
+        units=tuple(units.get(name, "") for name in names),
+        minimize=tuple(goal.minimize for goal in goals.goals),
+        limits=tuple(limit.text for limit in goals.limits),
+        candidates=tuple(_candidate(found[number]) for number in sorted(found)),
+        recommended=None if best is None else best.point.number,
+        how="no point is likely to keep all limits" if best is None else how(goals, better=_nowhere_worse(best, found, goals)),
+        gains=gains,
+        sentence=sentence(goals, gains, best, found.get(0)),
+        trace=tuple(_trace(trials, target, goals)),
+        counts=_counts(trials),
+        seconds=_seconds(trials),
+        notes=(*notes, *_mind(found, best, target)),
+    )
+
+
+def _candidate(one: Standing) -> Candidate:
+    seen: dict[str, int] = {}
+    for trial in one.point.trials:
+        if trial.told is not None and trial.told.status == DONE:
+            seen[trial.ask.fidelity] = seen.get(trial.ask.fidelity, 0) + 1
+    return Candidate(one.point.number, one.point.levels, one.means, one.ci95, one.on_front, one.feasible, one.front, seen)
+
+
+def _gains(default: Standing, best: Standing, target: str, goals: Goals, units: Mapping[str, str]) -> tuple[Gain, ...]:
+    both = [_by_seed(one.point, target) for one in (best, default)]
+    seeds = sorted(set(both[0]) & set(both[1]))
+    if not seeds:
+        return ()
+    gains = []
+    for k, goal in enumerate(goals.goals):
+        mine, theirs = ([goal.cost(side[seed][k]) for seed in seeds] for side in both)
+        found = error(mine, theirs)
+        if best.exact and default.exact:
+            found = _exact(found)
+        bounds = found.absolute_ci95
+        told = bounds is not None and not bounds[0] <= 0 <= bounds[1]
+        better = (found.absolute < 0) == goal.minimize if told else None
+        gains.append(Gain(goal.response, units.get(goal.response, ""), float(np.mean(theirs)), float(np.mean(mine)), found, better))
+    return tuple(gains)
+
+
+def _exact(found: Error) -> Error:
+    """A difference of runs that replicates are known to repeat."""
+    relative = None if found.relative is None else (found.relative, found.relative)
+    return replace(found, relative_ci95=relative, absolute_ci95=(found.absolute, found.absolute))
+
+
+def _by_seed(point: Point, target: str) -> dict[int, tuple[float, ...]]:
+    return {
+        trial.ask.seed: trial.told.costs for trial in point.at(target) if trial.told is not None and trial.told.costs is not None
+    }
+
+
+def _nowhere_worse(best: Standing, found: Mapping[int, Standing], goals: Goals) -> bool:
+    return 0 in found and all(
+        goal.cost(mine) <= goal.cost(theirs) for goal, mine, theirs in zip(goals.goals, best.means, found[0].means, strict=True)
+    )
+
+
+def _trace(trials: Trials, target: str, goals: Goals) -> list[Step]:
+    """Hypervolume of what was known after each trial, by the means as they were then."""
+    done = [point.costs(target).mean(axis=0) for point in trials.points.values() if point.done(target)]
+    if not done:
+        return []
+    low, reach = np.min(done, axis=0), np.ptp(done, axis=0)
+    reach = np.where(reach > 0, reach, 1.0)
+    reference = np.full(len(goals.goals), 1.0 + MARGIN)
+    sums: dict[int, list[Floats]] = {}
+    steps = []
+    spent = list(accumulate(0.0 if trial.told is None else trial.told.seconds for trial in trials))
+    for trial, seconds in zip(trials, spent, strict=True):
+        told = trial.told
+        if told is None or trial.ask.fidelity != target:
+            continue
+        if told.costs is not None and told.violations is not None:
+            sums.setdefault(trial.ask.point, []).append(np.array([*told.costs, *told.violations]))
+        means = np.array([np.mean(runs, axis=0) for runs in sums.values()]).reshape(len(sums), -1)
+        count = len(goals.goals)
+        kept = means[(means[:, count:] <= 0).all(axis=1), :count] if len(means) else means
+        steps.append(Step(trial.ask.number, seconds, hypervolume((kept - low) / reach, reference) if len(kept) else 0.0))
+    return steps
+
+
+def _counts(trials: Trials) -> dict[str, dict[str, int]]:
+    found: dict[str, dict[str, int]] = {}
+    for trial in trials:
+        status = "going" if trial.told is None else trial.told.status
+        of = found.setdefault(trial.ask.fidelity, {})
+        of[status] = of.get(status, 0) + 1
+    return found
+
+
+def _seconds(trials: Trials) -> dict[str, float]:
+    found: dict[str, float] = {}
+    for trial in trials:
+        found[trial.ask.fidelity] = found.get(trial.ask.fidelity, 0.0) + (trial.told.seconds if trial.told else 0.0)
+    return found
+
+
+def _mind(found: Mapping[int, Standing], best: Standing | None, target: str) -> list[str]:
+    """Caveats of the gain."""
+    said = []
+    if best is not None and 0 not in found:
+        said.append("no run of the default was done: there is nothing to compare with")
+    if best is not None and best.exact:
+        said.append("runs with other seeds gave the same: figures are exact, as far as that was tried")
+    elif best is not None and best.point.number and best.runs < 2:
+        said.append("the recommended point was run once: how far its figures hold is not known; give more --trials or --replicates")
+    elif best is not None and best.point.number:
+        said.append("the point was chosen by these same runs, so its gain is more likely over- than understated")
+    return said
