@@ -18,7 +18,7 @@ from estran.optimize.goals import Goals
 from estran.optimize.space import Space
 from estran.optimize.strategy import Ask, Told
 
-SPREAD: Final = 192
+SPREAD: Final = 128
 """Candidates that fill a large space, and as many neighbours of good points."""
 PARENTS: Final = 8
 """Good points whose neighbours are thought of."""
