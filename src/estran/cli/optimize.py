@@ -26,6 +26,7 @@ def optimize(
     trials: int = 30,
     replicates: int = 3,
     on: OnOption = "emulate",
+    fidelities: str | None = None,
     jobs: int | None = None,
     sampler: str = "tpe",
     prune: str = "none",
@@ -55,6 +56,8 @@ def optimize(
         Runs of a point at the most: points whose place is uncertain are run again, each time with the next seed.
     on
         The platform, as for `run`.
+    fidelities
+        Instead of `--on`: several, the cheapest first and the one that counts last, such as `flow,simulate,emulate`.
     jobs
         Runs side by side, as for `study`.
     sampler
@@ -79,7 +82,8 @@ def optimize(
     from estran.optimize.optimize import Request, begin
 
     request = Request(
-        file, tuple(minimize or ()), tuple(maximize or ()), tuple(subject_to or ()), on, (), trials, replicates, sampler, seed,
+        file, tuple(minimize or ()), tuple(maximize or ()), tuple(subject_to or ()), on,
+        tuple(part.strip() for part in (fidelities or "").split(",") if part.strip()), trials, replicates, sampler, seed,
         tuple(set_ or ()), calibration, timeout, prune, tuple(str(path) for path in from_ or ()),
     )  # fmt: skip
     return conduct(begin(request, out=out), jobs, json=json)

@@ -164,12 +164,7 @@ class Folder:
 
     def trials(self) -> Trials:
         """All trials so far, as the journal tells."""
-        found = Trials()
-        for ask, told in self.journal().recalled():
-            found.add(ask)
-            if told is not None:
-                found.tell(ask.number, told)
-        return found
+        return gathered(self.journal())
 
     def study(self, fidelity: str) -> Study:
         """The study of a fidelity, which holds its runs; made when the first of them is."""
@@ -214,6 +209,16 @@ class Folder:
         write_text(self.path / "trials.csv", csv_text([*header, "failure"], _lines(trials, names, measured, runs)))
         times = [[trial.ask.number, f"{trial.told.seconds:.3f}"] for trial in trials if trial.told is not None]
         write_text(self.path / "times.csv", csv_text(["trial", "seconds"], times))
+
+
+def gathered(journal: Journal) -> Trials:
+    """All trials of a journal."""
+    found = Trials()
+    for ask, told in journal.recalled():
+        found.add(ask)
+        if told is not None:
+            found.tell(ask.number, told)
+    return found
 
 
 def _lines(trials: Iterable[Trial], names: Sequence[str], measured: Sequence[str], runs: Mapping[int, str]) -> Iterator[list[Any]]:

@@ -92,6 +92,11 @@ class Journal:
         """Live figures of a trial by step."""
         return self._reports.get(number, {})
 
+    @property
+    def silent(self) -> bool:
+        """Whether no live figure of any trial was written."""
+        return not any(self._reports.values())
+
     def end(self, number: int, told: Told) -> None:
         """Write how a trial ended."""
         trial = self._going[number]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from collections.abc import Collection, Mapping
 from typing import Final, Protocol
 
 from estran.errors import EstranError
@@ -43,14 +44,24 @@ def recall(journal: Journal, strategy: Strategy, trials: Trials) -> list[Ask]:
 
 
 async def search(
-    strategy: Strategy, trials: Trials, journal: Journal, runs: Runs, *, cut: list[Ask], jobs: int, watcher: Watcher
+    strategy: Strategy,
+    trials: Trials,
+    journal: Journal,
+    runs: Runs,
+    *,
+    cut: list[Ask],
+    widths: Mapping[str, int],
+    watcher: Watcher,
 ) -> None:
-    """Make all runs that a strategy asks for, ``jobs`` at once.
+    """Make all runs that a strategy asks for, as many at once as their fidelities bear.
 
     Parameters
     ----------
     cut
         Asks of an earlier session that come first.
+    widths
+        Of each fidelity, how many runs may go on at once while one of its own does: beside an emulated run that must have the
+        machine to itself, none is simulated.
 
     Raises
     ------
@@ -60,7 +71,13 @@ async def search(
     left, going = deque(cut), dict[asyncio.Task[Told], Ask]()
     try:
         while True:
-            while len(going) < jobs and (ask := left.popleft() if left else _asked(strategy, trials, journal)) is not None:
+            while _room(going.values(), widths):
+                ask = left.popleft() if left else _asked(strategy, trials, journal)
+                if ask is None:
+                    break
+                if not _room([*going.values(), ask], widths, more=0):
+                    left.appendleft(ask)  # it waits until those that go on have ended
+                    break
                 going[asyncio.create_task(runs.make(ask, lambda ask=ask: watcher.began(ask)))] = ask  # type: ignore[misc]
             if not going:
                 return
@@ -79,6 +96,11 @@ async def search(
             task.cancel()
         await asyncio.gather(*going, return_exceptions=True)
         runs.write(now=True)
+
+
+def _room(going: Collection[Ask], widths: Mapping[str, int], more: int = 1) -> bool:
+    """Whether so many runs more may go on beside these."""
+    return len(going) + more <= min((widths[ask.fidelity] for ask in going), default=max(widths.values()))
 
 
 def _asked(strategy: Strategy, trials: Trials, journal: Journal) -> Ask | None:

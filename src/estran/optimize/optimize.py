@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -13,15 +14,13 @@ from estran.optimize import pruning, sampling
 from estran.optimize.answer import Answer, answer
 from estran.optimize.earlier import known_of
 from estran.optimize.fidelity import Fidelity, ladder
-from estran.optimize.folder import Asked, Folder
+from estran.optimize.folder import Asked, Folder, gathered
 from estran.optimize.goals import Goals
 from estran.optimize.loop import Watcher, recall, search
 from estran.optimize.recommended_file import recommended_text
 from estran.optimize.running import Runs
-from estran.optimize.sampling import Sampling
-from estran.optimize.single import Single
 from estran.optimize.space import Space
-from estran.optimize.strategy import Strategy
+from estran.optimize.strategies import strategy_of
 from estran.optimize.trials import Trials
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.record import write_json, write_text
@@ -152,11 +151,10 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     KeyboardInterrupt
         If it was interrupted; runs that went on have ended in good order, and `estran resume` goes on.
     """
-    default = folder.space.default
-    chosen = side_by_side(jobs, folder.target.on, lambda: [_plan(folder, default)])
+    widths = {one.name: _width(folder, one, jobs) for one in folder.fidelities}
     with asyncio.Runner() as runner:
         try:
-            runner.run(_carry_out(folder, chosen, watcher, command))
+            runner.run(_carry_out(folder, widths, watcher, command))
         except ExceptionGroup as error:
             raise cause(error) from error
     return conclude(folder)
@@ -164,8 +162,12 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
 
 def conclude(folder: Folder) -> Answer:
     """Say what the trials so far found, and write it: ``answer.json``, ``front.csv`` and ``recommended.yaml``."""
-    asked, trials = folder.asked, folder.trials()
+    asked, journal = folder.asked, folder.journal()
+    trials = gathered(journal)
     _, notes = known_of(asked.earlier, folder.space, folder.goals, asked)
+    if asked.prune != "none" and journal.silent:
+        name = folder.goals.goals[0].response
+        notes.append(f"no run could be ended early: {name} was not known while runs went on")
     found = answer(
         trials,
         folder.goals,
@@ -182,23 +184,19 @@ def conclude(folder: Folder) -> Answer:
     return found
 
 
-async def _carry_out(folder: Folder, jobs: int, watcher: Watcher, command: Sequence[str]) -> None:
-    journal, trials, strategy = folder.journal(), Trials(), strategy_of(folder)
+def _width(folder: Folder, fidelity: Fidelity, jobs: int | None) -> int:
+    """Runs of a fidelity side by side: ``jobs`` is for the target, and for what is simulated if the target is, too."""
+    asked = jobs if fidelity == folder.target or folder.target.virtual or not fidelity.virtual else None
+    return side_by_side(asked, fidelity.on, lambda: [_plan(folder, fidelity)])
+
+
+async def _carry_out(folder: Folder, widths: Mapping[str, int], watcher: Watcher, command: Sequence[str]) -> None:
+    journal, trials, strategy = folder.journal(), Trials(), strategy_of(folder, widths)
     cut = recall(journal, strategy, trials)
-    async with Local(jobs) as engine:
-        runs = Runs(folder, trials, engine, pruning=_pruning(folder, journal, trials), command=command)
-        await search(strategy, trials, journal, runs, cut=cut, jobs=jobs, watcher=watcher)
-
-
-def strategy_of(folder: Folder) -> Strategy:
-    """The strategy that an optimisation was asked for."""
-    asked = folder.asked
-    known, _ = known_of(asked.earlier, folder.space, folder.goals, asked)
-    drawn = Sampling(folder.space, folder.goals, sampler=asked.sampler, seed=asked.seed, budget=asked.trials, known=known)
-    return Single(
-        folder.space, folder.goals, drawn, fidelity=folder.target.name, budget=asked.trials, replicates=asked.replicates,
-        seed=asked.seed,
-    )  # fmt: skip
+    async with AsyncExitStack() as stack:
+        engines = {name: await stack.enter_async_context(Local(width)) for name, width in widths.items()}
+        runs = Runs(folder, trials, engines, pruning=_pruning(folder, journal, trials), command=command)
+        await search(strategy, trials, journal, runs, cut=cut, widths=widths, watcher=watcher)
 
 
 def _pruning(folder: Folder, journal: Any, trials: Trials) -> pruning.Pruning | None:
@@ -210,9 +208,9 @@ def _pruning(folder: Folder, journal: Any, trials: Trials) -> pruning.Pruning | 
     return pruning.Pruning(folder.asked.prune, goal, journal, trials, warmup=measure.warmup, duration=measure.duration)
 
 
-def _plan(folder: Folder, levels: Mapping[str, Any]) -> Plan:
+def _plan(folder: Folder, fidelity: Fidelity) -> Plan:
     asked = folder.asked
-    return prepare(asked.file, overrides=asked.overrides, assignment=levels, on=folder.target.on).plan
+    return prepare(asked.file, overrides=asked.overrides, assignment=folder.space.default, on=fidelity.on).plan
 
 
 def _check(request: Request, space: Space, fidelities: Sequence[Fidelity]) -> None:

@@ -29,14 +29,18 @@ class Runs:
     ----------
     trials
         All asks so far, and later ones as they come.
+    engines
+        What makes the runs of each fidelity.
     pruning
         What ends hopeless runs; None for nothing.
     command
         That was given, for the runs' records.
     """
 
-    def __init__(self, folder: Folder, trials: Trials, engine: Engine, *, pruning: Pruning | None, command: Sequence[str]) -> None:
-        self._folder, self._trials, self._engine = folder, trials, engine
+    def __init__(
+        self, folder: Folder, trials: Trials, engines: Mapping[str, Engine], *, pruning: Pruning | None, command: Sequence[str]
+    ) -> None:
+        self._folder, self._trials, self._engines = folder, trials, engines
         self._pruning, self._command = pruning, list(command)
         self._written = 0.0
         self._outcomes: dict[str, dict[int, Outcome]] = {one.name: {} for one in folder.fidelities}
@@ -110,7 +114,7 @@ class Runs:
 
     async def _ended(self, ask: Ask, task: Task, began: Callable[[], None]) -> tuple[TrialStatus, str | None]:
         limit = self._folder.asked.timeout
-        going = asyncio.create_task(self._engine.make(task, began))
+        going = asyncio.create_task(self._engines[ask.fidelity].make(task, began))
         watch = None
         if self._pruning is not None and self._pruning.can(ask, self._fidelity(ask)):
             watch = asyncio.create_task(self._pruning.hopeless(ask, task))

@@ -1,8 +1,9 @@
 """The strategy of one fidelity: a sampler of Optuna's proposes points, and replicates go where they decide something.
 
-The default point comes first. Of all later runs up to a third are replicates of points whose place on the front is uncertain
-(`estran.optimize.standing.chosen_replicate`); the last ones see to it that the point that will be recommended and the default,
-against which it is compared, have as many replicates as were asked for. All others try new points.
+The default point comes first. Of all later runs up to a third are replicates: at first of the default and the best points, to
+learn of the noise; then of points whose place on the front is uncertain (`estran.optimize.standing.chosen_replicate`). The last
+ones see to it that the point that will be recommended and the default, against which it is compared, have as many replicates as
+were asked for. All others try new points.
 """
 
 from __future__ import annotations
@@ -16,12 +17,14 @@ from estran.optimize.goals import Goals
 from estran.optimize.recommending import recommended
 from estran.optimize.sampling import Sampling
 from estran.optimize.space import Space
-from estran.optimize.standing import Standing, chosen_replicate, standings
+from estran.optimize.standing import DOUBT, Standing, chosen_replicate, standings
 from estran.optimize.strategy import Ask, Told
 from estran.optimize.trials import Point, Trials
 
 REPEATED: Final = 1 / 3
 """Share of runs that may be replicates, before the last ones."""
+KNOWN: Final = 3
+"""Degrees of freedom from which on the noise is known well enough to say whose place is uncertain."""
 _ATTEMPTS: Final = 8
 """Times that a sampler is asked again when it proposes a point that is known."""
 _DRAWN: Final = 200
@@ -83,25 +86,27 @@ class Single:
             return 0  # all of its runs failed
         return self._replicates - len(trials)
 
+    def _free(self, point: Point) -> bool:
+        """Whether a replicate may be made now."""
+        return self._lacks(point) > 0 and not point.going(self._fidelity)
+
     def _doubtful(self, found: Mapping[int, Standing]) -> Ask | None:
-        """A replicate of a point whose place is uncertain; of the default, while nothing is known of the noise."""
+        """A replicate where a place is uncertain; of the default and the best points, while little is known of the noise."""
         repeated = sum(trial.ask.replicate > 0 for trial in self._trials)
-        if self._replicates < 2 or repeated >= max(1, REPEATED * len(self._trials)):
+        open_ones = {
+            number: one for number, one in found.items() if self._lacks(one.point) > 0 and not one.point.going(self._fidelity)
+        }
+        freedom = next((one.freedom for one in found.values()), 0)
+        if not open_ones or next(iter(found.values())).exact or repeated >= max(1, REPEATED * len(self._trials)):
             return None
-        if (twin := self._unknown_noise(found)) is not None:
-            return self._asked(twin.point, {"what": "replicate", "for": "noise"})
-        open_ones = {number: one for number, one in found.items() if not one.point.going(self._fidelity)}
+        if freedom < KNOWN:
+            twin = min(open_ones.values(), key=lambda one: (one.runs, one.point.number > 0, -one.front, one.point.number))
+            likely = twin.point.number == 0 or twin.front > DOUBT
+            return self._asked(twin.point, {"what": "replicate", "for": "noise"}) if likely else None
         chosen = chosen_replicate(open_ones, self._replicates)
         if chosen is None:
             return None
         return self._asked(chosen.point, {"what": "replicate", "front": round(chosen.front, 4), "runs": chosen.runs})
-
-    def _unknown_noise(self, found: Mapping[int, Standing]) -> Standing | None:
-        """The default, or then the best point, while fewer than two points have replicates that tell of the noise."""
-        best = recommended(found, self._goals)
-        repeated = sum(len(point.at(self._fidelity)) > 1 for point in self._trials.points.values())
-        candidates = [one for one in (found.get(0), best) if one is not None and one.runs == 1]
-        return next((one for one in candidates if not one.point.going(self._fidelity)), None) if repeated < 2 else None
 
     def _explored(self, found: Mapping[int, Standing]) -> Ask | None:
         """A new point; None if all points may be taken to be known."""
@@ -127,7 +132,7 @@ class Single:
 
     def _any(self, found: Mapping[int, Standing]) -> Ask | None:
         """Any point that may be repeated, the most likely on the front first, when there is no new one."""
-        left = [one for one in found.values() if self._lacks(one.point) > 0 and not one.point.going(self._fidelity)]
+        left = [one for one in found.values() if self._free(one.point)]
         best = max(left, key=lambda one: (one.front, -one.runs, -one.point.number), default=None)
         return None if best is None else self._asked(best.point, {"what": "replicate", "for": "every point is known"})
 

@@ -67,6 +67,8 @@ class Standing:
         Whether the means keep all limits and no other such point's are as good in all goals and better in one.
     front
         Probability of that.
+    freedom
+        Degrees of freedom by which the spread is known.
     """
 
     point: Point
@@ -77,6 +79,7 @@ class Standing:
     feasible: float
     on_front: bool
     front: float
+    freedom: int
 
     @property
     def exact(self) -> bool:
@@ -107,7 +110,7 @@ def standings(trials: Trials, fidelity: str, goals: Goals, rng: np.random.Genera
             point, int(made.runs[i]),
             tuple(goal.cost(mean) for goal, mean in zip(goals.goals, means[i].tolist(), strict=False)),
             tuple(_interval(goals, k, made, i) for k in range(count)),
-            tuple(means[i, count:].tolist()), float(feasible[i]), bool(best[i]), float(front[i]),
+            tuple(means[i, count:].tolist()), float(feasible[i]), bool(best[i]), float(front[i]), made.freedom,
         )
         for i, point in enumerate(points)
     }  # fmt: skip
