@@ -53,9 +53,9 @@ def levels_of(factor: Factor) -> list[Any]:
     if factor.range is None:
         return list(factor.levels)
     one = factor.range
-    if one.step is None:
+    if one.step is None and not one.whole:
         return np.linspace(one.low, one.high, 25).tolist()
-    return [int(v) if one.whole else v for v in np.arange(one.low, one.high + one.step / 2, one.step).tolist()]
+    return [int(v) if one.whole else v for v in np.arange(one.low, one.high + 1e-9, one.step or 1).tolist()]
 
 
 def ranged(name: str, low: float, high: float, default: float, **how: Any) -> Factor:
@@ -100,33 +100,33 @@ def deployment(grid: bool) -> Problem:
         def model(levels: Mapping[str, Any]) -> Values:
             place, batch, replicas = levels["placement"], int(levels["batch"]), int(levels["replicas"])
             publish, codec = float(levels["publish"]), levels["codec"]
-            speed = {"edge": 0.35, "fog": 1.0, "cloud": 3.0}[place]
-            size = {"none": 1.0, "fast": 0.45, "dense": 0.25}[codec]
-            network = {"edge": 0.0, "fog": 8.0, "cloud": 45.0}[place] * uplink + (0 if place == "edge" else 14.0 * size / speed**0.3)
-            coding = 0.0 if place == "edge" else {"none": 0.0, "fast": 1.5, "dense": 6.0}[codec]
-            each = service * (4.0 + 9.0 / batch**0.7) / speed * (1 + contention * (replicas - 1) ** 1.6 / (2 + 3 * speed))
-            load = min(0.05 * each / replicas * 1.2, 5.0)
-            queue = each * load / max(1.05 - load, 0.05) if load < 1 else each * 20 * load
-            latency = network + coding + each + queue + 1.3 * batch / (1 + 0.2 * replicas)
-            stale = publish + 0.04 * network
-            lost = {"none": 0.0, "fast": 0.008, "dense": 0.03}[codec] if place != "edge" else 0.0
-            learning = 0.03 * max(0.0, 0.5 / publish - 0.4) * contention
-            accuracy = 0.93 - 0.09 * (1 - np.exp(-stale / 4)) - lost - learning - (0.04 if place == "edge" else 0.0)
-            energy = 12 + 9 * replicas * {"edge": 0.5, "fog": 1.0, "cloud": 1.6}[place] + 4 / publish + 0.02 * latency
+            speed = {"edge": 0.6, "fog": 1.0, "cloud": 3.0}[place]
+            size = {"none": 1.0, "fast": 0.45, "dense": 0.25}[codec] if place != "edge" else 0.0
+            coding = {"none": 0.0, "fast": 1.5, "dense": 6.0}[codec] if place != "edge" else 0.0
+            network = {"edge": 0.0, "fog": 5.0, "cloud": 25.0}[place] * uplink + 20.0 * size
+            training = contention * 1.5 / (1 + 4 * publish)
+            each = service * (3.0 + 9.0 / batch**0.7) / speed * (1 + training + contention * 0.15 * (replicas - 1) ** 1.5 / speed)
+            load = 0.06 * each / replicas
+            queue = each * load / max(1 - load, 0.1) + 200 * max(load - 0.9, 0.0)
+            latency = network + coding + each + queue + 1.0 * batch
+            stale = publish + 0.01 * network
+            lost = {"none": 0.0, "fast": 0.01, "dense": 0.04}[codec] if place != "edge" else 0.06
+            accuracy = 0.94 - 0.12 * (1 - np.exp(-stale / 3)) - lost
+            energy = 10 + 6 * replicas * {"edge": 0.5, "fog": 1.0, "cloud": 1.6}[place] + 1.5 / publish + 0.02 * latency
             return {"latency": float(latency), "accuracy": float(accuracy), "energy": float(energy)}
 
         return model
 
-    batch = ranged("batch", 1, 29 if grid else 32, 1, whole=True, step=4 if grid else None)
-    publish = Factor("publish", (0.1, 0.5, 2.0, 8.0), 2.0) if grid else ranged("publish", 0.1, 10.0, 2.0, log=True)
+    batch = ranged("batch", 1, 29, 1, whole=True, step=4) if grid else ranged("batch", 1, 32, 1, whole=True)
+    publish = Factor("publish", (0.1, 0.3, 1.0, 3.0, 9.0), 3.0) if grid else ranged("publish", 0.1, 10.0, 2.0, log=True)
     factors = (
         Factor("placement", ("edge", "fog", "cloud"), "edge"),
         batch,
-        ranged("replicas", 1, 6, 1, whole=True),
+        ranged("replicas", 1, 6, 2, whole=True),
         publish,
         Factor("codec", ("none", "fast", "dense"), "none", None, {"placement": ("fog", "cloud")}),
     )
-    goals = Goals.read(["latency"], ["accuracy"], ["energy<=45"])
+    goals = Goals.read(["latency"], ["accuracy"], ["energy<=40"])
     models = {"simulate": at(0.0, 0.8, 1.1), "emulate": at(0.5, 1.0, 1.0)}
     return Problem("deployment", factors, goals, models, noise=0.01)
 
@@ -143,7 +143,7 @@ def pools() -> Problem:
             rate = sizes / (work * slow)
             users = 120.0
             bottleneck = users / np.min(rate * np.array([0.14, 0.35, 0.9, 0.7]))
-            response = 0.05 * bottleneck + float((work * slow).sum()) + 2.0 * float(np.exp(-sizes / 6).sum())
+            response = 0.15 * bottleneck + float((work * slow).sum()) + 2.0 * float(np.exp(-sizes / 6).sum())
             memory = 0.8 + 0.04 * sizes[0] + 0.05 * sizes[1] + 0.35 * sizes[2] + 0.12 * sizes[3]
             return {"response": float(response), "memory": float(memory)}
 

@@ -59,7 +59,9 @@ def exhaustive(problem, rng):
     vals = [problem.models["emulate"](p) for p in pts]
     ok = [v for v in vals if all(x <= 0 for x in g.violations(v))]
     costs = np.array([g.costs(v) for v in ok])
-    beyond = reference(costs)
+    front = costs[front_of(costs)]
+    worst = np.maximum(front.max(0), g.costs(problem.models["emulate"](problem.space.default)))
+    beyond = worst + .1 * (worst - front.min(0))
     return len(pts), beyond, volume(costs, beyond)
 
 def multi(problem, seed, budget, trials, names=None, trace=None):
@@ -94,7 +96,7 @@ def tpe(problem, seed, budget):
         levels = problem.space.suggest(trial)
         values = run(problem, "emulate", levels, rng)
         runs.append((levels, values))
-        if g.limits: trial.set_constraint(list(g.violations(values))) if hasattr(trial, "set_constraint") else None
+        for limit, v in zip(g.limits, g.violations(values)): trial.set_constraint(limit.text, v)
         study.tell(trial, list(g.costs(values)))
         clock += problem.seconds["emulate"]
     return runs

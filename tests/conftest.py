@@ -37,6 +37,7 @@ COMPUTING = (
     "observe/test_responses.py",
     "observe/test_sampler.py",
     "observe/test_store.py",
+    "optimize/",
     "platforms/emulated/limits/test_limits.py",
     "platforms/emulated/links/test_relay_core.py",
     "platforms/emulated/test_assembly.py",
@@ -105,7 +106,7 @@ EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real
 TOGETHER = {
     "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
     "learning": ("learning/",),
-    "flow": ("cli/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
+    "flow": ("cli/test_flow.py", "optimize/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
     "browser": ("report/test_browser.py", "report/test_optimum.py", "report/test_study_page.py"),
     "slurm": ("study/test_slurm.py",),
     "hosts from slurm": ("platforms/slurm/",),

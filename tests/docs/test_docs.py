@@ -26,6 +26,7 @@ VERBS = {
     "study",
     "resume",
     "explain",
+    "optimize",
     "compare",
     "calibrate",
     "validate",

@@ -15,10 +15,17 @@ from estran.study.rows import Row
 
 
 def table(
-    factors: dict[str, tuple[Any, ...]], points: list[dict[str, Any]], replicates: int, values: Any, design: str = "full"
+    factors: dict[str, tuple[Any, ...]],
+    points: list[dict[str, Any]],
+    replicates: int,
+    values: Any,
+    design: str = "full",
+    details: Any = None,
 ) -> Table:
     """A table of one response; ``values`` has shape (replicates × points,)."""
-    asked = Asked("planted", "planted.yaml", "", "simulate", None, (), design, None, replicates, 1, 1, factors)
+    asked = Asked(
+        "planted", "planted.yaml", "", "simulate", None, (), design, None, replicates, 1, 1, factors, details=details or {}
+    )
     rows = [
         Row(i + 1, i // len(points) + 1, i % len(points) + 1, 1, points[i % len(points)]) for i in range(replicates * len(points))
     ]

@@ -148,3 +148,18 @@ def test_responses_without_any_noise_are_explained_without_a_nan() -> None:
     assert found.effects[0].term == "place"
     assert found.effects[0].found
     assert not any("nan" in sentence for sentence in (*answer(found), *validity(found)))
+
+
+def test_a_factor_that_counts_in_some_runs_is_compared_by_these() -> None:
+    """A pool counts in the fog only; there more threads cost 2 s each, whatever the place costs."""
+    factors = {"place": ("edge", "fog"), "pool": (1, 4)}
+    points = [{"place": "edge", "pool": 1}, {"place": "fog", "pool": 1}, {"place": "fog", "pool": 4}]
+    rng = np.random.default_rng(3)
+    values = np.array([5.0 * (p["place"] == "fog") + 2.0 * (p["pool"] == 4) for p in points * 6]) + rng.normal(0, 0.1, 18)
+    details = {"pool": {"default": 1, "range": None, "when": {"place": ["fog"]}}}
+    found = explain(table(factors, points, 6, values, details=details), "latency", np.random.default_rng(0))
+    assert found.counting == {"pool": 12}
+    pool = next(effect for effect in found.effects if effect.term == "pool")
+    assert pool.levels[1].difference == pytest.approx(2.0, abs=0.2)
+    said = " ".join(validity(found))
+    assert "pool counts in 12 of 18 runs, and is at its default in the others" in said

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from itertools import combinations, product
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,8 @@ from hypothesis import strategies as st
 
 from estran.errors import RequestError
 from estran.spec.model import Variation
-from estran.study.design import points
+from estran.spec.ranges import Range
+from estran.study.design import notes, points
 from estran.study.factors import Factor, factors_of
 from estran.study.rows import arranged, cell, design_text, level, read_design, read_points
 
@@ -125,6 +127,54 @@ def test_ranges_keep_the_unit_of_the_first_level() -> None:
     assert Factor("rate", ("10mbit", "1gbit")).at(1.0) == "1000mbit"
     assert Factor("learner", ("arow", {"mlp": {}})).at(0.7) == {"mlp": {}}
     assert Factor("hosts", (2, 5)).at(0.99) == 5
+
+
+EVERY = Factor("every", ("0.1s", "10s"), "1s", Range(0.1, 10.0, "s", 1.0, "duration", log=True, text=True))
+POOL = Factor("pool", (1, 64), 8, Range(1, 64, whole=True), {"place": ("fog", "cloud")})
+PLACE = Factor("place", ("edge", "fog", "cloud"))
+
+
+def test_designs_with_few_levels_take_the_ends_of_a_range_and_say_so() -> None:
+    assert {point["every"] for point in points("full", [EVERY, PLACE], None, np.random.default_rng(0))} == {"0.1s", "10s"}
+    said = notes("full", [EVERY, PLACE])
+    assert [note for note in said if "every is a range: full takes its ends, 0.1s and 10s" in note] == said
+    assert notes("latin", [EVERY, PLACE]) == []
+    drawn = [point["every"] for point in points("latin", [EVERY, PLACE], 200, np.random.default_rng(0))]
+    assert len(set(drawn)) == 200
+    assert sum(EVERY.number(level) < 1.0 for level in drawn) == pytest.approx(100, abs=1)  # half of the logarithmic scale
+
+
+@pytest.mark.parametrize("kind", ["full", "one-at-a-time", "latin"])
+def test_factors_stay_at_their_default_where_they_do_not_count(kind: str) -> None:
+    found = points(kind, [PLACE, POOL], 50 if kind == "latin" else None, np.random.default_rng(0))
+    assert all(point["pool"] == 8 for point in found if point["place"] == "edge")
+    assert len({repr(point) for point in found}) == len(found)
+    assert {1, 64} <= {point["pool"] for point in found if point["place"] != "edge"} or kind == "latin"
+    assert any("pool has a condition" in note for note in notes(kind, [PLACE, POOL]))
+
+
+def test_a_full_design_has_each_point_once() -> None:
+    found = points("full", [PLACE, POOL], None, np.random.default_rng(0))
+    assert [tuple(point.values()) for point in found] == [("edge", 8), ("fog", 1), ("fog", 64), ("cloud", 1), ("cloud", 64)]
+    alone = points("one-at-a-time", [PLACE, POOL], None, np.random.default_rng(0))
+    assert [tuple(point.values()) for point in alone] == [("edge", 8), ("fog", 8), ("cloud", 8), ("fog", 1), ("fog", 64)]
+
+
+@pytest.mark.parametrize("kind", ["fraction", "plackett-burman", "sobol", "morris"])
+def test_designs_whose_points_count_everywhere_refuse_conditions(kind: str) -> None:
+    with pytest.raises(RequestError, match="needs factors that count everywhere, and pool does not"):
+        points(kind, [PLACE, POOL, EVERY], None, np.random.default_rng(0))
+
+
+def test_factors_are_read_as_they_are_written() -> None:
+    for factor in (EVERY, POOL, PLACE):
+        assert Factor.read(factor.name, factor.levels, json.loads(json.dumps(factor.details))) == factor
+
+
+def test_factors_whose_condition_is_fixed_vary_or_do_not() -> None:
+    variations = {f.name: Variation(f.levels, f.default, f.range, f.when) for f in (PLACE, POOL, EVERY)}
+    assert [f.name for f in factors_of(variations, {"place": "edge"})] == ["every"]
+    assert [f.name for f in factors_of(variations, {"place": "fog"})] == ["pool", "every"]
 
 
 def test_factors_that_cannot_vary_are_named() -> None:

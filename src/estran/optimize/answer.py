@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from estran.optimize.goals import Goals
 from estran.optimize.pareto import hypervolume
-from estran.optimize.recommending import how, recommended
+from estran.optimize.recommending import how, not_worse, recommended
 from estran.optimize.standing import Standing, standings
 from estran.optimize.strategy import DONE
 from estran.optimize.trials import Point, Trials
@@ -181,7 +181,9 @@ def answer(
         limits=tuple(limit.text for limit in goals.limits),
         candidates=tuple(_candidate(found[number]) for number in sorted(found)),
         recommended=None if best is None else best.point.number,
-        how="no point is likely to keep all limits" if best is None else how(goals, better=_nowhere_worse(best, found, goals)),
+        how="no point is likely to keep all limits"
+        if best is None
+        else how(goals, better=0 in found and not_worse(best, found[0], goals)),
         gains=gains,
         sentence=sentence(goals, gains, best, found.get(0)),
         trace=tuple(_trace(trials, target, goals)),
@@ -227,12 +229,6 @@ def _by_seed(point: Point, target: str) -> dict[int, tuple[float, ...]]:
     return {
         trial.ask.seed: trial.told.costs for trial in point.at(target) if trial.told is not None and trial.told.costs is not None
     }
-
-
-def _nowhere_worse(best: Standing, found: Mapping[int, Standing], goals: Goals) -> bool:
-    return 0 in found and all(
-        goal.cost(mine) <= goal.cost(theirs) for goal, mine, theirs in zip(goals.goals, best.means, found[0].means, strict=True)
-    )
 
 
 def _trace(trials: Trials, target: str, goals: Goals) -> list[Step]:

@@ -91,7 +91,7 @@ class Single:
         return self._lacks(point) > 0 and not point.going(self._fidelity)
 
     def _doubtful(self, found: Mapping[int, Standing]) -> Ask | None:
-        """A replicate of a point whose place is uncertain; of the default and the best points, while little is known of the noise."""
+        """A replicate where a place is uncertain; of the default and the best points, while little is known of the noise."""
         repeated = sum(trial.ask.replicate > 0 for trial in self._trials)
         open_ones = {
             number: one for number, one in found.items() if self._lacks(one.point) > 0 and not one.point.going(self._fidelity)

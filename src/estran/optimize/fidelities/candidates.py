@@ -11,7 +11,6 @@ import numpy as np
 
 from estran.optimize.fidelities.gaussian import Array
 from estran.optimize.space import Space, distribution
-from estran.study.rows import cell
 
 if TYPE_CHECKING:
     from optuna.distributions import BaseDistribution
@@ -105,7 +104,7 @@ class Vectors:
 
 def key(levels: Levels) -> str:
     """What tells points apart."""
-    return "\t".join(f"{name}={cell(level)}" for name, level in sorted(levels.items()))
+    return repr(sorted(levels.items()))
 
 
 def _distinct(points: Iterator[Levels]) -> Iterator[Levels]:

@@ -13,7 +13,8 @@ Array = NDArray[np.float64]
 BIAS: Final = 1.0
 """Variance of the constant that each fidelity adds to what is below it, in squared standard deviations of the response."""
 _ROOT5: Final = 5**0.5
-_LENGTH_SPREAD: Final = 3**0.5
+_LENGTH: Final = (0.5, 1.0)
+"""Length that is expected, in diagonals of the unit cube, and deviation of its logarithm."""
 _NOISE: Final = (-4.0, 1.5)
 """Mean and deviation of the logarithm of the noise's variance, of standardised responses."""
 _STEPS: Final = 40
@@ -59,7 +60,7 @@ def usual(dimensions: int, *, below: bool) -> Shape:
 
 def _length(dimensions: int) -> float:
     """Logarithm of the length that is expected: it grows with the diagonal of the unit cube (Hvarfner et al. 2024)."""
-    return float(2**0.5 / 2 + 0.5 * np.log(dimensions))
+    return float(np.log(_LENGTH[0]) + 0.5 * np.log(dimensions))
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,8 +77,9 @@ def fit(x: Array, y: Array, below: Below | None) -> Shape:
     The density of these runs given those below is that of the autoregressive model of Kennedy and O'Hagan, *Predicting the output
     from a complex computer code when fast approximations are available*, Biometrika 87, 2000, in the order of fidelities as in Le
     Gratiet and Garnier, *Recursive co-kriging model for design of computer experiments with multiple levels of fidelity*, Int. J.
-    for Uncertainty Quantification 4, 2014; runs need not be nested. Priors of lengths are those of Hvarfner, Hellsten and Nardi,
-    *Vanilla Bayesian optimization performs great in high dimensions*, ICML 2024. The slope is positive: a fidelity that says the
+    for Uncertainty Quantification 4, 2014; runs need not be nested. Lengths are expected to grow with the root of
+    the number of dimensions, as in Hvarfner, Hellsten and Nardi, *Vanilla Bayesian optimization performs great in high dimensions*,
+    ICML 2024. The slope is positive: a fidelity that says the
     opposite of the truth is not to be made use of by turning its sign.
 
     Parameters
@@ -105,7 +107,7 @@ class _Task:
         self._squares = ((x[:, None] - x) ** 2).transpose(2, 0, 1).reshape(self._d, -1)
         first = usual(self._d, below=below is not None)
         self.start = np.log([*first.lengths, first.scale, first.noise, *([1.0] if below else [])])
-        spreads = [_LENGTH_SPREAD] * self._d + [1.0 if below is None else 1.5, _NOISE[1], *([0.7] if below else [])]
+        spreads = [_LENGTH[1]] * self._d + [1.0 if below is None else 1.5, _NOISE[1], *([0.7] if below else [])]
         self._spreads = np.array(spreads)
 
     def shape(self, parameters: Array) -> Shape:

@@ -18,7 +18,7 @@ from estran.optimize.goals import Goals
 from estran.optimize.space import Space
 from estran.optimize.strategy import Ask, Told
 
-SPREAD: Final = 192
+SPREAD: Final = 128
 """Candidates that fill a large space, and as many neighbours of good points."""
 PARENTS: Final = 8
 """Good points whose neighbours are thought of."""
@@ -102,15 +102,17 @@ class MultiFidelity:
         return [levels for levels in points if key(levels) not in names]
 
     def _field(self, points: Sequence[Levels]) -> Field:
-        """The points, each closed where a run of it goes on or failed, and at lower rungs where it was run."""
+        """The points, each closed at rungs where it was run, or is now.
+
+        To run a point once more adds nothing to the hypervolume: whether that is wanted is for `replicates` to say.
+        """
         top, shut = self.ladder.top, self._shut()
         closed = np.zeros((top + 1, len(points)), dtype=np.bool_)
         known = np.zeros(len(points), dtype=np.bool_)
         for at, levels in enumerate(points):
             for rung in range(top + 1):
                 trials = self._history.ran(levels, rung)
-                over = any(trial.told is None or trial.told.status in ("failed", "timed-out") for trial in trials)
-                closed[rung, at] = shut[rung] or over or (rung < top and bool(trials))
+                closed[rung, at] = shut[rung] or bool(trials)
                 known[at] |= rung == top and any(trial.told is None or trial.told.status == "done" for trial in trials)
         return Field(points, self._history.vectors(points), closed, known)
 
