@@ -11,9 +11,9 @@ threads that do not disturb each other (served-engine). The runs that count are 
 ``--reversed`` plants a cheaper fidelity that orders all points the wrong way round.
 
 For each case: the share of the exhaustive hypervolume that the reported front has (its true one: by the means over all replicates)
-after a tenth of the points' runs; then for TPE alone (Optuna's, run after run) with the same time. Of single goals also how many
-runs a search needs until the best point that it would report is within 5 % of the optimum: against TPE, random search and the grid
-in random order. Hypervolumes are of what is better than the worst of the table in each goal.
+after as many runs as a tenth of the points (``--share``); then for TPE alone (Optuna's, run after run) with the same time. Of single
+goals also how many runs a search needs until the best point that it would report is within 5 % of the optimum: against TPE, random
+search and the grid in random order. Hypervolumes are of what is better than the worst of the table in each goal.
 """
 
 from __future__ import annotations
@@ -302,11 +302,11 @@ def until(searches: Iterator[Search], enough: Callable[[Search], bool]) -> Searc
 # -- what is printed
 
 
-def compare(space: Space, goals: Goals, tables: Mapping[str, Tabled], seeds: Sequence[int]) -> None:
-    """A tenth of the runs, and TPE with the same time."""
+def compare(space: Space, goals: Goals, tables: Mapping[str, Tabled], seeds: Sequence[int], share: float) -> None:
+    """A part of the runs, and TPE with the same time."""
     truth, high = Truth.of(tables[HIGH]), tables[HIGH]
     points = len(truth.means)
-    most = max(3, points // 10)
+    most = max(3, int(points * share))
     ours = [until(ladder(space, goals, tables, most, seed), lambda _: False) for seed in seeds]
     theirs = [
         until(alone(space, goals, high, TPESampler(seed=seed)), lambda one, spent=mine.spent: one.spent + high.seconds > spent)
@@ -358,6 +358,7 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=Path("studies-exhaustive"))
     parser.add_argument("--seeds", type=int, default=10)
     parser.add_argument("--replicates", type=int, default=2, help="of each point at the fidelity that counts")
+    parser.add_argument("--share", type=float, default=0.1, help="runs at the fidelity that counts, as a share of the points")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--calibration", action="append", default=[], metavar="CASE=FILE")
     parser.add_argument("--reversed", action="store_true")
@@ -388,7 +389,7 @@ def main() -> None:
         if asked.on == "simulate":
             tables[LOW] = replace(tables[LOW], seconds=tables[HIGH].seconds / STAND_IN)
         print(f"{name} on {asked.on}: a run takes {tables[HIGH].seconds:.2f} s, a cheap one {tables[LOW].seconds:.2f} s")
-        compare(space, goals, tables, range(asked.seeds))
+        compare(space, goals, tables, range(asked.seeds), asked.share)
         if goals.single:
             evaluations(space, goals, tables, range(asked.seeds))
 
