@@ -94,8 +94,9 @@ def test_a_search_is_made_and_told_and_is_the_same_each_time(file: Path, tmp_pat
         reopen_study(folder.path / "simulate")
 
 
-def test_a_killed_search_goes_on_where_it_was(file: Path, tmp_path: Path) -> None:
-    """Killed without a warning: what is resumed ends as if nothing had happened."""
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_search_that_was_ended_goes_on_where_it_was(how: signal.Signals, file: Path, tmp_path: Path) -> None:
+    """What is resumed ends as if nothing had happened."""
     whole, _, _ = optimised(asked(file), tmp_path / "whole")
     request = ("--minimize", "latency", "--maximize", "throughput", "--on", "simulate", "--trials", str(TRIALS), "--jobs", "1")
     process = start("optimize", "experiment.yaml", *request, "--set", "fail=-1", "--json", cwd=tmp_path)
@@ -104,8 +105,10 @@ def test_a_killed_search_goes_on_where_it_was(file: Path, tmp_path: Path) -> Non
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, how)
+    said = process.communicate()[0]
+    assert process.returncode == (1 if how == signal.SIGINT else -signal.SIGKILL)
+    assert ("to go on: estran resume" in said) == (how == signal.SIGINT)
     (path,) = tmp_path.glob("studies/tiny/*")
     watcher = Watching()
     conduct(reopen(path), jobs=1, watcher=watcher, command=["estran", "resume"])
@@ -173,15 +176,15 @@ def test_what_cannot_be_searched_is_refused(file: Path, tmp_path: Path, more: di
 
 
 def test_an_emulated_search_ends_runs_that_take_too_long(tmp_path: Path) -> None:
-    """A run that is ended has given its hosts back, and the next one is made."""
-    file = write(tmp_path, VARIED)
-    folder, found, _ = optimised(asked(file, on="emulate", trials=2, replicates=1, timeout="30s"), tmp_path / "a")
-    assert [row["status"] for row in rows(folder.path)] == ["done"] * 2
-    cut = asked(file, on="emulate", trials=2, replicates=1, timeout="30s", overrides=("fail=-1", "measure.duration=60s"))
-    folder, found, _ = optimised(replace(cut, timeout="4s"), tmp_path / "b")
-    assert [row["status"] for row in rows(folder.path)] == ["timed-out"] * 2
+    """A run that is ended has given its hosts back."""
+    request = asked(write(tmp_path, VARIED), on="emulate", trials=1)
+    folder, _, _ = optimised(request, tmp_path / "a")
+    assert [row["status"] for row in rows(folder.path)] == ["done"]
+    endless = replace(request, timeout="12s", overrides=("fail=-1", "measure.duration=90s"))
+    folder, found, _ = optimised(endless, tmp_path / "b")
+    (row,) = rows(folder.path)
+    assert (row["status"], row["failure"]) == ("timed-out", "it took longer than 12s")
     assert found.recommended is None
-    ended = [json.loads((folder.path / row["folder"] / "run.json").read_text()) for row in rows(folder.path)]
-    assert {run["status"] for run in ended} == {"interrupted"}
-    for run in ended:
-        assert_nothing_left(run["id"])
+    run = json.loads((folder.path / row["folder"] / "run.json").read_text())
+    assert run["status"] == "interrupted"
+    assert_nothing_left(run["id"])
