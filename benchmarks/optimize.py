@@ -11,9 +11,9 @@ threads that do not disturb each other (served-engine). The runs that count are 
 ``--reversed`` plants a cheaper fidelity that orders all points the wrong way round.
 
 For each case: the share of the exhaustive hypervolume that the reported front has (its true one: by the means over all replicates)
-after as many runs as a tenth of the points (``--share``); then for TPE alone (Optuna's, run after run) with the same time. Of single
-goals also how many runs a search needs until the best point that it would report is within 5 % of the optimum: against TPE, random
-search and the grid in random order. Hypervolumes are of what is better than the worst of the table in each goal.
+after as many runs as a tenth of the points (``--share``); then for TPE alone (Optuna's, run after run) in the same time. Of single
+goals also how many runs a search needs until what it would report is within 5 % of the optimum: against TPE, random search and the
+grid in random order. Hypervolumes are of what is better than the worst of the table in each goal.
 """
 
 from __future__ import annotations

@@ -123,9 +123,14 @@ def _seen(point: Point, candidate: Candidate | None, found: Answer, folder: Fold
         figures=figures,
         runs=runs,
         seconds=sum(trial.told.seconds for trial in point.trials if trial.told is not None),
-        feasible=candidate.feasible if candidate is not None and found.limits else None,
-        on_front=None if candidate is None else candidate.front,
+        feasible=candidate.feasible if candidate is not None and found.limits and _noise_known(candidate) else None,
+        on_front=candidate.front if candidate is not None and _noise_known(candidate) else None,
     )
+
+
+def _noise_known(candidate: Candidate) -> bool:
+    """Whether any point has replicates, so that probabilities mean something."""
+    return any(ends is not None for ends in candidate.ci95)
 
 
 def _count(point: Point, fidelity: str) -> int:

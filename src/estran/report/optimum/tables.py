@@ -50,7 +50,7 @@ def fidelities(optimum: Optimum) -> str:
             text(", ".join(_losses(one.failed, one.pruned)) or "none"),
             text(quantity(one.seconds, "s")),
             text(f"{100 * one.seconds / whole:.0f} %"),
-            text(quantity(one.seconds / one.runs, "s") if one.runs else NONE),
+            text(quantity(one.each, "s")),
             wrapped(one.trust),
         ]
         for one in optimum.spent

@@ -76,7 +76,6 @@ def _spent(optimum: Optimum) -> Table:
     for name in ("fidelity", "runs", "points", "failed", "ended early", "time of runs", "each"):
         table.add_column(name, overflow="fold")
     for one in optimum.spent:
-        each = quantity(one.seconds / one.runs, "s") if one.runs else NONE
         numbers = (one.runs, one.points, one.failed, one.pruned)
-        table.add_row(one.fidelity, *(f"{number:,}" for number in numbers), quantity(one.seconds, "s"), each)
+        table.add_row(one.fidelity, *(f"{number:,}" for number in numbers), quantity(one.seconds, "s"), quantity(one.each, "s"))
     return table

@@ -92,6 +92,12 @@ class Spent:
     points: int
     trust: str = ""
 
+    @property
+    def each(self) -> float | None:
+        """Seconds that a run took, however it ended."""
+        ended = self.runs + self.failed + self.pruned
+        return self.seconds / ended if ended else None
+
 
 @dataclass(frozen=True)
 class Made:
