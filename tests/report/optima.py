@@ -26,7 +26,7 @@ def optimum(points: int = 60, *, single: bool = False, hostile: bool = False, la
     rng = np.random.default_rng(seed)
     seen = [_seen(number, rng) for number in range(points)]
     best = _fronted(seen, single)
-    placed = tuple(replace(one, role=_role(one.number, best)) for one in seen)
+    placed = tuple(replace(one, role=_role(one.number, best), beaten=one.number not in best) for one in seen)
     asked = (LATENCY, ENERGY) if single else (LATENCY, ACCURACY, ENERGY)
     steps = tuple((30.0 * i, 1.0 - np.exp(-i / 9)) for i in range(points // 2))
     return Optimum(

@@ -116,7 +116,7 @@ def _pair(optimum: Optimum, across: Asked, up: Asked) -> str:
     shown = _some(optimum.shown)
     axes = [_axis(goal, shown) for goal in (across, up)]
     plot = Plot(*axes, width=420, height=320)
-    edge = [one for one in shown if one.role in ("front", "best")]
+    edge = [one for one in shown if not one.beaten]
     _staircase(plot, across, up, edge)
     for one in shown:
         x, y = (one.figures[goal.response] for goal in (across, up))
@@ -128,7 +128,7 @@ def _pair(optimum: Optimum, across: Asked, up: Asked) -> str:
         plot.dot(x.mean, y.mean, _filled(optimum, one), told(optimum, one), shape=SHAPES[one.role], size=4.5 if strong else 3)
     for role, word in (("default", "default"), ("best", "recommended")):
         for one in (one for one in shown if one.role == role):
-            plot.note(one.figures[across.response].mean, one.figures[up.response].mean, word)
+            plot.note(one.figures[across.response].mean, one.figures[up.response].mean, word, below=role == "default")
     said = f"{up.response} over {across.response}: {len(edge)} of {len(optimum.points)} points on the front."
     return plot.svg(said)
 
@@ -164,7 +164,7 @@ def _single(optimum: Optimum, goal: Asked) -> str:
         size = 3.0 if one.role == "rest" else 4.5
         plot.dot(one.number, figure.mean, _filled(optimum, one), told(optimum, one), shape=SHAPES[one.role], size=size)
         if one.role in ("best", "default"):
-            plot.note(one.number, figure.mean, "recommended" if one.role == "best" else "default")
+            plot.note(one.number, figure.mean, "recommended" if one.role == "best" else "default", below=one.role == "best")
     return plot.svg(f"{goal.response} of {len(shown)} points.")
 
 

@@ -125,6 +125,7 @@ def _seen(point: Point, candidate: Candidate | None, found: Answer, folder: Fold
         seconds=sum(trial.told.seconds for trial in point.trials if trial.told is not None),
         feasible=candidate.feasible if candidate is not None and found.limits and _noise_known(candidate) else None,
         on_front=candidate.front if candidate is not None and _noise_known(candidate) else None,
+        beaten=candidate is None or not candidate.on_front,
     )
 
 

@@ -67,7 +67,7 @@ def _tiles(optimum: Optimum) -> str:
         ("runs done", f"{done:,}", ", ".join(places) if len(places) > 1 else f"of {len(optimum.trials):,} trials"),
         ("lost", f"{failed:,}", f"failed, and {pruned} ended early" if pruned else "failed or timed out"),
         ("points tried", f"{len(optimum.points):,}", f"{count(len(optimum.factors), 'factor')}"),
-        ("on the front", f"{len(optimum.of('front')) + len(optimum.of('best')):,}", "the recommended one among them"),
+        ("on the front", f"{sum(not one.beaten for one in optimum.points):,}", "beaten by no other point, by the means"),
         ("time of runs", quantity(sum(one.seconds for one in optimum.spent), "s"), "all fidelities, one after the other"),
     ]
     cells = (

@@ -23,7 +23,7 @@ def points(optimum: Optimum, shown: Sequence[Seen]) -> str:
     heads += [optimum.ahead, *(["keeps limits"] if limited else []), *factors, "seen at", "runs cost"]
     rows = [
         [
-            text(f"{one.number} {_ROLE[one.role]}"),
+            text(f"{one.number} {_ROLE[one.role]}" + (", front" if one.role == "default" and not one.beaten else "")),
             *(text(figure(one, asked)) for asked in optimum.asked),
             text(chance(one.on_front)),
             *([text(chance(one.feasible))] if limited else []),

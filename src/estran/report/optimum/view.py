@@ -66,6 +66,8 @@ class Seen:
         How likely it keeps all limits; None where there are none or nothing is known.
     on_front
         How likely no other point beats it; None where that is not known.
+    beaten
+        Whether another point beats it by the means, or it breaks a limit, or was not seen at the fidelity that counts.
     """
 
     number: int
@@ -78,6 +80,7 @@ class Seen:
     seconds: float
     feasible: float | None = None
     on_front: float | None = None
+    beaten: bool = True
 
 
 @dataclass(frozen=True)
