@@ -171,12 +171,30 @@ def test_without_answers_latency_goes_to_the_end_of_the_way(tmp_path: Path) -> N
     rows = [
         row
         for i in range(20)
-        for row in (hop(i, float(i), receiver="gate-0"), hop(i, float(i), origin="gate-0", stream="g", done=i + 0.5))
+        for row in (
+            hop(i, float(i), receiver="gate-0"),
+            hop(i, float(i), origin="gate-0", stream="g", sent=i + 0.02, done=i + 0.5),
+        )
     ]
     result = measured(write_folder(tmp_path / "r", {"messages": rows}))
     assert value(result, "latency") == pytest.approx(0.5)
     assert "nothing answers" in (result.values["latency"].note or "")
     assert "nothing was answered" in result.missing["accuracy"]
+
+
+def test_an_answer_that_comes_back_to_where_its_request_began_ends_the_way(tmp_path: Path) -> None:
+    back = {"origin": "gate-0", "receiver": "camera-0", "stream": "a"}
+    rows = [
+        row
+        for i in range(20)
+        for row in (
+            hop(i, float(i), receiver="gate-0", done=i + 0.9),
+            hop(i, float(i), **back, sent=i + 0.9, received=i + 1.0, started=i + 1.0, done=i + 1.0),
+        )
+    ]
+    result = measured(write_folder(tmp_path / "r", {"messages": rows}))
+    assert value(result, "latency") == pytest.approx(1.0)
+    assert result.values["latency"].n == 20
 
 
 def test_staleness_counts_from_publication_and_in_versions(tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ def ls(folder: Path = Path("runs"), /, *, json: JsonOption = False) -> None:
 
 
 def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption = False) -> int:
-    """Show a run's figures.
+    """Show a run's figures, or what an optimisation found.
 
     Parameters
     ----------
     run
-        A run folder, a run's id (or the beginning of it), or `latest`.
+        A run folder, a run's id (or the beginning of it), or `latest`; or the folder of an optimisation.
     out
         Where run folders are.
     json
@@ -40,6 +40,8 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
     from estran.cli.listing import find_run, print_run
     from estran.report.table import print_summary
 
+    if (Path(run) / "optimize.json").exists():
+        return _show_optimisation(Path(run), json=json)
     folder = find_run(run, out)
     if json:
         from estran.report.folder import read_folder
@@ -48,6 +50,26 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
         print_run(folder)
     else:
         print_summary(Console(), folder)
+    return 0
+
+
+def _show_optimisation(path: Path, *, json: bool) -> int:
+    import sys
+
+    import msgspec
+    from rich.console import Console
+
+    from estran.optimize.folder import Folder
+    from estran.optimize.optimize import conclude
+    from estran.report.optimum.reading import told
+    from estran.report.optimum.terminal import print_optimum
+
+    folder = Folder.open(path)
+    found = conclude(folder)
+    if json:
+        sys.stdout.write(msgspec.json.encode({"optimisation": str(path), **found.plain()}).decode() + "\n")
+    else:
+        print_optimum(Console(), told(folder, found))
     return 0
 
 
@@ -69,18 +91,26 @@ def logs(run: str = "latest", service: str | None = None, /, *, out: Path = Path
 
 
 def report(run: str = "latest", /, *, out: Path = Path("runs")) -> None:
-    """Write a run's or a study's self-contained HTML report and print its path.
+    """Write the self-contained HTML report of a run, a study or an optimisation, and print its path.
 
     Parameters
     ----------
     run
-        A run folder, a run's id (or the beginning of it), or `latest`; or a study's folder.
+        A run folder, a run's id (or the beginning of it), or `latest`; or the folder of a study or of an optimisation.
     out
         Where run folders are.
     """
     from estran.cli.listing import find_run
     from estran.report.page import write_report
 
+    if (Path(run) / "optimize.json").exists():
+        from estran.optimize.folder import Folder as Optimisation
+        from estran.optimize.optimize import conclude
+        from estran.report.optimum.reading import write
+
+        folder = Optimisation.open(Path(run))
+        print(write(folder, conclude(folder))[1])
+        return
     if (Path(run) / "study.json").exists():
         from estran.explain.table import read_table
         from estran.report.study_data import gather

@@ -94,8 +94,10 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     import msgspec
     from rich.console import Console
 
-    from estran.cli.optimizing import print_answer, watching
+    from estran.cli.optimizing import watching
     from estran.optimize.optimize import conduct as make
+    from estran.report.optimum.reading import write
+    from estran.report.optimum.terminal import print_optimum
 
     console = Console(stderr=True)
     if not json:
@@ -106,8 +108,11 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     except KeyboardInterrupt:
         console.print(f"interrupted; to go on: estran resume {folder.path}", style="yellow", highlight=False, soft_wrap=True)
         return 1
+    told, page = write(folder, found)
     if json:
-        sys.stdout.write(msgspec.json.encode({"optimisation": str(folder.path), **found.plain()}).decode() + "\n")
+        data = {"optimisation": str(folder.path), "page": str(page), **found.plain()}
+        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
     else:
-        print_answer(Console(), folder, found)
+        print_optimum(Console(), told)
+        print(f"→ {page}")
     return 0 if found.recommended is not None else 1

@@ -14,12 +14,10 @@ from rich.table import Table
 from rich.text import Text
 
 from estran.cli.studying import span
-from estran.optimize.answer import Answer
 from estran.optimize.folder import Folder
 from estran.optimize.loop import Watcher
 from estran.optimize.pareto import on_front
 from estran.optimize.strategy import Ask, Told
-from estran.optimize.wording import value
 from estran.study.rows import cell
 
 MOST_GOING = 16
@@ -123,40 +121,6 @@ def watching(console: Console, folder: Folder, *, quiet: bool) -> Iterator[Watch
             yield panel
     else:
         yield _Lines(console, folder)
-
-
-def print_answer(console: Console, folder: Folder, found: Answer) -> None:
-    """The front with intervals, the default, what is recommended and what it gains, what it cost, and what to mind."""
-    names = list(folder.asked.factors)
-    shown = [one for one in found.candidates if one.on_front or one.point in (0, found.recommended)]
-    table = Table(box=None, pad_edge=False)
-    for name in ("point", *names, *found.responses, *(["keeps limits"] if found.limits else []), "on the front"):
-        table.add_column(name, no_wrap=True, justify="right" if name in found.responses else "left")
-    for one in sorted(shown, key=lambda one: one.means):
-        marks = "".join(f" {word}" for word, holds in (("default", one.point == 0), ("→", one.point == found.recommended)) if holds)
-        figures = [_figure(*each) for each in zip(one.means, one.ci95, found.units, strict=True)]
-        limits = [f"{100 * one.feasible:.0f} %"] if found.limits else []
-        levels = [cell(one.levels[name]) for name in names]
-        table.add_row(f"{one.point}{marks}", *levels, *figures, *limits, f"{100 * one.front:.0f} %")
-    console.print(table)
-    console.print(found.sentence, style="bold", highlight=False, soft_wrap=True)
-    console.print(f"recommended: {found.how}", highlight=False, soft_wrap=True)
-    for fidelity, counts in found.counts.items():
-        told = ", ".join(f"{count} {status}" for status, count in counts.items())
-        console.print(f"{fidelity}: {told}, {span(found.seconds[fidelity])} of runs", style="dim", highlight=False)
-    for note in found.notes:
-        console.print(f"mind: {note}", style="dim", highlight=False, soft_wrap=True)
-    if found.recommended is not None:
-        console.print(f"→ estran run {folder.path / 'recommended.yaml'}", highlight=False, soft_wrap=True)
-
-
-def _figure(mean: float, interval: tuple[float, float] | None, unit: str) -> str:
-    half = (
-        ""
-        if interval is None or interval[0] == interval[1]
-        else f" ± {value(float(f'{(interval[1] - interval[0]) / 2:.2g}'), unit)}"
-    )
-    return f"{value(float(f'{mean:.4g}'), unit)}{half}"
 
 
 def _levels(ask: Ask) -> str:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from estran.explain.diagnostics import Diagnosis, diagnose
 from estran.explain.model import Fit, Matrix, Model, build, fit
-from estran.explain.modelled import CURVED, too_few
+from estran.explain.modelled import CURVED, spare, too_few
 from estran.explain.modelled import coded as coded_by
 from estran.explain.sample import by_run, sample
 from estran.explain.table import Table
@@ -61,7 +61,7 @@ def fitted(table: Table, response: str, power: float = 1.0) -> Fitted:
     numbers = np.unique(sample(table, response).rows)
     y, rows = by_run(table, response)[numbers], np.isin(np.arange(table.runs), numbers)
     codes, codings = coded(table, rows)
-    model = build(codes, table.blocks[rows], codings)
+    model = build(codes, table.blocks[rows], codings, spare(table, len(y)))
     matrix = model.matrix()
     if not model.terms or len(y) <= matrix.shape[1]:
         raise too_few(table, len(y), response)

@@ -17,6 +17,7 @@ from estran.explain.sample import Sample
 from estran.explain.shape import Kind, Scale, chosen
 from estran.explain.table import Table
 from estran.study.rows import level
+from estran.study.study import SEARCHED
 
 CURVED: Final = 6
 """A numeric factor with more levels than this may be described by a curve instead of a mean for each level …"""
@@ -56,7 +57,7 @@ def modelled(table: Table, taken: Sample, y: Matrix, response: str, groups: Mapp
             {name: kind for name, (kind, _) in best.items()},
             codings | {name: coding for name, (_, coding) in best.items()},
         )
-    model = build(by_run, blocks, codings)
+    model = build(by_run, blocks, codings, spare(table, len(runs)))
     if not model.terms or len(runs) <= model.matrix().shape[1]:
         raise too_few(table, len(runs), response)
     if len(first) < len(y):
@@ -109,6 +110,11 @@ def coded(
         else:
             codings[name] = contrasts(len(kept))
     return codes, codings
+
+
+def spare(table: Table, runs: int) -> int:
+    """Degrees of freedom that interactions must leave to judge by: of a search, which repeats little, half of all."""
+    return runs // 2 if table.folder.asked.design == SEARCHED else 3
 
 
 def counting_runs(table: Table, rows: NDArray[np.int64]) -> dict[str, int]:

@@ -6,6 +6,7 @@ Names: a bare one is for the whole run, ``name@part`` for one service, stream or
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -82,8 +83,12 @@ def ways_end(stories: Stories) -> Mask:
     answers: Mask = stories.answer != NONE
     if answers.any():
         return answers
-    led = set(zip(stories.trace.tolist(), stories.origin.tolist(), strict=True))
-    last = np.array([pair not in led for pair in zip(stories.trace.tolist(), stories.receiver.tolist(), strict=True)], dtype=bool)
+    led: dict[tuple[int, int], float] = {}
+    for pair, sent in zip(zip(stories.trace.tolist(), stories.origin.tolist(), strict=True), stories.sent.tolist(), strict=True):
+        led[pair] = max(sent, led.get(pair, sent))
+    arrived = zip(zip(stories.trace.tolist(), stories.receiver.tolist(), strict=True), stories.started.tolist(), strict=True)
+    # What a receiver sent before is no consequence: an answer comes back to where its request began.
+    last = np.array([led.get(pair, -math.inf) < started for pair, started in arrived], dtype=bool)
     data = stories.version == NONE  # models have versions, what they are learnt from has none
     found: Mask = last & data if (last & data).any() else last
     return found

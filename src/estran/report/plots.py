@@ -156,8 +156,8 @@ class Plot:
         title = tag("title", text(said)) if said else ""
         self._drawn.append(f'<path class="p-dot {style}" d="{outline(place + shift, height, shape, size)}">{title}</path>')
 
-    def note(self, x: float, y: float, said: str) -> None:
-        """A word beside a point, to the left of it where it would run out of the picture."""
+    def note(self, x: float, y: float, said: str, *, below: bool = False) -> None:
+        """A word beside a point, above it or below; to the left of it where it would run out of the picture."""
         place, height = self.at(x, y)
         over = place + 8 + len(said) * _LETTER > self.width
         anchor = "end" if over else None
@@ -166,7 +166,7 @@ class Plot:
                 "text",
                 text(said),
                 x=f"{place - 7 if over else place + 7:.1f}",
-                y=f"{max(TOP + 8, height - 6):.1f}",
+                y=f"{height + 15 if below else max(TOP + 8, height - 6):.1f}",
                 class_="p-note",
                 text_anchor=anchor,
             )

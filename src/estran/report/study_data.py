@@ -16,8 +16,10 @@ from estran.explain.effects import Explanation, explain, plain
 from estran.explain.evidence import Evidence, evidence
 from estran.explain.indices import Indices, explain_by_indices
 from estran.explain.paths import Paths, paths
+from estran.explain.searched import condensed
 from estran.explain.table import SHOWN, Table
 from estran.observe.queries import open_run
+from estran.study.study import SEARCHED
 
 
 @dataclass(frozen=True)
@@ -115,6 +117,8 @@ def chosen(table: Table) -> list[str]:
 def _answer(table: Table, response: str, rng: np.random.Generator) -> Answer | Indices:
     if table.folder.asked.design in ("sobol", "morris"):
         return explain_by_indices(table, response, rng)
+    if table.folder.asked.design == SEARCHED:
+        table = condensed(table)
     explanation = explain(table, response, rng)
     return Answer(explanation, evidence(table, explanation, rng))
 

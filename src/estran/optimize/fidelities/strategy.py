@@ -1,0 +1,131 @@
+"""The strategy over several fidelities: many cheap runs lead to the few dear ones that are worth their price."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from estran.optimize.fidelities.beliefs import Belief, Believer
+from estran.optimize.fidelities.candidates import Cube, Levels, key
+from estran.optimize.fidelities.history import Choice, History, Known
+from estran.optimize.fidelities.improving import Chooser, Field
+from estran.optimize.fidelities.ladder import Ladder
+from estran.optimize.fidelities.opening import PER_FACTOR, TESTS, default, first, pioneer, test
+from estran.optimize.fidelities.trust import Trust
+from estran.optimize.goals import Goals
+from estran.optimize.space import Space
+from estran.optimize.strategy import Ask, Told
+
+SPREAD: Final = 128
+"""Candidates that fill a large space, and as many neighbours of good points."""
+PARENTS: Final = 8
+"""Good points whose neighbours are thought of."""
+LOWER: Final = 1.0
+"""Time that all lower rungs together may take, as a share of what all runs at the highest will take."""
+
+
+class MultiFidelity:
+    """Chooses point and fidelity of each run (docs/explanation/multi-fidelity.md tells how).
+
+    Parameters
+    ----------
+    trials
+        Runs at the highest fidelity.
+    seed
+        Of the first replicate of every point; what is drawn follows from it too.
+    known
+        Runs of earlier studies, in order.
+    """
+
+    def __init__(
+        self, space: Space, goals: Goals, ladder: Ladder, *, trials: int, seed: int, known: Sequence[Known] = ()
+    ) -> None:  # fmt: skip
+        self.ladder = ladder
+        self._history, self._asked = History(space, goals, ladder, seed, known), trials
+        self._cube, self._believer = Cube.of(space), Believer(ladder.names)
+        self._everything = self._cube.everything
+        count = max(PER_FACTOR * self._cube.dimensions, TESTS + 1) + 1
+        self._opening = self._cube.spread(count, np.random.default_rng(seed))
+
+    def recall(self, ask: Ask) -> None:
+        """See `Strategy`."""
+        self._history.add(ask)
+
+    def tell(self, number: int, told: Told) -> None:
+        """See `Strategy`."""
+        self._history.trials.tell(number, told)
+
+    def ask(self) -> Ask | None:
+        """See `Strategy`; None when as many runs as were asked for were made at the highest fidelity."""
+        history = self._history
+        if len(history.trials.at(self.ladder.highest)) >= self._asked:
+            return None
+        chosen = default(history) or first(history, self._opening) or test(history) or self._alone() or self._improve()
+        return None if chosen is None else history.next(chosen)
+
+    def trusts(self) -> tuple[Trust, ...]:
+        """What is thought of every lower fidelity, for every goal and limit."""
+        return tuple(trust for belief in self._beliefs(self._history.asked_goals).values() for trust in belief.trusts)
+
+    def _alone(self) -> Choice | None:
+        """Where no lower rung has a say, a few points that fill the space at the highest."""
+        if any(trust.used and trust.verdict != "untested" for trust in self.trusts()):
+            return None
+        return pioneer(self._history, self._opening)
+
+    def _beliefs(self, goals: Goals) -> dict[str, Belief]:
+        evidence, vectors = self._history.evidence(), self._history.vectors(self._history.points())
+        return {name: self._believer.belief(name, evidence, vectors) for name in goals.responses}
+
+    def _improve(self) -> Choice | None:
+        """What is worth most per second, as if all runs that go on had ended as expected."""
+        history, rng = self._history, np.random.default_rng([self._history.seed, len(self._history.trials)])
+        going = history.trials.going
+        x = history.vectors([trial.ask.levels for trial in going])
+        rungs = np.array([self.ladder.number(trial.ask.fidelity) for trial in going], dtype=np.int64)
+        beliefs = {name: belief.believing(x, rungs) for name, belief in self._beliefs(history.goals).items()}
+        chooser = Chooser(history.goals, beliefs, self.ladder.names, self._seconds(), rng)
+        points = history.points()
+        weighed = chooser.weighed(self._field([*points, *self._new(points, self._spread(rng))]))
+        if self._everything is None:
+            near = self._new(weighed.field.points, self._cube.neighbours(weighed.best(PARENTS), SPREAD, rng))
+            weighed = chooser.weighed(weighed.field.joined(self._field(near)))
+        return chooser.choice(weighed)
+
+    def _spread(self, rng: np.random.Generator) -> Sequence[Levels]:
+        return self._cube.spread(SPREAD, rng) if self._everything is None else self._everything
+
+    def _new(self, known: Sequence[Levels], points: Sequence[Levels]) -> list[Levels]:
+        names = set(map(key, known))
+        return [levels for levels in points if key(levels) not in names]
+
+    def _field(self, points: Sequence[Levels]) -> Field:
+        """The points, each closed at rungs where it was run, or is now.
+
+        To run a point once more adds nothing to the hypervolume: whether that is wanted is for `replicates` to say.
+        """
+        top, shut = self.ladder.top, self._shut()
+        closed = np.zeros((top + 1, len(points)), dtype=np.bool_)
+        known = np.zeros(len(points), dtype=np.bool_)
+        for at, levels in enumerate(points):
+            for rung in range(top + 1):
+                trials = self._history.ran(levels, rung)
+                closed[rung, at] = shut[rung] or bool(trials)
+                known[at] |= rung == top and any(trial.told is None or trial.told.status == "done" for trial in trials)
+        return Field(points, self._history.vectors(points), closed, known)
+
+    def _shut(self) -> list[bool]:
+        """Rungs where no run is to be made: those where all fail, and lower ones that have had their share of time."""
+        history, seconds = self._history, self._seconds()
+        lower = sum(self.ladder.spent(history.trials)[:-1])
+        enough = lower > LOWER * self._asked * seconds[-1]
+        dead = self.ladder.dead(history.trials)
+        return [*(enough or one for one in dead[:-1]), False]
+
+    def _seconds(self) -> list[float]:
+        """What a run costs at each rung; where none has ended, as much as at the next that is known."""
+        known = self.ladder.seconds(self._history.trials)
+        measured = [one for one in known if one is not None]
+        return [next((one for one in known[rung:] if one is not None), max(measured, default=1.0)) for rung in range(len(known))]

@@ -1,0 +1,1 @@
+"""What people read of an optimisation: its page, and its tables on a terminal."""
