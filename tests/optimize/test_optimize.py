@@ -65,8 +65,17 @@ def rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(text))
 
 
-def test_a_search_is_made_and_told_and_is_the_same_each_time(file: Path, tmp_path: Path) -> None:
-    folder, found, watcher = optimised(asked(file, subject_to=("latency<=30ms",)), tmp_path / "a")
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory: pytest.TempPathFactory) -> tuple[Folder, Answer, Watching]:
+    """A search that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    return optimised(asked(write(folder, VARIED)), folder / "a")
+
+
+def test_a_search_is_made_and_told_and_is_the_same_each_time(
+    whole: tuple[Folder, Answer, Watching], file: Path, tmp_path: Path
+) -> None:
+    folder, found, watcher = whole
     made = rows(folder.path)
     assert [row["status"] for row in made] == ["done"] * TRIALS
     assert len(watcher.begun) == len(watcher.told) == TRIALS
@@ -74,7 +83,6 @@ def test_a_search_is_made_and_told_and_is_the_same_each_time(file: Path, tmp_pat
     for row in made:
         responses = json.loads((folder.path / row["folder"] / "responses.json").read_text())
         assert float(row["latency"]) == responses["latency"]["value"]
-        assert json.loads(row["feasible"]) == (float(row["latency"]) <= 0.03)
     table = read_table(folder.path / "simulate")
     assert table.done.sum() == TRIALS
     assert found.recommended is not None
@@ -86,17 +94,19 @@ def test_a_search_is_made_and_told_and_is_the_same_each_time(file: Path, tmp_pat
     assert [step.hypervolume for step in found.trace] == sorted(step.hypervolume for step in found.trace)
     recommended, _ = read_experiment(str(folder.path / "recommended.yaml"))
     assert {name: recommended.assignment[name] for name in best.levels} == best.levels
-    assert recommended.folder == str(tmp_path)  # where parts.py is
-    again, _, _ = optimised(asked(file, subject_to=("latency<=30ms",)), tmp_path / "b")
+    assert recommended.folder == str(folder.path.parents[2])  # where parts.py is
+    again, _, _ = optimised(asked(file), tmp_path / "b")
     assert (again.path / "trials.csv").read_bytes() == (folder.path / "trials.csv").read_bytes()
     assert (again.path / "front.csv").read_bytes() == (folder.path / "front.csv").read_bytes()
     with pytest.raises(RequestError, match="part of an optimisation"):
         reopen_study(folder.path / "simulate")
 
 
-def test_a_killed_search_goes_on_where_it_was(file: Path, tmp_path: Path) -> None:
-    """Killed without a warning: what is resumed ends as if nothing had happened."""
-    whole, _, _ = optimised(asked(file), tmp_path / "whole")
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+def test_a_search_that_was_ended_goes_on_where_it_was(
+    how: signal.Signals, whole: tuple[Folder, Answer, Watching], file: Path, tmp_path: Path
+) -> None:
+    """What is resumed ends as if nothing had happened."""
     request = ("--minimize", "latency", "--maximize", "throughput", "--on", "simulate", "--trials", str(TRIALS), "--jobs", "1")
     process = start("optimize", "experiment.yaml", *request, "--set", "fail=-1", "--json", cwd=tmp_path)
     deadline = time.monotonic() + 60
@@ -104,13 +114,15 @@ def test_a_killed_search_goes_on_where_it_was(file: Path, tmp_path: Path) -> Non
         assert time.monotonic() < deadline
         assert process.poll() is None
         time.sleep(0.01)
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
+    os.kill(process.pid, how)
+    said = process.communicate()[0]
+    assert process.returncode == (1 if how == signal.SIGINT else -signal.SIGKILL)
+    assert ("to go on: estran resume" in said) == (how == signal.SIGINT)
     (path,) = tmp_path.glob("studies/tiny/*")
     watcher = Watching()
     conduct(reopen(path), jobs=1, watcher=watcher, command=["estran", "resume"])
     assert 0 < len(watcher.begun) < TRIALS
-    assert without_attempts(rows(path)) == without_attempts(rows(whole.path))
+    assert without_attempts(rows(path)) == without_attempts(rows(whole[0].path))
     file.write_text(file.read_text() + "# changed\n")
     with pytest.raises(RequestError, match="has changed"):
         reopen(path)
@@ -143,7 +155,8 @@ def test_runs_that_fail_or_take_too_long_are_told_as_such(file: Path, tmp_path: 
 
 
 def test_a_search_starts_from_what_earlier_ones_measured(file: Path, tmp_path: Path) -> None:
-    first, _, _ = optimised(asked(file, trials=6), tmp_path / "a")
+    first, _, _ = optimised(asked(file, trials=6, subject_to=("latency<=30ms",)), tmp_path / "a")
+    assert all(json.loads(row["feasible"]) == (float(row["latency"]) <= 0.03) for row in rows(first.path))
     second, found, _ = optimised(asked(file, trials=6, overrides=("fail=-1", "seed=5"), earlier=(str(first.path),)), tmp_path / "b")
     assert rows(second.path)[0]["point"] == "0"
     said = " ".join(found.notes)
@@ -173,15 +186,15 @@ def test_what_cannot_be_searched_is_refused(file: Path, tmp_path: Path, more: di
 
 
 def test_an_emulated_search_ends_runs_that_take_too_long(tmp_path: Path) -> None:
-    """A run that is ended has given its hosts back, and the next one is made."""
-    file = write(tmp_path, VARIED)
-    folder, found, _ = optimised(asked(file, on="emulate", trials=2, replicates=1, timeout="30s"), tmp_path / "a")
-    assert [row["status"] for row in rows(folder.path)] == ["done"] * 2
-    cut = asked(file, on="emulate", trials=2, replicates=1, timeout="30s", overrides=("fail=-1", "measure.duration=60s"))
-    folder, found, _ = optimised(replace(cut, timeout="4s"), tmp_path / "b")
-    assert [row["status"] for row in rows(folder.path)] == ["timed-out"] * 2
+    """A run that is ended has given its hosts back."""
+    request = asked(write(tmp_path, VARIED), on="emulate", trials=1)
+    folder, _, _ = optimised(request, tmp_path / "a")
+    assert [row["status"] for row in rows(folder.path)] == ["done"]
+    endless = replace(request, timeout="12s", overrides=("fail=-1", "measure.duration=90s"))
+    folder, found, _ = optimised(endless, tmp_path / "b")
+    (row,) = rows(folder.path)
+    assert (row["status"], row["failure"]) == ("timed-out", "it took longer than 12s")
     assert found.recommended is None
-    ended = [json.loads((folder.path / row["folder"] / "run.json").read_text()) for row in rows(folder.path)]
-    assert {run["status"] for run in ended} == {"interrupted"}
-    for run in ended:
-        assert_nothing_left(run["id"])
+    run = json.loads((folder.path / row["folder"] / "run.json").read_text())
+    assert run["status"] == "interrupted"
+    assert_nothing_left(run["id"])

@@ -46,7 +46,7 @@ def test_effects_of_seeds_are_no_differences_of_points(points: int, seeds: int, 
 
 
 def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
-    draws, held, count = np.random.default_rng(5), 0, 300
+    draws, held, count = np.random.default_rng(5), 0, 150
     one = Goals.read(["latency"], [], [])
     for _ in range(count):
         seeds = draws.normal(0, 1, 4)
@@ -58,7 +58,7 @@ def test_intervals_hold_the_truth_as_often_as_they_say() -> None:
             found.tell(number, Told("done", (latency,), (), 1.0, {"latency": latency}))
         low, high = standings(found, "simulate", one, rng())[0].ci95[0] or (0.0, 0.0)
         held += low <= 5.0 <= high
-    assert 0.92 <= held / count <= 0.98
+    assert 0.9 <= held / count <= 0.99
 
 
 def test_places_are_as_sure_as_runs_make_them() -> None:
