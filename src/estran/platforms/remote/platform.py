@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -14,7 +15,7 @@ from estran.platforms.remote.source import Occasion, Source
 from estran.spec.plan import Plan
 
 
-class RealTime:
+class RealTime(ABC):
     """What is the same on all platforms of real hosts: their time, and that reservations may have to be waited for."""
 
     virtual = False
@@ -34,9 +35,9 @@ class RealTime:
         self._note, self._tell = note, tell
 
     @property
+    @abstractmethod
     def reserves(self) -> bool:
         """Whether something is reserved that can be kept."""
-        raise NotImplementedError
 
     def keep(self, told: Callable[[str], None]) -> None:
         """Keep what the next run reserves; see `estran.platforms.base.Reserving.keep`."""
