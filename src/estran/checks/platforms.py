@@ -72,7 +72,7 @@ async def connects_hosts_over_delayed_links(platform: Platform, folder: Path) ->
 
 
 async def verifies_by_measuring(platform: Platform, folder: Path) -> None:
-    """The link is probed in both directions and found as it was asked."""
+    """The link is probed in both directions and found as it was asked; what is known only at the end replaces facts of that."""
     async with _provided(platform, _plan(), folder, _run_id("verifies")) as provision:
         found = await provision.verify()
         assert {(link.source.split("-")[0], link.target.split("-")[0]) for link in found.links} == {
@@ -81,6 +81,8 @@ async def verifies_by_measuring(platform: Platform, folder: Path) -> None:
         }
         for link in found.links:
             assert link.measured.get("delay") is not None, f"{link.source} → {link.target} was not measured"
+        unknown = set(await provision.conclude()) - set(found.facts)
+        assert not unknown, f"facts {sorted(unknown)} are new at the end"
 
 
 async def gives_everything_back(platform: Platform, folder: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from abc import ABC, abstractmethod
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -24,7 +25,7 @@ class Addressed(Protocol):
         ...
 
 
-class RealTime:
+class RealTime(ABC):
     """What is the same on all platforms of real hosts: their time, and that reservations may have to be waited for."""
 
     virtual = False
@@ -44,9 +45,9 @@ class RealTime:
         self._note, self._tell = note, tell
 
     @property
+    @abstractmethod
     def reserves(self) -> bool:
         """Whether something is reserved that can be kept."""
-        raise NotImplementedError
 
     def keep(self, told: Callable[[str], None]) -> None:
         """Keep what the next run reserves; see `estran.platforms.base.Reserving.keep`."""
