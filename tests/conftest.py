@@ -21,6 +21,7 @@ COMPUTING = (
     "components/",
     "docs/",
     "e2clab/test_migrate.py",
+    "e2clab/test_plays.py",
     "e2clab/test_plugins.py",
     "e2clab/test_stages.py",
     "explain/",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from estran.platforms.remote.bootstrap import local_host
+from estran.platforms.remote.bringing import bring, teach
 from estran.spec.document import read_ansible
 from estran.tasks import archive
 from estran.tasks.errors import TaskError
@@ -60,6 +62,26 @@ def test_the_archive_is_the_same_each_time() -> None:
     first, second = archive.packed_modules(folder), archive.packed_modules(folder)
     assert first == second
     assert first.oldest >= (3, 0)
+
+
+async def test_modules_are_brought_to_a_host_once_and_for_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("ansible", reason="ansible-core is not installed")
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "controller"))
+    archive.core_modules.cache_clear()
+    packed = archive.core_modules().archive
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "host"))
+    sent = []
+    for round_ in range(2):
+        async with local_host("a", f"test-once-{os.getpid()}-{round_}") as host:
+            await teach(host)
+            sent.append(await bring(host, packed))
+            text = f"- lineinfile: {{path: '{tmp_path}/lines', line: '{round_}', create: true}}"
+            document = read_ansible(text, "tasks.yml")
+            assert (await run_tasks(document.data, {"a": host}, marks=document.marks)).ok
+    assert sent == [True, False]
+    assert list((tmp_path / "host" / "estran" / packed.folder).rglob(f"basic.{sys.implementation.cache_tag}.pyc"))
+    assert (tmp_path / "lines").read_text() == "0\n1\n"
+    archive.core_modules.cache_clear()
 
 
 async def test_many_modules_at_once_do_not_disturb_each_other(tmp_path: Path) -> None:

@@ -5,10 +5,15 @@ from __future__ import annotations
 import ast
 import asyncio
 import os
+import platform
+import shutil
 import signal
+import socket
 import tempfile
+import zlib
 from collections.abc import AsyncIterator
 from contextlib import suppress
+from importlib.util import MAGIC_NUMBER
 from pathlib import Path
 
 import pytest
@@ -16,12 +21,13 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from estran.errors import PlatformError
-from estran.platforms.remote import envoy, envoy_unpacking
+from estran.platforms.remote import envoy, envoy_sampling, envoy_unpacking
 from estran.platforms.remote.agents import unpack_files
-from estran.platforms.remote.bootstrap import CARRIED, local_host
+from estran.platforms.remote.bootstrap import CARRIED, local_host, packed
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.pipe import WINDOW
 from estran.run.journal import processes_of
+from estran.tasks.hostside import outcome
 
 MARK = f"test-envoy-{os.getpid()}"
 
@@ -209,7 +215,7 @@ async def test_a_python_that_is_too_old_or_none_is_said() -> None:
             pass
 
 
-@pytest.mark.parametrize("name", [*CARRIED, "envoy_unpacking"])
+@pytest.mark.parametrize("name", [*CARRIED, "envoy_sampling", "envoy_unpacking"])
 def test_what_is_sent_is_python_3_8(name: str) -> None:
     source = Path(envoy.__file__).with_name(f"{name}.py").read_text()
     ast.parse(source, feature_version=(3, 8))
@@ -237,3 +243,35 @@ def _lives(pid: int) -> bool:
         os.kill(pid, 0)
         return "Z" not in Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
     return False
+
+
+async def test_an_envoy_knows_its_host_as_pythons_own_library_does() -> None:
+    async with local_host("a", "test-facts") as host:
+        told = host.facts
+    assert (told["system"], told["kernel"], told["machine"]) == (platform.system(), platform.release(), platform.machine())
+    assert (told["hostname"], told["python"]) == (socket.gethostname(), platform.python_version())
+    assert told["libc"] == "-".join(platform.libc_ver())
+    assert told["bytecode"] == MAGIC_NUMBER.hex()
+    assert told["tools"]["bash"] == shutil.which("bash")
+    assert set(told["pythons"]) == {path for minor in range(11, 16) if (path := shutil.which(f"python3.{minor}"))}
+
+
+async def test_modules_go_compiled_only_to_a_python_that_takes_them() -> None:
+    own = packed((outcome,), [], bytecode=MAGIC_NUMBER.hex())
+    for other in (packed((outcome,), []), packed((outcome,), [], bytecode="00000000")):
+        assert b"class Failed" in zlib.decompress(other)
+    assert b"class Failed" not in zlib.decompress(own)
+
+
+async def test_whole_hosts_are_sampled_and_no_sample_is_told_twice() -> None:
+    async with local_host("a", "test-sampling") as host:
+        await host.load("sampling", Path(envoy_sampling.__file__).read_text())
+        await host.call("sampling.begin", period=0.02)
+        await asyncio.sleep(0.3)
+        found = [*await host.call("sampling.taken"), *await host.call("sampling.end")]
+        assert await host.call("sampling.taken") == []
+    times, busy, memory, *_ = zip(*found, strict=True)
+    assert len(found) > 4
+    assert list(times) == sorted(times)
+    assert list(busy) == sorted(busy)
+    assert 0 < min(memory) <= max(memory) < 1 << 50

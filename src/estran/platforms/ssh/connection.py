@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -52,7 +52,8 @@ async def _over_asyncssh(target: Target, mark: str) -> AsyncIterator[RemoteHost]
     async with connection:
         sent = program(mark)
         process = await connection.create_process(shell_line(len(sent), target.python), encoding=None, env={})
-        process.stdin.write(sent)
+        with suppress(BrokenPipeError):  # it has ended already: what it said tells why
+            process.stdin.write(sent)
         link = FrameLink(_AsyncsshReader(process.stdout), process.stdin)
 
         async def why() -> PlatformError:

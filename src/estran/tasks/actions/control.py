@@ -18,7 +18,7 @@ _EXTENSIONS: Final = ("yaml", "yml", "json")
 async def debug(call: Call) -> Found:
     """Say something, or the value of an expression."""
     if number_of("verbosity", call.arguments.get("verbosity", 0)) > 0:
-        return {"skipped": True, "skipped_reason": "Verbosity threshold not met.", "changed": False}
+        return {"skipped": True, "skipped_reason": "Verbosity threshold not met.", "changed": False, "failed": False}
     if "var" not in call.arguments:
         return {"msg": call.arguments.get("msg", "Hello world!"), "changed": False}
     if "msg" in call.arguments:
