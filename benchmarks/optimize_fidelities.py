@@ -7,7 +7,9 @@ import optuna
 from benchmarks.fidelity_problems import *
 from estran.optimize.fidelities.ladder import Ladder, Rung
 from estran.optimize.fidelities.strategy import MultiFidelity
-from estran.optimize.fidelities.volume import front_of, reference, volume
+from estran.optimize.pareto import on_front as front_of, hypervolume as volume
+from estran.optimize.single import Single
+from estran.optimize.sampling import Sampling
 from estran.optimize.strategy import Told
 
 optuna.logging.set_verbosity(optuna.logging.ERROR)
@@ -67,7 +69,7 @@ def exhaustive(problem, rng):
 def multi(problem, seed, budget, trials, names=None, trace=None):
     rng = np.random.default_rng([seed, 77])
     names = names or list(problem.models)
-    s = MultiFidelity(problem.space, problem.goals, Ladder(tuple(Rung(n) for n in names)), trials=trials, seed=seed)
+    s = MultiFidelity(problem.space, problem.goals, Ladder(tuple(Rung(n) for n in names)), single(problem, seed, trials), trials=trials, seed=seed)
     clock, runs, counts, asks = 0.0, [], {n: 0 for n in names}, []
     while True:
         t = time.perf_counter()
@@ -82,23 +84,21 @@ def multi(problem, seed, budget, trials, names=None, trace=None):
         if ask.fidelity == names[-1]: runs.append((ask.levels, values))
         if trace is not None: trace.append((ask, values))
         s.tell(ask.number, told(problem, ask.fidelity, values))
-    return runs, counts, max(asks), [t.words("emulate") for t in s.trusts()]
+    return runs, counts, max(asks), [t.words("emulate") for t in s.trusts([*problem.goals.goals, *problem.goals.limits])]
+
+def single(problem, seed, trials):
+    drawn = Sampling(problem.space, problem.goals, sampler="tpe", seed=seed, budget=trials)
+    return Single(problem.space, problem.goals, drawn, fidelity="emulate", budget=trials, replicates=1, seed=seed)
 
 def tpe(problem, seed, budget):
     rng = np.random.default_rng([seed, 78])
-    g = problem.goals
-    study = optuna.create_study(directions=["minimize"] * len(g.goals), sampler=optuna.samplers.TPESampler(seed=seed))
-    runs, clock = [], 0.0
-    params, _ = problem.space.parameters(problem.space.default)
-    study.enqueue_trial(params)
-    while clock + problem.seconds["emulate"] <= budget:
-        trial = study.ask()
-        levels = problem.space.suggest(trial)
-        values = run(problem, "emulate", levels, rng)
-        runs.append((levels, values))
-        for limit, v in zip(g.limits, g.violations(values)): trial.set_constraint(limit.text, v)
-        study.tell(trial, list(g.costs(values)))
-        clock += problem.seconds["emulate"]
+    runs, trials = [], int(budget // problem.seconds["emulate"])
+    s = single(problem, seed, trials)
+    while (ask := s.ask()) is not None:
+        s.recall(ask)
+        values = run(problem, "emulate", ask.levels, rng)
+        runs.append((ask.levels, values))
+        s.tell(ask.number, told(problem, "emulate", values))
     return runs
 
 if __name__ == "__main__":

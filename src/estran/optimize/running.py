@@ -19,7 +19,8 @@ from estran.study.rows import Row
 from estran.study.worker import Task
 
 _LATER: Final = 2.0
-"""Seconds between two writings of the tables, which take long when there are many runs."""
+_SHARE: Final = 20.0
+"""Seconds between two writings of the tables, or this many times what one takes, which is long when there are many runs."""
 
 
 class Runs:
@@ -42,9 +43,13 @@ class Runs:
     ) -> None:
         self._folder, self._trials, self._engines = folder, trials, engines
         self._pruning, self._command = pruning, list(command)
-        self._written = 0.0
+        self._due = 0.0
+        self._measured_before = any(trial.told and trial.told.costs for trial in trials.at(folder.target.name))
+        self._numbers: dict[int, int] = {}
+        self._counts: dict[str, int] = {}
         self._outcomes: dict[str, dict[int, Outcome]] = {one.name: {} for one in folder.fidelities}
         for trial in trials:
+            self._numbered(trial.ask)
             if trial.told is not None:
                 row = self._row(trial.ask)
                 found = folder.study(trial.ask.fidelity).outcome(row)
@@ -73,32 +78,37 @@ class Runs:
 
     def write(self, *, now: bool = False) -> None:
         """Write all tables, if that is not just done."""
-        if not now and time.monotonic() - self._written < _LATER:
+        began = time.monotonic()
+        if not now and began < self._due:
             return
         self._folder.write_trials(self._trials, self.folders())
         for name, outcomes in self._outcomes.items():
             if outcomes:
                 self._folder.study(name).write_table(outcomes)
-        self._written = time.monotonic()
+        ended = time.monotonic()
+        self._due = ended + max(_LATER, _SHARE * (ended - began))
 
     def folders(self) -> dict[int, str]:
         """Folder of each ended trial's run, by its number, from the optimisation's folder."""
         found = {}
         for trial in self._trials:
-            outcome = self._outcomes[trial.ask.fidelity].get(self._number(trial.ask))
+            outcome = self._outcomes[trial.ask.fidelity].get(self._numbered(trial.ask))
             if outcome is not None and outcome.folder is not None:
                 found[trial.ask.number] = outcome.folder.relative_to(self._folder.path).as_posix()
         return found
 
     def _row(self, ask: Ask) -> Row:
         """The row of an ask, which is added to the study if it is new: asks of a fidelity are its rows, in their order."""
-        study, number = self._folder.study(ask.fidelity), self._number(ask)
+        study, number = self._folder.study(ask.fidelity), self._numbered(ask)
         if number > len(study.rows):
             study.add(Row(number, ask.replicate + 1, ask.point + 1, ask.seed, dict(ask.levels)))
         return study.rows[number - 1]
 
-    def _number(self, ask: Ask) -> int:
-        return 1 + sum(trial.ask.number < ask.number for trial in self._trials.at(ask.fidelity))
+    def _numbered(self, ask: Ask) -> int:
+        """Number of an ask's row; those of a fidelity come in the order of asking."""
+        if ask.number not in self._numbers:
+            self._counts[ask.fidelity] = self._numbers[ask.number] = self._counts.get(ask.fidelity, 0) + 1
+        return self._numbers[ask.number]
 
     def _task(self, ask: Ask, row: Row) -> Task:
         study = self._folder.study(ask.fidelity)
@@ -141,8 +151,9 @@ class Runs:
         limits = goals.violations(values) if not set(goals.limited) & set(goals.absent(values)) else None
         if status != "done":
             return Told(status, None, limits, seconds, values, failure)
-        if self._fidelity(ask) == self._folder.target and not any(trial.told and trial.told.costs for trial in self._trials):
+        if ask.fidelity == self._folder.target.name and not self._measured_before:
             goals.check(measured)
+            self._measured_before = True
         if absent := goals.absent(values):
             if self._fidelity(ask) == self._folder.target:
                 return Told("failed", None, limits, seconds, values, f"it did not measure {', '.join(absent)}")

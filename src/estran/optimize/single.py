@@ -66,8 +66,18 @@ class Single:
             return None
         if not number:
             return self._asked(Point(0, self._space.default), {"what": "default"})
-        found = standings(self._trials, self._fidelity, self._goals, np.random.default_rng([self._seed, number]))
+        found = self._standings()
         return self._last(found) or self._doubtful(found) or self._explored(found) or self._any(found)
+
+    def replicate(self) -> Ask | None:
+        """A run of a known point, where that decides something; None where a new point is worth more."""
+        if not 0 < len(self._trials) < self._budget:
+            return None
+        found = self._standings()
+        return self._last(found) or self._doubtful(found)
+
+    def _standings(self) -> dict[int, Standing]:
+        return standings(self._trials, self._fidelity, self._goals, np.random.default_rng([self._seed, len(self._trials)]))
 
     def _last(self, found: Mapping[int, Standing]) -> Ask | None:
         """What the recommended point and the default still lack, when no more runs are left than that."""

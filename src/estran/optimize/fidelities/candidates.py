@@ -144,7 +144,7 @@ def _steps(one: BaseDistribution) -> int | None:
     if isinstance(one, CategoricalDistribution):
         return len(one.choices)
     if isinstance(one, IntDistribution):
-        return None if one.log else int((one.high - one.low) // one.step + 1)
+        return None if one.log else (int(one.high) - int(one.low)) // int(one.step) + 1
     if isinstance(one, FloatDistribution) and one.step is not None:
         return round((one.high - one.low) / one.step) + 1
     return None

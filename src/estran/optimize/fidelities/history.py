@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 from estran.optimize.fidelities.candidates import Levels, Vectors, key
@@ -30,11 +30,12 @@ class Known:
 
 @dataclass(frozen=True, slots=True)
 class Choice:
-    """A run to make, and why: plain JSON."""
+    """A run to make, why, and what the strategy wants back (`Ask.hints`): plain JSON."""
 
     levels: Levels
     rung: int
     why: Mapping[str, Any]
+    hints: Mapping[str, Any] = field(default_factory=dict)
 
 
 class History:
@@ -62,7 +63,8 @@ class History:
         """The ask that a choice makes."""
         fidelity, replicate = self.ladder.names[choice.rung], len(self.ran(choice.levels, choice.rung))
         point = self._numbers.get(key(choice.levels), len(self.trials.points))
-        return Ask(len(self.trials), point, choice.levels, fidelity, self.seed + replicate, replicate, why=choice.why)
+        number = len(self.trials)
+        return Ask(number, point, choice.levels, fidelity, self.seed + replicate, replicate, choice.why, choice.hints)
 
     def ran(self, levels: Levels, rung: int) -> list[Trial]:
         """Trials of a point at a rung, whether they have ended or not."""

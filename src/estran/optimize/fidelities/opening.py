@@ -33,7 +33,8 @@ def first(history: History, spread: Sequence[Levels]) -> Choice | None:
     low, *_, high = history.ladder.seconds(history.trials)
     if len(history.for_purpose("first")) >= opening_size(len(history.space.factors), low, high):
         return None
-    return _next(history, spread, 0, "first")
+    left = (levels for levels in spread if not history.ran(levels, 0))
+    return next((Choice(levels, 0, {"what": "first"}) for levels in left), None)
 
 
 def opening_size(factors: int, low: float | None, high: float | None) -> int:
@@ -58,52 +59,33 @@ def test(history: History) -> Choice | None:
 
 def _tester(history: History, tested: Sequence[Levels]) -> Levels | None:
     """The next point to test with, of those that were run at the lowest rung; None if there are none."""
-    complete, (goals, limits) = history.complete(0), history.measured(0)
+    complete, (goals, _) = history.complete(0), history.measured(0)
     before = {key(levels) for levels in (*tested, history.space.default)}
     at = [place for place, (levels, _) in enumerate(complete) if key(levels) in before]
     if len(at) == len(complete) or not goals:
         return None
     costs = np.array([[goal.cost(values[goal.response]) for goal in goals] for _, values in complete])
-    violations = np.array([[limit.violation(values[limit.response]) for limit in limits] for _, values in complete])
-    return complete[tester(costs, violations.reshape(len(complete), len(limits)), at)][0]
+    return complete[tester(costs, at)][0]
 
 
-def tester(costs: Array, violations: Array, tested: Sequence[int]) -> int:
+def tester(costs: Array, tested: Sequence[int]) -> int:
     """Which point to run at every fidelity next.
 
-    Among those that promise most, the one whose ranks differ most from those of the points that were tested before: so the pairs
-    show whether ranks agree, and most of them are worth their runs.
+    The one whose ranks differ most from those of points that were tested before. With two goals these are soon the best in either,
+    in both and in none: so pairs show whether ranks agree, and whichever way that turns out, some of them are good.
 
     Parameters
     ----------
-    costs, violations
-        Of each point at the lowest fidelity, shape (n, goals) and (n, limits).
+    costs
+        Of each point at the lowest fidelity, shape (n, goals).
     tested
         Numbers of points that were.
     """
-    from optuna.study._multi_objective import _fast_non_domination_rank
     from scipy.stats import rankdata
 
-    count = len(costs)
-    penalty = np.maximum(violations, 0.0).sum(axis=1) if violations.shape[1] else None
-    promise = 1 - (rankdata(_fast_non_domination_rank(costs, penalty=penalty), method="min") - 1) / count
-    ranks = rankdata(costs, axis=0) / count
-    away = np.ones(count)
+    ranks = rankdata(costs, axis=0) / len(costs)
+    away = np.full(len(costs), np.inf)
     for point in tested:
         away = np.minimum(away, np.abs(ranks - ranks[point]).max(axis=1))
     away[list(tested)] = -1.0
-    return int(np.argmax(away * promise))
-
-
-def pioneer(history: History, spread: Sequence[Levels]) -> Choice | None:
-    """Points at the highest rung, for use where nothing below has a say: one more than there are factors, and what was tested."""
-    top = history.ladder.top
-    made = {trial.ask.point for trial in history.trials.at(history.ladder.highest)}
-    if len(made) > len(history.space.factors) + 1:
-        return None
-    return _next(history, spread, top, "pioneer")
-
-
-def _next(history: History, spread: Sequence[Levels], rung: int, what: str) -> Choice | None:
-    left = (levels for levels in spread if not history.ran(levels, rung))
-    return next((Choice(levels, rung, {"what": what}) for levels in left), None)
+    return int(np.argmax(np.where(np.isinf(away), -ranks.sum(axis=1), away)))

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final
 
 import numpy as np
 
+from estran.optimize.fidelities.apart import Apart
 from estran.optimize.fidelities.beliefs import Belief, Believer
 from estran.optimize.fidelities.candidates import Cube, Levels, key
 from estran.optimize.fidelities.history import Choice, History, Known
 from estran.optimize.fidelities.improving import Chooser, Field
 from estran.optimize.fidelities.ladder import Ladder
-from estran.optimize.fidelities.opening import PER_FACTOR, TESTS, default, first, pioneer, test
+from estran.optimize.fidelities.opening import PER_FACTOR, TESTS, default, first, test
 from estran.optimize.fidelities.trust import Trust
-from estran.optimize.goals import Goals
+from estran.optimize.goals import Goal, Goals, Limit
+from estran.optimize.single import Single
 from estran.optimize.space import Space
 from estran.optimize.strategy import Ask, Told
 
@@ -22,6 +24,8 @@ SPREAD: Final = 128
 """Candidates that fill a large space, and as many neighbours of good points."""
 PARENTS: Final = 8
 """Good points whose neighbours are thought of."""
+MODELLED: Final = 3
+"""Runs at the highest fidelity for each coordinate from which on a model of these alone is asked."""
 LOWER: Final = 1.0
 """Time that all lower rungs together may take, as a share of what all runs at the highest will take."""
 
@@ -31,8 +35,10 @@ class MultiFidelity:
 
     Parameters
     ----------
+    alone
+        The search at the highest fidelity by itself: it says where replicates go, and what to run where nothing below is believed.
     trials
-        Runs at the highest fidelity.
+        Runs at the highest fidelity, replicates included.
     seed
         Of the first replicate of every point; what is drawn follows from it too.
     known
@@ -40,10 +46,11 @@ class MultiFidelity:
     """
 
     def __init__(
-        self, space: Space, goals: Goals, ladder: Ladder, *, trials: int, seed: int, known: Sequence[Known] = ()
-    ) -> None:  # fmt: skip
+        self, space: Space, goals: Goals, ladder: Ladder, alone: Single, *, trials: int, seed: int, known: Sequence[Known] = ()
+    ) -> None:
         self.ladder = ladder
         self._history, self._asked = History(space, goals, ladder, seed, known), trials
+        self._apart = Apart(alone, ladder.top)
         self._cube, self._believer = Cube.of(space), Believer(ladder.names)
         self._everything = self._cube.everything
         count = max(PER_FACTOR * self._cube.dimensions, TESTS + 1) + 1
@@ -52,32 +59,43 @@ class MultiFidelity:
     def recall(self, ask: Ask) -> None:
         """See `Strategy`."""
         self._history.add(ask)
+        if ask.fidelity == self.ladder.highest:
+            self._apart.recall(ask)
 
     def tell(self, number: int, told: Told) -> None:
         """See `Strategy`."""
         self._history.trials.tell(number, told)
+        if self._history.trials[number].ask.fidelity == self.ladder.highest:
+            self._apart.tell(number, told)
 
     def ask(self) -> Ask | None:
         """See `Strategy`; None when as many runs as were asked for were made at the highest fidelity."""
         history = self._history
         if len(history.trials.at(self.ladder.highest)) >= self._asked:
             return None
-        chosen = default(history) or first(history, self._opening) or test(history) or self._alone() or self._improve()
+        chosen = default(history) or first(history, self._opening) or test(history) or self._apart.replicate() or self._new()
         return None if chosen is None else history.next(chosen)
 
-    def trusts(self) -> tuple[Trust, ...]:
-        """What is thought of every lower fidelity, for every goal and limit."""
-        return tuple(trust for belief in self._beliefs(self._history.asked_goals).values() for trust in belief.trusts)
+    def _new(self) -> Choice | None:
+        """A point that was not run at the rung before.
 
-    def _alone(self) -> Choice | None:
-        """Where no lower rung has a say, a few points that fill the space at the highest."""
-        if any(trust.used and trust.verdict != "untested" for trust in self.trusts()):
-            return None
-        return pioneer(self._history, self._opening)
+        Where nothing below is believed, what is known at the highest rung alone decides: by turns the model's choice, as soon as
+        there are enough runs for one, and that of the search at one fidelity.
+        """
+        if not any(trust.verdict == "trusted" for trust in self.trusts(self._history.asked_goals.goals)):
+            made = len(self._history.trials.at(self.ladder.highest))
+            if made % 2 or made < MODELLED * len(self._history.space.dimensions):
+                return self._apart.ask()
+        return self._improve() or self._apart.ask()
 
-    def _beliefs(self, goals: Goals) -> dict[str, Belief]:
+    def trusts(self, of: Sequence[Goal | Limit]) -> tuple[Trust, ...]:
+        """What is thought of every lower fidelity, for the responses of some goals and limits."""
+        beliefs = self._beliefs(dict.fromkeys(one.response for one in of))
+        return tuple(trust for belief in beliefs.values() for trust in belief.trusts)
+
+    def _beliefs(self, responses: Iterable[str]) -> dict[str, Belief]:
         evidence, vectors = self._history.evidence(), self._history.vectors(self._history.points())
-        return {name: self._believer.belief(name, evidence, vectors) for name in goals.responses}
+        return {name: self._believer.belief(name, evidence, vectors) for name in responses}
 
     def _improve(self) -> Choice | None:
         """What is worth most per second, as if all runs that go on had ended as expected."""
@@ -85,19 +103,19 @@ class MultiFidelity:
         going = history.trials.going
         x = history.vectors([trial.ask.levels for trial in going])
         rungs = np.array([self.ladder.number(trial.ask.fidelity) for trial in going], dtype=np.int64)
-        beliefs = {name: belief.believing(x, rungs) for name, belief in self._beliefs(history.goals).items()}
+        beliefs = {name: belief.believing(x, rungs) for name, belief in self._beliefs(history.goals.responses).items()}
         chooser = Chooser(history.goals, beliefs, self.ladder.names, self._seconds(), rng)
         points = history.points()
-        weighed = chooser.weighed(self._field([*points, *self._new(points, self._spread(rng))]))
+        weighed = chooser.weighed(self._field([*points, *self._unknown(points, self._spread(rng))]))
         if self._everything is None:
-            near = self._new(weighed.field.points, self._cube.neighbours(weighed.best(PARENTS), SPREAD, rng))
+            near = self._unknown(weighed.field.points, self._cube.neighbours(weighed.best(PARENTS), SPREAD, rng))
             weighed = chooser.weighed(weighed.field.joined(self._field(near)))
         return chooser.choice(weighed)
 
     def _spread(self, rng: np.random.Generator) -> Sequence[Levels]:
         return self._cube.spread(SPREAD, rng) if self._everything is None else self._everything
 
-    def _new(self, known: Sequence[Levels], points: Sequence[Levels]) -> list[Levels]:
+    def _unknown(self, known: Sequence[Levels], points: Sequence[Levels]) -> list[Levels]:
         names = set(map(key, known))
         return [levels for levels in points if key(levels) not in names]
 

@@ -5,35 +5,20 @@ from __future__ import annotations
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from estran.optimize.fidelities.gaussian import Array
+from estran.optimize.pareto import on_front
 
 BEYOND: Final = 0.1
 """Share of the front's range by which the reference point lies beyond its worst (Ishibuchi et al. 2018)."""
 
 
-def front_of(costs: Array) -> NDArray[np.bool_]:
-    """Which rows of costs, shape (n, goals), no other one dominates; of equal rows the first."""
-    from optuna.study._multi_objective import _is_pareto_front
-
-    return np.asarray(_is_pareto_front(costs, assume_unique_lexsorted=False))
-
-
 def reference(costs: Array) -> Array:
     """A point that is somewhat worse in every goal than all of the front of these costs, shape (goals,)."""
-    front = costs[front_of(costs)]
+    front = costs[on_front(costs)]
     worst, best = front.max(axis=0), front.min(axis=0)
     whole = np.where(worst > best, worst - best, np.ptp(costs, axis=0))
     return np.asarray(worst + BEYOND * np.where(whole > 0, whole, np.maximum(np.abs(worst), 1.0)))
-
-
-def volume(costs: Array, beyond: Array) -> float:
-    """The hypervolume that costs, shape (n, goals), dominate within a reference point."""
-    from optuna._hypervolume import compute_hypervolume
-
-    within = costs[(costs < beyond).all(axis=1)]
-    return float(compute_hypervolume(within, beyond)) if len(within) else 0.0
 
 
 class Gain:

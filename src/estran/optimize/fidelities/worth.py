@@ -12,8 +12,9 @@ from numpy.typing import NDArray
 from estran.optimize.fidelities.beliefs import Belief
 from estran.optimize.fidelities.cokriging import Prediction
 from estran.optimize.fidelities.gaussian import Array
-from estran.optimize.fidelities.volume import Gain, front_of, reference, volume
+from estran.optimize.fidelities.volume import Gain, reference
 from estran.optimize.goals import Goal, Goals, Limit
+from estran.optimize.pareto import hypervolume, on_front
 
 DRAWS: Final = 64
 """Of what a run may measure, at each candidate."""
@@ -139,7 +140,7 @@ def worth(ahead: Outlook, known: Array, seconds: Sequence[float], draws: Array) 
     likely = costs[feasible >= 0.5]
     everything = np.vstack([known, likely]) if len(known) + len(likely) else costs
     beyond = reference(everything)
-    gain, whole = Gain(known, beyond), max(volume(everything, beyond), 1e-300)
+    gain, whole = Gain(known, beyond), max(hypervolume(everything, beyond), 1e-300)
     now = gain(costs) * feasible
     shares = np.zeros((len(seconds), len(costs)))
     for rung in range(top + 1):
@@ -154,7 +155,7 @@ def worth(ahead: Outlook, known: Array, seconds: Sequence[float], draws: Array) 
 def incumbents(ahead: Outlook, at: NDArray[np.bool_]) -> Array:
     """Expected costs of those points, of some marked, that are likelier than not to keep the limits; only their front."""
     costs = ahead.costs[at & (ahead.feasible >= 0.5)]
-    return costs[front_of(costs)] if len(costs) else costs
+    return costs[on_front(costs)] if len(costs) else costs
 
 
 def drawn(count: int, rng: np.random.Generator) -> Array:
