@@ -27,7 +27,7 @@ ASKS = [
 TOLD = [
     Told("done", (0.1, -0.9), (5.0,), 1.5, {"latency": 0.1, "accuracy": 0.9, "energy": 45.0}),
     Told("failed", None, None, 0.5, {}, "it broke"),
-    Told("timed-out", None, (-1.0,), 60.0, {"energy": 39.0}, "it took longer than 60s"),
+    Told("timed-out", None, (-1.0,), 60.0, {"energy": 39.0}, "it took longer than 60s", (4, 0.25)),
 ]
 
 

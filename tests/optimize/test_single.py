@@ -121,6 +121,17 @@ def test_failed_points_are_not_tried_again() -> None:
     assert all(len(point.trials) == 1 for point in trials.points.values() if point.levels["x"] < 0.5)
 
 
+def test_pruned_points_are_taken_to_be_bad() -> None:
+    strategy, pruned = single(BOWL, ONE, budget=50, replicates=1), []
+    while (ask := strategy.ask()) is not None:
+        strategy.recall(ask)
+        latency = bowl(ask.levels, ask.seed)["latency"]
+        lost = ask.number > 8 and latency > 3.0
+        pruned.append(lost)
+        strategy.tell(ask.number, Told("pruned", reached=(4, latency)) if lost else told(ONE, bowl(ask.levels, ask.seed)))
+    assert sum(pruned[9:25]) > sum(pruned[34:])
+
+
 def test_several_runs_may_go_on() -> None:
     strategy, made = single(BOWL, ONE, budget=30), []
     while (ask := strategy.ask()) is not None:

@@ -152,5 +152,5 @@ def unwarned() -> Iterator[None]:
 
 
 def _told(plain: dict[str, Any]) -> Told:
-    several = {key: None if plain[key] is None else tuple(plain[key]) for key in ("costs", "violations")}
+    several = {key: None if plain.get(key) is None else tuple(plain[key]) for key in ("costs", "violations", "reached")}
     return Told(**{**plain, **several})

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -32,6 +31,8 @@ if TYPE_CHECKING:
 KINDS: Final = ("none", "median", "percentile")
 STEPS: Final = 10
 """Looks at a run, evenly over the time that is measured."""
+LOOKS: Final = 2
+"""Looks in a row at which a run must be worse, since figures of moving windows are noisy."""
 _PERIOD: Final = 0.5
 _TABLES: Final = ("messages", "metrics")
 _TIMES: Final = {
@@ -78,9 +79,14 @@ class Pruning:
         """Whether a run of this kind may be ended."""
         return not fidelity.virtual and ask.why.get("what") == "explore"
 
+    def reached(self, number: int) -> tuple[int, float]:
+        """The last look at a trial, and the goal's cost then."""
+        step, value = max(self._journal.reports(number).items())
+        return step, self._goal.cost(value)
+
     async def hopeless(self, ask: Ask, task: Task) -> str:
         """Wait until a run is hopeless, and say why; for ever, if it is not."""
-        live, seen, step = LiveResponses(self._warmup), dict.fromkeys(_TABLES, 0), 0
+        live, seen, step, behind = LiveResponses(self._warmup), dict.fromkeys(_TABLES, 0), 0, 0
         file = Path(task["out"]) / task["named"] / LIVE
         while True:
             await asyncio.sleep(_PERIOD)
@@ -89,22 +95,23 @@ class Pruning:
             value = live.get(self._goal.response)
             if reached <= step or value is None:
                 continue
+            for one in range(step + 1, reached + 1):  # those that were missed, too: others are compared at each
+                self._journal.reported(ask.number, one, value)
             step = reached
-            self._journal.reported(ask.number, step, value)
-            if self._behind(ask.number, ask.fidelity):
+            behind = behind + 1 if self._behind(step, value, ask.fidelity) else 0
+            if behind == LOOKS:
                 return f"{self._goal.response} was {value:.4g} after {now:.3g}s, worse than that of earlier runs by then"
 
-    def _behind(self, number: int, fidelity: str) -> bool:
-        """What the pruner says, which is shown all finished runs."""
+    def _behind(self, step: int, value: float, fidelity: str) -> bool:
+        """What the pruner says, which is shown all finished runs, and of this one only how it is now: some figures grow."""
         from optuna.trial import TrialState, create_trial
 
         study = library().create_study(direction="minimize" if self._goal.minimize else "maximize")
         for trial in self._trials.at(fidelity):
             if trial.told is not None and trial.told.status == DONE and trial.told.costs is not None:
-                value, known = self._goal.cost(trial.told.costs[0]), self._journal.reports(trial.ask.number)
-                study.add_trial(create_trial(value=value, intermediate_values=dict(known)))
-        going: Mapping[int, float] = self._journal.reports(number)
-        return bool(self._pruner.prune(study, create_trial(state=TrialState.RUNNING, intermediate_values=dict(going))))
+                known = self._journal.reports(trial.ask.number)
+                study.add_trial(create_trial(value=self._goal.cost(trial.told.costs[0]), intermediate_values=dict(known)))
+        return bool(self._pruner.prune(study, create_trial(state=TrialState.RUNNING, intermediate_values={step: value})))
 
 
 def _pruner(kind: str) -> BasePruner:

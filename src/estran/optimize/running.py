@@ -150,7 +150,8 @@ class Runs:
         values = {name: float(one["value"]) for name, one in measured.items()}
         limits = goals.violations(values) if not set(goals.limited) & set(goals.absent(values)) else None
         if status != "done":
-            return Told(status, None, limits, seconds, values, failure)
+            reached = self._pruning.reached(ask.number) if status == "pruned" and self._pruning is not None else None
+            return Told(status, None, limits, seconds, values, failure, reached)
         if ask.fidelity == self._folder.target.name and not self._measured_before:
             goals.check(measured)
             self._measured_before = True

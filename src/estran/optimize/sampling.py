@@ -135,12 +135,16 @@ class Sampling:
         )
 
     def _unended(self, point: Point, fidelity: str, hints: dict[str, Any]) -> FrozenTrial:
-        """A point whose runs go on, or all failed."""
+        """A point whose runs go on, were pruned, or all failed."""
         from optuna.trial import TrialState, create_trial
 
         parameters, distributions = self._space.parameters(point.levels)
-        state = TrialState.RUNNING if point.going(fidelity) else TrialState.FAIL
-        return create_trial(state=state, params=parameters, distributions=distributions, system_attrs=hints)
+        reached = [trial.told.reached for trial in point.at(fidelity) if trial.told is not None and trial.told.reached is not None]
+        ended = TrialState.PRUNED if reached else TrialState.FAIL
+        return create_trial(
+            state=TrialState.RUNNING if point.going(fidelity) else ended, params=parameters, distributions=distributions,
+            intermediate_values=dict(reached), system_attrs=hints,
+        )  # fmt: skip
 
     def _made(self, number: int, attempt: int) -> BaseSampler:
         seed = self._number(number, attempt)

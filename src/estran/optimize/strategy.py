@@ -65,6 +65,8 @@ class Told:
         Everything that it measured, also where it was pruned.
     failure
         Why it failed, in words.
+    reached
+        Of a pruned run, at which look it was ended, and the goal's cost by its live figure then.
     """
 
     status: TrialStatus
@@ -73,6 +75,7 @@ class Told:
     seconds: float = 0.0
     responses: Mapping[str, float] = field(default_factory=dict)
     failure: str | None = None
+    reached: tuple[int, float] | None = None
 
     @property
     def feasible(self) -> bool:
