@@ -41,6 +41,8 @@ from estran.optimize.fidelities.ladder import Ladder, Rung
 from estran.optimize.fidelities.strategy import MultiFidelity
 from estran.optimize.goals import Goals
 from estran.optimize.pareto import hypervolume, on_front
+from estran.optimize.sampling import Sampling
+from estran.optimize.single import Single
 from estran.optimize.space import Space
 from estran.optimize.strategy import Told
 from estran.run.prepare import read_experiment
@@ -252,7 +254,9 @@ class Search:
 
 def ladder(space: Space, goals: Goals, tables: Mapping[str, Tabled], runs: int, seed: int) -> Iterator[Search]:
     """Several fidelities, with so many runs at the one that counts."""
-    strategy = MultiFidelity(space, goals, Ladder((Rung(LOW), Rung(HIGH))), trials=runs, seed=seed)
+    sampling = Sampling(space, goals, sampler="tpe", seed=seed, budget=runs)
+    single = Single(space, goals, sampling, fidelity=HIGH, budget=runs, replicates=1, seed=seed)
+    strategy = MultiFidelity(space, goals, Ladder((Rung(LOW), Rung(HIGH))), single, trials=runs, seed=seed)
     search = Search()
     while (ask := strategy.ask()) is not None:
         strategy.recall(ask)

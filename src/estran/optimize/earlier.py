@@ -6,7 +6,7 @@ import csv
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 
@@ -17,6 +17,9 @@ from estran.optimize.sampling import Known
 from estran.optimize.space import Space
 from estran.study.folder import Folder as Study
 from estran.study.rows import level
+
+VALIDATION: Final = "validation.json"
+"""What `estran validate` leaves."""
 
 
 def known_of(paths: Sequence[str], space: Space, goals: Goals, asked: Asked) -> tuple[list[Known], list[str]]:
@@ -29,11 +32,22 @@ def known_of(paths: Sequence[str], space: Space, goals: Goals, asked: Asked) -> 
     """
     known, notes = list[Known](), list[str]()
     for path in map(Path, paths):
+        if (path / VALIDATION).exists():
+            notes.append(_of_validation(path, asked))
+            continue
         study = _study(path)
         points, lost = _points(study, space, goals)
         known += points
         notes += _differences(path, study, asked, len(points), lost)
     return known, notes
+
+
+def _of_validation(path: Path, asked: Asked) -> str:
+    """What to mind of a validation, whose pairs tell how far fidelities agree."""
+    if len(asked.fidelities) < 2:
+        what = "a validation says how far fidelities agree, and only one is used"
+        raise RequestError(what, where=f"--from {path}", remedy="add --fidelities simulate,emulate")
+    return f"pairs of {path} count for what is thought of each fidelity"
 
 
 def _study(path: Path) -> Study:
@@ -52,7 +66,7 @@ def _points(study: Study, space: Space, goals: Goals) -> tuple[list[Known], int]
         raise RequestError(what, where=f"--from {study.path}", remedy="start from a study of the same factors")
     runs: dict[str, list[dict[str, float]]] = defaultdict(list)
     levels: dict[str, Mapping[str, Any]] = {}
-    for row in _table(study):
+    for row in table(study):
         point = space.settled({name: level(row[name]) for name in names})
         values = {name: float(row[name]) for name in goals.responses if row.get(name)}
         if row["status"] == "done" and not goals.absent(values):
@@ -72,7 +86,21 @@ def _points(study: Study, space: Space, goals: Goals) -> tuple[list[Known], int]
     return found, len(runs) - len(found)
 
 
-def _table(study: Study) -> list[dict[str, str]]:
+def made_on(path: Path) -> str | None:
+    """The platform of a study, or of an optimisation's target; None for what is neither."""
+    if (path / ASKED).exists():
+        return Folder.open(path).target.on
+    return Study.open(path).asked.on if (path / "study.json").exists() else None
+
+
+def table(study: Study) -> list[dict[str, str]]:
+    """The rows of a study's table.
+
+    Raises
+    ------
+    RequestError
+        If it has none yet.
+    """
     file = study.path / "responses.csv"
     try:
         with file.open(encoding="utf-8", newline="") as source:

@@ -20,7 +20,7 @@ from estran.optimize.loop import Watcher, recall, search
 from estran.optimize.recommended_file import recommended_text
 from estran.optimize.running import Runs
 from estran.optimize.space import Space
-from estran.optimize.strategies import strategy_of
+from estran.optimize.strategies import strategy_of, trust_in_words
 from estran.optimize.trials import Trials
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.record import write_json, write_text
@@ -168,6 +168,7 @@ def conclude(folder: Folder) -> Answer:
     if asked.prune != "none" and journal.silent:
         name = folder.goals.goals[0].response
         notes.append(f"no run could be ended early: {name} was not known while runs went on")
+    notes += trust_in_words(folder, journal)
     found = answer(
         trials,
         folder.goals,

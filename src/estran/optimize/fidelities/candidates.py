@@ -126,7 +126,7 @@ class _Placed:
     def suggest_int(self, name: str, low: int, high: int, *, step: int = 1, log: bool = False) -> int:
         if log:
             value = (low - 0.5) * ((high + 0.5) / (low - 0.5)) ** self.place[name]
-            return min(max(round(value), low), high)
+            return int(min(max(round(value), low), high))
         return low + step * _index(self.place[name], (high - low) // step + 1)
 
     def suggest_categorical(self, name: str, choices: Sequence[str]) -> str:

@@ -48,7 +48,7 @@ class MultiFidelity:
     def __init__(
         self, space: Space, goals: Goals, ladder: Ladder, alone: Single, *, trials: int, seed: int, known: Sequence[Known] = ()
     ) -> None:
-        self.ladder = ladder
+        self.ladder, self.goals = ladder, goals
         self._history, self._asked = History(space, goals, ladder, seed, known), trials
         self._apart = Apart(alone, ladder.top)
         self._cube, self._believer = Cube.of(space), Believer(ladder.names)

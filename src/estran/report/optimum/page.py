@@ -151,7 +151,7 @@ def _trials(optimum: Optimum) -> str:
     listed = tag("details", tag("summary", text(f"All {count(len(optimum.trials), 'trial')}")), tables.trials(optimum))
     lost = [one for one in optimum.trials if one.failure]
     items = tag("ul", *(tag("li", text(f"trial {one.number}: {one.failure}")) for one in lost[:8]), class_="complaints")
-    lead = "Why each run was made, in the order of asking; trials.csv and the journal have all of it."
+    lead = "Why each run was made, the newest first; trials.csv and the journal have all of it."
     return section("trials", "Trials", items if lost else "", listed, lead=lead)
 
 

@@ -6,9 +6,10 @@ from collections import defaultdict
 from pathlib import Path
 
 from estran.optimize.answer import Answer
-from estran.optimize.fidelities.ladder import Ladder, Rung
 from estran.optimize.fidelities.strategy import MultiFidelity
 from estran.optimize.folder import Folder
+from estran.optimize.loop import recall
+from estran.optimize.strategies import strategy_of
 from estran.optimize.trials import Trials
 from estran.report.optimum.effects import effects
 from estran.report.optimum.gather import optimum
@@ -33,21 +34,19 @@ def write(folder: Folder, found: Answer) -> tuple[Optimum, Path]:
 def told(folder: Folder, found: Answer) -> Optimum:
     """What the page tells, but for the effects of factors."""
     trials = folder.trials()
-    return optimum(folder, trials, found, trusted(folder, trials))
+    return optimum(folder, trials, found, trusted(folder))
 
 
-def trusted(folder: Folder, trials: Trials) -> dict[str, str]:
+def trusted(folder: Folder) -> dict[str, str]:
     """How far each fidelity is believed, in words: what the strategy thinks of it that has seen all trials."""
     names = [one.name for one in folder.fidelities]
     if len(names) < 2:
         return {}
-    ladder = Ladder(tuple(Rung(name) for name in names))
-    strategy = MultiFidelity(folder.space, folder.goals, ladder, trials=folder.asked.trials, seed=folder.asked.seed)
-    for trial in trials:
-        strategy.recall(trial.ask)
-        if trial.told is not None:
-            strategy.tell(trial.ask.number, trial.told)
+    strategy = strategy_of(folder, dict.fromkeys(names, 1))
+    if not isinstance(strategy, MultiFidelity):
+        return {}
+    recall(folder.journal(), strategy, Trials())
     words: dict[str, list[str]] = defaultdict(list)
-    for trust in strategy.trusts():
-        words[trust.fidelity].append(trust.words(ladder.highest))
+    for trust in strategy.trusts([*folder.goals.goals, *folder.goals.limits]):
+        words[trust.fidelity].append(trust.words(names[-1]))
     return {name: f"{'. '.join(said)}." for name, said in words.items()} | {names[-1]: "It is what counts."}
