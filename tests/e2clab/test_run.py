@@ -14,6 +14,7 @@ import pytest
 
 from estran.e2clab.session import ask
 from estran.errors import EstranError, RequestError
+from estran.observe.provenance import read
 from tests.run.experiments import estran, start
 from tests.spec.e2clab.scenarios import write
 
@@ -143,6 +144,8 @@ def test_the_run_folder_tells_it_all(twice: tuple[str, list[Path]]) -> None:
     done = results(run)
     assert {one["status"] for one in done} <= {"ok", "changed"}
     assert {one["stage"] for one in done} == {"deploy", "prepare", "launch", "finalize"}
+    tasks = [line for line in read(run / "provenance.jsonl") if line.activity.startswith("task/")]
+    assert [line.note for line in tasks] == [one["status"] for one in done]
     assert next(one["where"] for one in done if one["task"] == "serve").endswith("market/workflow.yaml:6:5")
     assert next(one["where"] for one in done if one["task"] == "install").endswith("services/Server.py:8:1")
     assert json.loads((run / "responses.json").read_text())["cpu_seconds@cloud-0"]["value"] > 0

@@ -32,7 +32,6 @@ from estran.run.wiring import wire
 from estran.spec.e2clab.model import Scenario, Stage
 from estran.spec.e2clab.scenario import FILES
 from estran.spec.model import LinkSpec
-from estran.tasks.result import Result
 
 LOOK: Final = 0.25
 
@@ -92,25 +91,14 @@ class ScenarioConductor(Conductor):
             self._shaped()
             address = self._address(provision)
         async with self._reached(provision, hosts) as reached:
-            with Recording(self.folder) as recording:
+            with Recording(self.folder, self.record.provenance) as recording:
                 directory = await self._directory(address, reached, recording)
                 folders = (self.artifacts, self.scenario.folder)
                 try:
-                    async with Stages(
-                        self.scenario.marks, self.plays, directory, reached, folders, self._noted(recording)
-                    ) as stages:
+                    async with Stages(self.scenario.marks, self.plays, directory, reached, folders, recording.add) as stages:
                         await self._all(stages, provision, hosts, reached, collector)
                 finally:
                     self.record.note(tasks=recording.count)
-
-    def _noted(self, recording: Recording) -> Callable[[str, Result], None]:
-        """Takes what tasks did into both records."""
-
-        def note(stage: str, result: Result) -> None:
-            recording.add(stage, result)
-            self.record.provenance.ended(f"task/{recording.count}/{result.host}", note=result.status)
-
-        return note
 
     def _of_one_kind(self, provision: Provision) -> None:
         """Raise PlatformError where real hosts could not dial emulated ones."""

@@ -12,6 +12,7 @@ from types import TracebackType
 from typing import Any, Final, Self, TextIO
 
 from estran.errors import EstranError
+from estran.observe.provenance import Provenance
 from estran.tasks.result import Result
 
 LONGEST: Final = 20_000
@@ -37,10 +38,10 @@ def without_secrets(text: str) -> str:
 
 
 class Recording:
-    """Writes both for as long as the context lasts."""
+    """Writes both for as long as the context lasts, and tells the run's provenance of each task."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, provenance: Provenance) -> None:
+        self._folder, self._provenance = folder, provenance
         self._resources = ExitStack()
         self._logs: dict[str, TextIO] = {}
         self.count = 0
@@ -62,6 +63,7 @@ class Recording:
     def add(self, stage: str, result: Result) -> None:
         """Note what one task did on one host."""
         self.count += 1
+        self._provenance.ended(f"task/{self.count}/{result.host}", note=result.status)
         data = {
             "at": datetime.now(UTC).isoformat(timespec="milliseconds"), "stage": stage, "host": result.host, "task": result.task,
             "module": result.module, "where": str(result.where), "status": result.status, "tier": result.tier,
