@@ -281,6 +281,12 @@ def test_what_cannot_be_asked_for_again_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="hosts of its own"):
         platform_of(elsewhere, None)
     assert platform_of(elsewhere, "emulate") == "emulate"
+    for on in ("/etc/passwd", "../lab.yml", "--out=/", ""):
+        with pytest.raises(RequestError, match="hosts of its own"):
+            platform_of(crate_of(binding=Binding(platform="ssh", on=on)), None)
+    outside = crate_of(asked=Asked(verb="run", file="experiment/experiment.yaml", seed=1, calibration="/etc/passwd"))
+    with pytest.raises(RequestError, match="calibration is not in it"):
+        arguments(outside, tmp_path, "simulate", tmp_path)
 
 
 def test_all_options_are_asked_again(tmp_path: Path) -> None:
@@ -290,8 +296,8 @@ def test_all_options_are_asked_again(tmp_path: Path) -> None:
     )  # fmt: skip
     told = arguments(crate_of(asked=asked), Path("root"), "simulate", tmp_path)
     assert told == [
-        "run", "root/experiment/a.yaml", "--on", "simulate", "--seed", "9", "--set", "measure.duration=3s", "--set", "rate=20",
-        "--set", 'who="20"', "--calibration", "root/experiment/calibration.json", "--trace",
+        "run", "root/experiment/a.yaml", "--on", "simulate", "--seed", "9", "--set=measure.duration=3s", "--set=rate=20",
+        '--set=who="20"', "--calibration", "root/experiment/calibration.json", "--trace",
     ]  # fmt: skip
     assert "--trace" not in arguments(crate_of(asked=asked), Path("root"), "emulate", tmp_path)
 
@@ -302,6 +308,16 @@ def test_seeds_of_a_study_that_are_not_its_blocks_are_refused(tmp_path: Path) ->
     asked = Asked(verb="study", file="experiment/experiment.yaml", seed=1)
     with pytest.raises(RequestError, match="seeds"):
         write_points(crate_of(asked=asked), tmp_path, tmp_path / "points.csv")
+
+
+def test_a_wrong_request_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    crate = write(tmp_path / "a.zip")
+    for request, what in ((Request(crate, margin=0.0), "margin"), (Request(crate, on="moon"), "no platform 'moon'")):
+        with pytest.raises(RequestError, match=what):
+            make_again(request, out=tmp_path / "out", tell=print)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RequestError, match="could not be made again"):  # its component is no component
+        make_again(Request(crate, environment="here"), out=tmp_path / "out", tell=print)
 
 
 # -- environments
