@@ -23,7 +23,7 @@ CLOSING: Final = 1.0
 MOST_HOSTS: Final = 200
 MOST_REPLICAS: Final = 200
 
-_UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s"}
+_UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s", "energy": "J"}
 
 
 Snapshot = dict[str, Any]
@@ -43,6 +43,9 @@ def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
         "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
+        "exchanges": [
+            {"port": key[0], "client": key[1], "server": key[2], **flow(run, [key])} for key in sorted(run.facts.traffic.exchanges)
+        ],
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
         "chips": {
@@ -109,6 +112,9 @@ def _figures(run: Following) -> list[dict[str, Any]]:
             for one in whole
         ]  # fmt: skip
     found = run.facts.answers.figures(run.facts.newest)
+    used = [run.facts.machines.grown("energy", host) for host in run.folder.hosts]
+    if known := [joules for joules in used if joules is not None]:
+        found["energy"] = sum(known)
     return [{"name": name, "value": value, "unit": _UNITS.get(name, "s")} for name, value in found.items()]
 
 
