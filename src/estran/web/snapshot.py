@@ -191,10 +191,15 @@ def _links(run: Following) -> list[dict[str, Any]]:
             "source": one.source, "target": one.target, "links": len(one.links), "probed": one.probed, "ok": one.ok,
             "complaints": [f"{link.source} → {link.target}: {link.complaint}" for link in one.failed[:5]],
             "quantities": {name: [one.asked(name), one.measured(name)] for name in worth_telling(groups)},
-            "now": flow(run, [key for link in one.links for key in carried.get((link.source, link.target), [])]),
+            "now": _over(run, [key for link in one.links for key in carried.get((link.source, link.target), [])]),
         }
         for one in groups
     ]  # fmt: skip
+
+
+def _over(run: Following, channels: list[Key]) -> dict[str, Any] | None:
+    """What flows over links; None where no stream does."""
+    return flow(run, channels) if channels else None
 
 
 def _box(run: Following, hosts: tuple[str, ...]) -> dict[str, float | None]:

@@ -96,7 +96,7 @@
       one.arrivals.map((at) => `${at.replica} at ${at.at.toFixed(2)} s (${quantity(at.travel, "s")} under way)`).join(", ") || "under way, or not sent"]), { numeric: [2, 3], caption: "The newest models", nothing: "No model was published so far." });
     const names = [...new Set(now.links.flatMap((link) => Object.keys(link.quantities)))];
     keep(byId("link-table"), ["from", "to", "links", ...names.map((name) => `${name}: asked → measured`), "under way now", "carried now", "verdict"], now.links.map((link) => [link.source, link.target, link.links,
-      ...names.map((name) => (link.quantities[name] || ["–", "–"]).join(" → ")), quantity(link.now.transfer, "s"), quantity(link.now.bytes * 8, "bit/s"),
+      ...names.map((name) => (link.quantities[name] || ["–", "–"]).join(" → ")), quantity(link.now?.transfer, "s"), link.now ? quantity(link.now.bytes * 8, "bit/s") : "–",
       link.ok === false ? make("span", { class: "badge bad", title: link.complaints.join("; ") }, "✗ out of tolerance") : link.ok === null ? make("span", { class: "badge unknown" }, "○ not probed") : make("span", { class: "badge good" }, "✓ as asked")]),
       { numeric: [2], caption: "Links", nothing: "No link is shaped." });
     keep(byId("event-table"), ["time", "service", "event", "what"], now.events.map((event) => [`${event.time.toFixed(2)} s`, event.replica || event.host, event.event, event.detail]), { numeric: [0], caption: "Events", nothing: "Nothing of note has happened." });
@@ -171,6 +171,7 @@
   };
   const ended = (why) => {
     byId("ended").hidden = false;
+    byId("links").hidden = true; // nobody would answer
     byId("ended").textContent = `${why} This page shows what came last. To see it again: estran watch ${newest ? newest.run.id : ""}`;
   };
   const listen = () => {
