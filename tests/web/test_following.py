@@ -209,6 +209,8 @@ def test_exchanges_of_commands_are_told_once_each(tmp_path: Path, live: bool) ->
         (told,) = snapshot(run, draw(run.folder), NOW)["exchanges"]
     assert figures["exchange_latency_p50"] == pytest.approx(0.05, rel=0.0101)
     assert (told["client"], told["server"], told["port"]) == ("camera-0", "fog-0", "8000")
+    nodes = {node["id"]: node["label"] for node in draw(run.folder).plain()["nodes"]}
+    assert (nodes[told["source"]], nodes[told["target"]]) == ("camera-0", "fog-0")  # of two services there, nobody knows which
     assert told["rate"] == pytest.approx(10, rel=0.05)
     assert told["bytes"] == pytest.approx(4000, rel=0.05)
     assert told["transfer"] == pytest.approx(0.05)

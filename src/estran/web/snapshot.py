@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -43,9 +43,7 @@ def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
         "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
-        "exchanges": [
-            {"port": key[0], "client": key[1], "server": key[2], **flow(run, [key])} for key in sorted(run.facts.traffic.exchanges)
-        ],
+        "exchanges": _exchanges(run, drawing.places()),
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
         "chips": {
@@ -129,6 +127,15 @@ def _edge(run: Following, arrow: Arrow) -> dict[str, Any]:
         "version": _carried(run, arrow.channels),
         "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
     }
+
+
+def _exchanges(run: Following, places: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What commands ask of each other, with the nodes that it is drawn between, where those are drawn."""
+    return [
+        {"port": key[0], "client": key[1], "server": key[2], "source": places.get(key[1]), "target": places.get(key[2])}
+        | flow(run, [key])
+        for key in sorted(run.facts.traffic.exchanges)
+    ]
 
 
 def _carried(run: Following, channels: tuple[Key, ...]) -> int | None:

@@ -82,6 +82,7 @@
       return [edge.stream, edge.from, edge.to, quantity(flow.rate, "/s"), quantity(flow.bytes, "B/s"), quantity(flow.transfer, "s"), quantity(flow.wait, "s"), quantities(edge.asked),
         make("span", {}, edge.ok === false ? make("span", { class: "badge bad" }, "✗ ") : "", quantities(edge.probed)), flow.version === null || flow.version === undefined ? "" : `v${flow.version}`];
     }), { numeric: [3, 4, 5, 6], caption: "Streams now", nothing: "There are no streams between services." });
+    byId("edge-table").hidden = edges.length === 0 && now.exchanges.length > 0;
     byId("exchange-table").hidden = now.exchanges.length === 0;
     keep(byId("exchange-table"), ["commands: client", "server", "port", "exchanges", "bytes", "request to answer"], now.exchanges.map((one) => [one.client, one.server, one.port,
       quantity(one.rate, "/s"), quantity(one.bytes, "B/s"), quantity(one.transfer, "s")]), { numeric: [2, 3, 4, 5], caption: "Exchanges of commands now" });
