@@ -15,12 +15,14 @@ import pytest
 from estran.errors import EstranError
 from estran.observe.live import LiveResponses
 from estran.observe.queries import open_run
+from estran.observe.rows import ExchangeRow
 from estran.report import answers
 from estran.run.journal import Journal
 from estran.web.charts import charts
 from estran.web.drawing import draw
 from estran.web.following import Following, Followings
 from estran.web.snapshot import snapshot
+from tests.observe.folders import write_folder
 
 from .growing import Growing, _rows
 
@@ -187,3 +189,29 @@ def test_a_run_whose_conductor_was_killed_is_told_from_one_that_goes_on(
         state = told(followed(growing.folder))["run"]
         assert (state["status"], state["over"], state["left"]) == ("killed", True, None)
     growing.store.close()
+
+
+@pytest.mark.parametrize("live", [True, False])
+def test_exchanges_of_commands_are_told_once_each(tmp_path: Path, live: bool) -> None:
+    rows = [
+        ExchangeRow(i / 10, host, replica, side, peer, 8000, "c", i, None, 100, i / 10, i / 10, 300, i / 10 + 0.02, i / 10 + wait)
+        for i in range(100)
+        for host, replica, side, peer, wait in (
+            ("edge-0", "camera-0", "client", "fog-0", 0.05),
+            ("fog-0", "", "server", "edge-0", 0.01),
+        )
+    ]
+    folder = write_folder(tmp_path / "r", {"exchanges": rows, "messages": []}, live=live)
+    run = followed(folder)
+    with run.lock:
+        run.refresh()
+        figures = run.facts.answers.figures(10.0)
+        (told,) = snapshot(run, draw(run.folder), NOW)["exchanges"]
+    assert figures["exchange_latency_p50"] == pytest.approx(0.05, rel=0.0101)
+    assert (told["client"], told["server"], told["port"]) == ("camera-0", "fog-0", "8000")
+    nodes = {node["id"]: node["label"] for node in draw(run.folder).plain()["nodes"]}
+    assert (nodes[told["source"]], nodes[told["target"]]) == ("camera-0", "fog-0")  # of two services there, nobody knows which
+    assert told["rate"] == pytest.approx(10, rel=0.05)
+    assert told["bytes"] == pytest.approx(4000, rel=0.05)
+    assert told["transfer"] == pytest.approx(0.05)
+    assert [chart["id"] for chart in charts(run)] == ["exchanges"]

@@ -45,6 +45,8 @@ def watch(
         File with the token by which Prometheus may read /metrics; it is made if it is not there.
     """
     try:
+        import uvicorn  # noqa: F401 the server needs it
+
         from estran.web.gate import Access
         from estran.web.server import listen, scraping_token, serve
     except ImportError as error:
@@ -66,7 +68,8 @@ def watch(
 def watched(console: Console, folder: Path, out: Path) -> Iterator[None]:
     """Show the run that will have this folder while the block runs."""
     try:
-        import estran.web.server  # noqa: F401 the process beside will need it; it is better told here
+        import uvicorn  # noqa: F401 the process beside will need it; it is better told here
+
         from estran.web.beside import page_beside
         from estran.web.index import key_of
     except ImportError as error:

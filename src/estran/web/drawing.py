@@ -58,6 +58,15 @@ class Drawing:
         ]
         return {"nodes": nodes, "edges": edges}
 
+    def places(self) -> dict[str, str]:
+        """The node of each replica, and of each host: its only service or, where it has others or none, its box."""
+        found: dict[str, str] = {}
+        for identity, box in self.boxes:
+            found |= dict.fromkeys(box.hosts, f"{identity}.0" if len(box.chips) == 1 else identity)
+            for index, chip in enumerate(box.chips):
+                found |= dict.fromkeys(chip.replicas, f"{identity}.{index}")
+        return found
+
     def _bends(self, heights: Mapping[str, float]) -> dict[str, float]:
         """How far aside the middle of an arrow is drawn: below the hosts of a layer that it passes, beside those of its own."""
         tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)

@@ -28,6 +28,7 @@ _NEWEST: Final = (
     "SELECT max(done) AS newest FROM {messages}",
     "SELECT max(time) AS newest FROM {metrics}",
     "SELECT max(time) AS newest FROM {events}",
+    "SELECT max(answer_last) AS newest FROM {exchanges}",
 )
 
 

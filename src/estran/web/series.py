@@ -19,6 +19,9 @@ BIN: Final = 0.25
 MOST_BINS: Final = 16_384
 """A series becomes coarser when it would have more."""
 
+YOUNG: Final = 3
+"""Cells after a counter's last sample in which the next one may still come."""
+
 _LEAST: Final = 1e-6
 _STEP: Final = 0.02
 _BUCKETS: Final = 1152
@@ -196,10 +199,13 @@ class Grid:
         self._length = len(self._values)
 
     def until(self, time: float) -> Floats:
-        """Values of all cells until a time; what was not sampled again stays, and a counter stands still."""
+        """Values of all cells until a time; what was not sampled again stays, and a counter stands still.
+
+        Of a counter whose last sample is young that is not known yet: its cells end there.
+        """
         cells = max(0, int(time / self.width))
         held = self._values[: self._length][:cells]
-        if not len(held) or len(held) == cells:
+        if not len(held) or len(held) == cells or (self._counter and cells - len(held) <= YOUNG):
             return held
         return np.concatenate([held, np.full(cells - len(held), 0.0 if self._counter else held[-1])])
 

@@ -10,10 +10,7 @@ from collections.abc import Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-import uvicorn
-
 from estran.errors import RequestError
-from estran.web.app import make_app
 from estran.web.gate import Access
 
 GRACE: Final = 2
@@ -73,6 +70,10 @@ async def serve(
     until: Callable[[], Coroutine[Any, Any, None]] | None = None,
 ) -> None:
     """Serve until Ctrl-C or SIGTERM, or until ``until`` has returned."""
+    import uvicorn  # the socket listens already: whoever comes meanwhile waits
+
+    from estran.web.app import make_app
+
     server: uvicorn.Server
 
     def ending() -> bool:

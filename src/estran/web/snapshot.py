@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -23,7 +23,7 @@ CLOSING: Final = 1.0
 MOST_HOSTS: Final = 200
 MOST_REPLICAS: Final = 200
 
-_UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s"}
+_UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s", "energy": "J"}
 
 
 Snapshot = dict[str, Any]
@@ -43,6 +43,7 @@ def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
         "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
+        "exchanges": _exchanges(run, drawing.places()),
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
         "chips": {
@@ -109,6 +110,9 @@ def _figures(run: Following) -> list[dict[str, Any]]:
             for one in whole
         ]  # fmt: skip
     found = run.facts.answers.figures(run.facts.newest)
+    used = [run.facts.machines.grown("energy", host) for host in run.folder.hosts]
+    if known := [joules for joules in used if joules is not None]:
+        found["energy"] = sum(known)
     return [{"name": name, "value": value, "unit": _UNITS.get(name, "s")} for name, value in found.items()]
 
 
@@ -123,6 +127,15 @@ def _edge(run: Following, arrow: Arrow) -> dict[str, Any]:
         "version": _carried(run, arrow.channels),
         "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
     }
+
+
+def _exchanges(run: Following, places: Mapping[str, str]) -> list[dict[str, Any]]:
+    """What commands ask of each other, with the nodes that it is drawn between, where those are drawn."""
+    return [
+        {"port": key[0], "client": key[1], "server": key[2], "source": places.get(key[1]), "target": places.get(key[2])}
+        | flow(run, [key])
+        for key in sorted(run.facts.traffic.exchanges)
+    ]
 
 
 def _carried(run: Following, channels: tuple[Key, ...]) -> int | None:
@@ -185,10 +198,15 @@ def _links(run: Following) -> list[dict[str, Any]]:
             "source": one.source, "target": one.target, "links": len(one.links), "probed": one.probed, "ok": one.ok,
             "complaints": [f"{link.source} → {link.target}: {link.complaint}" for link in one.failed[:5]],
             "quantities": {name: [one.asked(name), one.measured(name)] for name in worth_telling(groups)},
-            "now": flow(run, [key for link in one.links for key in carried.get((link.source, link.target), [])]),
+            "now": _over(run, [key for link in one.links for key in carried.get((link.source, link.target), [])]),
         }
         for one in groups
     ]  # fmt: skip
+
+
+def _over(run: Following, channels: list[Key]) -> dict[str, Any] | None:
+    """What flows over links; None where no stream does."""
+    return flow(run, channels) if channels else None
 
 
 def _box(run: Following, hosts: tuple[str, ...]) -> dict[str, float | None]:

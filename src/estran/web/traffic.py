@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -15,7 +14,10 @@ from estran.web.tables import News
 _TRAFFIC: Final = f"""SELECT {SLOT} AS slot, stream, origin, receiver, count(*) AS n, sum(bytes) AS bytes,
   sum(received - sent) AS transfer, sum(started - received) AS waited
   FROM {{messages}} WHERE done >= 0 GROUP BY 1, 2, 3, 4"""  # noqa: S608 our own names
-_DROPPED: Final = "SELECT time, replica, detail FROM {events} WHERE event = 'channel' ORDER BY time"
+_ANSWERED: Final = SLOT.replace("done", "answer_last")
+_EXCHANGES: Final = f"""SELECT {_ANSWERED} AS slot, CASE replica WHEN '' THEN host ELSE replica END AS client, peer, port,
+  count(*) AS n, sum(request_bytes + answer_bytes) AS bytes, sum(answer_last - request_first) AS latency, 0.0 AS waited
+  FROM {{exchanges}} WHERE side = 'client' AND answer_last >= 0 AND request_first IS NOT NULL GROUP BY 1, 2, 3, 4"""  # noqa: S608 our own names
 
 _KEPT: Final = 64
 """Slots of a channel that are kept: 16 seconds."""
@@ -56,8 +58,8 @@ class Traffic:
     channels: dict[Key, Recent] = field(default_factory=dict)
     streams: dict[str, Bins] = field(default_factory=dict)
     """Messages of each stream by bins of time."""
-    dropped: dict[str, int] = field(default_factory=dict)
-    """Messages left out so far, by channel."""
+    exchanges: dict[Key, Recent] = field(default_factory=dict)
+    """Of commands: by port, client and server; what is under way is the whole time from request to answer."""
 
     def take(self, news: News) -> None:
         """Read new messages."""
@@ -67,19 +69,21 @@ class Traffic:
             key = (str(stream[i]), str(origin[i]), str(receiver[i]))
             self.channels.setdefault(key, Recent()).add(slot[i], values[i])
             self.streams.setdefault(key[0], Bins(1)).add(slot[i : i + 1], values[i : i + 1, :1])
-        for _, _, detail in zip(*news.read(_DROPPED), strict=True):
-            told = json.loads(str(detail))
-            self.dropped[str(told.get("channel"))] = int(told.get("dropped") or 0)
+        slot, client, peer, port, *sums = news.read(_EXCHANGES)
+        values = np.stack(sums, axis=1)
+        for i in range(len(slot)):
+            key = (str(int(port[i])), str(client[i]), str(peer[i]))
+            self.exchanges.setdefault(key, Recent()).add(slot[i], values[i])
 
     def flow(self, keys: list[Key], newest: float, *, whole: bool) -> dict[str, float | None]:
-        """What flows on some channels together: messages and bytes a second, mean seconds under way and in the queue.
+        """What flows on some channels, or in exchanges: number and bytes a second, mean seconds under way and in the queue.
 
         Parameters
         ----------
         whole
             Over the whole run, which is over, instead of the last `WINDOW` seconds.
         """
-        known = [self.channels[key] for key in keys if key in self.channels]
+        known = [recent for key in keys if (recent := self.channels.get(key) or self.exchanges.get(key)) is not None]
         span = max(newest, BIN) if whole else min(WINDOW, max(newest, BIN))
         sums = sum((one.total if whole else one.between(newest - WINDOW, newest + BIN) for one in known), np.zeros(4))
         number, size, transfer, waited = (float(value) for value in sums)

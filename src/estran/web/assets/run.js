@@ -34,7 +34,7 @@
 
   const tiles = ({ figures, run }) => {
     const known = TILES.map((name) => figures.find((one) => one.name === name)).filter(Boolean).slice(0, 8);
-    const beside = (one) => (one.ci95 ? `95 % CI ${quantity(one.ci95[0], one.unit)} to ${quantity(one.ci95[1], one.unit)}` : run.over ? "" : { accuracy: "of the last 500 answers", samples: "answers so far" }[one.name] || "in the last 5 s");
+    const beside = (one) => (one.ci95 ? `95 % CI ${quantity(one.ci95[0], one.unit)} to ${quantity(one.ci95[1], one.unit)}` : run.over ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
     fill("figures", ...known.map((one) => make("div", {}, make("dt", {}, one.name.replaceAll("_", " ")), make("dd", {}, make("b", {}, quantity(one.value, one.unit)), make("small", {}, beside(one))))));
   };
 
@@ -82,6 +82,10 @@
       return [edge.stream, edge.from, edge.to, quantity(flow.rate, "/s"), quantity(flow.bytes, "B/s"), quantity(flow.transfer, "s"), quantity(flow.wait, "s"), quantities(edge.asked),
         make("span", {}, edge.ok === false ? make("span", { class: "badge bad" }, "✗ ") : "", quantities(edge.probed)), flow.version === null || flow.version === undefined ? "" : `v${flow.version}`];
     }), { numeric: [3, 4, 5, 6], caption: "Streams now", nothing: "There are no streams between services." });
+    byId("edge-table").hidden = edges.length === 0 && now.exchanges.length > 0;
+    byId("exchange-table").hidden = now.exchanges.length === 0;
+    keep(byId("exchange-table"), ["commands: client", "server", "port", "exchanges", "bytes", "request to answer"], now.exchanges.map((one) => [one.client, one.server, one.port,
+      quantity(one.rate, "/s"), quantity(one.bytes, "B/s"), quantity(one.transfer, "s")]), { numeric: [2, 3, 4, 5], caption: "Exchanges of commands now" });
     const layers = [...new Set(now.hosts.map((host) => host.layer))];
     keep(byId("host-table"), ["host", "layer", "device", "processor", "memory", "power", "energy", "received", "sent"], now.hosts.map((host) => [host.name,
       make("span", {}, make("span", { class: `swatch layer-${layers.indexOf(host.layer) % 6} filled`, "aria-hidden": "true" }), host.layer), host.device,
@@ -93,7 +97,7 @@
       one.arrivals.map((at) => `${at.replica} at ${at.at.toFixed(2)} s (${quantity(at.travel, "s")} under way)`).join(", ") || "under way, or not sent"]), { numeric: [2, 3], caption: "The newest models", nothing: "No model was published so far." });
     const names = [...new Set(now.links.flatMap((link) => Object.keys(link.quantities)))];
     keep(byId("link-table"), ["from", "to", "links", ...names.map((name) => `${name}: asked → measured`), "under way now", "carried now", "verdict"], now.links.map((link) => [link.source, link.target, link.links,
-      ...names.map((name) => (link.quantities[name] || ["–", "–"]).join(" → ")), quantity(link.now.transfer, "s"), quantity(link.now.bytes * 8, "bit/s"),
+      ...names.map((name) => (link.quantities[name] || ["–", "–"]).join(" → ")), quantity(link.now?.transfer, "s"), link.now ? quantity(link.now.bytes * 8, "bit/s") : "–",
       link.ok === false ? make("span", { class: "badge bad", title: link.complaints.join("; ") }, "✗ out of tolerance") : link.ok === null ? make("span", { class: "badge unknown" }, "○ not probed") : make("span", { class: "badge good" }, "✓ as asked")]),
       { numeric: [2], caption: "Links", nothing: "No link is shaped." });
     keep(byId("event-table"), ["time", "service", "event", "what"], now.events.map((event) => [`${event.time.toFixed(2)} s`, event.replica || event.host, event.event, event.detail]), { numeric: [0], caption: "Events", nothing: "Nothing of note has happened." });
@@ -168,6 +172,7 @@
   };
   const ended = (why) => {
     byId("ended").hidden = false;
+    byId("links").hidden = true; // nobody would answer
     byId("ended").textContent = `${why} This page shows what came last. To see it again: estran watch ${newest ? newest.run.id : ""}`;
   };
   const listen = () => {

@@ -63,10 +63,31 @@ globalThis.estranTopology = (() => {
     graph.on("unselect", () => { byId("chosen").textContent = ""; });
   };
 
+  // Exchanges of commands: nobody planned them, so their arrows are drawn when they are seen; those of like hosts are one.
+  const exchanges = (all) => {
+    const together = new Map();
+    for (const one of all) {
+      if (!one.source || !one.target || one.source === one.target) continue;
+      const name = `exchange ${one.source} ${one.target} ${one.port}`;
+      const sum = together.get(name) || { ...one, name, rate: 0, bytes: 0, spent: 0 };
+      together.set(name, { ...sum, rate: sum.rate + one.rate, bytes: sum.bytes + one.bytes, spent: sum.spent + one.rate * (one.transfer || 0) });
+    }
+    for (const { name, source, target, port, rate, bytes, spent } of together.values()) {
+      if (!graph.getElementById(name).length) {
+        const along = graph.getElementById(target).position("x") - graph.getElementById(source).position("x");
+        graph.add({ data: { id: name, source, target, told: 1, bend: along ? 0 : -46, shift: 0, way: along > 0 ? "on" : along < 0 ? "back" : "along", width: 2, flows: 0 } });
+      }
+      const said = rate ? `port ${port}\n${quantity(rate, "/s")} · ${quantity(spent / rate, "s")}` : `port ${port}`;
+      graph.getElementById(name).data({ said, width: rate ? 2 + Math.min(4, Math.log10(1 + rate)) : 2, flows: rate > 0 ? 1 : 0,
+        more: `exchanges on port ${port}: ${quantity(rate, "/s")}, ${quantity(bytes, "B/s")}, ${quantity(rate ? spent / rate : null, "s")} from request to answer` });
+    }
+  };
+
   const share = (value) => (value === null ? null : `cpu ${Math.round(value * 100)} %`);
   const update = (now) => {
     if (!graph) return;
     graph.batch(() => {
+      exchanges(now.exchanges);
       for (const [identity, flow] of Object.entries(now.edges)) {
         const edge = graph.getElementById(identity);
         if (!edge.length) continue;
