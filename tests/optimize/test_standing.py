@@ -100,6 +100,17 @@ def test_the_gain_is_told_with_its_uncertainty() -> None:
     assert any("over- than understated" in note for note in found.notes)
 
 
+def test_where_the_default_failed_there_is_nothing_to_compare_with() -> None:
+    made = trials([(1.0, 0.9, 30.0)], [(2.0, 0.95, 30.0)])
+    made.tell(0, Told("failed", failure="it broke"))
+    found = answer(made, TWO, experiment="x", target="simulate", units={}, seed=1)
+    assert (found.recommended, found.gains) == (1, ())
+    assert [step.hypervolume for step in found.trace] == [0.0, pytest.approx(1.21)]
+    assert found.sentence.startswith("there is nothing to compare with")
+    assert "no run of the default was done: there is nothing to compare with" in found.notes
+    assert found.counts == {"simulate": {"failed": 1, "done": 1}}
+
+
 def test_nothing_better_and_nothing_possible_are_said() -> None:
     best = answer(trials([(1.0, 0.9, 30.0)], [(2.0, 0.8, 30.0)]), TWO, experiment="x", target="simulate", units={}, seed=1)
     assert (best.recommended, best.sentence) == (0, "nothing that was tried is better than the default")
