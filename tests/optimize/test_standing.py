@@ -76,6 +76,11 @@ def test_places_are_as_sure_as_runs_make_them() -> None:
     assert chosen_replicate(found, 2) is None
 
 
+def test_what_differs_by_rounding_only_is_equal() -> None:
+    found = standings(trials([(1.0, 0.1 + 0.2, 30.0)], [(1.1, 0.3 + 1e-16, 30.0)], [(0.9, 0.3, 30.0)]), "simulate", TWO, rng())
+    assert [one.on_front for one in found.values()] == [False, False, True]
+
+
 def test_points_that_break_a_limit_are_not_on_the_front() -> None:
     found = standings(trials([(1.0, 0.9, 30.0)], [(0.5, 0.95, 50.0)]), "simulate", TWO, rng())
     assert [one.on_front for one in found.values()] == [True, False]
