@@ -76,6 +76,11 @@ def test_places_are_as_sure_as_runs_make_them() -> None:
     assert chosen_replicate(found, 2) is None
 
 
+def test_what_differs_by_rounding_only_is_equal() -> None:
+    found = standings(trials([(1.0, 0.1 + 0.2, 30.0)], [(1.1, 0.3 + 1e-16, 30.0)], [(0.9, 0.3, 30.0)]), "simulate", TWO, rng())
+    assert [one.on_front for one in found.values()] == [False, False, True]
+
+
 def test_points_that_break_a_limit_are_not_on_the_front() -> None:
     found = standings(trials([(1.0, 0.9, 30.0)], [(0.5, 0.95, 50.0)]), "simulate", TWO, rng())
     assert [one.on_front for one in found.values()] == [True, False]
@@ -98,6 +103,17 @@ def test_the_gain_is_told_with_its_uncertainty() -> None:
     assert found.counts == {"simulate": {"done": 7}}
     assert found.seconds == {"simulate": 14.0}
     assert any("over- than understated" in note for note in found.notes)
+
+
+def test_where_the_default_failed_there_is_nothing_to_compare_with() -> None:
+    made = trials([(1.0, 0.9, 30.0)], [(2.0, 0.95, 30.0)])
+    made.tell(0, Told("failed", failure="it broke"))
+    found = answer(made, TWO, experiment="x", target="simulate", units={}, seed=1)
+    assert (found.recommended, found.gains) == (1, ())
+    assert [step.hypervolume for step in found.trace] == [0.0, pytest.approx(1.21)]
+    assert found.sentence.startswith("there is nothing to compare with")
+    assert "no run of the default was done: there is nothing to compare with" in found.notes
+    assert found.counts == {"simulate": {"failed": 1, "done": 1}}
 
 
 def test_nothing_better_and_nothing_possible_are_said() -> None:

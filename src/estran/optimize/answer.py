@@ -248,8 +248,8 @@ def _trace(trials: Trials, target: str, goals: Goals) -> list[Step]:
             continue
         if told.costs is not None and told.violations is not None:
             sums.setdefault(trial.ask.point, []).append(np.array([*told.costs, *told.violations]))
-        means = np.array([np.mean(runs, axis=0) for runs in sums.values()]).reshape(len(sums), -1)
         count = len(goals.goals)
+        means = np.array([np.mean(runs, axis=0) for runs in sums.values()]) if sums else np.empty((0, count))
         kept = means[(means[:, count:] <= 0).all(axis=1), :count] if len(means) else means
         steps.append(Step(trial.ask.number, seconds, hypervolume((kept - low) / reach, reference) if len(kept) else 0.0))
     return steps

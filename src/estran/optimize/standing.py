@@ -26,6 +26,7 @@ DRAWS: Final = 400
 """From the distribution of the means."""
 _ENOUGH: Final = 2
 _ROUNDING: Final = 1e-9
+"""Means that differ by less than this share of the largest value differ by rounding only, and are made equal."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,8 +144,10 @@ def fitted(runs: Sequence[Mapping[int, Floats]]) -> Fitted:
     coefficients = np.linalg.lstsq(design, values, rcond=None)[0]
     squares = ((values - design @ coefficients) ** 2).sum(axis=0)
     deviation = np.sqrt(squares / max(freedom, 1))
-    deviation[deviation < _ROUNDING * np.abs(values).max(axis=0)] = 0.0
-    return Fitted(coefficients[: len(runs)], counts, deviation, freedom)
+    grain = _ROUNDING * np.abs(values).max(axis=0)
+    deviation[deviation < grain] = 0.0
+    means = coefficients[: len(runs)]
+    return Fitted(np.round(means / np.where(grain > 0, grain, 1.0)) * grain, counts, deviation, freedom)
 
 
 def _runs(point: Point, fidelity: str) -> dict[int, Floats]:
