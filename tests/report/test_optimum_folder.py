@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pytest
 from estran.optimize.folder import Folder
 from estran.optimize.optimize import Request, begin, conclude, conduct
 from estran.report.optimum.effects import effects
-from estran.report.optimum.gather import command, sentence
+from estran.report.optimum.gather import command, optimum, sentence
 from estran.report.optimum.reading import told, write
 from estran.report.optimum.view import Optimum
 
@@ -133,6 +134,13 @@ def test_a_single_goal_tells_the_best_so_far(tmp_path: Path) -> None:
     values = [value for _, value in told(made, conclude(made)).progress.steps]
     assert values == sorted(values, reverse=True)
     assert values[-1] == min(made.trials()[number].told.responses["latency"] for number in range(4))  # type: ignore[union-attr]
+
+
+def test_trust_is_told_with_its_fidelity_and_not_again_among_what_to_mind(made: Folder) -> None:
+    found = replace(conclude(made), notes=("simulate is believed", "few runs"))
+    shown = optimum(made, made.trials(), found, {"simulate": ["simulate is believed"]})
+    assert shown.spent[-1].trust == "simulate is believed."
+    assert shown.minding == ("Few runs.",)
 
 
 def test_sentences_keep_the_names_of_responses() -> None:

@@ -10,8 +10,6 @@ import numpy as np
 from estran.errors import RequestError
 from estran.optimize.trials import Trial, Trials
 
-FLOW, SIMULATE, EMULATE = "flow", "simulate", "emulate"
-
 
 @dataclass(frozen=True, slots=True)
 class Rung:
@@ -63,8 +61,11 @@ class Ladder:
         return self.names.index(name)
 
     def seconds(self, trials: Trials) -> list[float | None]:
-        """What a run costs at each rung: the mean time of those that ended, by how many go abreast; None where none has."""
-        return [_mean(trials.at(rung.name), rung.abreast) for rung in self.rungs]
+        """What a run costs at each rung: the median time of those that ended, by how many go abreast; None where none has.
+
+        A first run may take much longer than all others, where something is compiled.
+        """
+        return [_median(trials.at(rung.name), rung.abreast) for rung in self.rungs]
 
     def spent(self, trials: Trials) -> list[float]:
         """Seconds that ended runs took at each rung, by how many went abreast."""
@@ -75,23 +76,9 @@ class Ladder:
         return [_dead(trials.at(rung.name)) for rung in self.rungs]
 
 
-def read(text: str, abreast: Sequence[int]) -> Ladder:
-    """A ladder from ``--fidelities``: names with commas between them; platform files are named as they are given.
-
-    Raises
-    ------
-    RequestError
-        If it names fewer than two, one twice, or none at all.
-    """
-    names = [name.strip() for name in text.split(",")]
-    if "" in names:
-        raise RequestError(f"{text!r} has a name missing", where="--fidelities", remedy="write for example simulate,emulate")
-    return Ladder(tuple(Rung(name, count) for name, count in zip(names, abreast, strict=True)))
-
-
-def _mean(trials: Sequence[Trial], abreast: int) -> float | None:
+def _median(trials: Sequence[Trial], abreast: int) -> float | None:
     seconds = [trial.told.seconds for trial in trials if trial.told is not None]
-    return max(float(np.mean(seconds)), 1e-3) / abreast if seconds else None
+    return max(float(np.median(seconds)), 1e-3) / abreast if seconds else None
 
 
 def _total(trials: Sequence[Trial]) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ WHY = {
 """What a strategy calls a reason, in words; others are shown as they are."""
 
 
-def optimum(folder: Folder, trials: Trials, found: Answer, trust: Mapping[str, str]) -> Optimum:
+def optimum(folder: Folder, trials: Trials, found: Answer, trust: Mapping[str, Sequence[str]]) -> Optimum:
     """Gather all that a page tells.
 
     Parameters
@@ -41,6 +41,7 @@ def optimum(folder: Folder, trials: Trials, found: Answer, trust: Mapping[str, s
     asked = folder.asked
     names = [one.name for one in folder.fidelities]
     candidates = {one.point: one for one in found.candidates}
+    believed = {said for words in trust.values() for said in words}
     return Optimum(
         experiment=asked.experiment,
         folder=str(folder.path),
@@ -51,11 +52,11 @@ def optimum(folder: Folder, trials: Trials, found: Answer, trust: Mapping[str, s
         asked=tuple(_asked(folder)),
         points=tuple(_seen(point, candidates.get(point.number), found, folder) for point in trials.points.values()),
         trials=tuple(map(_made, trials)),
-        spent=tuple(_spent(name, trials, trust.get(name, "")) for name in names),
+        spent=tuple(_spent(name, trials, trust.get(name, ())) for name in names),
         progress=_progress(trials, found, folder.goals),
         answer=tuple(_answer(found)),
         recommended=RECOMMENDED if (folder.path / RECOMMENDED).exists() else None,
-        minding=tuple(sentence(note) for note in found.notes),
+        minding=tuple(sentence(note) for note in found.notes if note not in believed),
         command=command(folder),
     )
 
@@ -185,7 +186,7 @@ def _reasons(why: Mapping[str, Any]) -> Iterator[str]:
     yield from (str(why[name]) for name in ("for", "drawn") if name in why)
 
 
-def _spent(fidelity: str, trials: Trials, trust: str) -> Spent:
+def _spent(fidelity: str, trials: Trials, trust: Sequence[str]) -> Spent:
     ended = [trial.told for trial in trials.at(fidelity) if trial.told is not None]
     return Spent(
         fidelity=fidelity,
@@ -194,7 +195,7 @@ def _spent(fidelity: str, trials: Trials, trust: str) -> Spent:
         pruned=sum(told.status == "pruned" for told in ended),
         seconds=sum(told.seconds for told in ended),
         points=sum(_count(point, fidelity) > 0 for point in trials.points.values()),
-        trust=trust,
+        trust=" ".join(sentence(said, [fidelity]) for said in trust),
     )
 
 

@@ -37,8 +37,8 @@ def told(folder: Folder, found: Answer) -> Optimum:
     return optimum(folder, trials, found, trusted(folder))
 
 
-def trusted(folder: Folder) -> dict[str, str]:
-    """How far each fidelity is believed, in words: what the strategy thinks of it that has seen all trials."""
+def trusted(folder: Folder) -> dict[str, list[str]]:
+    """How far each fidelity below the one that counts is believed, in words: what the strategy thinks that has seen all trials."""
     names = [one.name for one in folder.fidelities]
     if len(names) < 2:
         return {}
@@ -49,4 +49,4 @@ def trusted(folder: Folder) -> dict[str, str]:
     words: dict[str, list[str]] = defaultdict(list)
     for trust in strategy.trusts([*folder.goals.goals, *folder.goals.limits]):
         words[trust.fidelity].append(trust.words(names[-1]))
-    return {name: f"{'. '.join(said)}." for name, said in words.items()} | {names[-1]: "It is what counts."}
+    return words

@@ -24,6 +24,7 @@ def print_optimum(console: Console, optimum: Optimum) -> None:
     if shown:
         console.print()
         console.print(_points(optimum, shown[:MOST]))
+        console.print(_levels(optimum, shown[:MOST]))
         if len(shown) > MOST:
             console.print(f"  and {count(len(shown) - MOST, 'point')} more on the front: see the page", style="dim")
     console.print(f"± half of the 95 % interval; {optimum.ahead}: how likely no other point beats it", style="dim")
@@ -41,20 +42,29 @@ def print_optimum(console: Console, optimum: Optimum) -> None:
 
 
 def _points(optimum: Optimum, shown: list[Seen]) -> Table:
-    limited, several = any(one.limit for one in optimum.asked), len(optimum.spent) > 1
+    limited = any(one.limit for one in optimum.asked)
     table = bare_table()
     table.add_column("", no_wrap=True)
     for name in ("point", *(asked.response for asked in optimum.asked), optimum.ahead, *(["limits"] if limited else [])):
         table.add_column(name, justify="right", no_wrap=True)
-    table.add_column("levels", overflow="fold", min_width=24)
-    if several:
-        table.add_column("seen at", overflow="fold")
     for one in shown:
         cells = [_MARKS[one.role], str(one.number), *(_figure(one, asked) for asked in optimum.asked)]
         cells += [chance(one.on_front), *([chance(one.feasible)] if limited else [])]
-        cells += ["  ".join(f"{factor.name}={level(one, factor)}" for factor in optimum.factors)]
-        cells += [seen_at(one)] if several else []
         table.add_row(*cells, style="bold" if one.role == "best" else "")
+    return table
+
+
+def _levels(optimum: Optimum, shown: list[Seen]) -> Table:
+    """Apart from the figures, since there may be many; and at which fidelities points were seen, where there are several."""
+    several = len(optimum.spent) > 1
+    table = bare_table()
+    table.add_column("point", justify="right", no_wrap=True)
+    table.add_column("levels", overflow="fold")
+    if several:
+        table.add_column("seen at", no_wrap=True)
+    for one in shown:
+        levels = "  ".join(f"{factor.name}={level(one, factor)}" for factor in optimum.factors)
+        table.add_row(str(one.number), levels, *([seen_at(one)] if several else []), style="bold" if one.role == "best" else "")
     return table
 
 
