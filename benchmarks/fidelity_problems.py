@@ -94,7 +94,7 @@ def branin_currin(step: float | None) -> Problem:
 
 
 def deployment(grid: bool) -> Problem:
-    """A detector that is placed, batched and replicated: latency against accuracy, within an energy; the simulator knows no contention."""
+    """A detector is placed, batched and replicated: latency against accuracy within an energy; simulated without contention."""
 
     def at(contention: float, service: float, uplink: float) -> Model:
         def model(levels: Mapping[str, Any]) -> Values:
@@ -151,7 +151,9 @@ def pools() -> Problem:
 
     names = ("http", "download", "extract", "search")
     factors = tuple(ranged(name, 2, 44, 20, whole=True, step=6) for name in names)
-    return Problem("pools", factors, Goals.read(["response", "memory"], [], []), {"simulate": at(0.3, 0.9), "emulate": at(1.0, 1.0)})
+    return Problem(
+        "pools", factors, Goals.read(["response", "memory"], [], []), {"simulate": at(0.3, 0.9), "emulate": at(1.0, 1.0)}
+    )
 
 
 def many(factors: int = 8) -> Problem:
