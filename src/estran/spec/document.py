@@ -219,6 +219,8 @@ class Reader:
         return self._map(node, path)
 
     def _scalar(self, node: ScalarNode, path: Path) -> Any:
+        if node.style in ("'", '"'):
+            self._marks.quoted.add(path)
         try:
             return self._read_scalar(node)
         except ValueError:

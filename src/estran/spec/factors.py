@@ -13,7 +13,7 @@ from estran.spec.suggest import closest, did_you_mean
 
 _REFERENCE: Final = re.compile(r"\$(\$)?\{([^{}]*)\}")
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_-]*")
-_PLAIN: Final = ("factors", "assignment")
+PLAIN: Final = ("factors", "assignment", "claims")
 """Blocks of the document in which nothing is substituted."""
 
 Levels: TypeAlias = dict[str, list[Any]]
@@ -71,7 +71,7 @@ def references(value: Any) -> Iterator[str]:
 
 def used_factors(document: Document, levels: Levels) -> set[str]:
     """Names that the document refers to, directly or through the levels of other factors."""
-    used = {name for key, value in document.data.items() if key not in _PLAIN for name in references(value)}
+    used = {name for key, value in document.data.items() if key not in PLAIN for name in references(value)}
     pending = list(used)
     while pending:
         inner = set(references(levels.get(pending.pop(), []))) - used
@@ -128,7 +128,7 @@ def substitute(document: Document, choice: Choice) -> dict[str, Any]:
     text; ``$${name}`` stands for a literal ``${name}``. Chosen levels that refer to other factors must not form a cycle.
     """
     writer = _Writer(document, choice)
-    return {key: value if key in _PLAIN else writer.value(value, (key,)) for key, value in document.data.items()}
+    return {key: value if key in PLAIN else writer.value(value, (key,)) for key, value in document.data.items()}
 
 
 class _Writer:

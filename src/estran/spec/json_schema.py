@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from estran.spec.catalogue.loader import device_entries, link_entries
+from estran.spec.factors import PLAIN
 from estran.spec.index import ComponentIndex
 
 if TYPE_CHECKING:
@@ -43,7 +44,7 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
         _components(shapes, components)
     for shape in (schema, *list(shapes.values())):
         _admit_references(shape)
-    for key in ("factors", "assignment"):
+    for key in PLAIN:
         schema["properties"][key] = ExperimentFile.model_json_schema(by_alias=True)["properties"][key]
     shapes["Reference"] = dict(_REFERENCE_SHAPE)
     return {"$schema": "https://json-schema.org/draft/2020-12/schema", **schema, "title": "Estran experiment"}

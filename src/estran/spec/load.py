@@ -8,7 +8,8 @@ from typing import Any
 
 from estran.errors import SpecError, SpecErrors
 from estran.spec.document import Document, read_file, read_text
-from estran.spec.factors import check_references, escape, read_factors, substitute
+from estran.spec.factors import PLAIN, check_references, escape, read_factors, substitute
+from estran.spec.claim_block import read_claims
 from estran.spec.index import ComponentIndex
 from estran.spec.marks import look_up
 from estran.spec.model import Experiment
@@ -87,6 +88,7 @@ def _experiment(
         checks.share(service)
     check_calls(services, complaints)
     check_broken(data, blocks, builder, checks)
+    claims = read_claims(data, levels, complaints)
     checks.until(measure.until)
     complaints.stop_if_any()
     return Experiment(
@@ -99,6 +101,7 @@ def _experiment(
         factors={name: tuple(values) for name, values in levels.items()},
         assignment=choice.levels,
         measure=measure,
+        claims=claims,
         source=document.marks.file,
         folder=str(folder),
         document=_resolved(data, choice.levels),
@@ -109,7 +112,7 @@ def _experiment(
 
 def _resolved(data: Mapping[str, Any], levels: Mapping[str, Any]) -> dict[str, Any]:
     """The document with all levels written in, and the assignment beside its factors."""
-    plain = {key: value if key == "factors" else escape(value) for key, value in data.items() if key != "assignment"}
+    plain = {key: value if key in PLAIN else escape(value) for key, value in data.items() if key != "assignment"}
     if levels:
         plain["assignment"] = dict(levels)
     return plain

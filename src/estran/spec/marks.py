@@ -41,12 +41,15 @@ class Marks:
         Position of each key (for a list item: of the item) and of each value.
     moved
         Subtrees whose text stands elsewhere: the path of a chosen factor level, or the label of an option.
+    quoted
+        Values that stand in quotes: their text begins a column later.
     """
 
     file: str
     keys: dict[Path, Spot] = field(default_factory=dict)
     values: dict[Path, Spot] = field(default_factory=dict)
     moved: dict[Path, Path | str] = field(default_factory=dict)
+    quoted: set[Path] = field(default_factory=set)
 
     def where(self, path: Path, at: Literal["key", "value"] = "value") -> Where:
         """Position of a part, or of the nearest part around it that has one."""

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from estran.spec.claims import Claim
 from estran.spec.costs import CommandModel, Cost
 
 Delivery = Literal["latest", "acknowledged"]
@@ -241,6 +242,8 @@ class Experiment:
         The level in force for each factor.
     title, description
         Words for people.
+    claims
+        What the author says that runs show.
     source, folder
         The file it came from, and the folder that relative paths in it start from; experiments are equal without them.
     document
@@ -261,3 +264,4 @@ class Experiment:
     document: Mapping[str, Any] = field(default_factory=dict, compare=False)
     title: str = ""
     description: str = ""
+    claims: tuple[Claim, ...] = ()

@@ -275,3 +275,7 @@ class ExperimentFile(Entry):
         default={}, description="Level in force for each factor, if not its first; resolved files have it."
     )
     measure: MeasureEntry = Field(default=MeasureEntry(), description="How long to run.")
+    claims: list[Text] = Field(
+        default=[],
+        description="What runs show, checked after each and when it is reproduced, such as latency_p99 <= 120ms ± 10%.",
+    )

@@ -9,7 +9,7 @@ from typing import Final
 
 from estran.errors import EstranError
 
-_APART: Final = ("seed", "measure")
+_APART: Final = ("seed", "measure", "claims")
 
 
 def setting(folder: Path) -> str | None:
