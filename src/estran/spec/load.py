@@ -7,9 +7,9 @@ from pathlib import Path as FilePath
 from typing import Any
 
 from estran.errors import SpecError, SpecErrors
+from estran.spec.claim_block import read_claims
 from estran.spec.document import Document, read_file, read_text
 from estran.spec.factors import PLAIN, check_references, escape, read_factors, substitute
-from estran.spec.claim_block import read_claims
 from estran.spec.index import ComponentIndex
 from estran.spec.marks import look_up
 from estran.spec.model import Experiment

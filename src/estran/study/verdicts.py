@@ -91,18 +91,37 @@ def error(simulated: Sequence[float], emulated: Sequence[float]) -> Error:
 
 
 def _fieller(s: Floats, e: Floats) -> Bounds | None:
-    """Interval of mean(s) / mean(e) - 1: all ratios r for which mean(s - r e) is not told from 0."""
-    n = len(s)
-    squared = t_quantile(n - 1) ** 2 / n
-    (ss, se), (_, ee) = np.cov(s, e)
-    a = e.mean() ** 2 - squared * ee
-    b = s.mean() * e.mean() - squared * se
-    c = s.mean() ** 2 - squared * ss
-    inside = b * b - a * c
+    """Interval of mean(s) / mean(e) - 1."""
+    found = fieller((float(s.mean()), float(e.mean())), np.cov(s, e) / len(s), t_quantile(len(s) - 1))
+    return None if found is None else (found[0] - 1, found[1] - 1)
+
+
+def fieller(means: Bounds, covariance: Floats, quantile: float) -> Bounds | None:
+    """Interval of the ratio of two means: all ratios r for which top - r bottom is not told from 0.
+
+    Parameters
+    ----------
+    means
+        Top and bottom.
+    covariance
+        Of the two means, shape (2, 2).
+    quantile
+        Two-sided, of Student's t or the normal distribution.
+
+    Returns
+    -------
+    tuple or None
+        None where the bottom cannot be told from 0.
+    """
+    (top, bottom), squared = means, quantile**2
+    (tt, tb), (_, bb) = covariance
+    a = bottom**2 - squared * bb
+    b = top * bottom - squared * tb
+    c = top**2 - squared * tt
     if a <= 0:
         return None
-    root = math.sqrt(max(inside, 0.0))
-    return float((b - root) / a - 1), float((b + root) / a - 1)
+    root = math.sqrt(max(b * b - a * c, 0.0))
+    return float((b - root) / a), float((b + root) / a)
 
 
 def judge(found: Error, tolerance: Tolerance) -> Verdict:
