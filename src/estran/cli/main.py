@@ -37,6 +37,7 @@ e2clab.command("estran.cli.e2clab:run", help="Run a scenario: hosts, links, prep
 app.command(e2clab)
 app.command("estran.cli.study:study", group=_REPRODUCE, help="Run an experiment at many levels of its factors.")
 app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study that was interrupted or killed.")
+app.command("estran.cli.reproducing:reproduce", group=_REPRODUCE, help="Make a packaged run or study again, and judge its claims.")
 app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from finished runs what work costs, for `--on simulate`.")
 app.command(
     "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."

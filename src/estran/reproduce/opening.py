@@ -1,6 +1,6 @@
 """Opening a crate as what it is, data from others: nothing leaves its folder, nothing is executed, every hash is checked.
 
-The names, kinds and sizes of all entries are checked before the first is read: each is a file below the crate's one folder, no two
+The names, kinds and sizes of all entries are checked before the first is read: each is a file that stays below the folder, no two
 are one on any file system, and none is larger, once unpacked, than it says. ``crate.json`` is what the zip's comment seals, and the
 entries are exactly the files that it lists, with their sizes and hashes.
 """
@@ -67,7 +67,7 @@ def unpack(path: Path, into: Path) -> Crate:
         with _opened(path) as archive:
             crate, entries = _listed(archive, path)
             for file in crate.files:
-                _write(into / file.path, _content(archive, entries, file, path), _executable(entries[file.path]))
+                _write(into / file.path, _content(archive, entries, file, path), file.executable)
             (into / DOCUMENT).write_bytes(archive.read(entries[DOCUMENT]))
     except OSError as error:
         what = f"cannot write it: {error.strerror}"
@@ -117,7 +117,7 @@ def _listed(archive: ZipFile, path: Path) -> tuple[Crate, dict[str, ZipInfo]]:
 
 
 def _entries(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
-    """Entries by their path below the one folder at the top, checked one by one and together."""
+    """Entries by their path, checked one by one and together."""
     infos = archive.infolist()
     if len(infos) > MOST_FILES:
         raise _refused(path, "", f"it has {len(infos):,} files; {MOST_FILES:,} are the most")
@@ -125,12 +125,8 @@ def _entries(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
         if (wrong := _wrong(info)) is not None:
             raise _refused(path, info.orig_filename, wrong)
     _bounded(infos, path)
-    files = [info for info in infos if not info.is_dir()]
-    tops = {info.filename.partition("/")[0] for info in infos}
-    if len(tops) != 1 or any("/" not in info.filename for info in files):
-        raise _refused(path, "", "it has not one folder at its top")
     _distinct(infos, path)
-    return {info.filename.partition("/")[2]: info for info in files}
+    return {info.filename: info for info in infos if not info.is_dir()}
 
 
 def _wrong(info: ZipInfo) -> str | None:
@@ -212,10 +208,6 @@ def _write(target: Path, content: Iterable[bytes], executable: bool) -> None:
     with target.open("xb") as file:
         file.writelines(content)
     target.chmod(0o755 if executable else 0o644)
-
-
-def _executable(info: ZipInfo) -> bool:
-    return bool(info.external_attr >> 16 & 0o100)
 
 
 def _refused(path: Path, name: str, what: str) -> RequestError:

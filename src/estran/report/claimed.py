@@ -1,0 +1,34 @@
+"""Claims on a terminal: which hold, by what estimate, and why of some one cannot tell."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Final
+
+from estran.report.wording import interval, plain, quantity
+from estran.reproduce.claims import Judged
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+MARKS: Final = {"confirmed": ("✓", "green"), "refuted": ("✗", "red"), "cannot tell": ("?", "yellow")}
+
+
+def print_claims(console: Console, claims: Sequence[Judged]) -> None:
+    """A line for each claim; nothing where there is none."""
+    from rich.text import Text
+
+    for one in claims:
+        mark, colour = MARKS[one.verdict]
+        line = Text.assemble((f"{mark} {one.verdict}", colour), "  ", (one.claim, "bold"), "  ", (told(one), "dim"))
+        console.print(line, soft_wrap=True)
+
+
+def told(one: Judged) -> str:
+    """Estimate, interval, and what they rest on."""
+    if one.estimate is None:
+        return one.reason
+    low, high = one.interval or (None, None)
+    bounds = f" ({interval(low, high, one.unit)})" if one.interval else ""
+    runs = f"{plain(one.runs)} run{'s' if one.runs != 1 else ''}"
+    return f"{quantity(one.estimate, one.unit)}{bounds} · {runs} · {one.reason}"
