@@ -48,11 +48,13 @@ def explain(
     from estran.report.explained import print_study_explained
     from estran.report.study_data import gather
     from estran.report.study_page import write_study_page
+    from estran.reproduce.claims import judge_all
+    from estran.reproduce.observed import evidence
 
     found = gather(read_table(study), response or (), seed, what_if=what_if, next_runs=next_runs, file=next)
     page = write_study_page(found)
     if json:
-        data = {"study": str(study), "page": str(page), **found.plain()}
+        data = {"study": str(study), "page": str(page), **found.plain(), "claims": judge_all(evidence(study))}
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
         return
     print_study_explained(Console(), found)
@@ -68,7 +70,7 @@ def compare(
     margin: str = "5%",
     json: JsonOption = False,
 ) -> None:
-    """Say how the responses of two runs or two studies differ, and whether B is better, worse or equivalent.
+    """Say how the responses of two runs or two studies differ, whether B is better, worse or equivalent, and what else differs.
 
     Parameters
     ----------
@@ -88,9 +90,17 @@ def compare(
     from estran.explain.compare import compare as compared
     from estran.explain.effects import plain
     from estran.report.compared import print_comparison
+    from estran.report.differing import print_differences
+    from estran.reproduce.differences import differences
+    from estran.reproduce.facts import representatives
 
     found = compared(a, b, responses=tuple(response or ()), margin=fraction(margin))
+    pair = representatives(a, b)
+    facts = None if pair is None else differences(*pair)
     if json:
-        sys.stdout.write(msgspec.json.encode(plain(found)).decode() + "\n")
-    else:
-        print_comparison(Console(), found, parts=bool(response) or all("@" in one.response for one in found.differences))
+        data = plain(found) | {"facts": None if facts is None else facts.plain()}
+        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+        return
+    print_comparison(Console(), found, parts=bool(response) or all("@" in one.response for one in found.differences))
+    if facts is not None:
+        print_differences(Console(), facts)

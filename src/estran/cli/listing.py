@@ -64,10 +64,15 @@ def print_run(folder: Path) -> None:
     """Print a run's record with its responses as one JSON object."""
     import msgspec
 
+    from estran.reproduce.claims import judge_all
+    from estran.reproduce.observed import evidence
+
     path = folder / "responses.json"
     responses = msgspec.json.decode(path.read_bytes()) if path.exists() else {}
     record = msgspec.json.decode((folder / "run.json").read_bytes())
-    sys.stdout.write(msgspec.json.encode(record | {"folder": str(folder), "responses": responses}).decode() + "\n")
+    claims = judge_all(evidence(folder)) if record.get("status") == "done" else ()
+    told = {"folder": str(folder), "responses": responses, "claims": claims}
+    sys.stdout.write(msgspec.json.encode(record | told).decode() + "\n")
 
 
 def print_logs(folder: Path, service: str | None) -> None:

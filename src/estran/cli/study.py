@@ -115,6 +115,8 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     from rich.console import Console
 
     from estran.cli.studying import print_study, watching
+    from estran.reproduce.claims import judge_all
+    from estran.reproduce.observed import evidence
     from estran.study.study import conduct
 
     console = Console(stderr=True)
@@ -131,6 +133,7 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
         counts = {"runs": len(folder.rows), "done": len(folder.rows) - len(failed), "failed": len(failed)}
         failures = [{"run": row.run, "levels": row.levels, "what": outcomes[row.run].failure} for row in failed]
         data = {"study": str(folder.path), "experiment": folder.asked.experiment, **counts, "failures": failures}
+        data["claims"] = judge_all(evidence(folder.path))
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
     else:
         print_study(Console(), folder, outcomes)

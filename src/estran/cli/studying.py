@@ -15,6 +15,7 @@ from rich.table import Table
 from rich.text import Text
 
 from estran.explain.table import SHOWN
+from estran.report.claimed import print_claims
 from estran.study.execution import Watcher
 from estran.study.folder import Folder, Outcome
 from estran.study.rows import Row, cell
@@ -151,6 +152,7 @@ def print_study(console: Console, folder: Folder, outcomes: Mapping[int, Outcome
             console.print(
                 f"run {row.run} ({_levels(row)}, seed {row.seed}) failed: {why}", style="red", highlight=False, soft_wrap=True
             )
+    print_claims(console, folder.path)
     console.print(f"→ {folder.path / 'responses.csv'}", highlight=False, soft_wrap=True)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
+from estran.errors import EstranError
 from estran.report.wording import interval, plain, quantity
-from estran.reproduce.claims import Judged
+from estran.reproduce.claims import Judged, judge_all
+from estran.reproduce.observed import evidence
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -14,10 +16,15 @@ if TYPE_CHECKING:
 MARKS: Final = {"confirmed": ("✓", "green"), "refuted": ("✗", "red"), "cannot tell": ("?", "yellow")}
 
 
-def print_claims(console: Console, claims: Sequence[Judged]) -> None:
-    """A line for each claim; nothing where there is none."""
+def print_claims(console: Console, folder: Path) -> None:
+    """A line for each claim of a run or a study; nothing where there is none."""
     from rich.text import Text
 
+    try:
+        claims = judge_all(evidence(folder))
+    except EstranError as error:  # figures are shown whatever is wrong with claims
+        console.print(Text(f"claims cannot be judged: {error}", "yellow"), soft_wrap=True)
+        return
     for one in claims:
         mark, colour = MARKS[one.verdict]
         line = Text.assemble((f"{mark} {one.verdict}", colour), "  ", (one.claim, "bold"), "  ", (told(one), "dim"))

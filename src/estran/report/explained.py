@@ -9,6 +9,7 @@ from rich.text import Text
 from estran.explain.effects import Effect, Explanation
 from estran.explain.indices import Indices
 from estran.report.beyond import print_beyond
+from estran.report.claimed import print_claims
 from estran.report.explaining import NEGLIGIBLE, answer, signed, told, validity
 from estran.report.pathed import print_paths
 from estran.report.study_data import Study
@@ -31,6 +32,7 @@ def print_study_explained(console: Console, study: Study) -> None:
         console.rule(style="dim")
         print_paths(console, study.paths)
     print_beyond(console, study.beyond)
+    print_claims(console, study.table.folder.path)
 
 
 def print_explanation(console: Console, explanation: Explanation) -> None:

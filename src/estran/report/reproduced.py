@@ -56,7 +56,8 @@ def print_verdict(console: Console, verdict: Verdict) -> None:
             console.print(Text(f"  differs:  {reason}"), soft_wrap=True)
     if verdict.files is not None:
         console.print(_files(verdict), highlight=False, soft_wrap=True)
-    _print_responses(console, verdict)
+    if verdict.files is None or not verdict.files.identical:
+        _print_responses(console, verdict)
     print_differences(console, verdict.differences)
 
 

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from estran.report.claimed import print_claims
 from estran.report.folder import Response, RunFolder, read_folder
 from estran.report.network import LinkGroup, fallbacks, group, links, worth_telling
 from estran.report.verdict import cause, ordered
@@ -48,6 +49,8 @@ def print_summary(console: Console, folder: Path) -> None:
         console.print(_links(groups))
     for warning in fallbacks(run):
         console.print(_line("! ", "yellow", warning))
+    if run.status == "done":
+        print_claims(console, folder)
     report = folder / "report.html"
     if report.is_file():
         console.print(_line("report  ", "dim", str(report)), soft_wrap=True)

@@ -1,4 +1,4 @@
-"""The command that makes a crate's record again: what `estran run` or `estran study` is asked, with the same seeds in the same order."""
+"""The command that makes a crate's record again: `estran run` or `estran study`, with the same seeds in the same order."""
 
 from __future__ import annotations
 

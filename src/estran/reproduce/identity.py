@@ -12,13 +12,8 @@ from estran.reproduce.opening import sha256
 from estran.study.folder import Folder
 
 SAME: Final = (
-    "experiment.yaml",
-    "assignment.json",
-    "plan.json",
-    "responses.json",
-    "trace.txt",
-    *(f"{name}.parquet" for name in PARQUET),
-)
+    "experiment.yaml", "assignment.json", "plan.json", "responses.json", "trace.txt", *(f"{name}.parquet" for name in PARQUET),
+)  # fmt: skip
 """Files that must be the same. Not those that tell of the machine, of when and where it was: run.json, manifest.json,
 environment.json, changes.patch, network.json (which names the calibration's path), provenance, logs and pages."""
 
@@ -57,7 +52,9 @@ def identity(record: Path, again: Path) -> Identity:
         If a folder is damaged.
     """
     pairs = list(_pairs(record, again))
-    files, differing, rewritten = 0, [], []
+    files = 0
+    differing: list[str] = []
+    rewritten: list[str] = []
     for name, one, other in pairs:
         for file in SAME:
             left, right = one / file, None if other is None else other / file

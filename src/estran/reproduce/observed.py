@@ -43,7 +43,7 @@ class Evidence:
     observations: tuple[Observation, ...]
 
 
-def gather(path: Path) -> Evidence:
+def evidence(path: Path) -> Evidence:
     """Claims and finished runs of a run's or a study's folder.
 
     Raises

@@ -55,7 +55,7 @@ class Environment:
 
 
 def here(root: Path) -> Environment:
-    """This environment, and how it differs from the recorded one."""
+    """The environment of this process, and how it differs from the recorded one."""
     lock = _lock(root)
     python = Path(sys.executable)
     return Environment(python, dict(os.environ), _apart(lock, _found(python, os.environ)))

@@ -15,7 +15,7 @@ from estran.reproduce.claims import Judged
 from estran.reproduce.differences import Changed, Differences, differences
 from estran.reproduce.facts import facts, representatives
 from estran.reproduce.identity import Identity, identity
-from estran.reproduce.observed import gather
+from estran.reproduce.observed import evidence
 
 SCHEMA: Final = 1
 MARGIN: Final = 0.10
@@ -142,7 +142,7 @@ def _kind(a: Mapping[Any, Any], b: Mapping[Any, Any]) -> Kind:
 
 def _claims(record: Path, again: Path, found: Differences) -> list[Claimed]:
     """The record's claims, whatever the new runs' description says."""
-    recorded, now = gather(record), gather(again)
+    recorded, now = evidence(record), evidence(again)
     made = []
     for claim in recorded.claims:
         before, after = judging.judge(claim, recorded.observations), judging.judge(claim, now.observations)
@@ -164,7 +164,7 @@ def reasons_of(changed: Sequence[Changed]) -> tuple[str, ...]:
 def _responses(record: Path, again: Path, pair: tuple[Path, Path], margin: float) -> tuple[tuple[Responded, ...], tuple[str, ...]]:
     compared: Comparison = compare(record, again, margin=margin)
     both = {difference.response for difference in compared.differences}
-    measured = [set(gather(run).observations[0].responses) for run in pair]
+    measured = [set(evidence(run).observations[0].responses) for run in pair]
     absent = sorted((measured[0] ^ measured[1]) - both)
     return tuple(Responded(one.response, _response(one, margin), one) for one in compared.differences), tuple(absent)
 
@@ -196,10 +196,8 @@ def _overall(claims: Sequence[Claimed], files: Identity | None, responses: Seque
     if files is not None:
         return "confirmed", f"all {files.files} files are the same" + (f", and {confirmed} claims hold" if confirmed else "")
     if confirmed:
-        open_ones = len(claims) - confirmed
-        return "confirmed", f"{confirmed} claims hold" + (
-            f"; of {open_ones} one cannot tell, nor could the record" if open_ones else ""
-        )
+        untold = len(claims) - confirmed
+        return "confirmed", f"{confirmed} claims hold" + (f"; of {untold} the record could not tell either" if untold else "")
     return _by_responses([one for one in responses if any(fnmatchcase(one.response, name) for name in MAIN)])
 
 
