@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from estran.reproduce.facts import GROUPS, Facts, Group, facts
+from estran.reproduce.facts import EVERY_PACKAGE, GROUPS, Facts, Group, Name, facts
 from estran.units import Dimension, QuantityError, parse
 
 _ORDER: Final[Mapping[bool, tuple[Group, ...]]] = {
@@ -23,6 +23,9 @@ _CLOSE: Final = 0.05
 _FINE: Final = {"delay": 3e-4, "loss": 0.01}
 """What measured delays (s) and losses may differ by, and be called the same; all else by `_CLOSE` of itself."""
 _BUSY: Final = 0.15
+_RECORDED: Final[tuple[Group, ...]] = ("network", "load", "machine", "repository")
+_ALWAYS: Final = ("Estran", "Estran's own code", "Python")
+"""What every run has, and an older Estran did not record."""
 _DIMENSIONS: Final[tuple[Dimension, ...]] = ("duration", "rate", "size", "frequency")
 _OWN: Final = "package "
 _NUMERICAL: Final = ("numpy", "scipy", "numba", "scikit-learn", "river", "torch")
@@ -70,7 +73,7 @@ def compared(a: Facts, b: Facts) -> Differences:
     """Compare two tables of facts."""
     simulated = all(one.get(("platform", "platform")) == "simulate" for one in (a, b))
     names = list({**a, **b})
-    apart = [name for name in names if not _alike(name[1], a.get(name), b.get(name)) and not _unknown(name[0], a, b)]
+    apart = [name for name in names if not _alike(name[1], a.get(name), b.get(name)) and not _unknown(name, a, b)]
     changed = [Changed(*name, a.get(name), b.get(name)) for name in apart]
     order = _ORDER[simulated]
     ranked = sorted(changed, key=lambda one: (order.index(one.group), _rank(one), one.name))
@@ -89,11 +92,13 @@ def _rank(one: Changed) -> int:
     return 0 if one.name == "platform" else 2 if _IDLE.fullmatch(one.name) else 1
 
 
-def _unknown(group: Group, a: Facts, b: Facts) -> bool:
-    """Whether one side recorded nothing of a group at all, so that there is nothing to compare."""
-    return group in ("network", "load", "repository") and not (
-        any(name[0] == group for name in a) and any(name[0] == group for name in b)
-    )
+def _unknown(name: Name, a: Facts, b: Facts) -> bool:
+    """Whether one side did not record a fact, which does not say that it has none."""
+    if name in a and name in b:
+        return False
+    if name[1].startswith(_OWN):
+        return not (EVERY_PACKAGE in a and EVERY_PACKAGE in b)
+    return name == EVERY_PACKAGE or name[0] in _RECORDED or name[1] in _ALWAYS
 
 
 def _alike(name: str, a: Any, b: Any) -> bool:

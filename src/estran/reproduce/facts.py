@@ -20,6 +20,7 @@ GROUPS: Final = get_args(Group)
 Name: TypeAlias = tuple[Group, str]
 Facts: TypeAlias = Mapping[Name, Any]
 
+EVERY_PACKAGE: Final[Name] = ("environment", "every package is recorded")
 _WORDS: Final = ("title", "description", "claims", "factors", "assignment", "seed")
 """Keys of a description that change nothing, or are told apart from it."""
 _PLACES: Final[Mapping[str, Group]] = {
@@ -135,7 +136,10 @@ def _manifest(run: Run) -> Iterator[tuple[Name, Any]]:
 
 
 def _environment(run: Run) -> Iterator[tuple[Name, Any]]:
-    for one in (run.document("environment") or {}).get("distributions", ()):
+    listed = (run.document("environment") or {}).get("distributions", ())
+    if listed:
+        yield EVERY_PACKAGE, True
+    for one in listed:
         if one["name"] != "estran":  # told by its version and its own code
             told = [one["version"], *(str(one[key]) for key in ("commit", "diff") if one.get(key))]
             yield ("environment", f"package {one['name']}"), " ".join(told)
