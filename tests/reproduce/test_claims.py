@@ -21,7 +21,9 @@ def response(value: float, half: float | None = None, unit: str = "s") -> dict[s
     return {"value": value, "unit": unit, "n": 100} | ({} if half is None else {"ci95": [value - half, value + half]})
 
 
-def study(value: Callable[[str, int], float], *, levels: Sequence[str] = ("a", "b"), blocks: int = 4, name: str = "x", unit: str = ""):  # type: ignore[no-untyped-def]
+def study(
+    value: Callable[[str, int], float], *, levels: Sequence[str] = ("a", "b"), blocks: int = 4, name: str = "x", unit: str = ""
+):  # type: ignore[no-untyped-def]
     return [
         Observation({"f": level}, block, {name: response(value(level, block), unit=unit)})
         for block in range(1, blocks + 1)
@@ -38,7 +40,10 @@ values = st.lists(st.floats(-100, 100), min_size=2, max_size=8)
 
 @given(values, st.sampled_from([0.8, 0.9, 0.99]))
 def test_the_interval_of_a_measure_is_students(drawn: list[float], confidence: float) -> None:
-    found = judge(parse_claim(f"x > 0 at {100 * confidence:g}%"), [Observation({}, i, {"x": response(v, unit="")}) for i, v in enumerate(drawn)])
+    found = judge(
+        parse_claim(f"x > 0 at {100 * confidence:g}%"),
+        [Observation({}, i, {"x": response(v, unit="")}) for i, v in enumerate(drawn)],
+    )
     assert found.interval is not None
     half = stats.t.ppf(0.5 + confidence / 2, len(drawn) - 1) * np.std(drawn, ddof=1) / math.sqrt(len(drawn))
     assert found.interval == pytest.approx((np.mean(drawn) - half, np.mean(drawn) + half), abs=1e-6)
@@ -71,7 +76,9 @@ def test_what_blocks_have_in_common_cancels_in_a_difference() -> None:
 
 def test_ratios_have_fiellers_interval_and_no_unit() -> None:
     rng = np.random.default_rng(3)
-    runs = study(lambda level, block: (2.0 if level == "a" else 1.0) * (1 + 0.01 * rng.normal()), blocks=8, unit="s", name="latency")
+    runs = study(
+        lambda level, block: (2.0 if level == "a" else 1.0) * (1 + 0.01 * rng.normal()), blocks=8, unit="s", name="latency"
+    )
     found = judge(parse_claim("latency(f=a) / latency(f=b) within 5% of 2"), runs)
     assert (found.verdict, found.unit) == ("confirmed", "")
     assert verdict("latency(f=b) <= latency(f=a) ± 10%", runs) == "confirmed"

@@ -63,7 +63,9 @@ def test_what_most_likely_matters_comes_first() -> None:
 
 
 def test_what_one_side_did_not_record_is_no_difference_but_a_missing_package_is() -> None:
-    old = {name: value for name, value in BASE.items() if name[0] not in ("network", "machine", "repository") and name != EVERY_PACKAGE}
+    old = {
+        name: value for name, value in BASE.items() if name[0] not in ("network", "machine", "repository") and name != EVERY_PACKAGE
+    }
     assert not compared(BASE, {name: value for name, value in old.items() if "rich" not in name[1]}).changed
     lacking = {name: value for name, value in BASE.items() if "rich" not in name[1]}
     assert [str(one) for one in compared(BASE, lacking).changed] == ["package rich: 15.0.0 → none"]

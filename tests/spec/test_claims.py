@@ -17,10 +17,14 @@ from .conftest import EXAMPLE, Index
 names = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}(@[a-z][a-z0-9]{0,4}(-[0-9])?(\.[a-z]{1,4})?)?", fullmatch=True)
 factors = st.from_regex(r"[A-Za-z_][A-Za-z0-9_-]{0,6}", fullmatch=True)
 scalars = st.one_of(
-    st.booleans(), st.integers(-(10**6), 10**6), st.floats(-1e9, 1e9), st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"]))
+    st.booleans(),
+    st.integers(-(10**6), 10**6),
+    st.floats(-1e9, 1e9),
+    st.text(st.characters(codec="utf-8", exclude_categories=["C", "Z"])),
 )
 levels = st.recursive(
-    scalars, lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.from_regex("[a-z]{1,4}", fullmatch=True), inner, max_size=2)
+    scalars,
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.from_regex("[a-z]{1,4}", fullmatch=True), inner, max_size=2),
 )
 measures = st.builds(
     Measure,
@@ -127,7 +131,10 @@ def test_what_is_wrong_is_said_where_it_stands(text: str, offset: int, what: str
 
 
 def test_a_file_has_its_claims_and_they_survive_its_resolution() -> None:
-    text = EXAMPLE + 'claims:\n  - "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02 at 95%"\n  - latency_p99 <= 120ms ± 10%\n'
+    text = (
+        EXAMPLE
+        + 'claims:\n  - "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02 at 95%"\n  - latency_p99 <= 120ms ± 10%\n'
+    )
     experiment = load_text(text, components=Index())
     assert [str(claim) for claim in experiment.claims] == [
         "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02", "latency_p99 <= 120ms ± 10%",
@@ -146,7 +153,9 @@ def test_errors_of_a_file_are_at_line_and_column() -> None:
     with pytest.raises(SpecErrors) as caught:
         load_text(EXAMPLE + claims, components=Index())
     line = EXAMPLE.count("\n") + 1
-    found = {(error.where.line - line, error.where.column): error for error in caught.value.errors if isinstance(error.where, Where)}  # type: ignore[operator]
+    found = {
+        (error.where.line - line, error.where.column): error for error in caught.value.errors if isinstance(error.where, Where)
+    }  # type: ignore[operator]
     assert list(found) == [(1, 34), (2, 5), (3, 17), (4, 5)]
     assert found[1, 34].remedy == "did you mean 'placement'?"
     assert "'here' is no level of placement" in found[2, 5].what

@@ -126,21 +126,21 @@ def _entries(archive: ZipFile, path: Path) -> dict[str, ZipInfo]:
             raise _refused(path, info.orig_filename, wrong)
     _bounded(infos, path)
     _distinct(infos, path)
-    return {info.filename: info for info in infos if not info.is_dir()}
+    return {info.filename: info for info in infos}
 
 
 def _wrong(info: ZipInfo) -> str | None:
     """What is wrong with an entry by itself."""
     name, mode = info.orig_filename, info.external_attr >> 16
-    parts = name.removesuffix("/").split("/")
+    parts = name.split("/")
     if name != info.filename or "\\" in name or ":" in name or any(unicodedata.category(letter) in ("Cc", "Cs") for letter in name):
         return "its name is not allowed"
     if any(part in ("", ".", "..") for part in parts):
         return "its name leads out of the crate"
     if len(parts) > _DEEPEST or any(len(part.encode()) > _LONGEST for part in parts):
         return "its name is too long"
-    if stat.S_IFMT(mode) not in (0, stat.S_IFDIR if info.is_dir() else stat.S_IFREG):
-        return "it is no file: " + ("a link" if stat.S_ISLNK(mode) else "a device, a socket or a pipe")
+    if stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+        return "it is no file: a link, a folder, a device, a socket or a pipe"
     if info.flag_bits & 0x1:
         return "it is encrypted"
     if info.compress_type not in (ZIP_STORED, ZIP_DEFLATED):
@@ -166,13 +166,13 @@ def _distinct(infos: list[ZipInfo], path: Path) -> None:
     """Refuse names that are one on some file systems, and files that are also folders."""
     seen: dict[str, ZipInfo] = {}
     for info in infos:
-        key = _folded(info.filename.removesuffix("/"))
+        key = _folded(info.filename)
         if key in seen:
             raise _refused(path, info.filename, f"its name is that of {seen[key].filename}")
         seen[key] = info
     for key in seen:
         for parent in _parents(key):
-            if parent in seen and not seen[parent].is_dir():
+            if parent in seen:
                 raise _refused(path, seen[parent].filename, f"it is a file, and a folder of {seen[key].filename}")
 
 
