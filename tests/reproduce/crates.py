@@ -33,7 +33,8 @@ def crate_of(files: Mapping[str, tuple[Role, bytes]] = FILES, **more: Any) -> Cr
         for path, (role, data) in sorted(files.items())
     )
     plain: dict[str, Any] = {
-        "kind": "run", "experiment": "tiny", "id": "1", "status": "done", "ended": None, "parts": (), "files": packed, "estran": "0.1",
+        "kind": "run", "experiment": "tiny", "id": "1", "status": "done", "ended": None, "parts": (), "files": packed,
+        "estran": "0.1",
         "asked": Asked(verb="run", file=DESCRIPTION, seed=1), "binding": Binding(platform="simulate", on="simulate"),
     }  # fmt: skip
     return msgspec.convert({**plain, **more}, Crate)

@@ -88,7 +88,7 @@ def test_ratios_have_fiellers_interval_and_no_unit() -> None:
 
 def test_other_factors_are_averaged_over_settings_that_every_block_has() -> None:
     runs = [
-        Observation({"f": level, "g": other}, block, {"x": response((10.0 if level == "a" else 0.0) + (100.0 if other == "q" else 0.0), unit="")})
+        Observation({"f": level, "g": other}, block, {"x": response(10.0 * (level == "a") + 100.0 * (other == "q"), unit="")})
         for block in (1, 2)
         for level in "ab"
         for other in "pq"

@@ -59,30 +59,37 @@ def claims(draw: st.DrawFn) -> Claim:
 @settings(max_examples=40)
 @given(claims())
 def test_what_is_written_reads_back(claim: Claim) -> None:
+    read, refused = attempt(str(claim))
+    if read is None:  # drawn at random, some compare what cannot be compared
+        assert refused is not None
+        assert any(word in refused.what for word in ("compared", "measure different", "a ratio has no unit", "is nothing"))
+    else:
+        assert read == claim
+        assert str(read) == str(claim)
+
+
+def attempt(text: str) -> tuple[Claim | None, ClaimError | None]:
     try:
-        read = parse_claim(str(claim))
-    except ClaimError as error:  # drawn at random, some compare what cannot be compared
-        assert any(word in error.what for word in ("compared", "measure different", "a ratio has no unit", "is nothing"))
-        return
-    assert read == claim
-    assert str(read) == str(claim)
+        return parse_claim(text), None
+    except ClaimError as error:
+        return None, error
 
 
 @given(st.text(max_size=40) | st.text("accuryltn(=,)<>±-/ 0.%mswithinof@", max_size=40))
 def test_any_text_is_read_or_refused_at_a_place_in_it(text: str) -> None:
-    try:
-        claim = parse_claim(text)
-    except ClaimError as error:
-        assert 0 <= error.offset <= len(text)
-        assert error.what
+    claim, refused = attempt(text)
+    if refused is not None:
+        assert 0 <= refused.offset <= len(text)
+        assert refused.what
     else:
+        assert claim is not None
         assert parse_claim(str(claim)) == claim
 
 
 @pytest.mark.parametrize(
     ("text", "canonical"),
     [
-        ("accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02 at 95%", "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02"),
+        ("accuracy(p=a) - accuracy(p=b) >= 0.02 at 95%", "accuracy(p=a) - accuracy(p=b) >= 0.02"),
         ("latency_p99<=120 ms ± 10 %", "latency_p99 <= 120ms ± 10%"),
         ("latency_p99 ≤ 120ms +- 10%", "latency_p99 <= 120ms ± 10%"),
         ("mean(latency, publish_every=2s) within 5% of 35ms", "latency(publish_every=2s) within 5% of 35ms"),
