@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import os
 import re
 import shutil
@@ -85,18 +86,26 @@ def rebuild(crate: Crate, root: Path, into: Path, tell: Tell) -> Environment:
     if not wheels:
         raise RequestError("the crate holds no Estran to run it with", where=str(root), remedy="use this one: --env here")
     variables = {name: value for name, value in os.environ.items() if name not in _APART}
-    python, uv = into / "bin" / "python", shutil.which("uv")
+    python = into / "bin" / "python"
     version = str(lock["python"]["version"])
     tell(f"making an environment with Python {version}")
-    wanted = ".".join(version.split(".")[:2])
-    base = [uv, "venv", "--quiet", "--python", wanted] if uv else [_interpreter(wanted), "-m", "venv"]
-    _done([*base, str(into)], variables, f"Python {version}")
-    install = [uv, "pip", "install", "--python", str(python)] if uv else [str(python), "-m", "pip", "install"]
-    quiet = [] if uv else ["--disable-pip-version-check", "--no-input"]
+    make, install = _tools(".".join(version.split(".")[:2]), python)
+    _done([*make, str(into)], variables, f"Python {version}")
     tell(f"installing {len(lock['distributions'])} distributions")
-    _done([*install, *quiet, "--no-deps", "-r", str(root / REQUIREMENTS)], variables, "the recorded distributions")
-    _done([*install, *quiet, "--no-deps", *(str(root / wheel) for wheel in wheels)], variables, "Estran")
+    _done([*install, "--no-deps", "-r", str(root / REQUIREMENTS)], variables, "the recorded distributions")
+    _done([*install, "--no-deps", *(str(root / wheel) for wheel in wheels)], variables, "Estran")
     return Environment(python, variables, _apart(lock, _found(python, variables)))
+
+
+def _tools(version: str, python: Path) -> tuple[list[str], list[str]]:
+    """Commands that make an environment with a Python, and that install into it: uv's, or pip's from here, or its own."""
+    uv = shutil.which("uv")
+    if uv is not None:
+        return [uv, "venv", "--quiet", "--python", version], [uv, "pip", "install", "--python", str(python)]
+    make, quiet = [_interpreter(version), "-m", "venv"], ["--disable-pip-version-check", "--no-input"]
+    if importlib.util.find_spec("pip") is None:
+        return make, [str(python), "-m", "pip", "install", *quiet]
+    return [*make, "--without-pip"], [sys.executable, "-m", "pip", "--python", str(python), "install", *quiet]
 
 
 def _lock(root: Path) -> Mapping[str, Any]:

@@ -149,7 +149,7 @@ def _claims(record: Path, again: Path, found: Differences) -> list[Claimed]:
         verdict: Outcome = "confirmed" if after.verdict == "confirmed" else "not confirmed"
         if after.verdict == before.verdict == "cannot tell":
             verdict = "cannot tell"
-        reasons = () if verdict == "confirmed" else reasons_of(found.changed)
+        reasons = reasons_of(found.changed) if verdict == "not confirmed" else ()
         made.append(Claimed(str(claim), verdict, before, after, reasons))
     return made
 
