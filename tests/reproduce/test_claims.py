@@ -102,7 +102,7 @@ def test_one_run_is_judged_by_its_own_interval() -> None:
     run = [Observation({}, 1, {"latency": response(0.030, 0.002), "accuracy": response(0.9, unit="fraction")})]
     found = judge(parse_claim("latency <= 35ms"), run)
     assert found.verdict == "confirmed"
-    assert found.interval == pytest.approx((0.028, 0.032), rel=1e-3)
+    assert found.interval == pytest.approx((0.028, 0.032))
     assert verdict("latency <= 31ms", run) == "cannot tell"
     assert verdict("latency <= 25ms", run) == "refuted"
     assert verdict("latency <= 25ms ± 30%", run) == "confirmed"

@@ -67,6 +67,16 @@ class Judged:
 
 
 @dataclass(frozen=True, slots=True)
+class _Value:
+    """Of some runs of one block: mean, variance if known, which they are; and the own interval of a single one."""
+
+    mean: float
+    variance: float | None
+    runs: frozenset[int]
+    own: Bounds | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class _Sides:
     """Means of the left and the right side, their covariance (None if not known), and degrees of freedom."""
 
@@ -108,36 +118,41 @@ def judge(claim: Claim, observations: Sequence[Observation]) -> Judged:
     sides, how = _sides([[side[key] for key in keys] for side in found], [key[0] for key in keys])
     ratio = claim.operator == "/" or (isinstance(claim.bound, Measure) and _relative(claim))
     estimate, interval = _estimate(sides, len(measures), ratio, claim.confidence)
-    runs, blocks = sum(value[2] for side in found for key, value in side.items() if key in keys), len({key[0] for key in keys})
+    runs, blocks = len({run for side in found for key in keys for run in side[key].runs}), len({key[0] for key in keys})
+    if len(measures) == len(keys) == 1 and found[0][keys[0]].own is not None and claim.confidence == CONFIDENCE:
+        interval = found[0][keys[0]].own  # of a share near 0 or 1 it is not symmetric
     verdict = _verdict(claim, interval)
     return Judged(str(claim), verdict, estimate, interval, blocks, runs, "" if ratio else unit, how)
 
 
-def _values(
-    measure: Measure, observations: Sequence[Observation], measures: Sequence[Measure]
-) -> dict[Key, tuple[float, float | None, int]]:
+def _values(measure: Measure, observations: Sequence[Observation], measures: Sequence[Measure]) -> dict[Key, _Value]:
     """Mean, variance and count of a measure in each block, for each setting of what the claim leaves open."""
     wanted = {name: cell(level) for name, level in measure.levels}
     fixed = {name for one in measures for name, _ in one.levels}
-    found: defaultdict[Key, list[Mapping[str, Any]]] = defaultdict(list)
-    asked = [one for one in observations if all(one.levels.get(name) == level for name, level in wanted.items())]
-    for one in asked:
+    found: defaultdict[Key, list[tuple[int, Mapping[str, Any]]]] = defaultdict(list)
+    asked = [
+        (number, one)
+        for number, one in enumerate(observations)
+        if all(one.levels.get(name) == level for name, level in wanted.items())
+    ]
+    for number, one in asked:
         if measure.response in one.responses:
             rest = tuple(sorted((name, level) for name, level in one.levels.items() if name not in fixed))
-            found[one.block, rest].append(one.responses[measure.response])
+            found[one.block, rest].append((number, one.responses[measure.response]))
     if not found:
         levels = " and ".join(f"{name}={level}" for name, level in wanted.items())
         raise _Untold(f"no run measured {measure.response}" if asked else f"there is no run with {levels}" if levels else "no run")
     return {key: _pooled(several) for key, several in found.items()}
 
 
-def _pooled(several: Sequence[Mapping[str, Any]]) -> tuple[float, float | None, int]:
-    value = math.fsum(float(one["value"]) for one in several) / len(several)
-    ends = [one.get("ci95") for one in several]
-    if any(end is None for end in ends):
-        return value, None, len(several)
-    variances = [((float(end[1]) - float(end[0])) / 2 / _NORMAL) ** 2 for end in ends if end is not None]
-    return value, math.fsum(variances) / len(several) ** 2, len(several)
+def _pooled(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> _Value:
+    several, runs = [one for _, one in numbered], frozenset(number for number, _ in numbered)
+    mean = math.fsum(float(one["value"]) for one in several) / len(several)
+    ends = [(float(low), float(high)) for low, high in (one["ci95"] for one in several if one.get("ci95") is not None)]
+    if len(ends) < len(several):
+        return _Value(mean, None, runs)
+    variances = [((high - low) / 2 / _NORMAL) ** 2 for low, high in ends]
+    return _Value(mean, math.fsum(variances) / len(several) ** 2, runs, ends[0] if len(ends) == 1 else None)
 
 
 def _balanced(found: Sequence[Mapping[Key, Any]]) -> list[Key]:
@@ -150,16 +165,16 @@ def _balanced(found: Sequence[Mapping[Key, Any]]) -> list[Key]:
     return sorted((block, rest) for block in blocks for rest in whole)
 
 
-def _sides(values: Sequence[Sequence[tuple[float, float | None, int]]], blocks: Sequence[int]) -> tuple[_Sides, str]:
+def _sides(values: Sequence[Sequence[_Value]], blocks: Sequence[int]) -> tuple[_Sides, str]:
     """Means of both sides and how far they may be off."""
     groups = sorted(set(blocks))
-    table = np.array([[value for value, *_ in side] for side in values]).reshape(len(values), len(groups), -1).mean(axis=2)
+    table = np.array([[value.mean for value in side] for side in values]).reshape(len(values), len(groups), -1).mean(axis=2)
     means = table.mean(axis=1)
     pair = float(means[0]), float(means[-1])
     if len(groups) > 1:
         covariance = np.cov(np.vstack([table[0], table[-1]])) / len(groups)
         return _Sides(pair, covariance, len(groups) - 1), f"spread of {len(groups)} replicates"
-    variances = [[variance for _, variance, _ in side if variance is not None] for side in values]
+    variances = [[value.variance for value in side if value.variance is not None] for side in values]
     if any(len(known) < len(side) for known, side in zip(variances, values, strict=True)):
         return _Sides(pair, None, math.inf), "one replicate, and no interval of its own: its spread is not known"
     own = [math.fsum(known) / len(known) ** 2 for known in variances]
