@@ -28,6 +28,7 @@ VERBS = {
     "explain",
     "export",
     "compare",
+    "reproduce",
     "calibrate",
     "validate",
     "ls",

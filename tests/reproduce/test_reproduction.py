@@ -15,6 +15,7 @@ import msgspec
 import pytest
 
 from estran.errors import EstranError, RequestError
+from estran.observe.secrets import HIDDEN
 from estran.reproduce.asking import arguments, platform_of, write_points
 from estran.reproduce.layout import DOCUMENT, SEAL, Asked, Binding, decode, encode
 from estran.reproduce.opening import unpack
@@ -208,7 +209,7 @@ def test_another_machine_reproduces(recorded: Path, tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_asked_for_again_is_refused(tmp_path: Path) -> None:
-    secret = "services.a.env.KEY=<redacted>"
+    secret = f"services.a.env.KEY={HIDDEN}"
     hidden = crate_of(asked=Asked(verb="run", file="experiment/experiment.yaml", seed=1, overrides=(secret,)))
     with pytest.raises(RequestError, match=r"services\.a\.env\.KEY"):
         arguments(hidden, tmp_path, "simulate", tmp_path)

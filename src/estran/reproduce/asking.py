@@ -8,12 +8,12 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from estran.errors import RequestError
+from estran.observe.secrets import HIDDEN
 from estran.reproduce.layout import EXPERIMENT, RECORD, Asked, Crate
 from estran.study.rows import Row, cell, read_design
 
 POINTS = "points.csv"
 """Every run of a study as a point of its own, in the order in which it was made."""
-_HIDDEN = "<redacted>"
 
 
 def platform_of(crate: Crate, on: str | None) -> str:
@@ -51,7 +51,7 @@ def arguments(crate: Crate, root: Path, on: str, points: Path) -> list[str]:
         If it cannot be made again: an option was secret, or it is an optimisation.
     """
     asked = crate.asked
-    if hidden := [one.partition("=")[0] for one in asked.overrides if _HIDDEN in one]:
+    if hidden := [one.partition("=")[0] for one in asked.overrides if HIDDEN in one]:
         raise RequestError(
             f"the crate hides a secret: the value that {', '.join(hidden)} was set to",
             where="--set",
