@@ -7,8 +7,8 @@ environment: all files must be the same. *emulated*: every example's crate is ma
 confirms must be confirmed. *planted*: one thing is changed in turn (a library's version, the seed, a link's delay by 20 %, a
 component's code, the calibration), the run is made again, and the first recorded fact that is told to differ must be that one.
 
-wait until the machine is quiet (load below 2), and those that the machine was too busy for ("starved") are made once more.
-wait until the machine is quiet (load below 2), and those that the machine was too busy for ("starved") are made again.
+Results are kept in RESULTS/results.jsonl, a line for each attempt; started again, it goes on with what is missing. Emulated
+attempts wait until the machine is quiet (load below 2), and those that the machine was too busy for ("starved") are made again.
 """
 
 from __future__ import annotations
