@@ -112,9 +112,8 @@ def write_verdict_page(verdict: Verdict, folder: Path) -> Path:
         ("responses", "Responses", tag("p", text(_files(verdict))) + _responses_table(verdict)),
         ("facts", "Recorded facts", _facts_table(verdict)),
     ]
-    head = tag("h1", text(f"{verdict.experiment}: {verdict.verdict}")) + tag(
-        "p", text(f"{verdict.because}. A {verdict.kind}: {KINDS[verdict.kind]}. From {Path(verdict.crate).name}.")
-    )
+    about = f"{verdict.because}. A {verdict.kind}: {KINDS[verdict.kind]}. From {Path(verdict.crate).name}."
+    head = tag("header", tag("h1", text(f"{verdict.experiment}: {verdict.verdict}")), tag("p", text(about)))
     main = head + "".join(tag("section", tag("h2", text(title)), body, id=name) for name, title, body in sections)
     page = document(
         f"{verdict.experiment}: {verdict.verdict}", "Estran", [(name, title) for name, title, _ in sections], main,
@@ -129,7 +128,7 @@ def _claims_table(verdict: Verdict) -> str:
     rows = [
         [text(one.claim), text(one.verdict), text(told(one.recorded)), text(told(one.again)), _why(one)] for one in verdict.claims
     ]
-    return table(["claim", "verdict", "recorded", "now", "what differs"], rows, caption="Claims")
+    return table(["claim", "verdict", "recorded", "now", "what differs"], rows, caption="Each claim in the record, and made again")
 
 
 def _why(one: Claimed) -> str:
@@ -138,11 +137,16 @@ def _why(one: Claimed) -> str:
 
 def _responses_table(verdict: Verdict) -> str:
     rows = [[*map(text, _cells(one)), text(one.verdict)] for one in verdict.responses]
-    return table(["response", "recorded", "now", "change (95 % CI)", ""], rows, numeric=frozenset({1, 2, 3}), caption="Responses")
+    return table(
+        ["response", "recorded", "now", "change (95 % CI)", ""],
+        rows,
+        numeric=frozenset({1, 2, 3}),
+        caption="Responses in the record, and made again",
+    )
 
 
 def _facts_table(verdict: Verdict) -> str:
     if not verdict.differences.changed:
         return tag("p", "No recorded fact differs.")
     rows = [[text(one.group), text(str(one))] for one in verdict.differences.changed]
-    return table(["", "fact: recorded → now"], rows, caption="Recorded facts that differ")
+    return table(["", "fact: recorded → now"], rows, caption="Those that differ, most likely to matter first")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any, Final, Literal
 
@@ -187,18 +186,18 @@ MAIN: Final = ("accuracy", "latency", "throughput", "exchange_latency", "exchang
 
 
 def _overall(claims: Sequence[Claimed], files: Identity | None, responses: Sequence[Responded]) -> tuple[Outcome, str]:
-    if files is not None and not files.identical:
-        return "not confirmed", f"{len(files.differing)} of {files.files} files are not the same"
-    failed = [claim for claim in claims if claim.verdict == "not confirmed"]
+    failed = sum(claim.verdict == "not confirmed" for claim in claims)
     confirmed = sum(claim.verdict == "confirmed" for claim in claims)
-    if failed:
-        return "not confirmed", f"{len(failed)} of {len(claims)} claims"
-    if files is not None:
-        return "confirmed", f"all {files.files} files are the same" + (f", and {confirmed} claims hold" if confirmed else "")
-    if confirmed:
-        untold = len(claims) - confirmed
-        return "confirmed", f"{confirmed} claims hold" + (f"; of {untold} the record could not tell either" if untold else "")
-    return _by_responses([one for one in responses if any(fnmatchcase(one.response, name) for name in MAIN)])
+    wrong = [] if files is None or files.identical else [f"{len(files.differing)} of {files.files} files are not the same"]
+    wrong += [f"{failed} of {len(claims)} claims are not confirmed"] if failed else []
+    if wrong:
+        return "not confirmed", ", and ".join(wrong)
+    if files is None and not confirmed:
+        return _by_responses([one for one in responses if one.response in MAIN])
+    told = [] if files is None else [f"all {files.files} files are the same"]
+    told += [f"{confirmed} of {len(claims)} claims are confirmed"] if claims else []
+    told += [f"of {len(claims) - confirmed} the record could not tell either"] if confirmed < len(claims) else []
+    return "confirmed", ", ".join(told)
 
 
 def _by_responses(main: Sequence[Responded]) -> tuple[Outcome, str]:
