@@ -137,12 +137,8 @@ def _why(one: Claimed) -> str:
 
 def _responses_table(verdict: Verdict) -> str:
     rows = [[*map(text, _cells(one)), text(one.verdict)] for one in verdict.responses]
-    return table(
-        ["response", "recorded", "now", "change (95 % CI)", ""],
-        rows,
-        numeric=frozenset({1, 2, 3}),
-        caption="Responses in the record, and made again",
-    )
+    heads, caption = ["response", "recorded", "now", "change (95 % CI)", ""], "Responses in the record, and made again"
+    return table(heads, rows, numeric=frozenset({1, 2, 3}), caption=caption)
 
 
 def _facts_table(verdict: Verdict) -> str:

@@ -12,7 +12,8 @@ from estran.reproduce.opening import sha256
 from estran.study.folder import Folder
 
 SAME: Final = (
-    "experiment.yaml", "assignment.json", "plan.json", "responses.json", "trace.txt", "histograms.parquet", *(f"{name}.parquet" for name in PARQUET),
+    "experiment.yaml", "assignment.json", "plan.json", "responses.json", "trace.txt", "histograms.parquet",
+    *(f"{name}.parquet" for name in PARQUET),
 )  # fmt: skip
 """Files that must be the same. Not those that tell of the machine, of when and where it was: run.json, manifest.json,
 environment.json, changes.patch, network.json (which names the calibration's path), provenance, logs and pages."""
