@@ -14,7 +14,7 @@ from scipy import stats
 
 from estran.reproduce.claims import Judged, judge
 from estran.reproduce.observed import Observation
-from estran.spec.claims import parse_claim
+from estran.spec.claim_parser import parse_claim
 
 
 def response(value: float, half: float | None = None, unit: str = "s") -> dict[str, Any]:

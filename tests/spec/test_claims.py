@@ -10,7 +10,8 @@ from hypothesis import strategies as st
 
 from estran.errors import SpecErrors, Where
 from estran.spec import dump, load_text
-from estran.spec.claims import CONFIDENCE, Amount, Claim, ClaimError, Measure, parse_claim
+from estran.spec.claim_parser import ClaimError, parse_claim
+from estran.spec.claims import CONFIDENCE, Amount, Claim, Measure
 
 from .conftest import EXAMPLE, Index
 
@@ -94,6 +95,7 @@ def test_any_text_is_read_or_refused_at_a_place_in_it(text: str) -> None:
         ("latency_p99 ≤ 120ms +- 10%", "latency_p99 <= 120ms ± 10%"),
         ("mean(latency, publish_every=2s) within 5% of 35ms", "latency(publish_every=2s) within 5% of 35ms"),
         ("mean(latency) < 1s", "latency < 1s"),
+        ("utilisation@edge→cell < 50%", "utilisation@edge→cell < 50%"),
         ("loss@camera.samples <= 0", "loss@camera.samples <= 0"),
         ("latency(a={mlp: {hidden: [64]}}) < latency(a=softmax)", 'latency(a={"mlp": {"hidden": [64]}}) < latency(a=softmax)'),
         ("accuracy > 0.5 at 99.5%", "accuracy > 0.5 at 99.5%"),

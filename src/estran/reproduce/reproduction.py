@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import shlex
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from estran.errors import RequestError
+from estran.errors import EstranError, RequestError
+from estran.observe.queries import open_run
 from estran.reproduce.asking import POINTS, arguments, code, platform_of, write_points
 from estran.reproduce.layout import RECORD, Crate
 from estran.reproduce.opening import inspect, unpack
@@ -22,6 +24,8 @@ CRATE: Final = "crate"
 """Folder of the crate's files within that of a reproduction."""
 ENVIRONMENT: Final = "environment"
 VERDICT: Final = "verdict.json"
+MOST_VERSIONS: Final = 8
+"""Distributions that are told of while it goes on; the verdict has all."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +75,6 @@ class Preview:
 
     def plain(self) -> dict[str, Any]:
         """As JSON."""
-        from dataclasses import asdict
-
         return asdict(self)
 
 
@@ -116,7 +118,7 @@ def reproduce(request: Request, *, out: Path, tell: Tell) -> tuple[Path, Verdict
     RequestError
         If the crate is refused, or cannot be made again here.
     EstranError
-        If its environment cannot be built, or nothing comes of the runs.
+        If its environment cannot be built, or the run fails.
     """
     crate, _ = inspect(request.crate)
     on = platform_of(crate, request.on)
@@ -129,7 +131,10 @@ def reproduce(request: Request, *, out: Path, tell: Tell) -> tuple[Path, Verdict
         write_points(crate, root, points)
     environment = here(root) if request.environment == "here" else rebuild(crate, root, folder / ENVIRONMENT, tell)
     tell(f"running: estran {shlex.join(asked)}")
+    if environment.apart:
+        tell(f"not in the recorded version: {_versions(environment.apart)}")
     again = rerun(environment, asked, folder / f"{crate.kind}s")
+    _finished(again)
     tell("judging")
     verdict = judge(
         root / RECORD, again, crate=str(request.crate), experiment=crate.experiment, margin=request.margin,
@@ -149,6 +154,23 @@ def _folder(out: Path, crate: Crate) -> Path:
         what = f"cannot make the folder: {error.strerror}"
         raise RequestError(what, where=str(folder), remedy="choose another --out") from error
     return folder
+
+
+def _finished(again: Path) -> None:
+    """Make sure that what was made again ended well; of a study the rows tell."""
+    if not (again / "run.json").exists():
+        return
+    status = open_run(again).status
+    if status.status != "done":
+        failure = status.failure or {}
+        what = f"the run {status.status}: {failure.get('what', 'no reason is recorded')}"
+        raise EstranError(what, where=str(again), remedy=failure.get("remedy") or f"see `estran show {again}`")
+
+
+def _versions(apart: Sequence[tuple[str, str, str]]) -> str:
+    told = [f"{name} ({found or 'none'} for {recorded})" for name, recorded, found in apart[:MOST_VERSIONS]]
+    more = f" and {len(apart) - MOST_VERSIONS} more" if len(apart) > MOST_VERSIONS else ""
+    return ", ".join(told) + more
 
 
 def _services(described: Any) -> list[tuple[str, str]]:

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Final, Literal
 
-from estran.errors import RequestError
+from estran.errors import EstranError
 from estran.explain.compare import Comparison, Difference, compare
 from estran.reproduce import claims as judging
 from estran.reproduce.claims import Judged
@@ -22,7 +22,7 @@ MARGIN: Final = 0.10
 POINT: Final = 0.01
 """Difference of a share (accuracy, loss) that counts as none, whatever the margin."""
 MOST_REASONS: Final = 5
-_MACHINE: Final = ("kernel", "cpu", "model", "cores", "name", "os")
+_MACHINE: Final = ("kernel", "model", "cores", "name", "os")
 
 Outcome = Literal["confirmed", "not confirmed", "cannot tell"]
 Kind = Literal["repeat", "reproduce", "replicate"]
@@ -113,12 +113,12 @@ def judge(record: Path, again: Path, *, crate: str, experiment: str, margin: flo
 
     Raises
     ------
-    RequestError
+    EstranError
         If they have no finished run in common.
     """
     pair = representatives(record, again)
     if pair is None:
-        raise RequestError("no finished run has a counterpart", where=str(again), remedy="see why: estran show RUN")
+        raise EstranError("no finished run has a counterpart", where=str(again), remedy="see why: estran show RUN")
     found = differences(*pair)
     sides = [facts(run) for run in pair]
     simulated = all(side.get(("platform", "platform")) == "simulate" for side in sides)

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 from typing import Any
 
 from estran.errors import Where
-from estran.spec.claims import Claim, ClaimError, Measure, parse_claim
+from estran.spec.claim_parser import ClaimError, parse_claim
+from estran.spec.claims import Claim, Measure
 from estran.spec.factors import Levels
 from estran.spec.marks import Complaints, Path
 from estran.spec.suggest import did_you_mean
