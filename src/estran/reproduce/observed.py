@@ -12,7 +12,7 @@ from estran.observe.queries import open_run
 from estran.reproduce.layout import kind_of
 from estran.spec.claim_block import read_claims
 from estran.spec.claims import Claim
-from estran.spec.document import read_file
+from estran.spec.document import read_file, read_utf8
 from estran.spec.factors import read_factors
 from estran.study.folder import Folder
 from estran.study.rows import cell
@@ -37,14 +37,14 @@ class Observation:
 
 @dataclass(frozen=True, slots=True)
 class Evidence:
-    """The claims of a description, and the finished runs of it."""
+    """The claims of a description, and the finished runs of it; none where nothing is claimed."""
 
     claims: tuple[Claim, ...]
     observations: tuple[Observation, ...]
 
 
 def evidence(path: Path) -> Evidence:
-    """Claims and finished runs of a run's or a study's folder.
+    """Claims of a run's or a study's folder, and its finished runs if there are any claims.
 
     Raises
     ------
@@ -53,12 +53,22 @@ def evidence(path: Path) -> Evidence:
     EstranError
         If it is damaged.
     """
+    runs = _runs(path)
+    claims = claims_of(runs[0][0]) if runs else ()
+    return Evidence(claims, observations(path) if claims else ())
+
+
+def observations(path: Path) -> tuple[Observation, ...]:
+    """All finished runs of a folder; raises as `evidence` does."""
+    return tuple(Observation(_levels(run), block, open_run(run).responses) for run, block in _runs(path) if _done(run))
+
+
+def _runs(path: Path) -> list[tuple[Path, int]]:
+    """Runs with their blocks."""
     kind = kind_of(path)
     if kind == "optimisation":
         raise RequestError("claims are judged by runs and studies", where=str(path), remedy="give one of its runs")
-    runs = _study(path) if kind == "study" else [(path, 1)]
-    found = [Observation(_levels(folder), block, open_run(folder).responses) for folder, block in runs if _done(folder)]
-    return Evidence(claims_of(runs[0][0]) if runs else (), tuple(found))
+    return _study(path) if kind == "study" else [(path, 1)]
 
 
 def claims_of(run: Path) -> tuple[Claim, ...]:
@@ -70,7 +80,7 @@ def claims_of(run: Path) -> tuple[Claim, ...]:
         If the description cannot be read, or a claim is wrong.
     """
     file = run / "experiment.yaml"
-    if not file.exists():
+    if not file.exists() or "claims" not in read_utf8(file):  # most claim nothing, and to parse YAML takes long
         return ()
     document = read_file(file)
     claims = read_claims(document.data, read_factors(document), document.complaints)

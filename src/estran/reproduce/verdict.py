@@ -9,12 +9,13 @@ from typing import Any, Final, Literal
 
 from estran.errors import EstranError
 from estran.explain.compare import Comparison, Difference, compare
+from estran.observe.queries import open_run
 from estran.reproduce import claims as judging
 from estran.reproduce.claims import Judged
 from estran.reproduce.differences import Changed, Differences, differences
 from estran.reproduce.facts import facts, representatives
 from estran.reproduce.identity import Identity, identity
-from estran.reproduce.observed import evidence
+from estran.reproduce.observed import evidence, observations
 
 SCHEMA: Final = 1
 MARGIN: Final = 0.10
@@ -141,10 +142,11 @@ def _kind(a: Mapping[Any, Any], b: Mapping[Any, Any]) -> Kind:
 
 def _claims(record: Path, again: Path, found: Differences) -> list[Claimed]:
     """The record's claims, whatever the new runs' description says."""
-    recorded, now = evidence(record), evidence(again)
+    recorded = evidence(record)
+    now = observations(again) if recorded.claims else ()
     made = []
     for claim in recorded.claims:
-        before, after = judging.judge(claim, recorded.observations), judging.judge(claim, now.observations)
+        before, after = judging.judge(claim, recorded.observations), judging.judge(claim, now)
         verdict: Outcome = "confirmed" if after.verdict == "confirmed" else "not confirmed"
         if after.verdict == before.verdict == "cannot tell":
             verdict = "cannot tell"
@@ -163,7 +165,7 @@ def reasons_of(changed: Sequence[Changed]) -> tuple[str, ...]:
 def _responses(record: Path, again: Path, pair: tuple[Path, Path], margin: float) -> tuple[tuple[Responded, ...], tuple[str, ...]]:
     compared: Comparison = compare(record, again, margin=margin)
     both = {difference.response for difference in compared.differences}
-    measured = [set(evidence(run).observations[0].responses) for run in pair]
+    measured = [set(open_run(run).responses) for run in pair]
     absent = sorted((measured[0] ^ measured[1]) - both)
     return tuple(Responded(one.response, _response(one, margin), one) for one in compared.differences), tuple(absent)
 
