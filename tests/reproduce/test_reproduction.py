@@ -24,16 +24,20 @@ from estran.reproduce.reproduction import Request, preview
 from estran.reproduce.reproduction import reproduce as make_again
 from estran.reproduce.verdict import Verdict, judge
 from estran.reproduce.writing import write_crate
+from estran.run.prepare import prepare
+from estran.run.record import QuietProgress
+from estran.run.session import execute
 from estran.study.rows import read_design
 from tests.reproduce.crates import FILES, crate_of, write
 from tests.reproduce.experiments import EXPERIMENT
 from tests.run.experiments import PARTS, estran
-from tests.run.simulated import simulate
+from tests.run.simulated import simulate, written
 
 CLAIMS = 'claims:\n  - latency within 10% of 12ms\n  - "latency(rate=20) < latency(rate=40) at 90%"\n'
 CLAIMED = EXPERIMENT + CLAIMS
 DELAY = "network[edge ↔ cloud].delay: 10ms → 12ms (+20 %)"
 MODULES = {"parts": PARTS}
+WIDE = "claims:\n  - latency within 80% of 12ms\n  - throughput >= 10/s\n"
 
 
 def reproduce(crate: Path, *options: str) -> tuple[int, dict[str, Any]]:
@@ -112,6 +116,26 @@ def test_code_in_a_crate_runs_only_after_yes(recorded: Path, tmp_path: Path) -> 
     assert marker.exists()
     assert found.verdict == "confirmed"  # it computes the same, and the change is told
     assert [one.name for one in found.differences.changed] == ["parts.py"]
+
+
+def test_an_emulated_run_is_judged_by_its_claims(tmp_path: Path) -> None:
+    prepared = prepare(str(written(tmp_path / "lab", EXPERIMENT + WIDE, MODULES)), on="emulate")
+    run, _ = execute(prepared, out=tmp_path / "lab" / "runs", progress=QuietProgress())
+    crate, _ = write_crate(run, tmp_path / "a.zip")
+    folder, found = make_again(Request(crate, environment="here"), out=tmp_path / "out", tell=print)
+    assert (found.verdict, found.files, found.kind) == ("confirmed", None, "repeat"), found.because
+    assert [claim.again.verdict for claim in found.claims] == ["confirmed", "confirmed"]
+    assert (folder / "verdict.json").exists()
+    _, simulated = make_again(Request(crate, on="simulate", environment="here"), out=tmp_path / "out", tell=print)
+    assert (simulated.kind, simulated.claims[0].verdict) == ("replicate", "confirmed")
+    assert str(simulated.differences.changed[0]).startswith("platform: emulate → simulate")
+
+
+def test_a_run_that_fails_again_is_told_with_its_reason(tmp_path: Path) -> None:
+    failing = EXPERIMENT.replace('with: {rate: "${rate}"}', 'with: {rate: "${rate}", fail_after: 5}')
+    crate, _ = write_crate(simulate(tmp_path / "lab", failing, MODULES), tmp_path / "a.zip")
+    with pytest.raises(EstranError, match="the sensor is on fire"):
+        make_again(Request(crate, environment="here"), out=tmp_path / "out", tell=print)
 
 
 # -- planted changes
