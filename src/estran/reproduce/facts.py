@@ -126,9 +126,10 @@ def _manifest(run: Run) -> Iterator[tuple[Name, Any]]:
         if document.get(key) is not None:
             for name, value in flat(document[key], _CALLED.get(key, key)):
                 yield (group, name.removeprefix("hardware.").removeprefix("sysctls.").removeprefix("git.")), value
+    described = Path(str(document.get("source", "experiment.yaml"))).name
     for path, digest in document.get("hashes", {}).items():
-        if path != "experiment.yaml" and not path.endswith("/experiment.yaml"):  # the description is told in itself
-            yield ("files", path if not path.startswith("/") else Path(path).name), digest
+        if path != described:  # which is told by its parts
+            yield ("files", Path(path).name if path.startswith(("/", "~")) else path), digest
     for name, value in document.get("environment", {}).items():
         yield ("environment", f"variable {name}"), value
     for name, version in document.get("packages", {}).items():
