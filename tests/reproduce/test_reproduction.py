@@ -14,6 +14,8 @@ from zipfile import ZipFile
 import msgspec
 import pytest
 
+from estran.cli.explain import compare
+from estran.cli.look import show
 from estran.errors import EstranError, RequestError
 from estran.observe.secrets import HIDDEN
 from estran.reproduce.asking import arguments, platform_of, write_points
@@ -136,6 +138,42 @@ def test_a_run_that_fails_again_is_told_with_its_reason(tmp_path: Path) -> None:
     crate, _ = write_crate(simulate(tmp_path / "lab", failing, MODULES), tmp_path / "a.zip")
     with pytest.raises(EstranError, match="the sensor is on fire"):
         make_again(Request(crate, environment="here"), out=tmp_path / "out", tell=print)
+
+
+# -- seen
+
+
+def test_runs_and_comparisons_tell_of_claims_and_facts(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    show(str(recorded), json=True)
+    told = json.loads(capsys.readouterr().out)["claims"]
+    assert [(one["verdict"], one["runs"]) for one in told] == [("confirmed", 1), ("cannot tell", 0)]
+    show(str(recorded))
+    assert "✓ confirmed  latency within 10% of 12ms" in capsys.readouterr().out
+    other = simulate(tmp_path, CLAIMED.replace("delay: 10ms", "delay: 12ms"), MODULES)
+    compare(recorded, other, json=True)
+    facts = json.loads(capsys.readouterr().out)["facts"]
+    assert [one["told"] for one in facts["changed"]] == [DELAY]
+    assert facts["same"]["environment"] > 20
+    compare(recorded, other)
+    assert DELAY in capsys.readouterr().out
+
+
+def test_a_study_tells_of_claims(tmp_path: Path) -> None:
+    written(tmp_path, CLAIMED, MODULES)
+    done = estran("study", "experiment.yaml", "--on", "simulate", "--replicates", "2", "--json", cwd=tmp_path)
+    told = json.loads(done.stdout)["claims"]
+    assert [(one["blocks"], one["runs"], one["reason"]) for one in told] == [(2, 4, "spread of 2 replicates")] * 2
+    assert told[0]["verdict"] == "confirmed"
+
+
+def test_a_damaged_description_hides_no_figures(recorded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    again = tmp_path / "again"
+    shutil.copytree(recorded, again)
+    (again / "experiment.yaml").write_text("claims: [nonsense]\n")
+    show(str(again))
+    out = capsys.readouterr().out
+    assert "claims cannot be judged" in out
+    assert "throughput" in out
 
 
 # -- planted changes
