@@ -281,6 +281,12 @@ def test_what_cannot_be_asked_for_again_is_refused(tmp_path: Path) -> None:
     with pytest.raises(RequestError, match="hosts of its own"):
         platform_of(elsewhere, None)
     assert platform_of(elsewhere, "emulate") == "emulate"
+    for on in ("/etc/passwd", "../lab.yml", "--out=/", ""):
+        with pytest.raises(RequestError, match="hosts of its own"):
+            platform_of(crate_of(binding=Binding(platform="ssh", on=on)), None)
+    outside = crate_of(asked=Asked(verb="run", file="experiment/experiment.yaml", seed=1, calibration="/etc/passwd"))
+    with pytest.raises(RequestError, match="calibration is not in it"):
+        arguments(outside, tmp_path, "simulate", tmp_path)
 
 
 def test_all_options_are_asked_again(tmp_path: Path) -> None:
@@ -290,8 +296,8 @@ def test_all_options_are_asked_again(tmp_path: Path) -> None:
     )  # fmt: skip
     told = arguments(crate_of(asked=asked), Path("root"), "simulate", tmp_path)
     assert told == [
-        "run", "root/experiment/a.yaml", "--on", "simulate", "--seed", "9", "--set", "measure.duration=3s", "--set", "rate=20",
-        "--set", 'who="20"', "--calibration", "root/experiment/calibration.json", "--trace",
+        "run", "root/experiment/a.yaml", "--on", "simulate", "--seed", "9", "--set=measure.duration=3s", "--set=rate=20",
+        '--set=who="20"', "--calibration", "root/experiment/calibration.json", "--trace",
     ]  # fmt: skip
     assert "--trace" not in arguments(crate_of(asked=asked), Path("root"), "emulate", tmp_path)
 

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import csv
 import io
+import re
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 from estran.errors import RequestError
 from estran.observe.secrets import HIDDEN
 from estran.reproduce.layout import EXPERIMENT, RECORD, Asked, Crate
 from estran.study.rows import Row, cell, read_design
 
-POINTS = "points.csv"
+_NAMED: Final = re.compile(r"[a-z]+(:[a-z0-9-]+)?")
+"""Platforms that are no files."""
+POINTS: Final = "points.csv"
 """Every run of a study as a point of its own, in the order in which it was made."""
 
 
@@ -26,7 +30,7 @@ def platform_of(crate: Crate, on: str | None) -> str:
     """
     if on is not None:
         return on
-    if crate.binding.file is not None or crate.binding.on.endswith((".yaml", ".yml")):
+    if crate.binding.file is not None or not _NAMED.fullmatch(crate.binding.on):
         raise RequestError(
             f"the record was made on hosts of its own ({crate.binding.platform}, {crate.binding.on})",
             where="--on",
@@ -60,9 +64,9 @@ def arguments(crate: Crate, root: Path, on: str, points: Path) -> list[str]:
     if asked.verb == "optimize":
         raise RequestError("a search is not made again", where=crate.id, remedy="export its best run, and reproduce that")
     options = [str(root / asked.file), "--on", on, "--seed", str(asked.seed)]
-    options += [part for override in (*asked.overrides, *_levels(asked)) for part in ("--set", override)]
+    options += [f"--set={override}" for override in (*asked.overrides, *_levels(asked))]
     if on == "simulate":
-        options += _simulated(asked, root)
+        options += _simulated(crate, root)
     if asked.verb == "study":
         options += ["--design", str(points), "--ordered", "--replicates", "1"]
         options += [] if asked.retries is None else ["--retries", str(asked.retries)]
@@ -73,10 +77,14 @@ def _levels(asked: Asked) -> list[str]:
     return [f"{name}={cell(level)}" for name, level in asked.assignment.items()] if asked.verb == "run" else []
 
 
-def _simulated(asked: Asked, root: Path) -> list[str]:
-    options: list[str] = []
-    if asked.calibration is not None:
-        options += ["--calibration", asked.calibration if asked.calibration == "none" else str(root / asked.calibration)]
+def _simulated(crate: Crate, root: Path) -> list[str]:
+    asked, options = crate.asked, []
+    if asked.calibration == "none":
+        options += ["--calibration", "none"]
+    elif asked.calibration is not None:
+        if crate.file(asked.calibration) is None:
+            raise RequestError("the calibration is not in it", where=crate.id, remedy="ask for the crate as it was exported")
+        options += ["--calibration", str(root / asked.calibration)]
     if asked.verb == "run":
         options += ["--detail", asked.detail] if asked.detail != "components" else []
         options += ["--trace"] if asked.trace else []
