@@ -310,6 +310,16 @@ def test_seeds_of_a_study_that_are_not_its_blocks_are_refused(tmp_path: Path) ->
         write_points(crate_of(asked=asked), tmp_path, tmp_path / "points.csv")
 
 
+def test_a_wrong_request_is_told_before_anything_is_done(tmp_path: Path) -> None:
+    crate = write(tmp_path / "a.zip")
+    for request, what in ((Request(crate, margin=0.0), "margin"), (Request(crate, on="moon"), "no platform 'moon'")):
+        with pytest.raises(RequestError, match=what):
+            make_again(request, out=tmp_path / "out", tell=print)
+    assert not (tmp_path / "out").exists()
+    with pytest.raises(RequestError, match="could not be made again"):  # its component is no component
+        make_again(Request(crate, environment="here"), out=tmp_path / "out", tell=print)
+
+
 # -- environments
 
 

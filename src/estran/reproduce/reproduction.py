@@ -16,6 +16,7 @@ from estran.reproduce.opening import inspect, unpack
 from estran.reproduce.rebuilding import Tell, here, rebuild
 from estran.reproduce.rerunning import rerun
 from estran.reproduce.verdict import MARGIN, Verdict, judge
+from estran.run.prepare import open_platform
 from estran.run.record import write_json
 from estran.run.session import new_run_id
 from estran.spec.document import read_text
@@ -84,10 +85,9 @@ def preview(request: Request) -> Preview:
     Raises
     ------
     RequestError
-        If the crate is refused, or cannot be asked for again.
+        If the crate is refused, cannot be asked for again, or there is no such platform.
     """
-    crate, description = inspect(request.crate)
-    on = platform_of(crate, request.on)
+    crate, on, description = _checked(request)
     command = ["estran", *arguments(crate, Path(CRATE), on, Path(POINTS))]
     described = read_text(description.decode("utf-8-sig", "replace"), crate.asked.file).data
     count = sum(file.path.startswith(f"{RECORD}/") and file.path.endswith("/run.json") for file in crate.files)
@@ -120,8 +120,7 @@ def reproduce(request: Request, *, out: Path, tell: Tell) -> tuple[Path, Verdict
     EstranError
         If its environment cannot be built, or the run fails.
     """
-    crate, _ = inspect(request.crate)
-    on = platform_of(crate, request.on)
+    crate, on, _ = _checked(request)
     folder = _folder(out, crate)
     root, points = folder / CRATE, folder / POINTS
     asked = arguments(crate, root, on, points)
@@ -142,6 +141,16 @@ def reproduce(request: Request, *, out: Path, tell: Tell) -> tuple[Path, Verdict
     )  # fmt: skip
     write_json(folder / VERDICT, verdict.plain())
     return folder, verdict
+
+
+def _checked(request: Request) -> tuple[Crate, str, bytes]:
+    """The crate, the platform that it is made again on, and its description."""
+    if not request.margin > 0:
+        raise RequestError(f"a margin of {request.margin:g} tolerates nothing", where="--margin", remedy="write --margin 10%")
+    crate, description = inspect(request.crate)
+    on = platform_of(crate, request.on)
+    open_platform(on)
+    return crate, on, description
 
 
 def _folder(out: Path, crate: Crate) -> Path:

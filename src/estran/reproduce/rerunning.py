@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from estran.errors import EstranError
+from estran.errors import EstranError, RequestError
 from estran.reproduce.rebuilding import Environment
 
 MODULE = "estran.cli.main"
@@ -32,7 +32,7 @@ def rerun(environment: Environment, arguments: Sequence[str], out: Path) -> Path
     Raises
     ------
     EstranError
-        If nothing was made; with what was complained of.
+        If nothing was made; with what was complained of; a `RequestError` if it cannot be made here.
     KeyboardInterrupt
         If it was interrupted; what was going on has ended.
     """
@@ -47,7 +47,8 @@ def rerun(environment: Environment, arguments: Sequence[str], out: Path) -> Path
     folder = _folder(told)
     if folder is None:
         said = complaint.decode("utf-8", "replace").strip()[-_KEPT:]
-        raise EstranError(
+        kind = RequestError if process.returncode == RequestError.exit_code else EstranError
+        raise kind(
             f"it could not be made again: {said or f'exit status {process.returncode}'}",
             where="estran " + " ".join(arguments[:2]),
             remedy="see what is complained of",
