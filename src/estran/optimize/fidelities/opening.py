@@ -13,8 +13,8 @@ from estran.optimize.fidelities.history import Choice, History
 
 TESTS: Final = 4
 """Points that are run at every fidelity, beside the default: with it, as many as a verdict needs (`trust.ENOUGH`)."""
-OPENING: Final = 2.0
-"""Runs at the highest fidelity whose time the first runs at the lowest may take."""
+OPENING: Final = 1.0
+"""Runs at the highest fidelity whose time the first runs at the lowest may take: what is lost if the ladder proves misleading."""
 PER_FACTOR: Final = 10
 """First runs at the lowest fidelity for each factor, at the most (Loeppky, Sacks and Welch, Technometrics 51, 2009)."""
 

@@ -24,8 +24,6 @@ SPREAD: Final = 128
 """Candidates that fill a large space, and as many neighbours of good points."""
 PARENTS: Final = 8
 """Good points whose neighbours are thought of."""
-MODELLED: Final = 3
-"""Runs at the highest fidelity for each coordinate from which on a model of these alone is asked."""
 LOWER: Final = 1.0
 """Time that all lower rungs together may take, as a share of what all runs at the highest will take."""
 
@@ -84,7 +82,7 @@ class MultiFidelity:
         """
         if not any(trust.verdict == "trusted" for trust in self.trusts(self._history.asked_goals.goals)):
             made = len(self._history.trials.at(self.ladder.highest))
-            if made % 2 or made < MODELLED * len(self._history.space.dimensions):
+            if made % 2 or made < _modelled(len(self._history.space.dimensions)):
                 return self._apart.ask()
         return self._improve() or self._apart.ask()
 
@@ -147,3 +145,11 @@ class MultiFidelity:
         known = self.ladder.seconds(self._history.trials)
         measured = [one for one in known if one is not None]
         return [next((one for one in known[rung:] if one is not None), max(measured, default=1.0)) for rung in range(len(known))]
+
+
+def _modelled(dimensions: int) -> int:
+    """Runs at the highest fidelity from which on a model of these alone is asked: as many as a parabola has terms of second order.
+
+    With fewer, and many dimensions, it would spend most runs on corners of the space, of which it knows least.
+    """
+    return dimensions * (dimensions + 1) // 2
