@@ -15,7 +15,8 @@ from estran.spec import load
 from tests.run.experiments import estran
 
 ROOT = Path(__file__).parents[2]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").rglob("*.md"))]
+TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
+PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
 VERBS = {
     "init",
     "examples",
@@ -70,6 +71,20 @@ def test_python_blocks_run_and_their_components_have_sound_ports(page: Path, ind
     for value in vars(module).values():
         if isinstance(value, type) and issubclass(value, Component) and value is not Component:
             shape(value)
+
+
+def test_every_page_is_in_the_index() -> None:
+    index = (ROOT / "docs" / "index.md").read_text(encoding="utf-8")
+    linked = set(re.findall(r"\]\(([^)#]+)\)", index))
+    pages = {str(page.relative_to(ROOT / "docs")) for page in (ROOT / "docs").rglob("*.md")} - {"index.md"}
+    assert pages <= linked, sorted(pages - linked)
+
+
+def test_tests_that_the_page_on_security_names_exist() -> None:
+    named = re.findall(r"`([\w/]+\.py)::(\w+)`", (ROOT / "docs" / "explanation" / "security.md").read_text(encoding="utf-8"))
+    assert named
+    for file, name in named:
+        assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8")), f"{file}::{name}"
 
 
 def test_commands_in_the_pages_exist() -> None:
