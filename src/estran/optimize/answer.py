@@ -3,20 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from itertools import accumulate
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from estran.optimize.gain import Gain, gains_of
 from estran.optimize.goals import Goals
 from estran.optimize.pareto import hypervolume
 from estran.optimize.recommending import how, not_worse, recommended
 from estran.optimize.standing import Standing, standings
 from estran.optimize.strategy import DONE
-from estran.optimize.trials import Point, Trials
-from estran.study.verdicts import Error, error
+from estran.optimize.trials import Trials
+from estran.optimize.wording import sentence
 
 Floats = NDArray[np.float64]
 MARGIN: Final = 0.1
@@ -48,28 +49,6 @@ class Candidate:
     feasible: float
     front: float
     fidelities: Mapping[str, int]
-
-
-@dataclass(frozen=True, slots=True)
-class Gain:
-    """What the recommended point gains in one response over the default.
-
-    Attributes
-    ----------
-    default, recommended
-        Means over the seeds that both were run with.
-    difference
-        As `estran.study.verdicts.error`: absolute and relative, in pairs of equal seeds.
-    better
-        Whether the interval of the difference lies on the better side of 0; None where it holds 0, or there is none.
-    """
-
-    response: str
-    unit: str
-    default: float
-    recommended: float
-    difference: Error
-    better: bool | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,11 +145,9 @@ def answer(
     notes
         What else is to be said.
     """
-    from estran.optimize.wording import sentence
-
     found = standings(trials, target, goals, np.random.default_rng(seed))
     best = recommended(found, goals)
-    gains = () if best is None or 0 not in found else _gains(found[0], best, target, goals, units)
+    gains = () if best is None or 0 not in found else gains_of(found[0], best, target, goals, units)
     names = tuple(goal.response for goal in goals.goals)
     return Answer(
         experiment=experiment,
@@ -199,36 +176,6 @@ def _candidate(one: Standing) -> Candidate:
         if trial.told is not None and trial.told.status == DONE:
             seen[trial.ask.fidelity] = seen.get(trial.ask.fidelity, 0) + 1
     return Candidate(one.point.number, one.point.levels, one.means, one.ci95, one.on_front, one.feasible, one.front, seen)
-
-
-def _gains(default: Standing, best: Standing, target: str, goals: Goals, units: Mapping[str, str]) -> tuple[Gain, ...]:
-    both = [_by_seed(one.point, target) for one in (best, default)]
-    seeds = sorted(set(both[0]) & set(both[1]))
-    if not seeds:
-        return ()
-    gains = []
-    for k, goal in enumerate(goals.goals):
-        mine, theirs = ([goal.cost(side[seed][k]) for seed in seeds] for side in both)
-        found = error(mine, theirs)
-        if best.exact and default.exact:
-            found = _exact(found)
-        bounds = found.absolute_ci95
-        told = bounds is not None and not bounds[0] <= 0 <= bounds[1]
-        better = (found.absolute < 0) == goal.minimize if told else None
-        gains.append(Gain(goal.response, units.get(goal.response, ""), float(np.mean(theirs)), float(np.mean(mine)), found, better))
-    return tuple(gains)
-
-
-def _exact(found: Error) -> Error:
-    """A difference of runs that replicates are known to repeat."""
-    relative = None if found.relative is None else (found.relative, found.relative)
-    return replace(found, relative_ci95=relative, absolute_ci95=(found.absolute, found.absolute))
-
-
-def _by_seed(point: Point, target: str) -> dict[int, tuple[float, ...]]:
-    return {
-        trial.ask.seed: trial.told.costs for trial in point.at(target) if trial.told is not None and trial.told.costs is not None
-    }
 
 
 def _trace(trials: Trials, target: str, goals: Goals) -> list[Step]:

@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
-
+from estran.optimize.gain import Gain
 from estran.optimize.goals import SI, Goals
 from estran.optimize.standing import Standing
 from estran.units import show
-
-if TYPE_CHECKING:
-    from estran.optimize.answer import Gain
 
 
 def sentence(goals: Goals, gains: tuple[Gain, ...], best: Standing | None, default: Standing | None) -> str:
