@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -55,6 +56,21 @@ def test_every_host_reaches_every_other_at_once_by_its_address(fabric: Fabric) -
                 data, (address, _) = receiver.recvfrom(16)
                 assert data == b"hello"
                 assert address == fabric.hosts[source].address
+
+
+@root
+def test_hosts_reach_nothing_but_each_other(fabric: Fabric) -> None:
+    with socket.create_server(("0.0.0.0", 0)) as server, namespace.entered(fabric.hosts["edge-0"].namespace_fd):
+        port = server.getsockname()[1]
+        for address in (fabric.hosts["cloud-0"].address, "127.0.0.1"):  # a host answers that nobody listens there
+            assert connecting(address, port) == errno.ECONNREFUSED
+        assert connecting("198.51.100.1", port) in (errno.ENETUNREACH, errno.EHOSTUNREACH)
+
+
+def connecting(address: str, port: int) -> int:
+    with socket.socket() as one:
+        one.settimeout(2)
+        return one.connect_ex((address, port))
 
 
 @root
