@@ -235,11 +235,12 @@ def test_the_same_rows_in_other_bytes_are_the_same(recorded: Path, tmp_path: Pat
     again = tmp_path / "again"
     shutil.copytree(recorded, again)
     target = again / "messages.parquet"
-    duckdb.sql(f"COPY (FROM '{recorded / 'messages.parquet'}') TO '{target}' (FORMAT parquet, COMPRESSION gzip)")
+    rows, connection = recorded / "messages.parquet", duckdb.connect()
+    connection.execute(f"COPY (FROM '{rows}') TO '{target}' (FORMAT parquet, COMPRESSION gzip)")
     found = changed(recorded, again)
     assert found.files is not None
     assert (found.verdict, found.files.rewritten) == ("confirmed", ("messages.parquet",))
-    duckdb.sql(f"COPY (FROM '{recorded / 'messages.parquet'}' ORDER BY bytes, received DESC) TO '{target}' (FORMAT parquet)")
+    connection.execute(f"COPY (FROM '{rows}' ORDER BY bytes, received DESC) TO '{target}' (FORMAT parquet)")
     assert changed(recorded, again).verdict == "not confirmed"
 
 

@@ -81,10 +81,10 @@ def test_emulated_no_request_is_lost_or_answered_by_a_torn_model_over_10000_swap
     done = estran("run", "experiment.yaml", "--json", cwd=tmp_path, timeout=110)
     assert done.returncode == 0, done.stderr
     folder = run_folder(tmp_path)
-    swaps = duckdb.execute(f"SELECT count(*) FROM '{folder}/events.parquet' WHERE event = 'swapped'").fetchone()[0]
+    swaps = duckdb.execute(f"SELECT count(*) FROM '{folder}/events.parquet' WHERE event = 'swapped'").fetchall()[0][0]
     torn, answered = duckdb.execute(
         f"SELECT max(value) FILTER (metric = 'torn'), max(value) FILTER (metric = 'answered') FROM '{folder}/metrics.parquet'"
-    ).fetchone()
+    ).fetchall()[0]
     assert swaps >= 10_000
     assert torn == 0
     assert answered > 1000

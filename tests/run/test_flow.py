@@ -65,7 +65,7 @@ def test_histograms_hold_every_message(tmp_path: Path) -> None:
     responses = json.loads((folder / "responses.json").read_text())
     query = """SELECT sum(count), sum(count * (low + high) / 2) / sum(count), max(high / low)
                FROM read_parquet($1) WHERE name = $2 AND part = $3"""
-    rows = duckdb.execute(query, [str(folder / "histograms.parquet"), "latency", "end"]).fetchone()
+    rows = duckdb.execute(query, [str(folder / "histograms.parquet"), "latency", "end"]).fetchall()[0]
     assert rows is not None
     assert rows[0] == responses["latency"]["n"]
     assert rows[1] == pytest.approx(responses["latency"]["value"], rel=0.01)

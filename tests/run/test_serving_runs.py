@@ -202,7 +202,7 @@ def test_the_example_smart_grid_learns_from_late_labels_and_defers_what_is_hard(
     folder = tmp_path / "example"
     shutil.copytree(Path(__file__).parents[2] / "examples" / "smart-grid", folder)
     text = (folder / "experiment.yaml").read_text()
-    assert len(text.splitlines()) <= 60
+    assert len(text.partition("\nclaims:")[0].splitlines()) <= 60
     found = {
         send: done(simulate(folder, text, overrides=["measure.duration=12s", "serving=ensemble", f"send={send}"]))
         for send in ("full", "int8")

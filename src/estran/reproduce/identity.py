@@ -89,11 +89,12 @@ def _same_rows(one: Path, other: Path) -> bool:
         return False
     import duckdb
 
-    def rows(path: Path) -> Any:
-        return duckdb.sql(f"FROM read_parquet('{str(path).replace(chr(39), chr(39) * 2)}')")
+    def rows(path: Path) -> tuple[Any, Any]:
+        found = connection.execute("FROM read_parquet(?)", [str(path)])
+        return found.description, found.fetchall()
 
-    try:
-        left, right = rows(one), rows(other)
-        return bool(left.columns == right.columns and left.types == right.types and left.fetchall() == right.fetchall())
-    except duckdb.Error:
-        return False
+    with duckdb.connect() as connection:
+        try:
+            return bool(rows(one) == rows(other))
+        except duckdb.Error:
+            return False

@@ -82,7 +82,7 @@ def test_modules_are_loaded_by_a_login_shell_that_leaves_standard_input_alone() 
     part = read(WHOLE).parts[1]
     argv = step("7", 1, part, "n3", "run-1@hpc-0", 1000)
     assert argv[-3:-1] == ["bash", "-lc"]
-    assert argv[-1].startswith("module load cuda/12 python/3.12 </dev/null >&2 && exec python3.12 -c ")
+    assert argv[-1].startswith("module load cuda/12 python/3.12 </dev/null >&2 && exec python3.12 -I -S -c ")
     assert {"--jobid=7", "--het-group=1", "--nodelist=n3", "--overlap", "--unbuffered"} <= set(argv)
 
 
