@@ -96,10 +96,8 @@ def test_a_component_that_raises_fails_the_run_and_says_where(tmp_path: Path) ->
     assert any("ValueError: the sensor is on fire" in line for line in failure["log_tail"])
     assert "the sensor is on fire" in failed.stdout
     assert (run_folder(tmp_path) / "report.html").exists()
-    assert (
-        duckdb.execute("SELECT count(*) FROM read_parquet(?)", [str(run_folder(tmp_path) / "messages.parquet")]).fetchall()[0][0]
-        > 0
-    )
+    query = "SELECT count(*) FROM read_parquet(?)"
+    assert duckdb.execute(query, [str(run_folder(tmp_path) / "messages.parquet")]).fetchall()[0][0] > 0
     assert_nothing_left(record(tmp_path)["id"])
 
 
