@@ -30,6 +30,7 @@ def print_preview(console: Console, preview: Preview) -> None:
     console.print(Text.assemble((preview.experiment, "bold"), f": {preview.kind}. Its files are as they were packed."))
     console.print("Nothing has been executed yet. With --yes there would be", highlight=False)
     told = bare_table()
+    told.show_header = False
     told.add_column("", style="dim", no_wrap=True)
     told.add_column("", overflow="fold")
     told.add_row("command", Text(preview.command))
@@ -67,7 +68,7 @@ def _files(verdict: Verdict) -> str:
         return "files are compared of simulations only"
     if files.identical:
         other = f" ({len(files.rewritten)} of them with the same rows in other bytes)" if files.rewritten else ""
-        return f"all {files.files} files of {files.runs} runs are the same{other}"
+        return f"all {files.files} files of {files.runs} {'run' if files.runs == 1 else 'runs'} are the same{other}"
     more = f" and {len(files.differing) - _MOST_FILES} more" if len(files.differing) > _MOST_FILES else ""
     return f"not the same: {', '.join(files.differing[:_MOST_FILES])}{more}, of {files.files} files"
 
