@@ -127,9 +127,15 @@ def _claims_table(verdict: Verdict) -> str:
     if not verdict.claims:
         return tag("p", "The description claims nothing.")
     rows = [
-        [text(one.claim), text(one.verdict), text(told(one.recorded)), text(told(one.again)), _why(one)] for one in verdict.claims
+        [_sentence(one.claim), text(one.verdict), text(told(one.recorded)), text(told(one.again)), _why(one)]
+        for one in verdict.claims
     ]
     return table(["claim", "verdict", "recorded", "now", "what differs"], rows, caption="Each claim in the record, and made again")
+
+
+def _sentence(claim: str) -> str:
+    """A claim, broken where it has to be: other tables keep their first column on one line."""
+    return tag("span", text(claim), class_="sentence")
 
 
 def _why(one: Claimed) -> str:
