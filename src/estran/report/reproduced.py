@@ -77,7 +77,7 @@ def _print_responses(console: Console, verdict: Verdict) -> None:
     from rich.text import Text
 
     found = bare_table()
-    found.add_column("response", overflow="fold")
+    found.add_column("response", no_wrap=True)
     for column in ("recorded", "now", "change (95 % CI)"):
         found.add_column(column, justify="right")
     found.add_column("", no_wrap=True)
