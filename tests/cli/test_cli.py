@@ -11,6 +11,7 @@ import jsonschema
 import pytest
 from ruamel.yaml import YAML
 
+from estran.cli.main import main
 from tests.run.experiments import TINY, estran, write
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "visual-inspection" / "experiment.yaml"
@@ -116,6 +117,31 @@ def test_a_missing_run_is_explained(tmp_path: Path) -> None:
         assert shown.returncode == 2
         assert "estran ls" in shown.stderr
     assert estran("ls", cwd=tmp_path).returncode == 0
+
+
+def test_a_missing_run_is_looked_for_by_the_verbs_own_option(tmp_path: Path) -> None:
+    for argv, option in ((("export", "x"), "--runs"), (("compare", "latest", "x"), "--out")):
+        shown = estran(*argv, cwd=tmp_path)
+        assert shown.returncode == 2
+        assert f"{option} names another folder" in shown.stderr
+
+
+def test_only_a_crate_has_a_licence(tmp_path: Path) -> None:
+    shown = estran("export", "--to", "prov", "--license", "MIT", cwd=tmp_path)
+    assert (shown.returncode, "--license" in shown.stderr) == (2, True)
+
+
+@pytest.mark.filterwarnings("ignore:Cyclopts application invoked without tokens")
+def test_ctrl_c_is_told_and_is_no_success(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    def pressed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("estran.cli.examples.all_examples", pressed)
+    monkeypatch.setattr(sys, "argv", ["estran", "examples"])
+    with pytest.raises(SystemExit) as ended:
+        main()
+    assert ended.value.code == 1
+    assert capsys.readouterr().err == "interrupted\n"
 
 
 def test_a_needed_port_without_a_stream_is_named(tmp_path: Path) -> None:

@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran[study]'")
 
 from estran.errors import RequestError
-from estran.explain.compare import _of_pairs, compare, verdict
+from estran.explain.compare import _of_pairs, _of_runs, compare, verdict
+from estran.report.compared import apart
 from estran.study.folder import Asked, Folder, Outcome
 from estran.study.rows import Row
 
@@ -157,3 +158,14 @@ def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:
         compare(a, a, margin=0)
     with pytest.raises(RequestError, match="not measured on both sides: beauty"):
         compare(a, a, responses=("beauty",))
+
+
+def test_intervals_say_their_unit_once() -> None:
+    found = [
+        _of_runs("x", *({"value": v, "unit": unit, "ci95": [v - 0.1, v + 0.1]} for v in (0.0, 0.5)), 0.05)
+        for unit in ("fraction", "s")
+    ]
+    assert [apart(one).replace("\u202f", " ") for one in found] == [
+        "+50 points (+35.9 to +64.1 points)",
+        "+500 ms (+359 to +641 ms)",
+    ]

@@ -114,6 +114,7 @@ def test_one_run_is_judged_by_its_own_interval() -> None:
     [
         ("latency(f=c) < 1s", "there is no run with f=c"),
         ("gradient < 1", "no run measured gradient"),
+        ("latensy < 1", "no run measured latensy; did you mean latency?"),
         ("latency(f=a) < latency_p99(f=b)", "no run measured latency_p99"),
         ("y < 3ms", "y was measured in J, not as 3ms"),
     ],

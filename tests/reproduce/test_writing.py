@@ -161,8 +161,10 @@ def test_a_moved_experiment_can_be_shown(own_run: Callable[[], Path], tmp_path: 
     (tmp_path / "copy").rename(home)
     with pytest.raises(RequestError, match="no longer there"):
         write_crate(kept)
-    path, _ = write_crate(kept, experiment=home / "experiment.yaml")
-    assert path.parent == tmp_path
+    for shown in (home / "experiment.yaml", home):
+        path, _ = write_crate(kept, experiment=shown)
+        assert path.parent == tmp_path
+        path.unlink()
 
 
 def test_a_failed_run_is_packed_with_a_warning(tmp_path: Path) -> None:
@@ -205,6 +207,13 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
         write_crate(run, tmp_path)
     with pytest.raises(RequestError, match="no such folder"):
         write_crate(run, tmp_path / "absent" / "x.zip")
+
+
+@pytest.mark.parametrize("licence", ["", "all rights", "CC BY", "https://"])
+def test_what_is_no_licence_is_refused(run: Path, tmp_path: Path, licence: str) -> None:
+    with pytest.raises(RequestError, match=r"is no licence(.|\n)*CC-BY-4\.0"):
+        write_crate(run, tmp_path, licence=licence)
+    assert not list(tmp_path.glob("*.zip"))
 
 
 def test_a_folder_that_is_none_is_refused(tmp_path: Path) -> None:

@@ -62,30 +62,36 @@ def explain(
 
 
 def compare(
-    a: Path,
-    b: Path,
+    a: str,
+    b: str,
     /,
     *,
     response: Annotated[list[str] | None, Parameter(negative=())] = None,
     margin: str = "5%",
+    out: Path = Path("runs"),
     json: JsonOption = False,
 ) -> None:
     """Say how the responses of two runs or two studies differ, whether B is better, worse or equivalent, and what else differs.
 
     Parameters
     ----------
-    a, b
-        Two run folders, or the folders of two studies with points in common: other platforms, other versions, other settings.
+    a
+        A run folder, a run's id (or the beginning of it), or `latest`; or the folder of a study.
+    b
+        What is compared with it: a run, or a study with points in common. Other platforms, other versions, other settings.
     response
         What to compare; all that both measured if not given (a terminal shows those of the whole run). Repeatable.
     margin
         Relative difference that counts as none.
+    out
+        Where runs are that are named by their id.
     json
         Print one JSON object.
     """
     import msgspec
     from rich.console import Console
 
+    from estran.cli.listing import find_run
     from estran.cli.predict import fraction
     from estran.explain.compare import compare as compared
     from estran.explain.effects import plain
@@ -94,8 +100,9 @@ def compare(
     from estran.reproduce.differences import differences
     from estran.reproduce.facts import representatives
 
-    found = compared(a, b, responses=tuple(response or ()), margin=fraction(margin))
-    pair = representatives(a, b)
+    sides = [Path(side) if Path(side).is_dir() else find_run(side, out) for side in (a, b)]
+    found = compared(*sides, responses=tuple(response or ()), margin=fraction(margin))
+    pair = representatives(*sides)
     facts = None if pair is None else differences(*pair)
     if json:
         data = plain(found) | {"facts": None if facts is None else facts.plain()}

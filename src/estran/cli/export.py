@@ -9,6 +9,7 @@ from typing import Annotated, Literal
 from cyclopts import Parameter
 
 from estran.cli.describe import JsonOption
+from estran.errors import RequestError
 
 
 def export(
@@ -35,7 +36,7 @@ def export(
         The file or, for a crate, its folder; beside the record if not given. For MLflow a tracking URI, or a folder for a database;
         `mlruns` if not given.
     experiment
-        The experiment file, if it is no longer where it was when it ran.
+        The experiment file, or its folder, if it is no longer where it was when it ran.
     licence
         Under which others may use what is in a crate: an SPDX identifier like CC-BY-4.0, or a URL.
     runs
@@ -45,6 +46,10 @@ def export(
     """
     import msgspec
 
+    if licence is not None and to != "crate":
+        raise RequestError(
+            "only a crate says under which licence it is", where="--license", remedy="leave it out, or use --to crate"
+        )
     folder = _folder(run, runs)
     told: dict[str, object] = {"to": to}
     if to == "crate":
@@ -70,7 +75,7 @@ def _folder(run: str, runs: Path) -> Path:
     from estran.cli.listing import find_run
     from estran.reproduce.layout import SIGNS
 
-    return Path(run) if any((Path(run) / sign).is_file() for sign in SIGNS) else find_run(run, runs)
+    return Path(run) if any((Path(run) / sign).is_file() for sign in SIGNS) else find_run(run, runs, option="--runs")
 
 
 def _print(told: dict[str, object]) -> None:

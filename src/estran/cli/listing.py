@@ -16,8 +16,13 @@ from estran.errors import RequestError
 _STYLES = {"done": "green", "failed": "red", "interrupted": "yellow", "running": "cyan"}
 
 
-def find_run(run: str, out: Path) -> Path:
+def find_run(run: str, out: Path, *, option: str = "--out") -> Path:
     """A run's folder, by its path, its id or the beginning of it, or ``latest``.
+
+    Parameters
+    ----------
+    option
+        By which the verb is given ``out``, for the message.
 
     Raises
     ------
@@ -34,7 +39,7 @@ def find_run(run: str, out: Path) -> Path:
         return found[0]
     if found:
         raise RequestError(f"{len(found)} runs begin with {run!r}", where=str(out), remedy="give more of the id")
-    raise RequestError(f"there is no run {run!r}", where=str(out), remedy="`estran ls` lists them; --out names another folder")
+    raise RequestError(f"there is no run {run!r}", where=str(out), remedy=f"`estran ls` lists them; {option} names another folder")
 
 
 def print_runs(runs: Sequence[Any], *, json: bool) -> None:

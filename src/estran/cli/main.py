@@ -15,6 +15,7 @@ app = App(
     help="Repeatable experiments with AI workflows that train, simulate and serve at the same time, from edge to cloud.",
     version=estran.__version__,
     help_format="markdown",
+    suppress_keyboard_interrupt=False,  # main says that it was interrupted
 )
 
 _DESCRIBE = Group("Describe", sort_key=1)

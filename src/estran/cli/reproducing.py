@@ -59,7 +59,9 @@ def reproduce(
         print("→ to execute it: add --yes", file=sys.stderr)
         return 2
     console = Console(stderr=True, highlight=False)
-    folder, verdict = made_again(request, out=out, tell=_silent if json else lambda line: console.print(line, soft_wrap=True))
+    folder, verdict = made_again(
+        request, out=out, tell=_silent if json else lambda line: console.print(line, markup=False, soft_wrap=True)
+    )
     page = write_verdict_page(verdict, folder)
     if json:
         sys.stdout.write(msgspec.json.encode({"folder": str(folder), "page": str(page), **verdict.plain()}).decode() + "\n")

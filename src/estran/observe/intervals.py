@@ -29,6 +29,7 @@ Floats: TypeAlias = NDArray[np.float64]
 LEVEL: Final = 0.95
 _BATCHES: Final = (30, 20, 14, 10)
 _HOPELESS: Final = 0.5  # lag-1 autocorrelation of ten batch means: a straight drift has 0.7
+_ROUNDING: Final = 1e-9  # differences that are smaller are left by sums and subtractions of times, and vary with nothing
 _Z: Final = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
 
@@ -148,7 +149,7 @@ def quantile(values: ArrayLike, level: float) -> Estimate:
     """
     series = np.asarray(values, dtype=np.float64)
     n, value = len(series), float(np.quantile(series, level))
-    spread = _spread((series <= value).astype(np.float64), np.ones(n))
+    spread = _spread((series <= value + _ROUNDING * abs(value)).astype(np.float64), np.ones(n))
     if spread.error is None:
         return Estimate(value, n, None, spread.note)
     half = student(spread.freedom) * max(spread.error, math.sqrt(level * (1 - level) / n))
@@ -200,6 +201,7 @@ def _residuals(above: Floats, below: Floats, count: int) -> Floats:
     """By how much each of ``count`` batches exceeds its share; they sum to zero."""
     edges = np.linspace(0, len(above), count + 1).astype(np.intp)[:-1]
     residuals: Floats = np.add.reduceat(above, edges) - above.sum() / below.sum() * np.add.reduceat(below, edges)
+    residuals[np.abs(residuals) <= _ROUNDING * np.add.reduceat(np.abs(above), edges)] = 0.0
     return residuals
 
 

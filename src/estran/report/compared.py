@@ -51,8 +51,12 @@ def apart(one: Difference) -> str:
     """How far B is from A, with its interval: in percent, or in the unit where percent would mislead."""
     if one.unit == "fraction" or one.relative is None or (one.relative_ci95 is None and one.absolute_ci95 is not None):
         ends = one.absolute_ci95
-        shown = NONE if ends is None else f"{signed(ends[0], one.unit)} to {signed(ends[1], one.unit)}"
-        return f"{signed(one.absolute, one.unit)} ({shown})"
+        if ends is None:
+            return f"{signed(one.absolute, one.unit)} ({NONE})"
+        low, high = (signed(end, one.unit) for end in ends)
+        if low.split()[1:] == high.split()[1:]:
+            low = low.split()[0]
+        return f"{signed(one.absolute, one.unit)} ({low} to {high})"
     shares = one.relative_ci95
     shown = NONE if shares is None else f"{100 * shares[0]:+.1f} to {100 * shares[1]:+.1f}"
     return f"{100 * one.relative:+.1f} % ({shown})"

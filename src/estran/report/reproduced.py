@@ -30,6 +30,7 @@ def print_preview(console: Console, preview: Preview) -> None:
     console.print(Text.assemble((preview.experiment, "bold"), f": {preview.kind}. Its files are as they were packed."))
     console.print("Nothing has been executed yet. With --yes there would be", highlight=False)
     told = bare_table()
+    told.show_header = False
     told.add_column("", style="dim", no_wrap=True)
     told.add_column("", overflow="fold")
     told.add_row("command", Text(preview.command))
@@ -67,7 +68,7 @@ def _files(verdict: Verdict) -> str:
         return "files are compared of simulations only"
     if files.identical:
         other = f" ({len(files.rewritten)} of them with the same rows in other bytes)" if files.rewritten else ""
-        return f"all {files.files} files of {files.runs} runs are the same{other}"
+        return f"all {files.files} files of {files.runs} {'run' if files.runs == 1 else 'runs'} are the same{other}"
     more = f" and {len(files.differing) - _MOST_FILES} more" if len(files.differing) > _MOST_FILES else ""
     return f"not the same: {', '.join(files.differing[:_MOST_FILES])}{more}, of {files.files} files"
 
@@ -76,7 +77,7 @@ def _print_responses(console: Console, verdict: Verdict) -> None:
     from rich.text import Text
 
     found = bare_table()
-    found.add_column("response", overflow="fold")
+    found.add_column("response", no_wrap=True)
     for column in ("recorded", "now", "change (95 % CI)"):
         found.add_column(column, justify="right")
     found.add_column("", no_wrap=True)
@@ -126,9 +127,15 @@ def _claims_table(verdict: Verdict) -> str:
     if not verdict.claims:
         return tag("p", "The description claims nothing.")
     rows = [
-        [text(one.claim), text(one.verdict), text(told(one.recorded)), text(told(one.again)), _why(one)] for one in verdict.claims
+        [_sentence(one.claim), text(one.verdict), text(told(one.recorded)), text(told(one.again)), _why(one)]
+        for one in verdict.claims
     ]
     return table(["claim", "verdict", "recorded", "now", "what differs"], rows, caption="Each claim in the record, and made again")
+
+
+def _sentence(claim: str) -> str:
+    """A claim, broken where it has to be: other tables keep their first column on one line."""
+    return tag("span", text(claim), class_="sentence")
 
 
 def _why(one: Claimed) -> str:

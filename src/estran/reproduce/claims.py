@@ -23,6 +23,7 @@ from estran.errors import RequestError
 from estran.observe.stories import Floats
 from estran.reproduce.observed import Evidence, Observation
 from estran.spec.claims import BARE, CONFIDENCE, Amount, Claim, Measure
+from estran.spec.suggest import slip
 from estran.study.rows import cell
 from estran.study.verdicts import Bounds, fieller, t_quantile
 from estran.units import Dimension
@@ -141,8 +142,16 @@ def _values(measure: Measure, observations: Sequence[Observation], measures: Seq
             found[one.block, rest].append((number, one.responses[measure.response]))
     if not found:
         levels = " and ".join(f"{name}={level}" for name, level in wanted.items())
-        raise _Untold(f"no run measured {measure.response}" if asked else f"there is no run with {levels}" if levels else "no run")
+        if asked:
+            raise _Untold(_unmeasured(measure.response, asked))
+        raise _Untold(f"there is no run with {levels}" if levels else "no run")
     return {key: _pooled(several) for key, several in found.items()}
+
+
+def _unmeasured(response: str, asked: Sequence[tuple[int, Observation]]) -> str:
+    """Which response is missing, and which was meant if it is a slip of the pen."""
+    near = slip(response, dict.fromkeys(name for _, one in asked for name in one.responses))
+    return f"no run measured {response}" + (f"; did you mean {near}?" if near else "")
 
 
 def _pooled(numbered: Sequence[tuple[int, Mapping[str, Any]]]) -> _Value:

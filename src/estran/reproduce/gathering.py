@@ -28,6 +28,7 @@ from estran.reproduce.layout import (
 from estran.reproduce.records import Record, files, manifest_of
 from estran.reproduce.requirements import requirements
 from estran.reproduce.wheel import wheel
+from estran.run.prepare import experiment_path
 from estran.spec import load
 from estran.spec.document import read_file
 from estran.spec.model import Experiment
@@ -71,7 +72,7 @@ def gather(record: Record, experiment: Path | None = None) -> Gathered:
     Parameters
     ----------
     experiment
-        The experiment file, if it is no longer where it was.
+        The experiment file, or its folder, if it is no longer where it was.
 
     Raises
     ------
@@ -79,7 +80,7 @@ def gather(record: Record, experiment: Path | None = None) -> Gathered:
         If a file of the experiment is gone or not what it was when it ran, or holds a secret.
     """
     manifest = manifest_of(record.first)
-    file = experiment or Path(manifest["source"]).expanduser()
+    file = Path(manifest["source"]).expanduser() if experiment is None else experiment_path(str(experiment))
     own, calibration = _own(file, manifest)
     described = _described(file, manifest["asked"])
     lock = record.first.document("environment") or {}

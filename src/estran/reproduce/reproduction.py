@@ -124,7 +124,7 @@ def reproduce(request: Request, *, out: Path, tell: Tell) -> tuple[Path, Verdict
     folder = _folder(out, crate)
     root, points = folder / CRATE, folder / POINTS
     asked = arguments(crate, root, on, points)
-    tell("unpacking")
+    tell(f"unpacking into {folder}")
     unpack(request.crate, root)
     if crate.kind == "study":
         write_points(crate, root, points)

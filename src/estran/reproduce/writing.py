@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 import tempfile
 import zipfile
 from collections.abc import Iterable
@@ -24,6 +25,7 @@ from estran.reproduce.ro_crate import metadata
 FIXED: Final = (1980, 1, 1, 0, 0, 0)
 """Time of change of every file in a crate: the earliest that zip files know."""
 CHUNK: Final = 1 << 20
+_LICENCE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9.+-]*|https?://\S+", re.ASCII)
 TEXT: Final = (
     ".json",
     ".jsonl",
@@ -69,10 +71,14 @@ def write_crate(
     Raises
     ------
     RequestError
-        If the record goes on, a file of the experiment is not what it was or holds a secret, or the file is there already.
+        If the licence is none, the record goes on, a file of the experiment is not what it was or holds a secret, or the file is
+        there already.
     EstranError
         If it cannot be written.
     """
+    if licence is not None and _LICENCE.fullmatch(licence) is None:
+        remedy = "write an SPDX identifier, such as CC-BY-4.0, or a URL"
+        raise RequestError(f"{licence!r} is no licence", where="--license", remedy=remedy)
     record = read_record(folder)
     gathered = gather(record, experiment)
     path = _place(out, record, gathered.crate)

@@ -14,6 +14,7 @@ The grammar, where ``{}`` repeats and ``[]`` may be left out::
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 from typing import Any, Final, NoReturn, get_args
@@ -195,6 +196,8 @@ def _amount(text: str, offset: int) -> Amount:
     assert found is not None
     sign, number, unit = -1.0 if found[1] == "-" else 1.0, found[2], found[3]
     written = f"{'-' if sign < 0 else ''}{number}{unit or ''}"
+    if not math.isfinite(float(number)):
+        raise ClaimError(f"{number} is too large", offset, "write a smaller number")
     if unit is None:
         return Amount(sign * float(number), None, written)
     if unit == "%":
@@ -223,6 +226,8 @@ def _check(claim: Claim, bound_at: int) -> None:
             raise ClaimError(f"a ratio has no unit, and {bound} has one", bound_at, "write a number, such as 0.5")
         if claim.operator != "/":
             _fits(bound, kind, claim.left, bound_at)
+            if kind == "fraction":
+                _share(bound, claim.left, bound_at)
     if tolerance is None:
         return
     if tolerance.value < 0 or (tolerance.value == 0 and claim.relation == "within"):
@@ -237,3 +242,14 @@ def _fits(amount: Amount, kind: Dimension | None, measure: Measure, offset: int)
     if kind is None or amount.dimension == kind or (amount.dimension is None and (kind in BARE or amount.value == 0)):
         return
     raise ClaimError(f"{measure.response} is not compared with {amount}", offset, f"write {_WRITTEN[kind]}")
+
+
+def _share(amount: Amount, measure: Measure, offset: int) -> None:
+    """Refuse 70 where 70 % is meant."""
+    if abs(amount.value) > 1:
+        remedy = (
+            f"write {amount.text}%"
+            if amount.dimension is None and abs(amount.value) <= 100
+            else "write a share, such as 0.02 or 2%"
+        )
+        raise ClaimError(f"{measure.response} is a share, and {amount} is more than all", offset, remedy)

@@ -51,7 +51,11 @@ def read_utf8(path: FilePath) -> str:
         raw = path.read_bytes()
     except FileNotFoundError:
         raise SpecErrors(
-            [SpecError("there is no such file", where=Where(str(path)), remedy="check the path, or write one with `estran init`")]
+            [
+                SpecError(
+                    "there is no such file", where=Where(str(path)), remedy="check the path; `estran init` writes an experiment"
+                )
+            ]
         ) from None
     except OSError as error:
         raise SpecErrors([SpecError(f"cannot be read: {error.strerror}", where=Where(str(path)))]) from None
