@@ -47,7 +47,9 @@ def optimised(folder: Path, fidelities: Sequence[str] = (), **more: Any) -> Fold
     file = folder / "experiment.yaml"
     file.write_text(QUICK)
     goals: dict[str, Any] = {"minimize": ("latency",), "maximize": ("throughput",), "subject_to": ("bytes_sent<=20MB",)}
-    request = Request(str(file), on="simulate", calibration="none", fidelities=tuple(fidelities), seed=5, **{**goals, **more})
+    request = Request(
+        str(file), on="simulate", calibration="none", fidelities=tuple(fidelities) or None, seed=5, **{**goals, **more}
+    )
     made = begin(request, out=folder / "studies")
     conduct(made, jobs=1, watcher=Silent(), command=["estran"])
     return made

@@ -66,9 +66,12 @@ def command(folder: Folder) -> str:
     words = ["estran", "optimize", asked.file]
     for option, values in asked.goals.items():
         words += [word for value in values for word in (f"--{option.replace('_', '-')}", value)]
-    words += ["--fidelities", ",".join(one.name for one in folder.fidelities)] if len(folder.fidelities) > 1 else []
-    words += ["--on", folder.target.on, "--trials", str(asked.trials), "--replicates", str(asked.replicates)]
+    on = ",".join("flow" if one.flow else one.on for one in folder.fidelities)
+    words += ["--fidelities" if len(folder.fidelities) > 1 or folder.target.flow else "--on", on]
+    words += ["--trials", str(asked.trials), "--replicates", str(asked.replicates)]
     words += ["--sampler", asked.sampler, "--seed", str(asked.seed)]
+    words += ["--prune", asked.prune] if asked.prune != "none" else []
+    words += ["--timeout", f"{asked.timeout:g}s"] if asked.timeout is not None else []
     words += ["--calibration", asked.calibration] if asked.calibration is not None else []
     words += [word for override in asked.overrides for word in ("--set", override)]
     words += [word for earlier in asked.earlier for word in ("--from", earlier)]
