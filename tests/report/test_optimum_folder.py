@@ -12,9 +12,10 @@ import pytest
 from estran.optimize.folder import Folder
 from estran.optimize.optimize import Request, begin, conclude, conduct
 from estran.report.optimum.effects import effects
-from estran.report.optimum.gather import command, sentence
+from estran.report.optimum.gather import _points, command, sentence
 from estran.report.optimum.reading import told, write
 from estran.report.optimum.view import Optimum
+from estran.study.factors import Factor
 
 QUICK = """
 experiment: quick
@@ -140,3 +141,10 @@ def test_a_single_goal_tells_the_best_so_far(tmp_path: Path) -> None:
 def test_sentences_keep_the_names_of_responses() -> None:
     assert sentence("latency 2s → 1s", ["latency"]) == "latency 2s → 1s."
     assert sentence("nothing is better") == "Nothing is better."
+
+
+def test_points_of_a_space_are_counted_once_where_a_condition_makes_them_alike() -> None:
+    place = Factor("place", ("edge", "fog"))
+    pool = Factor("pool", (1, 4, 8), when={"place": ("fog",)})
+    assert _points((place, pool)) == 4
+    assert _points((Factor("wide", tuple(range(200))), Factor("long", tuple(range(200))))) is None

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import shlex
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ from estran.optimize.strategy import DONE
 from estran.optimize.trials import Point, Trial, Trials
 from estran.report.optimum.view import Asked, Figure, Made, Optimum, Progress, Role, Seen, Spent
 from estran.report.wording import plain, quantity
+from estran.study.factors import Factor, settled
 
 RECOMMENDED = "recommended.yaml"
+MOST_POINTS = 10_000
+"""Of a space that a search may come to the end of."""
 WHY = {
     "default": "the default of every factor",
     "explore": "a new point",
@@ -90,7 +95,18 @@ def sentence(words: str, names: Collection[str] = ()) -> str:
 
 
 def _complete(folder: Folder, trials: Trials) -> bool:
-    return not trials.going and len(trials.at(folder.target.name)) >= folder.asked.trials
+    made = trials.at(folder.target.name)
+    every = _points(folder.space.factors)
+    return not trials.going and (len(made) >= folder.asked.trials or len({trial.ask.point for trial in made}) == every)
+
+
+def _points(factors: Sequence[Factor]) -> int | None:
+    """How many points there are, which a search does not go beyond; None where they are too many for any search, or a range."""
+    if any(factor.range for factor in factors) or prod(len(factor.levels) for factor in factors) > MOST_POINTS:
+        return None
+    names = [factor.name for factor in factors]
+    whole = product(*(factor.levels for factor in factors))
+    return len({repr(settled(dict(zip(names, levels, strict=True)), factors)) for levels in whole})
 
 
 def _asked(folder: Folder) -> Iterator[Asked]:
