@@ -13,6 +13,7 @@ pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran
 
 from estran.errors import RequestError
 from estran.explain.effects import explain, plain
+from estran.explain.further import suggest
 from estran.report.explaining import answer, validity
 from tests.explain.planted import Planted, table
 
@@ -148,6 +149,16 @@ def test_responses_without_any_noise_are_explained_without_a_nan() -> None:
     assert found.effects[0].term == "place"
     assert found.effects[0].found
     assert not any("nan" in sentence for sentence in (*answer(found), *validity(found)))
+
+
+def test_further_runs_are_such_that_a_design_may_have_them() -> None:
+    factors = {"place": ("edge", "fog"), "pool": (1, 4)}
+    points = [{"place": "edge", "pool": 1}, {"place": "fog", "pool": 1}, {"place": "fog", "pool": 4}]
+    values = np.random.default_rng(3).normal(size=9) + np.tile([0.0, 5.0, 7.0], 3)
+    details = {"pool": {"default": 1, "range": None, "when": {"place": ["fog"]}}}
+    found = suggest(table(factors, points, 3, values, details=details), "latency", 40)
+    assert len(found.points) == 40
+    assert {(one["place"], one["pool"]) for one in found.points} <= {("edge", "1"), ("fog", "1"), ("fog", "4")}
 
 
 def test_a_factor_that_counts_in_some_runs_is_compared_by_these() -> None:

@@ -52,7 +52,7 @@ def test_unknown_responses_are_refused_with_what_is_known() -> None:
 
 
 def test_limits_of_another_kind_are_refused() -> None:
-    with pytest.raises(RequestError, match="energy is in J, and the limit is a duration"):
+    with pytest.raises(RequestError, match="energy is in J, and the limit says duration"):
         Goals.read(["latency_p99"], [], ["energy<=40s"]).check(MEASURED)
 
 

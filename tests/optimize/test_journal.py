@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
 import optuna
@@ -9,6 +10,7 @@ import pytest
 from optuna.storages import JournalStorage
 from optuna.storages.journal import JournalFileBackend
 
+from estran.errors import RequestError
 from estran.optimize.goals import Goals
 from estran.optimize.journal import Journal
 from estran.optimize.space import Space
@@ -71,3 +73,19 @@ def test_a_trial_that_was_told_but_not_closed_is_closed(tmp_path: Path, monkeypa
     assert opened(tmp_path).recalled() == [(ASKS[0], TOLD[0])]
     storage = JournalStorage(JournalFileBackend(str(tmp_path / "journal.log")))
     assert optuna.load_study(study_name="simulate", storage=storage).trials[0].state.name == "COMPLETE"
+
+
+@pytest.mark.parametrize(
+    ("damage", "line", "remedy"), [(lambda text: text[:-9], -1, "remove this line"), (lambda text: "x" + text, 1, "restore")]
+)
+def test_a_damaged_journal_is_told_with_its_line(tmp_path: Path, damage: Callable[[str], str], line: int, remedy: str) -> None:
+    opened(tmp_path).begin(ASKS[0])
+    file = tmp_path / "journal.log"
+    text = file.read_text()
+    file.write_text(damage(text))
+    with pytest.raises(RequestError) as refused:
+        opened(tmp_path)
+    assert refused.value.where == f"{file}:{line if line > 0 else len(text.splitlines())}"
+    assert remedy in str(refused.value.remedy)
+    file.write_text(text)
+    assert [ask for ask, _ in opened(tmp_path).recalled()] == ASKS[:1]

@@ -15,10 +15,11 @@ import pytest
 from estran.errors import EstranError, RequestError
 from estran.explain.table import read_table
 from estran.optimize.answer import Answer
-from estran.optimize.folder import Folder
+from estran.optimize.folder import ASKED, Folder
 from estran.optimize.optimize import Request, begin, conduct, reopen
 from estran.optimize.strategy import Ask, Told
 from estran.run.prepare import read_experiment
+from estran.study.lock import alone
 from estran.study.study import reopen as reopen_study
 from tests.run.experiments import TINY, assert_nothing_left, estran, start, write
 
@@ -170,11 +171,13 @@ def test_a_search_starts_from_what_earlier_ones_measured(file: Path, tmp_path: P
     ("more", "what"),
     [
         ({"sampler": "genetic"}, "there is no sampler 'genetic'"),
-        ({"prune": "median"}, "with several goals"),
-        ({"prune": "median", "maximize": (), "minimize": ("beauty",)}, "beauty is not known while a run goes on"),
+        ({"prune": "median", "on": "emulate"}, "with several goals"),
+        ({"prune": "median", "on": "emulate", "maximize": (), "minimize": ("beauty",)}, "beauty is not known while a run goes on"),
         ({"timeout": "soon"}, "'soon' is not a duration"),
         ({"trials": 0}, "0 make no optimisation"),
+        ({"prune": "median", "maximize": ()}, "simulated runs are not ended early"),
         ({"fidelities": ("simulate", "simulate")}, "simulate is named twice"),
+        ({"fidelities": ("simulate", "")}, "between commas stands nothing"),
         ({"overrides": ("fail=-1", "rate=1", "delay=1ms")}, "there is no factor to vary"),
         ({"earlier": ("nowhere",)}, "no folder of a study"),
     ],
@@ -183,6 +186,25 @@ def test_what_cannot_be_searched_is_refused(file: Path, tmp_path: Path, more: di
     with pytest.raises(RequestError, match=what):
         begin(asked(file, **more), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_jobs_that_cannot_be_leave_no_folder(file: Path, tmp_path: Path) -> None:
+    with pytest.raises(RequestError, match="0 jobs do nothing"):
+        begin(asked(file), out=tmp_path / "out", jobs=0)
+    assert not (tmp_path / "out").exists()
+
+
+def test_two_do_not_go_on_with_one_search(file: Path, tmp_path: Path) -> None:
+    folder = begin(asked(file), out=tmp_path / "out")
+    with alone(folder.path / ASKED), pytest.raises(RequestError, match="another process is making its runs"):
+        conduct(reopen(folder.path), jobs=1, watcher=Watching(), command=["estran", "resume"])
+    assert not (folder.path / "simulate" / "runs").exists()
+
+
+def test_a_search_is_no_study_but_has_one(whole: tuple[Folder, Answer, Watching]) -> None:
+    with pytest.raises(RequestError) as refused:
+        read_table(whole[0].path)
+    assert str(whole[0].path / "simulate") in str(refused.value.remedy)
 
 
 def test_an_emulated_search_ends_runs_that_take_too_long(tmp_path: Path) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import html
 import re
+import shlex
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ from rich.console import Console
 from estran.report.optimum import charts, parallel
 from estran.report.optimum.effects import Effects
 from estran.report.optimum.page import page
+from estran.report.optimum.tables import level
 from estran.report.optimum.terminal import print_optimum
 from estran.report.optimum.view import Figure, Optimum
 
@@ -93,6 +95,24 @@ def test_the_terminal_has_the_answer_first_and_the_recommended_point_on_top() ->
     said = captured.get()
     assert said.startswith("latency_p99 142")
     assert said.index("→ best") < said.index("default") < said.index("fidelity")
+
+
+@pytest.mark.parametrize("width", [60, 80, 120, 200])
+def test_a_narrow_terminal_hides_nothing(width: int) -> None:
+    seen = optimum()
+    console = Console(width=width)
+    with console.capture() as captured:
+        print_optimum(console, seen)
+    said = captured.get()
+    assert "…" not in "".join(line for line in said.splitlines() if "95 %" not in line)
+    (best,) = (one for one in seen.points if one.role == "best")
+    for factor in seen.factors:
+        assert f"{factor.name}={level(best, factor)}" in said.replace("\n", "")
+
+
+def test_the_command_that_runs_the_recommended_point_bears_any_path() -> None:
+    seen = replace(optimum(), folder="st udies/x")
+    assert shlex.split(seen.run_command) == ["estran", "run", "st udies/x/recommended.yaml"]
 
 
 @pytest.mark.browser

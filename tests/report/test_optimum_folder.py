@@ -13,9 +13,10 @@ import pytest
 from estran.optimize.folder import Folder
 from estran.optimize.optimize import Request, begin, conclude, conduct
 from estran.report.optimum.effects import effects
-from estran.report.optimum.gather import command, optimum, sentence
+from estran.report.optimum.gather import _points, command, optimum, sentence
 from estran.report.optimum.reading import told, write
 from estran.report.optimum.view import Optimum
+from estran.study.factors import Factor
 
 QUICK = """
 experiment: quick
@@ -48,7 +49,9 @@ def optimised(folder: Path, fidelities: Sequence[str] = (), **more: Any) -> Fold
     file = folder / "experiment.yaml"
     file.write_text(QUICK)
     goals: dict[str, Any] = {"minimize": ("latency",), "maximize": ("throughput",), "subject_to": ("bytes_sent<=20MB",)}
-    request = Request(str(file), on="simulate", calibration="none", fidelities=tuple(fidelities), seed=5, **{**goals, **more})
+    request = Request(
+        str(file), on="simulate", calibration="none", fidelities=tuple(fidelities) or None, seed=5, **{**goals, **more}
+    )
     made = begin(request, out=folder / "studies")
     conduct(made, jobs=1, watcher=Silent(), command=["estran"])
     return made
@@ -146,3 +149,10 @@ def test_trust_is_told_with_its_fidelity_and_not_again_among_what_to_mind(made: 
 def test_sentences_keep_the_names_of_responses() -> None:
     assert sentence("latency 2s → 1s", ["latency"]) == "latency 2s → 1s."
     assert sentence("nothing is better") == "Nothing is better."
+
+
+def test_points_of_a_space_are_counted_once_where_a_condition_makes_them_alike() -> None:
+    place = Factor("place", ("edge", "fog"))
+    pool = Factor("pool", (1, 4, 8), when={"place": ("fog",)})
+    assert _points((place, pool)) == 4
+    assert _points((Factor("wide", tuple(range(200))), Factor("long", tuple(range(200))))) is None

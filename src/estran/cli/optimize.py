@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -83,10 +84,10 @@ def optimize(
 
     request = Request(
         file, tuple(minimize or ()), tuple(maximize or ()), tuple(subject_to or ()), on,
-        tuple(part.strip() for part in (fidelities or "").split(",") if part.strip()), trials, replicates, sampler, seed,
+        None if fidelities is None else tuple(part.strip() for part in fidelities.split(",")), trials, replicates, sampler, seed,
         tuple(set_ or ()), calibration, timeout, prune, tuple(str(path) for path in from_ or ()),
     )  # fmt: skip
-    return conduct(begin(request, out=out), jobs, json=json)
+    return conduct(begin(request, out=out, jobs=jobs), jobs, json=json)
 
 
 def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
@@ -106,7 +107,9 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
         with watching(console, folder, quiet=json) as watcher:
             found = make(folder, jobs=jobs, watcher=watcher, command=sys.argv)
     except KeyboardInterrupt:
-        console.print(f"interrupted; to go on: estran resume {folder.path}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(
+            f"interrupted; to go on: estran resume {quote(str(folder.path))}", style="yellow", highlight=False, soft_wrap=True
+        )
         return 1
     told, page = write(folder, found)
     if json:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
+from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -80,7 +81,7 @@ def study(
         file, design, samples, replicates, on, tuple(set_ or ()), seed, calibration, ordered, retries,
         engine, tuple(engine_option or ()),
     )  # fmt: skip
-    return _conduct(begin(request, out=out), jobs, json=json)
+    return _conduct(begin(request, out=out, jobs=jobs), jobs, json=json)
 
 
 def resume(
@@ -138,7 +139,9 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
         with watching(console, folder, quiet=json) as watcher:
             outcomes = conduct(folder, jobs=jobs, watcher=watcher, command=sys.argv)
     except KeyboardInterrupt:
-        console.print(f"interrupted; to go on: estran resume {folder.path}", style="yellow", highlight=False, soft_wrap=True)
+        console.print(
+            f"interrupted; to go on: estran resume {quote(str(folder.path))}", style="yellow", highlight=False, soft_wrap=True
+        )
         return 1
     failed = [row for row in folder.rows if outcomes[row.run].status != "done"]
     if json:

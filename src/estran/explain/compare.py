@@ -135,7 +135,11 @@ def _kind(path: Path) -> str:
     for name, kind in (("run.json", "run"), ("study.json", "study")):
         if (path / name).exists():
             return kind
-    raise RequestError("this is neither a run nor a study", where=str(path), remedy="give a folder with run.json or study.json")
+    raise RequestError(
+        "this is neither a run nor a study",
+        where=str(path),
+        remedy="give a folder with run.json or study.json; an optimisation has one for each fidelity",
+    )
 
 
 def _runs(a: Path, b: Path, margin: float) -> list[Difference]:

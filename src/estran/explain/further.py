@@ -18,7 +18,7 @@ from estran.explain.model import Matrix
 from estran.explain.table import Table
 from estran.explain.whatif import row
 from estran.run.record import write_text
-from estran.study.rows import csv_text
+from estran.study.rows import cell, csv_text
 
 MOST_POINTS: Final = 2000
 """Candidates at the most: all combinations of levels, or where these are more the design's own points."""
@@ -81,8 +81,8 @@ def suggest(table: Table, response: str, runs: int) -> Further:
     if runs < 1:
         raise RequestError(f"{runs} further runs are none", where="--next-runs", remedy="give 1 or more")
     found = fitted(table, response)
-    points = _candidates(found)
     names = list(found.codes)
+    points = _candidates(table, found, names)
     matrix = np.array([row(found, _codings(found, names, point)) for point in points])
     telling, told, untold = _telling(found, names, points)
     first = add_rows(found.fit.inverse, matrix[telling])
@@ -163,11 +163,13 @@ def _average(inverse: Matrix, matrix: Matrix) -> float:
     return float(np.einsum("ij,jk,ik->i", matrix, inverse, matrix).mean())
 
 
-def _candidates(found: Fitted) -> NDArray[np.int64]:
-    """Points as places of their levels in `Fitted.kept`, shape (points, factors)."""
+def _candidates(table: Table, found: Fitted, names: list[str]) -> NDArray[np.int64]:
+    """Points that can be run, as places of their levels in `Fitted.kept`, shape (points, factors)."""
     sizes = [len(kept) for kept in found.kept.values()]
     if np.prod(np.array(sizes, dtype=np.float64)) <= MOST_POINTS:
-        return np.array(list(product(*map(range, sizes))))
+        possible = [point for point in product(*map(range, sizes)) if _can_be(table, _named(table, found, names, np.array(point)))]
+        if possible:
+            return np.array(possible)
     return np.asarray(np.unique(np.column_stack(list(found.codes.values())), axis=0)[:MOST_POINTS])
 
 
@@ -248,6 +250,15 @@ def _gains(found: Fitted, inverse: Matrix, halves: Sequence[float]) -> dict[str,
 
 def _levels(table: Table, number: int) -> dict[str, str]:
     return {name: table.levels[name][table.codes[name][number]] for name in table.levels}
+
+
+def _can_be(table: Table, levels: Mapping[str, str]) -> bool:
+    """Whether every factor that does not count at a point is at its default there, as designs must have it."""
+    return all(
+        levels[factor.name] == cell(factor.default)
+        or all(levels[name] in map(cell, allowed) for name, allowed in factor.when.items() if name in levels)
+        for factor in table.folder.factors()
+    )
 
 
 def _named(table: Table, found: Fitted, names: list[str], point: NDArray[np.int64]) -> dict[str, str]:

@@ -53,8 +53,11 @@ def ladder(texts: list[str]) -> tuple[Fidelity, ...]:
     Raises
     ------
     RequestError
-        If two have one name.
+        If two have one name, or one has none.
     """
+    if not all(texts):
+        remedy = "write for example --fidelities simulate,emulate"
+        raise RequestError("between commas stands nothing", where="--fidelities", remedy=remedy)
     found = tuple(map(Fidelity.read, texts))
     names = [one.name for one in found]
     if twice := next((name for name in names if names.count(name) > 1), None):

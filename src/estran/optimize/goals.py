@@ -132,7 +132,7 @@ class Goals:
             meant = SI.get(measured[limit.response]["unit"])
             if limit.dimension is not None and limit.dimension != meant:
                 unit = measured[limit.response]["unit"] or "a mere number"
-                what = f"{limit.response} is in {unit}, and the limit is a {limit.dimension}"
+                what = f"{limit.response} is in {unit}, and the limit says {limit.dimension}"
                 raise RequestError(what, where=f"--subject-to {limit.text}", remedy="write the limit in its unit")
 
     def plain(self) -> dict[str, Any]:

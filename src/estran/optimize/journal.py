@@ -6,6 +6,7 @@ on stands in the attributes ``ask`` and ``told`` of each trial; nothing else is 
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
@@ -34,10 +35,16 @@ class Journal:
         The file, made if absent.
     fidelities
         Their names.
+
+    Raises
+    ------
+    RequestError
+        If the file is damaged.
     """
 
     def __init__(self, path: Path, space: Space, goals: Goals, fidelities: Sequence[str]) -> None:
         optuna = library()
+        _check(path)
         from optuna.storages import JournalStorage
         from optuna.storages.journal import JournalFileBackend, JournalFileOpenLock
 
@@ -121,6 +128,20 @@ class Journal:
 
         place = self._storage.get_study_id_from_name(study.study_name)
         return Trial(study, self._storage.get_trial_id_from_study_id_trial_number(place, number))
+
+
+def _check(path: Path) -> None:
+    """Make sure that every line is whole: Optuna would go on writing behind one that was cut."""
+    lines = path.read_bytes().split(b"\n") if path.exists() else []
+    for number, line in enumerate(lines, 1):
+        last = number == len(lines)
+        try:
+            whole = not line if last else isinstance(json.loads(line), dict)
+        except ValueError:
+            whole = False
+        if not whole:
+            remedy = "remove this line, which was cut when it was written" if last else "restore the file as it was written"
+            raise RequestError("the journal is damaged", where=f"{path}:{number}", remedy=remedy)
 
 
 def library() -> Any:

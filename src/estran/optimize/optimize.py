@@ -14,7 +14,7 @@ from estran.optimize import pruning, sampling
 from estran.optimize.answer import Answer, answer
 from estran.optimize.earlier import known_of
 from estran.optimize.fidelity import Fidelity, ladder
-from estran.optimize.folder import Asked, Folder, gathered
+from estran.optimize.folder import ASKED, Asked, Folder, gathered
 from estran.optimize.goals import Goals
 from estran.optimize.loop import Watcher, recall, search
 from estran.optimize.recommended_file import recommended_text
@@ -29,6 +29,7 @@ from estran.spec.plan import Plan
 from estran.study.engines.local import Local
 from estran.study.factors import factors_of
 from estran.study.folder import digest
+from estran.study.lock import alone
 from estran.study.rows import cell, csv_text
 from estran.study.study import make_sure_unchanged, side_by_side
 from estran.units import QuantityError, parse
@@ -51,7 +52,7 @@ class Request:
     minimize, maximize, subject_to
         Goals and limits, as on the command line.
     fidelities
-        Cheapest first, the last one is the target; empty for ``on`` alone.
+        Cheapest first, the last one is the target; None for ``on`` alone.
     trials
         Runs at the target, replicates included.
     replicates
@@ -69,7 +70,7 @@ class Request:
     maximize: tuple[str, ...] = ()
     subject_to: tuple[str, ...] = ()
     on: str = "emulate"
-    fidelities: tuple[str, ...] = ()
+    fidelities: tuple[str, ...] | None = None
     trials: int = 30
     replicates: int = 3
     sampler: str = "tpe"
@@ -81,8 +82,8 @@ class Request:
     earlier: tuple[str, ...] = ()
 
 
-def begin(request: Request, *, out: Path) -> Folder:
-    """Check what is asked, and make the optimisation's folder.
+def begin(request: Request, *, out: Path, jobs: int | None = None) -> Folder:
+    """Check what is asked, also whether so many ``jobs`` can go on side by side, and make the optimisation's folder.
 
     Raises
     ------
@@ -92,9 +93,9 @@ def begin(request: Request, *, out: Path) -> Folder:
     goals = Goals.read(request.minimize, request.maximize, request.subject_to)
     _positive("--trials", request.trials)
     _positive("--replicates", request.replicates)
-    fidelities = ladder([*(request.fidelities or (request.on,))])
+    fidelities = ladder([request.on] if request.fidelities is None else [*request.fidelities])
     sampling.check(request.sampler, goals)
-    pruning.check(request.prune, goals)
+    pruning.check(request.prune, goals, fidelities[-1])
     _check_calibration(request, fidelities)
     experiment, _ = read_experiment(request.file, overrides=request.overrides, seed=request.seed)
     fixed = {name for name, _, _ in (override.partition("=") for override in request.overrides)}
@@ -120,7 +121,10 @@ def begin(request: Request, *, out: Path) -> Folder:
         details={factor.name: details for factor in factors if (details := factor.details) is not None},
     )
     known_of(asked.earlier, Space(factors), goals, asked)  # refuses what is no study before anything is written
-    return Folder.make(out / experiment.name / new_run_id(), asked)
+    path = out / experiment.name / new_run_id()
+    for one in fidelities:
+        _width(Folder(path, asked), one, jobs)
+    return Folder.make(path, asked)
 
 
 def reopen(path: Path) -> Folder:
@@ -147,12 +151,13 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     Raises
     ------
     RequestError
-        If a response that is asked for is not measured, or so many runs side by side would disturb each other.
+        If a response that is asked for is not measured, so many runs side by side would disturb each other, or another process
+        makes its runs.
     KeyboardInterrupt
         If it was interrupted; runs that went on have ended in good order, and `estran resume` goes on.
     """
     widths = {one.name: _width(folder, one, jobs) for one in folder.fidelities}
-    with asyncio.Runner() as runner:
+    with alone(folder.path / ASKED), asyncio.Runner() as runner:
         try:
             runner.run(_carry_out(folder, widths, watcher, command))
         except ExceptionGroup as error:

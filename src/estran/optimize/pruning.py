@@ -40,18 +40,21 @@ _TIMES: Final = {
 }
 
 
-def check(kind: str, goals: Goals) -> None:
+def check(kind: str, goals: Goals, target: Fidelity) -> None:
     """Make sure that hopeless runs can be told.
 
     Raises
     ------
     RequestError
-        If there are several goals, or the goal is not known while a run goes on.
+        If runs go on in virtual time, there are several goals, or the goal is not known while a run goes on.
     """
     if kind not in KINDS:
         raise RequestError(f"there is no pruner {kind!r}", where="--prune", remedy=f"choose {', '.join(KINDS)}")
     if kind == "none":
         return
+    if target.virtual:
+        remedy = "leave it out, or optimise on real or emulated hosts"
+        raise RequestError("simulated runs are not ended early: they take seconds", where="--prune", remedy=remedy)
     if not goals.single:
         what = "with several goals no run is hopeless by one of them"
         raise RequestError(what, where="--prune", remedy="leave it out, or name one goal and make limits of the others")

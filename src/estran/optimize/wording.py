@@ -53,12 +53,21 @@ def _little(gain: Gain) -> str:
     if found.relative is None:
         return f"{_signed(found.absolute)} {gain.unit}{note}".strip()
     bounds = found.relative_ci95
-    said = "" if bounds is None or bounds[0] == bounds[1] else f", 95 % {_signed(100 * bounds[0])} … {_signed(100 * bounds[1])} %"
-    return f"{_signed(100 * found.relative)} %{said}{note if found.absolute_ci95 else ', of a single pair'}"
+    digits = _digits(bounds)
+    ends = [_signed(100 * bound, digits) for bound in bounds or ()]
+    said = "" if bounds is None or bounds[0] == bounds[1] else f", 95 % {ends[0]} … {ends[1]} %"
+    return f"{_signed(100 * found.relative, digits)} %{said}{note if found.absolute_ci95 else ', of a single pair'}"
 
 
-def _signed(number: float) -> str:
-    text = f"{abs(number):.2g}" if abs(number) < 100 else f"{abs(number):.0f}"
+def _digits(bounds: tuple[float, float] | None) -> int:
+    """How many tell the ends of an interval, shares that are shown in percent, apart: two, or up to four."""
+    if bounds is None or bounds[0] == bounds[1]:
+        return 2
+    return next((digits for digits in (2, 3) if _signed(100 * bounds[0], digits) != _signed(100 * bounds[1], digits)), 4)
+
+
+def _signed(number: float, digits: int = 2) -> str:
+    text = f"{abs(number):.{digits}g}" if abs(number) < 100 else f"{abs(number):.0f}"
     return f"{'−' if number < 0 else '+'}{text}"
 
 

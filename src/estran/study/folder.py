@@ -17,6 +17,8 @@ from estran.study.factors import Factor
 from estran.study.rows import OWN, Row, cell, csv_text, design_text, read_design
 
 SCHEMA: Final = 1
+DOCUMENT: Final = "study.json"
+"""What was asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +116,7 @@ class Folder:
                 f"cannot make the folder: {error.strerror}", where=str(path), remedy="choose another --out"
             ) from error
         write_text(path / "design.csv", design_text(rows, list(asked.factors)))
-        write_json(path / "study.json", asdict(asked))
+        write_json(path / DOCUMENT, asdict(asked))
         return cls(path, asked, rows)
 
     @classmethod
@@ -126,9 +128,9 @@ class Folder:
         RequestError
             If this is no study, or of another version.
         """
-        file = path / "study.json"
+        file = path / DOCUMENT
         if not file.exists():
-            raise RequestError("this is no folder of a study", where=str(path), remedy="`estran study FILE` makes one")
+            raise RequestError("this is no folder of a study", where=str(path), remedy=_instead(path))
         try:
             data = json.loads(file.read_text(encoding="utf-8"))
             if data.get("schema") != SCHEMA:
@@ -200,6 +202,12 @@ class Folder:
             folder = "" if outcome.folder is None else outcome.folder.relative_to(self.path).as_posix()
             levels = [cell(row.levels[name]) for name in names]
             yield [row.run, row.block, row.point, row.seed, *levels, outcome.status, outcome.attempts, folder, *values]
+
+
+def _instead(path: Path) -> str:
+    """What to name instead of a folder that is no study's: an optimisation has one for each fidelity."""
+    inside = sorted(one.parent for one in path.glob(f"*/{DOCUMENT}")) if (path / "optimize.json").exists() else []
+    return f"it is of an optimisation; name {' or '.join(map(str, inside))}" if inside else "`estran study FILE` makes one"
 
 
 def _ended(folder: Path) -> tuple[str, str | None]:

@@ -7,6 +7,7 @@ import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from shlex import quote
 from typing import Any, Final
 
 import numpy as np
@@ -20,7 +21,8 @@ from estran.study.engines.engine import Choice
 from estran.study.engines.opening import check
 from estran.study.execution import Watcher, carry_out
 from estran.study.factors import Factor, counting, factors_of, settled
-from estran.study.folder import Asked, Folder, Outcome, digest
+from estran.study.folder import DOCUMENT, Asked, Folder, Outcome, digest
+from estran.study.lock import alone
 from estran.study.rows import arranged, read_points
 
 SEARCHED: Final = "optimize"
@@ -67,8 +69,8 @@ class Request:
     engine_options: tuple[str, ...] = ()
 
 
-def begin(request: Request, *, out: Path) -> Folder:
-    """Check what is asked, choose the design, and make the study's folder.
+def begin(request: Request, *, out: Path, jobs: int | None = None) -> Folder:
+    """Check what is asked, also whether so many ``jobs`` can go on side by side; choose the design, and make the study's folder.
 
     Raises
     ------
@@ -109,7 +111,9 @@ def begin(request: Request, *, out: Path) -> Folder:
         engine_options=request.engine_options,
         notes=tuple(notes(request.design, factors)),
     )
-    return Folder.make(out / experiment.name / new_run_id(), asked, rows)
+    path = out / experiment.name / new_run_id()
+    _jobs(Folder(path, asked, rows), jobs)
+    return Folder.make(path, asked, rows)
 
 
 def reopen(path: Path, engine: str | None = None, engine_options: tuple[str, ...] = ()) -> Folder:
@@ -128,7 +132,9 @@ def reopen(path: Path, engine: str | None = None, engine_options: tuple[str, ...
     folder = Folder.open(path)
     asked = folder.asked
     if asked.design == SEARCHED:
-        raise RequestError("this is part of an optimisation", where=str(path), remedy=f"estran resume {path.resolve().parent}")
+        raise RequestError(
+            "this is part of an optimisation", where=str(path), remedy=f"estran resume {quote(str(path.resolve().parent))}"
+        )
     make_sure_unchanged(asked.file, asked.digest)
     name = engine or asked.engine
     options = engine_options or (asked.engine_options if name == asked.engine else ())
@@ -162,13 +168,13 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     Raises
     ------
     RequestError
-        If so many side by side would disturb each other.
+        If so many side by side would disturb each other, or another process makes the study's runs.
     KeyboardInterrupt
         If it was interrupted; runs that went on have ended in good order, and `estran resume` goes on.
     """
     choice = Choice.read(folder.asked.engine, folder.asked.engine_options)
     chosen = _jobs(folder, jobs)
-    with asyncio.Runner() as runner:
+    with alone(folder.path / DOCUMENT), asyncio.Runner() as runner:
         try:
             return runner.run(carry_out(folder, choice, jobs=chosen, watcher=watcher, command=command))
         except ExceptionGroup as error:

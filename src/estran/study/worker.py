@@ -64,7 +64,10 @@ def serve(tasks: Iterable[Task], answer: Callable[[str], None]) -> None:
             signal.signal(signal.SIGTERM, _interrupt)
             status = workshop.make(task)
             signal.signal(signal.SIGTERM, _interrupt)
-            answer(status)
+            try:
+                answer(status)
+            except BrokenPipeError:  # the study's process is gone, and what it was told could not be heard
+                break
             if status == "interrupted":
                 break
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import shlex
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from itertools import product
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -16,8 +18,11 @@ from estran.optimize.strategy import DONE
 from estran.optimize.trials import Point, Trial, Trials
 from estran.report.optimum.view import Asked, Figure, Made, Optimum, Progress, Role, Seen, Spent
 from estran.report.wording import plain, quantity
+from estran.study.factors import Factor, settled
 
 RECOMMENDED = "recommended.yaml"
+MOST_POINTS = 10_000
+"""Of a space that a search may come to the end of."""
 WHY = {
     "default": "the default of every factor",
     "explore": "a new point",
@@ -67,9 +72,12 @@ def command(folder: Folder) -> str:
     words = ["estran", "optimize", asked.file]
     for option, values in asked.goals.items():
         words += [word for value in values for word in (f"--{option.replace('_', '-')}", value)]
-    words += ["--fidelities", ",".join(one.name for one in folder.fidelities)] if len(folder.fidelities) > 1 else []
-    words += ["--on", folder.target.on, "--trials", str(asked.trials), "--replicates", str(asked.replicates)]
+    on = ",".join("flow" if one.flow else one.on for one in folder.fidelities)
+    words += ["--fidelities" if len(folder.fidelities) > 1 or folder.target.flow else "--on", on]
+    words += ["--trials", str(asked.trials), "--replicates", str(asked.replicates)]
     words += ["--sampler", asked.sampler, "--seed", str(asked.seed)]
+    words += ["--prune", asked.prune] if asked.prune != "none" else []
+    words += ["--timeout", f"{asked.timeout:g}s"] if asked.timeout is not None else []
     words += ["--calibration", asked.calibration] if asked.calibration is not None else []
     words += [word for override in asked.overrides for word in ("--set", override)]
     words += [word for earlier in asked.earlier for word in ("--from", earlier)]
@@ -88,7 +96,18 @@ def sentence(words: str, names: Collection[str] = ()) -> str:
 
 
 def _complete(folder: Folder, trials: Trials) -> bool:
-    return not trials.going and len(trials.at(folder.target.name)) >= folder.asked.trials
+    made = trials.at(folder.target.name)
+    every = _points(folder.space.factors)
+    return not trials.going and (len(made) >= folder.asked.trials or len({trial.ask.point for trial in made}) == every)
+
+
+def _points(factors: Sequence[Factor]) -> int | None:
+    """How many points there are, which a search does not go beyond; None where they are too many for any search, or a range."""
+    if any(factor.range for factor in factors) or prod(len(factor.levels) for factor in factors) > MOST_POINTS:
+        return None
+    names = [factor.name for factor in factors]
+    whole = product(*(factor.levels for factor in factors))
+    return len({repr(settled(dict(zip(names, levels, strict=True)), factors)) for levels in whole})
 
 
 def _asked(folder: Folder) -> Iterator[Asked]:

@@ -80,7 +80,7 @@ def _recommended(optimum: Optimum) -> str:
     if optimum.recommended is None:
         return ""
     link = tag("a", text(optimum.recommended), href=optimum.recommended)
-    line = tag("code", text(f"estran run {optimum.folder}/{optimum.recommended}"))
+    line = tag("code", text(optimum.run_command))
     return tag("p", "The recommended experiment, ready to run: ", link, " (", line, ")", class_="lead")
 
 

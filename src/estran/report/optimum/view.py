@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal
@@ -165,6 +166,11 @@ class Optimum:
     recommended: str | None
     minding: tuple[str, ...] = ()
     command: str = ""
+
+    @property
+    def run_command(self) -> str:
+        """Runs the recommended experiment."""
+        return shlex.join(["estran", "run", f"{self.folder}/{self.recommended}"])
 
     @property
     def highest(self) -> str:
