@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -26,11 +28,19 @@ def missing(provider: str) -> str | None:
 
 
 @pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def sockets() -> Iterator[Path]:
+    """Where ssh keeps connections open: a path of a socket has 107 characters at the most, which folders of tests come near."""
+    with TemporaryDirectory(prefix="cp-") as folder:
+        yield Path(folder)
+
+
+@pytest.fixture
+def home(tmp_path: Path, sockets: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A home of one's own, with EnOSlib's environment as it was found, in a hurry."""
     home = tmp_path / "home"
     home.mkdir()
     monkeypatch.setenv("HOME", str(home))
+    monkeypatch.setenv("ANSIBLE_SSH_CONTROL_PATH_DIR", str(sockets))
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     for name in list(os.environ):
         if name.startswith(("OS_", "IOTLAB_")):
