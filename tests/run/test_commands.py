@@ -65,7 +65,10 @@ def test_a_command_that_does_not_get_going_fails_the_run(tmp_path: Path, client:
     assert failed.returncode == 1
     failure = record(tmp_path)["failure"]
     assert what in failure["what"]
-    assert (failure["phase"], failure["host"], failure["service"]) == ("launch", "edge-0", "client-0")
+    # One without a condition to be ready is ready once it is forked: on a busy machine, what comes of it is known a little later.
+    phases = {"launch"} if more else {"launch", "warm up"}
+    assert failure["phase"] in phases
+    assert (failure["host"], failure["service"]) == ("edge-0", "client-0")
     assert_nothing_left(record(tmp_path)["id"])
 
 
