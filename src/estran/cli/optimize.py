@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -96,6 +95,7 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     from rich.console import Console
 
     from estran.cli.optimizing import watching
+    from estran.cli.studying import print_interrupted
     from estran.optimize.optimize import conduct as make
     from estran.report.optimum.reading import write
     from estran.report.optimum.terminal import print_optimum
@@ -107,9 +107,7 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
         with watching(console, folder, quiet=json) as watcher:
             found = make(folder, jobs=jobs, watcher=watcher, command=sys.argv)
     except KeyboardInterrupt:
-        console.print(
-            f"interrupted; to go on: estran resume {quote(str(folder.path))}", style="yellow", highlight=False, soft_wrap=True
-        )
+        print_interrupted(console, folder.path)
         return 1
     told, page = write(folder, found)
     if json:

@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from typing import Any
 
 from rich.console import Console, Group, RenderableType
-from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from estran.cli.studying import span
+from estran.cli.studying import MOST_GOING, shown, span
 from estran.optimize.folder import Folder
 from estran.optimize.loop import Watcher
 from estran.optimize.pareto import on_front
 from estran.optimize.strategy import Ask, Told
 from estran.study.rows import cell
-
-MOST_GOING = 16
-"""Runs that go on which a terminal shows at the most."""
 
 
 class _Watching:
@@ -106,21 +102,9 @@ class _Panel(_Watching):
         return Group(title, bar, going, best)
 
 
-class _Quiet(_Watching):
-    """Tells nobody."""
-
-
-@contextmanager
-def watching(console: Console, folder: Folder, *, quiet: bool) -> Iterator[Watcher]:
+def watching(console: Console, folder: Folder, *, quiet: bool) -> AbstractContextManager[Watcher]:
     """Show an optimisation as well as the console can."""
-    if quiet:
-        yield _Quiet(folder)
-    elif console.is_terminal:
-        panel = _Panel(folder)
-        with Live(panel, console=console, refresh_per_second=4, transient=True):
-            yield panel
-    else:
-        yield _Lines(console, folder)
+    return shown(console, _Watching(folder) if quiet else _Panel(folder) if console.is_terminal else _Lines(console, folder))
 
 
 def _levels(ask: Ask) -> str:

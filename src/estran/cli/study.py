@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from shlex import quote
 from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
@@ -125,7 +124,7 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     import msgspec
     from rich.console import Console
 
-    from estran.cli.studying import print_study, watching
+    from estran.cli.studying import print_interrupted, print_study, watching
     from estran.reproduce.claims import judge_all
     from estran.reproduce.observed import evidence
     from estran.study.study import conduct
@@ -139,9 +138,7 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
         with watching(console, folder, quiet=json) as watcher:
             outcomes = conduct(folder, jobs=jobs, watcher=watcher, command=sys.argv)
     except KeyboardInterrupt:
-        console.print(
-            f"interrupted; to go on: estran resume {quote(str(folder.path))}", style="yellow", highlight=False, soft_wrap=True
-        )
+        print_interrupted(console, folder.path)
         return 1
     failed = [row for row in folder.rows if outcomes[row.run].status != "done"]
     if json:

@@ -5,10 +5,13 @@ from __future__ import annotations
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from shlex import quote
 from statistics import mean, stdev
+from typing import TypeVar
 
-from rich.console import Console, Group, RenderableType
+from rich.console import Console, Group, RenderableType, RichCast
 from rich.live import Live
 from rich.progress_bar import ProgressBar
 from rich.table import Table
@@ -20,6 +23,7 @@ from estran.study.execution import Watcher
 from estran.study.folder import Folder, Outcome
 from estran.study.rows import Row, cell
 
+W = TypeVar("W")
 MOST_GOING = 16
 """Runs that go on which a terminal shows at the most."""
 MOST_LINES = 40
@@ -107,21 +111,24 @@ class _Panel(_Watching):
         return Group(title, bar, *([engine] if self.engine else []), going, latest)
 
 
-class _Quiet(_Watching):
-    """Tells nobody."""
+def watching(console: Console, folder: Folder, *, quiet: bool) -> AbstractContextManager[Watcher]:
+    """Show a study as well as the console can."""
+    return shown(console, _Watching(folder) if quiet else _Panel(folder) if console.is_terminal else _Lines(console, folder))
 
 
 @contextmanager
-def watching(console: Console, folder: Folder, *, quiet: bool) -> Iterator[Watcher]:
-    """Show a study as well as the console can."""
-    if quiet:
-        yield _Quiet(folder)
-    elif console.is_terminal:
-        panel = _Panel(folder)
-        with Live(panel, console=console, refresh_per_second=4, transient=True):
-            yield panel
-    else:
-        yield _Lines(console, folder)
+def shown(console: Console, watcher: W) -> Iterator[W]:
+    """Redraw in place what can be drawn, while it is told how things go; whatever else says it by itself, or nothing."""
+    if not isinstance(watcher, RichCast):
+        yield watcher
+        return
+    with Live(watcher, console=console, refresh_per_second=4, transient=True):
+        yield watcher
+
+
+def print_interrupted(console: Console, folder: Path) -> None:
+    """Say how to go on with what was interrupted."""
+    console.print(f"interrupted; to go on: estran resume {quote(str(folder))}", style="yellow", highlight=False, soft_wrap=True)
 
 
 def print_study(console: Console, folder: Folder, outcomes: Mapping[int, Outcome]) -> None:
