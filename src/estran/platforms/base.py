@@ -12,6 +12,7 @@ from typing import Any, Final, Protocol, runtime_checkable
 from estran.errors import PlatformError
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Security
+from estran.spec.faults import FaultKind, Injection
 from estran.spec.plan import Plan
 
 
@@ -266,6 +267,34 @@ class Holdable(Protocol):
         name
             Value of the environment variable ``ESTRAN_RUN`` of the processes that outlive runs.
         """
+        ...
+
+
+@runtime_checkable
+class Breakable(Protocol):
+    """A `Provision` that can break what it provided, on purpose."""
+
+    async def inject(self, injection: Injection) -> None:
+        """Begin a fault; it has begun when this returns.
+
+        Raises
+        ------
+        PlatformError
+            If it could not be done.
+        """
+        ...
+
+    async def heal(self, injection: Injection) -> None:
+        """End a fault; it is over when this returns, though what it did may last."""
+        ...
+
+
+@runtime_checkable
+class Breaking(Protocol):
+    """A `Platform` whose provisions are `Breakable`."""
+
+    def breaks(self, kind: FaultKind) -> str | None:
+        """Why it cannot do faults of this kind; None where it can."""
         ...
 
 

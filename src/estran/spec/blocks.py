@@ -9,7 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
-from estran.spec.faults import findings
+from estran.spec.findings import findings
 from estran.spec.marks import Complaints, Path
 from estran.spec.schema import (
     KIND,

@@ -50,7 +50,7 @@ def check_block(document: Document, model: type[M], path: Place = ()) -> M:
     """
     from pydantic import ValidationError
 
-    from estran.spec.faults import findings
+    from estran.spec.findings import findings
     from estran.spec.marks import look_up
 
     data = look_up(document.data, path)

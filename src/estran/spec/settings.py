@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any, get_args, get_type_hints
 
-from estran.spec.faults import findings
+from estran.spec.findings import findings
 from estran.spec.index import Fault
 
 

@@ -62,7 +62,7 @@ def asked_in(document: Document, folder: Path) -> TestbedFile:
     """Check a document that says ``platform: testbed``. Paths in it count from ``folder``; raises as `read_testbed_file` does."""
     from pydantic import ValidationError
 
-    from estran.spec.faults import findings
+    from estran.spec.findings import findings
 
     model = _model(document)
     data = _with_paths(document.data, model.folders, folder)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, ValidationError
 from estran.errors import Where
 from estran.spec.e2clab.page import Page
 from estran.spec.e2clab.schema import joined
-from estran.spec.faults import findings
+from estran.spec.findings import findings
 from estran.spec.marks import Path
 from estran.spec.suggest import did_you_mean, slip
 

@@ -12,7 +12,7 @@ from estran.spec.e2clab.blocks import block, entries, known_keys, selectors, whe
 from estran.spec.e2clab.model import STAGES, Dependency, Note, Play, Task
 from estran.spec.e2clab.page import Page, refuse
 from estran.spec.e2clab.schema import Configurations, PlayEntry
-from estran.spec.faults import findings
+from estran.spec.findings import findings
 from estran.spec.marks import Path
 from estran.spec.suggest import closest
 
