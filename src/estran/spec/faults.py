@@ -55,8 +55,8 @@ class Fault:
         Seconds until it is healed; None for never.
     settings
         What else its kind has, in SI units: the ``delay``, ``jitter``, ``rate``, ``loss`` of a degraded link; ``period`` and
-        ``share`` of a flapping one; ``speed`` of a slow host; ``offset`` of a skewed clock; ``memory`` taken; ``share`` of corrupted
-        messages; ``factor`` of a burst; ``amount`` of a drift.
+        ``share`` of a flapping one; ``speed`` of a slow host; ``offset`` of a skewed clock; ``memory`` taken; ``share`` of messages
+        corrupted; ``factor`` of a burst; ``amount`` of a drift.
     """
 
     name: str
