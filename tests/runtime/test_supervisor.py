@@ -49,6 +49,14 @@ async def test_a_missing_program_is_named(tmp_path: Path) -> None:
     assert "command not found: no-such-program" in ended["tail"]
 
 
+async def test_a_command_that_cannot_be_executed_is_never_ready_however_long_that_takes_to_find_out(tmp_path: Path) -> None:
+    long_way = {"PATH": ":".join("x" * 50_000)}
+    async with running_agent() as agent:
+        await agent.host.start(command(tmp_path, "no-such-program", env=long_way))
+        await agent.wait_for("ended")
+    assert "ready" not in {frame["say"] for frame in agent.said}
+
+
 async def test_a_killed_command_names_the_signal(tmp_path: Path) -> None:
     async with running_agent() as agent:
         await agent.host.start(command(tmp_path, "sh", "-c", "kill -9 $$"))

@@ -9,7 +9,7 @@ import signal
 import socket
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol
+from typing import BinaryIO, Protocol
 
 from estran.runtime.launch import Launch
 from estran.runtime.yielding import Place
@@ -43,30 +43,51 @@ class Enclosure(Protocol):
 
 @dataclass(slots=True)
 class Child:
-    """A running child: its pid, the parent's ends of its pipes, and of its control socket (components only)."""
+    """A running child: its pid, the parent's ends of its pipes, and of its control socket (components only).
+
+    ``becoming`` (commands only) ends once the child has become its command; a child that cannot writes into it first.
+    """
 
     pid: int
     pidfd: int
     output: dict[str, int]
     control: socket.socket | None
+    becoming: BinaryIO | None
 
     def signal(self, number: int) -> None:
         """Send a signal to the child's whole process group; one that has ended is left alone."""
         with suppress(ProcessLookupError):
             os.killpg(self.pid, number)
 
+    def close(self) -> None:
+        """Let go of what nobody has asked for."""
+        if self.becoming is not None:
+            self.becoming.close()
+
+    async def became(self) -> bool:
+        """Wait until the child is its command; False if it could not become it. A component is one from the start."""
+        if self.becoming is None:
+            return True
+        with self.becoming as end:
+            await _readable(end.fileno())
+            return not end.read(1)
+
     async def wait(self) -> int:
         """Return the exit status (negative: the signal that ended it)."""
-        loop = asyncio.get_running_loop()
-        ended: asyncio.Future[None] = loop.create_future()
-        loop.add_reader(self.pidfd, _settle, ended)
-        try:
-            await ended
-        finally:
-            loop.remove_reader(self.pidfd)
+        await _readable(self.pidfd)
         _, status = os.waitpid(self.pid, 0)  # noqa: ASYNC222 - it has ended, so this returns at once
         os.close(self.pidfd)
         return os.waitstatus_to_exitcode(status)
+
+
+async def _readable(descriptor: int) -> None:
+    loop = asyncio.get_running_loop()
+    seen: asyncio.Future[None] = loop.create_future()
+    loop.add_reader(descriptor, _settle, seen)
+    try:
+        await seen
+    finally:
+        loop.remove_reader(descriptor)
 
 
 def _settle(future: asyncio.Future[None]) -> None:
@@ -86,11 +107,13 @@ def fork(launch: Launch, enclosure: Enclosure | None, place: Place | None = None
     """
     pipes = {channel: os.pipe() for channel in ("stdout", "stderr")}
     ours, theirs = socket.socketpair() if launch.component else (None, None)
+    becoming, became = os.pipe() if launch.command else (None, None)  # Python opens it so that `exec` closes it
     parent = os.getpid()
     pid = os.fork()
     if pid == 0:
         try:
-            _prepare(launch, enclosure, {1: pipes["stdout"][1], 2: pipes["stderr"][1]}, theirs, parent)
+            kept = {end if isinstance(end, int) else end.fileno() for end in (theirs, became) if end is not None}
+            _prepare(launch, enclosure, {1: pipes["stdout"][1], 2: pipes["stderr"][1]}, kept, parent)
             status = _become(launch, theirs, place)
         except OSError as error:
             os.write(2, f"{_explain(launch, error)}\n".encode())
@@ -100,17 +123,20 @@ def fork(launch: Launch, enclosure: Enclosure | None, place: Place | None = None
         except BaseException as error:  # noqa: BLE001 - a forked child must never return into its parent's stack
             os.write(2, f"{type(error).__name__}: {error}\n".encode(errors="backslashreplace"))
             status = 1
+        if became is not None:
+            os.write(became, b"\0")
         os._exit(status)
     for _, write_end in pipes.values():
         os.close(write_end)
+    if became is not None:
+        os.close(became)
     if theirs is not None:
         theirs.close()
-    return Child(pid, os.pidfd_open(pid), {channel: read_end for channel, (read_end, _) in pipes.items()}, ours)
+    outputs = {channel: read_end for channel, (read_end, _) in pipes.items()}
+    return Child(pid, os.pidfd_open(pid), outputs, ours, None if becoming is None else os.fdopen(becoming, "rb", buffering=0))
 
 
-def _prepare(
-    launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int], control: socket.socket | None, parent: int
-) -> None:
+def _prepare(launch: Launch, enclosure: Enclosure | None, outputs: dict[int, int], kept: set[int], parent: int) -> None:
     asyncio.events._set_running_loop(None)
     signal.set_wakeup_fd(-1)
     for number in (signal.SIGTERM, signal.SIGINT, signal.SIGCHLD):
@@ -130,7 +156,7 @@ def _prepare(
     os.dup2(null, 0)
     for target, source in outputs.items():
         os.dup2(source, target)
-    _close_all_but({0, 1, 2} | ({control.fileno()} if control else set()))
+    _close_all_but({0, 1, 2} | kept)
     os.makedirs(launch.folder, exist_ok=True)  # noqa: PTH103 - Path costs an import in every child
     os.chdir(launch.folder)
 

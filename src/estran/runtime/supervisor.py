@@ -150,6 +150,7 @@ class Supervised:
             for reader in unread:
                 reader.cancel()
         self._link = None
+        child.close()
         return status
 
     async def _read_output(self, channel: str, fd: int) -> None:
@@ -187,11 +188,13 @@ class Supervised:
 
     async def _watch_ready(self, child: Child) -> None:
         ready = self.launch.ready
-        if self.launch.command is not None and not (ready.port or ready.output or ready.file):
-            await asyncio.sleep(POLL_PERIOD)
-            self._become_ready()
         try:
             async with asyncio.timeout(ready.timeout):
+                if not await child.became():
+                    return  # its end follows, and says why
+                if not self._told:
+                    await asyncio.sleep(POLL_PERIOD)  # what fails at once is not ready
+                    self._become_ready()
                 while not self._ready.is_set():
                     if await self._looks_ready():
                         self._become_ready()
@@ -233,8 +236,16 @@ class Supervised:
                 return True
         return False
 
+    @property
+    def _told(self) -> bool:
+        """Whether it is told when the replica is ready; else a command is once it runs."""
+        ready = self.launch.ready
+        return self.launch.command is None or bool(ready.port or ready.output or ready.file)
+
     def _awaited(self) -> str:
         ready = self.launch.ready
+        if not self._told:
+            return "its program was not executed"
         if self.launch.component is not None:
             return "its setup() did not return, or a stream's other end never came"
         if ready.port is not None:
