@@ -1,6 +1,6 @@
 """Do packaged examples reproduce, and is what was changed found and named?
 
-    python benchmarks/reproduce.py RESULTS [--only simulated|emulated|planted] [--attempts 20] [--env new|here]
+    python benchmarks/reproduce.py RESULTS [--only simulated|emulated|planted] [--attempts 20] [--env new|here] [--load 2]
 
 *simulated*: every example that can be simulated is run, packed, moved to another folder and reproduced there, in a new
 environment: all files must be the same. *emulated*: every example's crate is made again and again; all claims that the record
@@ -8,7 +8,7 @@ confirms must be confirmed. *planted*: one thing is changed in turn (a library's
 component's code, the calibration), the run is made again, and the first recorded fact that is told to differ must be that one.
 
 Results are kept in RESULTS/results.jsonl, a line for each attempt; started again, it goes on with what is missing. Emulated
-attempts wait until the machine is quiet (load below 2), and those that the machine was too busy for ("starved") are made again.
+attempts wait until the machine is quiet (below `--load`), and those that it was too busy for ("starved") are made again.
 """
 
 from __future__ import annotations
@@ -48,15 +48,16 @@ def estran(*argv: str, cwd: Path, timeout: float = 3600, python: str = sys.execu
         return done.returncode, None, done.stderr
 
 
-def quiet(most: float = QUIET) -> None:
+def quiet(most: float) -> None:
     while os.getloadavg()[0] > most:
         time.sleep(5)
 
 
 class Results:
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, load: float) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.load = load
         self._file = folder / "results.jsonl"
         self.lines = [json.loads(line) for line in self._file.read_text().splitlines()] if self._file.exists() else []
 
@@ -79,7 +80,7 @@ def packed(results: Results, example: str, on: str, options: list[str]) -> Path 
     source = results.folder / "sources" / example
     shutil.copytree(HERE / "examples" / example, source, dirs_exist_ok=True)
     if on == "emulate":
-        quiet()
+        quiet(results.load)
     code, told, complaint = estran("run", str(source), "--on", on, *options, "--json", cwd=results.folder)
     if code or told is None:
         print(f"{example} on {on} could not be recorded: {complaint or (told or {}).get('failure')}", flush=True)
@@ -120,7 +121,7 @@ def emulated(results: Results, attempts: int, env: str) -> None:
             crate = packed(results, example, "emulate", [])
             if crate is None:
                 continue
-            quiet()
+            quiet(results.load)
             load = os.getloadavg()[0]
             _, told, complaint = estran("reproduce", str(crate), "--yes", "--env", env, "--json", cwd=results.folder)
             if told is None:
@@ -131,7 +132,7 @@ def emulated(results: Results, attempts: int, env: str) -> None:
             results.add(
                 kind="emulated", example=example, attempt=attempt, verdict=told["verdict"], load=round(load, 2),
                 claims=Counter(claim["verdict"] for claim in told["claims"]),
-                failed=[claim["claim"] for claim in told["claims"] if claim["verdict"] == "not confirmed"],
+                failed=[claim for claim in told["claims"] if claim["verdict"] == "not confirmed"],
             )  # fmt: skip
 
 
@@ -232,8 +233,9 @@ def main() -> None:
     parser.add_argument("--only", choices=["simulated", "emulated", "planted"])
     parser.add_argument("--attempts", type=int, default=20)
     parser.add_argument("--env", choices=["new", "here"], default="new")
+    parser.add_argument("--load", type=float, default=QUIET, help="most load that an emulated attempt begins at")
     asked = parser.parse_args()
-    results = Results(asked.results.resolve())
+    results = Results(asked.results.resolve(), asked.load)
     if asked.only in (None, "simulated"):
         simulated(results, asked.env)
     if asked.only in (None, "planted"):

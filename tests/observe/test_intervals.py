@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from statistics import NormalDist
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -12,11 +14,14 @@ REPEATS = 300
 
 
 def autoregressive(rng: np.random.Generator, n: int, rho: float) -> np.ndarray:
-    noise = rng.normal(size=n + 300)
-    out = np.zeros(n + 300)
-    for i in range(1, n + 300):
-        out[i] = rho * out[i - 1] + noise[i]
-    return out[300:]
+    out = rng.normal(size=n)
+    out[0] /= np.sqrt(1 - rho**2)  # as if it had gone on for ever
+    level = 0.0
+    values = out.tolist()
+    for i, step in enumerate(values):
+        level = rho * level + step
+        values[i] = level
+    return np.array(values)
 
 
 @pytest.mark.parametrize("freedom", [6, 9, 12.67, 19, 29, 1000])
@@ -85,10 +90,56 @@ def test_mean_of_what_is_never_negative_has_no_negative_bound() -> None:
     assert bursts.ci95[0] == 0.0
 
 
-def test_drift_through_the_whole_window_has_no_interval_and_says_so() -> None:
-    drifting = mean(np.linspace(0, 10, 1000) + np.random.default_rng(1).normal(size=1000))
-    assert drifting.ci95 is None
-    assert "not steady" in drifting.note
+@pytest.mark.parametrize("level", [None, 0.05, 0.5, 0.95])
+def test_drift_through_the_whole_window_has_a_wide_interval_and_says_so(level: float | None) -> None:
+    series = np.linspace(0, 10, 1000) + np.random.default_rng(1).normal(size=1000)
+    drifting = mean(series) if level is None else quantile(series, level)
+    assert "not steady" in drifting.note or level in (0.05, 0.95)  # few observations lie beyond these, and tell little
+    assert drifting.ci95 is not None
+    low, high = drifting.ci95
+    assert low < drifting.value < high
+    assert 10 < high - low < 100  # as wide as the drift, and yet it tells that 1000 is far away
+
+
+QUANTILES = {"p50": 0.5, "p95": 0.95, "mean": None}
+
+
+@pytest.mark.parametrize("name", QUANTILES)
+@pytest.mark.parametrize(("memories", "lowest"), [(None, 0.93), (100, 0.90), (20, 0.83)])
+@pytest.mark.parametrize("n", [200, 1000])
+def test_every_mean_and_quantile_has_an_interval_that_covers(name: str, memories: int | None, lowest: float, n: int) -> None:
+    """``memories``: how many times its correlation time a series is long; None if nothing depends on what came before."""
+    level = QUANTILES[name]
+    rho = 0.0 if memories is None else float(np.exp(-memories / n))
+    scale = np.sqrt(1 - rho**2)
+    truth = 0.0 if level is None else NormalDist().inv_cdf(level)
+    rng = np.random.default_rng(11)
+    covered = 0
+    for _ in range(REPEATS):
+        series = scale * autoregressive(rng, n, rho)
+        bounds = (mean(series) if level is None else quantile(series, level)).ci95
+        assert bounds is not None
+        covered += bounds[0] <= truth <= bounds[1]
+    assert lowest <= covered / REPEATS <= 0.997
+
+
+@pytest.mark.parametrize("n", [12, 30, 60])
+def test_interval_of_a_median_of_few_skewed_observations_covers(n: int) -> None:
+    rng = np.random.default_rng(12)
+    found = [bounds for _ in range(REPEATS) if (bounds := quantile(rng.exponential(size=n), 0.5).ci95) is not None]
+    assert len(found) > (0.85 if n < 20 else 0.99) * REPEATS
+    assert np.mean([low <= np.log(2) <= high for low, high in found]) >= 0.93
+
+
+@given(st.integers(0, 2**32 - 1), st.integers(10, 400), st.floats(0, 1), st.floats(0.1, 0.9), st.integers(1, 40))
+def test_a_quantile_lies_in_its_interval_however_blocky_the_series(seed: int, n: int, rho: float, level: float, block: int) -> None:
+    rng = np.random.default_rng(seed)
+    series = np.repeat(np.cumsum(rng.normal(size=n)) * rho + rng.exponential(size=n), block)[:n]
+    found = quantile(series, level)
+    if n * min(level, 1 - level) >= 10:
+        assert found.ci95 is not None
+    if found.ci95 is not None:
+        assert found.ci95[0] <= found.value <= found.ci95[1]
 
 
 def test_what_rounding_leaves_is_no_drift() -> None:

@@ -3,15 +3,18 @@
 All of them rest on *batch means*: the observations, in order of time, are cut into equal batches, and the spread of the batch
 means tells how far the whole mean may be off. Batches that are long against the memory of the process are nearly independent.
 We start from 30 batches (more gain little: Schmeiser 1982, Oper. Res. 30) and merge them while their lag-1 autocorrelation is
-significant, down to 10. What remains then is allowed for by widening as for a first-order autoregression, and said in the note;
-where even that is hopeless (the series drifts through the whole window) there is no interval, and the note says so.
+significant, down to 10. What remains then is allowed for by widening as for a first-order autoregression, and said in the note.
+A series that drifts through the whole window so gets an interval some times as wide as the drift: enough to see that a bound
+is far away, and no more; the note says that it was not steady.
 
 A learning system has a trend (its accuracy rises), which is no error of measurement. For such series the spread is taken from
 differences between neighbouring batches (von Neumann 1941), which a slow trend barely enters.
 
 Proportions get Wilson's interval with the effective number of observations, and never one narrower than independent observations
 would give; quantiles get the interval between the two order statistics that the interval of their own level points at
-(Woodruff 1952).
+(Woodruff 1952). Where the observations are correlated for too long, that interval of a level is too uncertain, or has no end: then
+ten parts of the series each give their quantile, whose spread counts (*sectioning*: Asmussen & Glynn, Stochastic Simulation, 2007,
+III.5a), if there are some observations on either side of it in each; of the two intervals the union is taken.
 """
 
 from __future__ import annotations
@@ -28,7 +31,8 @@ Floats: TypeAlias = NDArray[np.float64]
 
 LEVEL: Final = 0.95
 _BATCHES: Final = (30, 20, 14, 10)
-_HOPELESS: Final = 0.5  # lag-1 autocorrelation of ten batch means: a straight drift has 0.7
+_UNSTEADY: Final = 0.5  # lag-1 autocorrelation of ten batch means: a straight drift has 0.7
+_BEYOND: Final = 1  # observations on either side of a quantile that a part must have to have such a quantile of its own
 _ROUNDING: Final = 1e-9  # differences that are smaller are left by sums and subtractions of times, and vary with nothing
 _Z: Final = NormalDist().inv_cdf(0.5 + LEVEL / 2)
 
@@ -60,6 +64,7 @@ class _Spread:
     error: float | None
     freedom: float
     note: str
+    correlated: bool = False
 
 
 def student(freedom: float) -> float:
@@ -154,10 +159,29 @@ def quantile(values: ArrayLike, level: float) -> Estimate:
         return Estimate(value, n, None, spread.note)
     half = student(spread.freedom) * max(spread.error, math.sqrt(level * (1 - level) / n))
     low, high = level - half, level + half
-    if low <= 0 or high >= 1:
+    found, notes = [], [spread.note]
+    if low > 0 and high < 1:
+        found.append(np.array([np.quantile(series, low, method="lower"), np.quantile(series, high, method="higher")]))
+        notes.append("order statistics")
+    if (spread.correlated or not found) and n * min(level, 1 - level) >= _BEYOND * _BATCHES[-1]:
+        parts = _sections(series, level, value)
+        found.append(np.array([value - parts, value + parts]))
+        notes.append(f"spread of the quantiles of {_BATCHES[-1]} parts")
+    if not found:
         return Estimate(value, n, None, f"{n} observations do not bound the {level:.0%} quantile")
-    bounds = np.quantile(series, [low, high])
-    return Estimate(value, n, (float(bounds[0]), float(bounds[1])), f"{spread.note}; order statistics")
+    least = min(float(bounds[0]) for bounds in found)
+    bounds = (least if series.min() < 0 else max(0.0, least), max(float(bounds[1]) for bounds in found))
+    return Estimate(value, n, bounds, "; ".join(notes))
+
+
+def _sections(series: Floats, level: float, value: float) -> float:
+    """How far a quantile may be off by what it is in ten parts of the series."""
+    own = np.array([np.quantile(part, level) for part in np.array_split(series, _BATCHES[-1])])
+    off = own - value
+    off[np.abs(off) <= _ROUNDING * abs(value)] = 0.0
+    lag = _lag_one(own - own.mean()) if off.any() else 0.0
+    count = len(own)
+    return student(count - 1) * math.sqrt(_inner(off, off) / count / (count - 1)) * _widening(lag, count)
 
 
 def _wilson(p: float, n: float, z: float) -> tuple[float, float]:
@@ -177,15 +201,23 @@ def _spread_without(above: Floats, below: Floats) -> _Spread:
     for count in (count for count in _BATCHES if count <= len(above)):
         residuals = _residuals(above, below, count)
         lag = _lag_one(residuals)
-        correlated = lag > 1.28 / math.sqrt(count)
+        correlated = _significant(lag, count)
         if not correlated:
             break
-    note = f"{count} batch means, lag-1 autocorrelation {lag:.2f}"
-    if correlated and lag > _HOPELESS:
-        return _Spread(None, 0, f"no interval: the series is not steady over the window ({note})")
-    rho = lag + 1 / count if correlated else 0.0  # the estimate is low by about 1 / count
-    error = math.sqrt(count / (count - 1) * _inner(residuals, residuals) * (1 + rho) / (1 - rho)) / float(below.sum())
-    return _Spread(error, count - 1, note + (", widened for it" if correlated else ""))
+    steady = not correlated or lag <= _UNSTEADY
+    note = f"{count} batch means, lag-1 autocorrelation {lag:.2f}" + (", widened for it" if correlated else "")
+    error = math.sqrt(count / (count - 1) * _inner(residuals, residuals)) * _widening(lag, count) / float(below.sum())
+    return _Spread(error, count - 1, note if steady else f"the series is not steady over the window; {note}", correlated)
+
+
+def _significant(lag: float, count: int) -> bool:
+    return lag > 1.28 / math.sqrt(count)
+
+
+def _widening(lag: float, count: int) -> float:
+    """By what the error of a mean of batches grows that depend on each other as a first-order autoregression."""
+    rho = min(max(lag + 1 / count, 0.0), 0.95)  # the estimate is low by about 1 / count
+    return math.sqrt((1 + rho) / (1 - rho))
 
 
 def _spread_with_trend(above: Floats, below: Floats) -> _Spread:
