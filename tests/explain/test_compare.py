@@ -132,17 +132,22 @@ def test_two_runs_are_compared_by_their_own_intervals(tmp_path: Path) -> None:
     a = run(
         tmp_path / "a",
         accuracy={"value": 0.8, "unit": "fraction", "n": 9, "ci95": [0.79, 0.81]},
-        loss={"value": 0, "unit": "fraction"},
+        loss={"value": 0, "unit": "fraction", "n": 400, "ci95": [0, 0.01]},
+        dropped={"value": 0, "unit": "messages"},
+        peak={"value": 7, "unit": "B"},
     )
     b = run(
         tmp_path / "b",
         accuracy={"value": 0.9, "unit": "fraction", "n": 9, "ci95": [0.88, 0.92]},
-        loss={"value": 0, "unit": "fraction"},
+        loss={"value": 0, "unit": "fraction", "n": 400, "ci95": [0, 0.01]},
+        dropped={"value": 0, "unit": "messages"},
+        peak={"value": 8, "unit": "B"},
     )
-    accuracy, loss = compare(a, b).differences
+    accuracy, *nothing, peak = compare(a, b).differences
     assert accuracy.verdict == "better"
     assert accuracy.absolute_ci95 == pytest.approx((0.1 - 0.0005**0.5, 0.1 + 0.0005**0.5))
-    assert loss.verdict == "cannot tell"
+    assert [one.verdict for one in nothing] == ["equivalent", "equivalent"]
+    assert peak.verdict == "cannot tell"
 
 
 def test_what_cannot_be_compared_is_refused(tmp_path: Path) -> None:

@@ -130,11 +130,26 @@ def test_what_has_changed_since_the_run_is_refused_by_name(own_run: Callable[[],
         write_crate(run)
 
 
-def test_what_is_gone_is_refused_by_name(own_run: Callable[[], Path]) -> None:
-    run = own_run()
-    (run.parents[2] / "data" / "levels.csv").unlink()
+@pytest.mark.parametrize("reads", ["open('data/levels.csv')", "read('levels')", "(HERE / 'data').glob('*')"])
+def test_what_is_gone_is_refused_by_name_where_a_module_names_it(tmp_path: Path, reads: str) -> None:
+    file = experiment(tmp_path)
+    (tmp_path / "readings.py").write_text(f"def load():\n    return {reads}\n")
+    (tmp_path / "parts.py").write_text("import readings\n" + (tmp_path / "parts.py").read_text())
+    run = simulated_run(file.parent)
+    (tmp_path / "data" / "levels.csv").unlink()
     with pytest.raises(RequestError, match=r"levels\.csv: it is gone"):
         write_crate(run)
+
+
+def test_what_nothing_names_may_change_and_is_left_out_with_a_warning(own_run: Callable[[], Path]) -> None:
+    run = own_run()
+    home = run.parents[2]
+    (home / "data" / "levels.csv").write_text("scratch\n")
+    _, crate = write_crate(run)
+    assert crate.file("experiment/data/levels.csv") is None
+    assert crate.file("experiment/parts.py") is not None
+    (told,) = [warning for warning in crate.warnings if "levels" in warning]
+    assert told == "data/levels.csv is not in the crate: it has changed since the run, and nothing in the experiment names it"
 
 
 def test_a_record_that_was_touched_is_refused_by_name(own_run: Callable[[], Path]) -> None:
@@ -207,6 +222,16 @@ def test_nothing_is_overwritten(run: Path, tmp_path: Path) -> None:
         write_crate(run, tmp_path)
     with pytest.raises(RequestError, match="no such folder"):
         write_crate(run, tmp_path / "absent" / "x.zip")
+    (tmp_path / "file").touch()
+    with pytest.raises(RequestError, match="no folder can be made here: File exists"):
+        write_crate(run, tmp_path / "file")
+
+
+def test_what_is_not_named_as_a_zip_file_is_a_folder_and_made(run: Path, tmp_path: Path) -> None:
+    path, _ = write_crate(run, tmp_path / "crates")
+    assert path == tmp_path / "crates" / f"tiny-{run.name}.crate.zip"
+    assert zipfile.is_zipfile(path)
+    assert write_crate(run, tmp_path / "crates" / "my.zip")[0].name == "my.zip"
 
 
 @pytest.mark.parametrize("licence", ["", "all rights", "CC BY", "https://"])

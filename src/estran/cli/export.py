@@ -33,8 +33,8 @@ def export(
         `crate`: a zip file with everything that `estran reproduce` needs, which is an RO-Crate; `prov`: the provenance as
         PROV-JSON; `mlflow`: log it into MLflow.
     out
-        The file or, for a crate, its folder; beside the record if not given. For MLflow a tracking URI, or a folder for a database;
-        `mlruns` if not given.
+        The file; for a crate one whose name ends with `.zip`, or a folder for it, made if need be. Beside the record if not given.
+        For MLflow a tracking URI, or a folder for a database; `mlruns` if not given.
     experiment
         The experiment file, or its folder, if it is no longer where it was when it ran.
     licence

@@ -158,7 +158,7 @@ def _of_runs(name: str, left: Mapping[str, Any], right: Mapping[str, Any], margi
         shares = None if not a else _ordered(ends[0] / a, ends[1] / a)
         spreads = [float(part) / _NORMAL for part in halves if part is not None]
         tested = _equivalence(a, b, lambda share: math.hypot(spreads[1], share * spreads[0]), margin, math.inf)
-    judged = verdict(name, ends, tested)
+    judged = "equivalent" if a == b == 0 else verdict(name, ends, tested)  # of nothing no ratio can be tested
     needed = _needed(absolute, a, half / _NORMAL, margin) if judged == "cannot tell" and ends is not None else None
     return Difference(name, left["unit"], 1, a, b, absolute, ends, relative, shares, judged, tested, needed)
 

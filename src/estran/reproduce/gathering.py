@@ -25,6 +25,7 @@ from estran.reproduce.layout import (
     Part,
     Role,
 )
+from estran.reproduce.naming import named
 from estran.reproduce.records import Record, files, manifest_of
 from estran.reproduce.requirements import requirements
 from estran.reproduce.wheel import wheel
@@ -81,12 +82,12 @@ def gather(record: Record, experiment: Path | None = None) -> Gathered:
     """
     manifest = manifest_of(record.first)
     file = Path(manifest["source"]).expanduser() if experiment is None else experiment_path(str(experiment))
-    own, calibration = _own(file, manifest)
+    own, calibration, left = _own(file, manifest)
     described = _described(file, manifest["asked"])
     lock = record.first.document("environment") or {}
     environment, problems = _environment(lock, manifest)
     kept = [Item(f"{RECORD}/{name}", "record", path) for name, path in files(record)]
-    warnings = [*_warnings(record, manifest, file), *problems]
+    warnings = [*_warnings(record, manifest, file), *left, *problems]
     crate = Crate(
         kind=record.kind,
         experiment=record.first.status.experiment,
@@ -103,23 +104,40 @@ def gather(record: Record, experiment: Path | None = None) -> Gathered:
     return Gathered(crate, tuple(sorted([*own, *kept, *environment], key=lambda item: item.path)), described)
 
 
-def _own(file: Path, manifest: Mapping[str, Any]) -> tuple[list[Item], str | None]:
-    """The experiment's files, and where among them the calibration is."""
+def _own(file: Path, manifest: Mapping[str, Any]) -> tuple[list[Item], str | None, list[str]]:
+    """The experiment's files, where among them the calibration is, and which are left out: changed, and named by nothing."""
     if not file.is_file():
         raise RequestError("the experiment is no longer there", where=str(file), remedy="say where it is: --experiment FILE")
     wanted = dict(manifest["hashes"])
     wanted.pop(manifest.get("platform_file"), None)  # it is about hosts that others have not
     found: list[Item] = []
     calibration = "none" if manifest["asked"]["calibration"] == "none" else None
+    wrong: dict[str, RequestError] = {}
     for name, recorded in wanted.items():
         path = file.parent / Path(name).expanduser()
-        _unchanged(path, recorded)
+        if (problem := _changed(path, recorded)) is not None:
+            wrong[name] = problem
+            continue
         inside = not Path(name).expanduser().is_absolute()
         place = f"{EXPERIMENT}/{name if inside else _free(path.name, wanted)}"
         if name == manifest.get("calibration"):
             calibration = place
         found.append(Item(place, _role(path, file, calibration == place), path))
-    return found, calibration
+    for name in sorted(wrong.keys() & _belonging(file, manifest, wanted) if wrong else ()):
+        raise wrong[name]
+    return (
+        found,
+        calibration,
+        [f"{name} is not in the crate: {wrong[name].what}, and nothing in the experiment names it" for name in sorted(wrong)],
+    )
+
+
+def _belonging(file: Path, manifest: Mapping[str, Any], wanted: Mapping[str, str]) -> set[str]:
+    """Files that the run cannot do without: the description, the calibration, and what they name."""
+    asked = manifest["asked"]
+    texts = [file.read_text(encoding="utf-8", errors="replace"), *asked["overrides"], *map(str, asked["assignment"].values())]
+    outside = {name for name in wanted if Path(name).expanduser().is_absolute()}
+    return {file.name, str(manifest.get("calibration")), *outside, *named(wanted.keys() - outside, file.parent, texts)}
 
 
 def _free(name: str, taken: Mapping[str, str]) -> str:
@@ -128,12 +146,14 @@ def _free(name: str, taken: Mapping[str, str]) -> str:
     return name
 
 
-def _unchanged(path: Path, recorded: str) -> None:
+def _changed(path: Path, recorded: str) -> RequestError | None:
+    """What is wrong with a file that is gone or not what it was."""
     remedy = "restore it as it was (see changes.patch in the run's folder), or run again"
     if not path.is_file():
-        raise RequestError("it is gone, and the run has read it", where=str(path), remedy=remedy)
+        return RequestError("it is gone since the run", where=str(path), remedy=remedy)
     if digest(path) != recorded:
-        raise RequestError("it has changed since the run", where=str(path), remedy=remedy)
+        return RequestError("it has changed since the run", where=str(path), remedy=remedy)
+    return None
 
 
 def _role(path: Path, file: Path, is_calibration: bool) -> Role:

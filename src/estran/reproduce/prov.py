@@ -30,7 +30,7 @@ def write_prov(folder: Path, out: Path | None = None) -> Path:
     Parameters
     ----------
     out
-        The file; beside the record if not given.
+        The file, or a folder for it that is there; beside the record if not given.
 
     Raises
     ------
@@ -40,7 +40,8 @@ def write_prov(folder: Path, out: Path | None = None) -> Path:
         If it cannot be read or written.
     """
     record = read_record(folder)
-    path = out or record.folder.resolve().parent / f"{record.first.status.experiment}-{record.folder.resolve().name}{SUFFIX}"
+    name = f"{record.first.status.experiment}-{record.folder.resolve().name}{SUFFIX}"
+    path = record.folder.resolve().parent / name if out is None else out / name if out.is_dir() else out
     try:
         path.write_bytes(msgspec.json.format(msgspec.json.encode(document(record), order="deterministic"), indent=1) + b"\n")
     except OSError as error:

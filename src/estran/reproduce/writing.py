@@ -57,7 +57,7 @@ def write_crate(
     folder
         Its folder.
     out
-        The zip file, or a folder for it; beside the record if not given.
+        The file, whose name ends with ``.zip``, or a folder for it, which is made; beside the record if not given.
     experiment
         The experiment file, if it is no longer where it was.
     licence
@@ -81,7 +81,11 @@ def write_crate(
         raise RequestError(f"{licence!r} is no licence", where="--license", remedy=remedy)
     record = read_record(folder)
     gathered = gather(record, experiment)
-    path = _place(out, record, gathered.crate)
+    try:
+        path = _place(out, record, gathered.crate)
+    except OSError as error:
+        what = f"no folder can be made here: {error.strerror}"
+        raise RequestError(what, where=str(out), remedy="use --out FOLDER, or --out FILE.zip") from error
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".crate-", delete=False) as part:
             try:
@@ -101,12 +105,19 @@ def write_crate(
 
 def _place(out: Path | None, record: Record, crate: Crate) -> Path:
     name = f"{crate.experiment}-{crate.id}.crate.zip"
-    path = record.folder.resolve().parent / name if out is None else out / name if out.is_dir() else out
+    path = record.folder.resolve().parent / name if out is None else out if _is_file(out) else out / name
     if path.exists():
         raise RequestError("it is there already", where=str(path), remedy="remove it, or use --out")
+    if out is not None and not _is_file(out):
+        out.mkdir(exist_ok=True)
     if not path.parent.is_dir():
         raise RequestError("there is no such folder", where=str(path.parent), remedy="make it, or use another --out")
     return path
+
+
+def _is_file(out: Path) -> bool:
+    """Whether a file is meant: a crate's name ends with ``.zip``."""
+    return out.suffix.lower() == ".zip" and not out.is_dir()
 
 
 def _pack(archive: zipfile.ZipFile, gathered: Gathered, record: Record, licence: str | None) -> Crate:
