@@ -147,23 +147,6 @@ def test_a_run_that_is_asked_to_end_keeps_its_results_and_leaves_nothing(tmp_pat
     assert_nothing_left(record(tmp_path)["id"])
 
 
-@pytest.mark.parametrize("phase", ["verify", "launch", "measure"])
-def test_a_killed_conductor_leaves_nothing_after_clean(tmp_path: Path, phase: str) -> None:
-    write(tmp_path, TINY.replace("duration: 1.5s", "duration: 50s"))
-    process = start("run", "experiment.yaml", cwd=tmp_path)
-    wait_for_phase(tmp_path, phase)
-    process.kill()
-    process.communicate(timeout=20)
-    cleaned = estran("clean", cwd=tmp_path)
-    assert cleaned.returncode == 0, cleaned.stderr
-    after = record(tmp_path)
-    assert_nothing_left(after["id"])
-    assert (after["status"], after["failure"]["what"]) == ("failed", "the conductor was killed")
-    assert not (run_folder(tmp_path) / "live.sqlite").exists()
-    assert list((tmp_path / "state").glob("**/*.jsonl")) == []
-    assert "nothing was left behind" in estran("clean", cwd=tmp_path).stderr
-
-
 def test_a_dead_relay_fails_the_run(tmp_path: Path) -> None:
     write(tmp_path, TINY.replace("duration: 1.5s", "duration: 50s"))
     process = start("run", "experiment.yaml", "--on", "emulate:tun", cwd=tmp_path)

@@ -8,8 +8,12 @@ import shutil
 from pathlib import Path
 
 from estran.errors import EstranError
+from estran.observe.queries import open_run
+from estran.observe.responses import measure
 from estran.observe.store import recover
 from estran.platforms.emulated.leftovers import remove_groups
+from estran.platforms.mixed.scratch import scratch
+from estran.platforms.remote.packing import remove_unfinished
 from estran.platforms.slurm import leftovers as slurm
 from estran.platforms.testbeds.reservation import release_forgotten
 from estran.run.journal import end_processes, leftovers
@@ -19,16 +23,17 @@ from estran.run.record import write_json
 def clean_leftovers() -> list[str]:
     """Remove what killed runs left: processes, groups, jobs, testbeds' nodes, unfinished stores; say what was done."""
     done = asyncio.run(release_forgotten())
+    remove_unfinished()
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)
-        for entry in left.entries:
-            if entry.kind == "folder":
-                shutil.rmtree(entry.value, ignore_errors=True)
+        for folder in [*(Path(entry.value) for entry in left.entries if entry.kind == "folder"), *scratch(left.run_id)]:
+            shutil.rmtree(folder, ignore_errors=True)
         try:
             jobs = [slurm.cancel(entry.value) for entry in left.entries if entry.kind == slurm.KIND]
             recovered = left.folder.exists() and recover(left.folder)
             _mark_killed(left.folder)
+            _tidy(left.folder)
         except EstranError as error:
             done.append(f"{left.run_id}: {error}")
             continue
@@ -39,13 +44,28 @@ def clean_leftovers() -> list[str]:
 
 
 def _mark_killed(folder: Path) -> None:
+    """Say in a run's record that it was killed, and what it measured until then."""
     path = folder / "run.json"
     if not path.exists():
         return
     data = json.loads(path.read_text(encoding="utf-8"))
     if data["status"] == "running":
-        phase = data["phases"][-1]["name"] if data["phases"] else "start"
+        phases = [phase["name"] for phase in data["phases"]]
+        phase = phases[-1] if phases else "start"
         what = "the conductor was killed"
         data["status"] = "failed"
         data["failure"] = {"phase": phase, "what": what, "host": None, "service": None, "remedy": "run it again", "log_tail": []}
+        for one in data["phases"]:
+            one["status"] = "failed" if one["status"] == "running" else one["status"]
         write_json(path, data)
+        found = measure(open_run(folder)) if "measure" in phases and (folder / "messages.parquet").exists() else None
+        write_json(folder / "responses.json", found.plain() if found else {})
+        data["missing"] = dict(found.missing) if found else {"all responses": "the run was killed before it was measured"}
+        write_json(path, data)
+
+
+def _tidy(folder: Path) -> None:
+    """Remove what was half written."""
+    for name in ("*.part", "*.reserve", "hosts"):
+        for path in folder.glob(name):
+            path.unlink(missing_ok=True)

@@ -73,7 +73,8 @@ class Conductor:
         """
         status: Status = "failed"
         try:
-            with Journal(self.run_id, self.folder) as journal, self._store() as store:
+            journal = Journal(self.run_id, self.folder)  # opened by who conducts, before the folder was made
+            with self._store() as store:
                 journal.write("process", self.run_id)
                 if isinstance(self.platform, Reserving):
                     self.platform.confide(journal.write, self.progress.waits)

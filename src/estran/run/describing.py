@@ -10,6 +10,7 @@ from typing import Any, Final, Literal
 import msgspec
 
 from estran.errors import EstranError
+from estran.run.journal import journal_folder
 from estran.run.record import PATCH, RunRecord, write_json, write_text
 from estran.spec.model import Experiment
 
@@ -59,7 +60,7 @@ def describe(
     from estran.spec import dump
     from estran.spec.own_files import own_files
 
-    source, folder = Path(experiment.source), record.folder
+    source, folder, journals = Path(experiment.source), record.folder, journal_folder().absolute()
     document = without_in_document(experiment.document, known_secrets())
     write_text(folder / "experiment.yaml", dump(document))
     write_json(folder / "assignment.json", {"seed": experiment.seed, "factors": dict(experiment.assignment)})
@@ -69,7 +70,7 @@ def describe(
         source,
         command=command,
         inputs=[file for file in (calibration, hosts) if file is not None],
-        own=own_files(source.absolute().parent),
+        own=[(name, path) for name, path in own_files(source.absolute().parent) if not path.is_relative_to(journals)],
         asked=plain,
     )
     commands = [service.command for service in experiment.services.values() if service.command is not None]

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from estran.components.index import Components
 from estran.errors import EstranError
 from estran.run.describing import Asked, describe
+from estran.run.journal import Journal
 from estran.run.record import Progress, RunRecord, Status
 from estran.run.session import make_folder, new_run_id
 from estran.spec.calibration import Calibration
@@ -70,15 +71,16 @@ def execute_flow(
         "id": run_id, "experiment": experiment.name, "platform": "simulate", "detail": "flow", "seed": experiment.seed,
         "warmup": measure.warmup, "duration": measure.duration,
     }  # fmt: skip
-    record = RunRecord(folder, facts, progress)
-    _warn(record, program)
-    describe(record, experiment, asked or Asked(on="simulate", detail="flow"), command or sys.argv, file)
-    try:
-        return folder, _conduct(program, record, progress, threads or min(4, os.cpu_count() or 1))
-    except EstranError as error:
-        record.fail(error)
-        record.end()
-        return folder, "failed"
+    with Journal(run_id, folder):
+        record = RunRecord(folder, facts, progress)
+        _warn(record, program)
+        describe(record, experiment, asked or Asked(on="simulate", detail="flow"), command or sys.argv, file)
+        try:
+            return folder, _conduct(program, record, progress, threads or min(4, os.cpu_count() or 1))
+        except EstranError as error:
+            record.fail(error)
+            record.end()
+            return folder, "failed"
 
 
 def _warn(record: RunRecord, program: Program) -> None:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from estran.errors import EstranError
 from estran.observe.store import LIVE
 
 RUN_VARIABLE = "ESTRAN_RUN"
@@ -47,8 +48,12 @@ class Journal:
         self._run_folder = run_folder
 
     def __enter__(self) -> Journal:
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        self.write("conductor", f"{os.getpid()} {started_at(os.getpid())} {self._run_folder.resolve()}")
+        try:
+            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.write("conductor", f"{os.getpid()} {started_at(os.getpid())} {self._run_folder.resolve()}")
+        except OSError as error:
+            what = f"what a run starts cannot be written down: {error.strerror}"
+            raise EstranError(what, where=str(self.path), remedy="set XDG_STATE_HOME to a folder that can be written") from error
         return self
 
     def __exit__(self, *exc: object) -> None:

@@ -16,6 +16,7 @@ from estran.errors import RequestError
 from estran.platforms.base import Platform, Reserving
 from estran.run.conductor import Conductor
 from estran.run.describing import describe
+from estran.run.journal import Journal
 from estran.run.prepare import Prepared, plain_plan
 from estran.run.record import Progress, RunRecord, Status, write_json
 
@@ -66,24 +67,25 @@ def execute(
         "warmup": experiment.measure.warmup,
         "duration": experiment.measure.duration,
     }
-    try:
-        record = RunRecord(make_folder(folder), facts, progress)
-    except KeyboardInterrupt:
-        shutil.rmtree(folder, ignore_errors=True)  # nothing has begun, and nothing would say so
-        raise
-    if kept is not None:
-        record.note(kept=kept)  # filled when the run lets go of what it had
-    record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
-    try:
-        describe(record, experiment, prepared.asked, command or sys.argv, prepared.calibration)
-        write_json(folder / "plan.json", plain_plan(prepared.plan))
-        conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
-        with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
-            return folder, runner.run(_interruptible(conductor))
-    except KeyboardInterrupt:  # before the conductor began, or after it ended
-        if record.status == "running":
-            record.end("interrupted")
-        raise
+    with Journal(run_id, folder):
+        try:
+            record = RunRecord(make_folder(folder), facts, progress)
+        except KeyboardInterrupt:
+            shutil.rmtree(folder, ignore_errors=True)  # nothing has begun, and nothing would say so
+            raise
+        if kept is not None:
+            record.note(kept=kept)  # filled when the run lets go of what it had
+        record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
+        try:
+            describe(record, experiment, prepared.asked, command or sys.argv, prepared.calibration)
+            write_json(folder / "plan.json", plain_plan(prepared.plan))
+            conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
+            with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
+                return folder, runner.run(_interruptible(conductor))
+        except KeyboardInterrupt:  # before the conductor began, or after it ended
+            if record.status == "running":
+                record.end("interrupted")
+            raise
 
 
 def _keeping(platform: Platform) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from estran.platforms.emulated.limits.cgroup import leftovers, remove_tree
+from estran.platforms.emulated.limits.cgroup import groups_of, remove_tree
 
 
 def remove_groups(run_id: str) -> int:
@@ -13,7 +13,7 @@ def remove_groups(run_id: str) -> int:
     PlatformError
         If a group cannot be removed.
     """
-    left = [path for path in leftovers() if path.name.partition("@")[0] == run_id]
+    left = groups_of(run_id)
     for path in left:
         remove_tree(path)
     return len(left)

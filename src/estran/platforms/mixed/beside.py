@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-import tempfile
 from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from estran.platforms.base import Host
 from estran.platforms.emulated.platform import EmulatedPlatform, EmulatedProvision
 from estran.platforms.mixed.parts import STAND_IN, with_stand_in
 from estran.platforms.mixed.relay import dialling
+from estran.platforms.mixed.scratch import scratch_folder
 from estran.platforms.remote.certificates import Authority, keep
 from estran.platforms.remote.source import Found
 from estran.runtime.launch import Launch, Readiness, Security
@@ -53,7 +53,7 @@ async def beside(
     """Emulate some hosts of a plan, whose streams to the others leave by the gateway, for as long as the context lasts."""
     own, replica = with_stand_in(plan, emulated, gateway)
     port = router_port(plan)
-    with tempfile.TemporaryDirectory(prefix="estran-") as scratch:
+    with scratch_folder(run_id) as scratch:
         socket = Path(scratch, "way")
         async with (
             EmulatedPlatform(stand_ins=[gateway]).provide(own, folder, run_id) as provision,

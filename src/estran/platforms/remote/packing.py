@@ -10,6 +10,7 @@ import hashlib
 import marshal
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import tarfile
@@ -74,6 +75,21 @@ class Archive:
 def cache_folder() -> Path:
     """Where archives of packages are kept: ``$XDG_CACHE_HOME/estran/archives``."""
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "estran" / "archives"
+
+
+def remove_unfinished() -> None:
+    """Remove from there what processes have left that were killed while they packed."""
+    for path in cache_folder().glob(".packing-*"):
+        pid = path.name.split("-")[1]
+        if pid.isdigit() and not Path("/proc", pid).exists():
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _unfinished(pid: int) -> str:
+    return f".packing-{pid}-"
 
 
 def locked(extra: Sequence[str] = ()) -> dict[str, str]:
@@ -210,7 +226,8 @@ def _downloaded(kind: Kind, lock: Mapping[str, str]) -> Iterator[tuple[str, byte
     major, minor = kind.python
     newest = max(kind.libc[1] if len(kind.libc) > 1 else 17, 17)
     platforms = [f"manylinux_2_{number}_{kind.machine}" for number in range(newest, 16, -1)] + [f"manylinux2014_{kind.machine}"]
-    with tempfile.TemporaryDirectory(prefix="estran-wheels-") as folder:
+    cache_folder().mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=cache_folder(), prefix=_unfinished(os.getpid())) as folder:
         argv = [
             sys.executable,
             "-m",
@@ -289,7 +306,7 @@ def _content(name: str, files: Iterable[tuple[str, bytes]], times: Callable[[], 
 def write_archive(path: Path, files: Iterable[tuple[str, bytes]], times: Mapping[str, float]) -> None:
     """Write an archive that is there as a whole or not at all."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=".packing-", delete=False) as part:
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=_unfinished(os.getpid()), delete=False) as part:
         try:
             with (
                 gzip.GzipFile(fileobj=part, mode="wb", compresslevel=1, mtime=0) as packed,

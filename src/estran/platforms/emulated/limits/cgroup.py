@@ -87,13 +87,20 @@ def _claimed(group: Path) -> bool:
 
 def leftovers() -> list[Path]:
     """Groups of runs whose owner is gone, in all hierarchies, for `remove_tree`; a folder's name is the run's id."""
-    found = []
+    return [group for group in _groups() if not _claimed(group)]
+
+
+def groups_of(run_id: str) -> list[Path]:
+    """A run's groups, in all hierarchies: also those that are claimed by a process which is just being ended."""
+    return [group for group in _groups() if group.name.partition("@")[0] == run_id]
+
+
+def _groups() -> Iterator[Path]:
     for mount in mounts():
         for folder, names, _ in os.walk(mount.path):
             if Path(folder).name == FOLDER:
-                found += [Path(folder, name) for name in sorted(names) if not _claimed(Path(folder, name))]
+                yield from (Path(folder, name) for name in sorted(names))
                 names.clear()
-    return found
 
 
 def remove_tree(path: Path, patience: float = 5.0) -> None:
