@@ -101,6 +101,7 @@ WAITING = (
     "run/test_commands.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
+    "run/test_killed.py",
     "run/test_memory_limit.py",
     "run/test_rootless.py",
     "runtime/test_router.py",

@@ -22,7 +22,10 @@ from estran.observe.store import LIVE
 RUN_VARIABLE = "ESTRAN_RUN"
 """Environment variable that every process of a run carries, so that it can be found whatever became of its parents."""
 
+ALONE = 1.0
+"""Seconds that a run's processes have to end by themselves."""
 GRACE = 2.0
+"""Seconds that those which are killed have to be gone."""
 
 
 def journal_folder() -> Path:
@@ -123,13 +126,16 @@ def processes_of(run_id: str) -> list[int]:
 
 
 def end_processes(run_id: str) -> int:
-    """Kill every process of a run that is still there; return how many there were."""
-    killed: set[int] = set()
-    deadline = time.monotonic() + GRACE
-    while (pids := processes_of(run_id)) and time.monotonic() < deadline:
-        for pid in pids:
+    """Kill every process of a run that is still there; return how many there were.
+
+    They have a moment to end by themselves: what is on its way out, because the conductor has gone, may have something to remove.
+    """
+    ended: set[int] = set()
+    begun = time.monotonic()
+    while (pids := processes_of(run_id)) and (waited := time.monotonic() - begun) < ALONE + GRACE:
+        for pid in pids if waited > ALONE else ():
             with suppress(ProcessLookupError, PermissionError):
                 os.kill(pid, signal.SIGKILL)
-        killed.update(pids)
+        ended.update(pids)
         time.sleep(0.02)
-    return len(killed)
+    return len(ended)

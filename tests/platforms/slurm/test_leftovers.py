@@ -11,7 +11,9 @@ from pathlib import Path
 import pytest
 
 from tests.platforms.slurm.pilots import JOBS, RUN, until
-from tests.run.experiments import estran
+from tests.platforms.slurm.test_runs import written
+from tests.run.experiments import estran, record
+from tests.run.killed import gone, mortal
 from tests.study.cluster import lacking, slurm
 
 pytestmark = [
@@ -58,3 +60,14 @@ def test_whoever_is_killed_leaves_no_job(configuration: Path, tmp_path: Path, wa
         cleaned = estran("clean", cwd=tmp_path, env={"XDG_STATE_HOME": str(tmp_path / "state"), "SLURM_CONF": ""})
         assert f"job estran-{RUN} in Slurm cancelled" in cleaned.stdout, cleaned.stderr
     until(lambda: "RUNNING" not in slurm(configuration, *JOBS), "the job goes on")
+
+
+@pytest.mark.parametrize(("phase", "moment"), [("provision", "2"), ("verify", "0"), ("measure", "0.3"), ("give back", "0")])
+def test_a_killed_run_leaves_no_job(configuration: Path, tmp_path: Path, phase: str, moment: str) -> None:
+    written(tmp_path, duration="0.5s")
+    mortal(phase, moment, ["run", "experiment.yaml", "--on", "cluster.yaml"], tmp_path)
+    cleaned = estran("clean", cwd=tmp_path, env={"TMPDIR": str(tmp_path / "tmp")})
+    assert cleaned.returncode == 0, cleaned.stderr
+    until(lambda: not slurm(configuration, *JOBS), "the job goes on")
+    assert gone(tmp_path, record(tmp_path)["id"]) == []
+    assert record(tmp_path)["failure"]["phase"] == phase

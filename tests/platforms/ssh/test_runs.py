@@ -14,8 +14,10 @@ from pathlib import Path
 import duckdb
 import pytest
 
+from estran.run.cleaning import clean_leftovers
 from tests.platforms.ssh.sshd import Machine, usable
 from tests.run.experiments import PARTS, estran, record, run_folder, start, wait_for_phase
+from tests.run.killed import gone, mortal
 from tests.run.test_observed_commands import ASK, ECHO
 
 pytestmark = [usable, pytest.mark.root]
@@ -167,19 +169,36 @@ def test_a_host_that_dies_fails_the_run_and_what_the_others_sent_is_kept(hosts: 
     nothing_stays(hosts)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGKILL])
-def test_an_interrupted_or_killed_run_leaves_nothing_on_hosts(
-    hosts: Mapping[str, Machine], tmp_path: Path, number: signal.Signals
-) -> None:
+def test_an_interrupted_run_leaves_nothing_on_hosts(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
     written(tmp_path, hosts, duration="60s")
     process = start("run", "experiment.yaml", "--on", "lab.yaml", cwd=tmp_path)
     wait_for_phase(tmp_path, "measure", 90)
-    os.kill(process.pid, number)
+    process.send_signal(signal.SIGINT)
     process.wait(60)
     nothing_stays(hosts)
-    if number == signal.SIGINT:
-        assert record(tmp_path)["status"] == "interrupted"
-    estran("clean", cwd=tmp_path)
+    assert record(tmp_path)["status"] == "interrupted"
+
+
+@pytest.mark.parametrize(
+    ("phase", "moment"), [("provision", "0.7"), ("verify", "0.2"), ("launch", "0.1"), ("measure", "0.3"), ("give back", "0")]
+)
+def test_a_killed_run_leaves_nothing_on_hosts_nor_here(
+    hosts: Mapping[str, Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, moment: str
+) -> None:
+    written(tmp_path, hosts, duration="0.5s")
+    file = tmp_path / "experiment.yaml"
+    file.write_text(file.read_text().replace("network: []", "network:\n  - {between: [edge, cloud], rate: 50mbit}"))
+    mortal(phase, moment, ["run", "experiment.yaml", "--on", "lab.yaml"], tmp_path)
+    nothing_stays(hosts)
+    for machine in hosts.values():
+        assert [path.name for path in (machine.folder / "tmp").iterdir()] == []
+        assert "tbf" not in machine.queues()
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
+    assert len(clean_leftovers()) == 1
+    after = record(tmp_path)
+    assert gone(tmp_path, after["id"]) == []
+    assert (after["status"], after["failure"]["phase"]) == ("failed", phase)
 
 
 def test_too_few_hosts_and_a_wrong_file_are_told_before_anything_starts(hosts: Mapping[str, Machine], tmp_path: Path) -> None:

@@ -32,6 +32,8 @@ MAGIC = b"\x00estran-envoy-1\x00"
 LENGTHS = struct.Struct(">II")
 LIMIT = 1 << 30
 PIECE = 1 << 18
+INPUT_ENDS = 3.0
+"""Seconds that processes have to end whose input has."""
 QUIET = 0.2
 """Seconds without output after which a command counts as ended although a child of it still holds its output open."""
 
@@ -58,6 +60,7 @@ class Envoy:
         self.pipes: dict[int, Piped] = {}
         self.arriving: dict[int, Arriving] = {}
         self.undoing: list[list[str]] = []
+        self.leaving = False
         self.tasks: set[asyncio.Future[None]] = set()
         self.threads = concurrent.futures.ThreadPoolExecutor(16)
 
@@ -347,6 +350,12 @@ class Envoy:
 
     async def leave(self) -> None:
         """End all that was started here, undo, and remove the scratch folder."""
+        self.leaving = True
+        piped = list(self.pipes.values())
+        for one in piped:
+            one.write(b"")  # srun that is asked to end kills; the envoy at its other end leaves in good order when its input ends
+        if piped:
+            await asyncio.wait([asyncio.ensure_future(one.process.wait()) for one in piped], timeout=INPUT_ENDS)
         for pid in list(self.groups):
             self.signal(pid, signal.SIGTERM)
         waiting = [asyncio.ensure_future(process.wait()) for process in self.groups.values()]
@@ -409,16 +418,29 @@ async def over_socket(path: str, mark: str, lease: float) -> None:
 
 async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, mark: str, lease: float) -> None:
     """Announce the envoy and serve; a polite end counts like a cut."""
+    loop = asyncio.get_event_loop()
+    asked = loop.create_future()
+    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
+        loop.add_signal_handler(number, remember, asked)
     writer.write(MAGIC)
     envoy = Envoy(reader, writer, mark, lease)
     serving = asyncio.ensure_future(envoy.serve())
-    for number in (signal.SIGTERM, signal.SIGHUP, signal.SIGINT):
-        asyncio.get_event_loop().add_signal_handler(number, serving.cancel)
+    await asyncio.wait([serving, asked], return_when=asyncio.FIRST_COMPLETED)
+    if not envoy.leaving:  # who is leaving is not hurried: Slurm asks, and so does the end of the connection, and `estran clean`
+        serving.cancel()
     with contextlib.suppress(asyncio.CancelledError):
         await serving
+    if not envoy.leaving:
+        await envoy.leave()
     for task in list(envoy.tasks):
         task.cancel()
     writer.close()
+
+
+def remember(asked: asyncio.Future[None]) -> None:
+    """Note that the envoy was asked to go; once is enough."""
+    if not asked.done():
+        asked.set_result(None)
 
 
 def main(mark: str, lease: float, connect: str = "") -> None:
