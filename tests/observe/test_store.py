@@ -6,14 +6,18 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import duckdb
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
 from estran.observe.rows import COLUMNS, TABLES, EventRow, LogRow, MessageRow, MetricRow, OperationRow
-from estran.observe.store import LIVE, PARQUET, Store, StoreError, recover
+from estran.observe.store import LIVE, PARQUET, Store, StoreError, open_live, recover
 
 
 def message(seq: int, **changes: object) -> MessageRow:
@@ -121,6 +125,60 @@ def test_killed_process_loses_nothing_that_was_flushed_and_recovers(tmp_path: Pa
     assert not list(tmp_path.glob("live.sqlite*"))
     assert duckdb.sql(f"SELECT count(*) FROM '{tmp_path / 'metrics.parquet'}'").fetchall() == [(kept,)]
     assert not recover(tmp_path)
+
+
+_MORTAL = """
+import os, random, signal, sys, threading
+from pathlib import Path
+from estran.observe.rows import EventRow, MessageRow, MetricRow
+from estran.observe.store import LIVE, Store
+folder, seed, most, delay = Path(sys.argv[1]), int(sys.argv[2]), int(sys.argv[3]), float(sys.argv[4])
+chance = random.Random(seed)
+store, seq = Store(folder / LIVE), 0
+threading.Timer(delay, os.kill, (os.getpid(), signal.SIGKILL)).start()
+for step in range(chance.randrange(1, 40)):
+    rows = chance.randrange(1, most)
+    store.add("messages", [MessageRow(f"a:{i}", "a.b", "a", i, "b", i, i, i, i, i, 9) for i in range(seq, seq + rows)])
+    store.add("metrics", [MetricRow(float(step), "h", "", "rows", float(seq + rows))])
+    store.add("events", [EventRow(float(step), "h", "a", "step", str(step))])
+    seq += rows
+    store.flush()
+    os.write(1, f"{step} {seq}\\n".encode())
+store.compact(folder)
+os.write(1, b"compacted\\n")
+signal.pause()
+"""
+
+
+@settings(max_examples=8, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(st.integers(0, 2**32), st.sampled_from([3, 300, 9000]), st.floats(0.0, 0.5))
+def test_whenever_a_writer_is_killed_all_that_was_acknowledged_is_there_and_no_half_flush(
+    tmp_path_factory: pytest.TempPathFactory, seed: int, most: int, delay: float
+) -> None:
+    """In the midst of a flush, between two, while it compacts, or after: readers see whole flushes, before and after recovery."""
+    folder = tmp_path_factory.mktemp("killed")
+    argv = [sys.executable, "-c", _MORTAL, str(folder), str(seed), str(most), str(delay)]
+    killed = subprocess.run(argv, capture_output=True, text=True, check=False)
+    assert killed.returncode == -signal.SIGKILL, killed.stderr
+    *acknowledged, last = ["-1 0", *killed.stdout.splitlines()]
+    step, seq = map(int, (acknowledged[-1] if last == "compacted" else last).split())
+    if (folder / LIVE).exists():
+        assert last != "compacted"
+        with closing(open_live(folder / LIVE)) as reader:
+            _assert_whole_flushes(lambda table: reader.execute(f"SELECT * FROM {table}").fetchall(), step, seq)
+        assert recover(folder)
+    assert sorted(path.name for path in folder.iterdir()) == sorted([f"{table}.parquet" for table in PARQUET] + ["logs"])
+    _assert_whole_flushes(lambda table: duckdb.sql(f"SELECT * FROM '{folder / table}.parquet'").fetchall(), step, seq)
+
+
+def _assert_whole_flushes(read: Callable[[str], list[tuple[Any, ...]]], step: int, seq: int) -> None:
+    steps, metrics = [int(row[-1]) for row in read("events")], read("metrics")
+    assert steps == list(range(len(steps)))
+    assert len(steps) > step
+    assert [int(row[0]) for row in metrics] == steps
+    kept = [row[3] for row in read("messages")]
+    assert kept == list(range(int(metrics[-1][-1]) if metrics else 0))
+    assert len(kept) >= seq
 
 
 def test_recovery_repeats_safely_after_a_compaction_that_was_killed(tmp_path: Path) -> None:
