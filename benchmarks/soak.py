@@ -4,10 +4,11 @@
 
 Emulates `tests/run/soaking.py`: two floods that fill their links through acknowledged streams, cameras, a detector, a trainer
 that publishes twice a second, and a command that prints. Each second the memory of every process of the run is looked at: of the
-conductor, the keeper, relays, agents, services (PSS: what is shared counts by its share). From the warm-up on (a fifth of the time,
-at least a minute if there are three) a line is fitted through each process's memory (Theil and Sen: the median of slopes between
-pairs); it must not rise by more than 5 % of the median over the time that it is fitted to. Every message of acknowledged streams
-must have come once and in order; the receiver of the floods raises at the first that is not the next one.
+conductor, the keeper, relays, agents, services. From the warm-up on (a fifth of the time, at least a minute if there are three) a
+line is fitted through what each process has resident (Theil and Sen: the median of slopes between pairs); it must not rise by more
+than 5 % of the median over the time that it is fitted to. What a page costs that several share (PSS) is told, but not judged: a
+process's part grows when others stop sharing it. Every message of acknowledged streams must have come once and in order; the
+receiver of the floods raises at the first that is not the next one.
 Prints a table and exits with status 1 if any of this does not hold.
 """
 
@@ -34,9 +35,10 @@ from tests.run.experiments import record, run_folder
 from tests.run.soaking import write_soak
 
 MOST = 0.05
+LEAST = 10
 PERIOD = 1.0
-Series = list[tuple[float, float]]
-"""Seconds, and bytes."""
+Series = list[tuple[float, float, float]]
+"""Seconds, resident bytes, and bytes with shared pages by their share."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +49,7 @@ class Growth:
     samples: int
     median: float
     rise: float
+    shared: float
 
     @property
     def share(self) -> float:
@@ -57,22 +60,22 @@ class Growth:
         return self.share <= MOST
 
 
-def growth(name: str, series: Series, begin: float) -> Growth | None:
-    """None for a process that was there for less than half of the time."""
-    times, values = np.array([point for point in series if point[0] >= begin]).reshape(-1, 2).T
-    if len(times) < 10:
+def growth(name: str, series: Series, begin: float, end: float) -> Growth | None:
+    """None for a process that was not there all the time."""
+    looked = np.array([point for point in series if point[0] >= begin]).reshape(-1, 3)
+    if len(looked) < LEAST or looked[0, 0] > begin + (end - begin) / 10 or looked[-1, 0] < end - (end - begin) / 10:
         return None
+    times, values, shared = looked.T
     one, other = np.triu_indices(len(times), 1)
-    slope = float(np.median((values[other] - values[one]) / (times[other] - times[one])))
-    return Growth(name, len(times), float(np.median(values)), slope * float(times[-1] - times[0]))
+    apart = times[other] > times[one]
+    slope = float(np.median((values[other] - values[one])[apart] / (times[other] - times[one])[apart]))
+    return Growth(name, len(times), float(np.median(values)), slope * float(times[-1] - times[0]), float(np.median(shared)))
 
 
-def proportional(pid: int) -> float:
-    """Bytes of memory of a process, shared pages by their share."""
-    for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines():
-        if line.startswith("Pss:"):
-            return 1024.0 * int(line.split()[1])
-    return 0.0
+def memory(pid: int) -> tuple[float, float]:
+    """Bytes that a process has resident, and with shared pages by their share."""
+    found = dict(line.split()[:2] for line in Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()[1:])
+    return 1024.0 * int(found["Rss:"]), 1024.0 * int(found["Pss:"])
 
 
 class Names:
@@ -122,7 +125,7 @@ def watch(process: subprocess.Popen[bytes], cwd: Path) -> dict[str, Series]:
         now = time.monotonic() - begun
         for pid in [process.pid, *sorted(processes_of(run["id"]))]:
             with suppress(OSError):
-                found[names.of(pid)].append((now, proportional(pid)))
+                found[names.of(pid)].append((now, *memory(pid)))
     return found
 
 
@@ -172,11 +175,13 @@ def main() -> None:
 def judged(cwd: Path, found: dict[str, Series], seconds: float) -> int:
     """Print the table; return the exit status."""
     begin = max(0.2 * seconds, min(60.0, 0.4 * seconds))
-    rows = [one for name, series in found.items() if (one := growth(name, series, begin)) is not None]
-    print(f"{'process':40} {'samples':>7} {'MiB':>8} {'rise, MiB':>10} {'rise':>8}")
+    end = max(series[-1][0] for series in found.values())
+    rows = [one for name, series in found.items() if (one := growth(name, series, begin, end)) is not None]
+    print(f"{'process':40} {'samples':>7} {'MiB':>10}{'PSS, MiB':>10}{'rise, MiB':>10} {'rise':>8}")
     for one in sorted(rows, key=lambda one: -one.share):
         mark = "" if one.fine else "  grows"
-        print(f"{one.name:40} {one.samples:7} {one.median / 2**20:8.2f} {one.rise / 2**20:10.3f} {one.share:8.2%}{mark}")
+        sizes = "".join(f"{size / 2**20:10.3f}" for size in (one.median, one.shared, one.rise))
+        print(f"{one.name:40} {one.samples:7} {sizes} {one.share:8.2%}{mark}")
     wrong = losses(run_folder(cwd))
     responses = json.loads((run_folder(cwd) / "responses.json").read_text())
     for name in ("loss", "duplicates", "reordered", "unprocessed", "throughput", "utilisation"):
