@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from estran.observe.responses import measure as measure_responses
 from estran.observe.store import LIVE, Store
 from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Reserving, Verification
 from estran.run.collector import Collector
+from estran.run.faults import Injector, injecting
 from estran.run.journal import Journal
 from estran.run.machine_load import MachineLoad
 from estran.run.record import Progress, RunRecord, Status, write_json
@@ -144,12 +145,21 @@ class Conductor:
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             load = None if self.platform.virtual else MachineLoad()
-            reached = await self._measure(clock, collector, live, load)
+            async with self._faults(provision, collector, live, clock):
+                reached = await self._measure(clock, collector, live, load)
             if load is not None:
                 self.record.note(machine_busy=load.mean)
                 self.record.warnings.extend([load.warning] if load.warning is not None else [])
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
         await self._conclude(provision)
+
+    def _faults(
+        self, provision: Provision, collector: Collector, live: LiveResponses, clock: Clock
+    ) -> AbstractAsyncContextManager[None]:
+        """What breaks on purpose while the measurement goes on."""
+        if not self.plan.experiment.faults:
+            return nullcontext()
+        return injecting(Injector(self.plan, provision, collector, live, clock), self.folder, self.record.warnings)
 
     async def _conclude(self, provision: Provision) -> None:
         """Add to what was verified what is known only now."""

@@ -104,6 +104,9 @@ class Component:
     UNESTIMATED: ClassVar[tuple[str, ...]] = ()
     """Operations of the user's own making: nobody can estimate their cost, so simulated time needs it declared or calibrated."""
 
+    FAULTS: ClassVar[tuple[str, ...]] = ()
+    """Kinds of faults of its data that it brings about itself when `disturb` is called: ``burst``, ``drift``."""
+
     UNSIMULATED: ClassVar[tuple[str, str] | None] = None
     """Why it cannot run in simulated time, and what to do instead; None if it can."""
 
@@ -135,6 +138,12 @@ class Component:
     async def run(self) -> None:
         """Do the work, until done or cancelled."""
         raise NotImplementedError(f"{type(self).__name__} has no run()")
+
+    def disturb(self, kind: str, settings: Mapping[str, Any]) -> None:
+        """A fault of one of ``FAULTS`` begins, with its settings in SI units; nothing unless overridden."""
+
+    def calm(self, kind: str) -> None:
+        """It is over; nothing unless overridden."""
 
     async def compute(
         self, fn: Callable[..., R], *args: Any, operation: str | None = None, size: int = 1, parameters: int = 0

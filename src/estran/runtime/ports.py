@@ -303,7 +303,8 @@ class Output(Generic[P]):
         if self._toll is not None and self._toll.owed():
             await self._toll.paid()
         now = self._clock.now()
-        trace, created = (parent.trace, parent.created) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
+        # A component whose clock goes ahead may say that what it sends is yet to come.
+        trace, created = (parent.trace, min(parent.created, now)) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
         story = Story(trace=trace, created=created, sent=now, version=version)
         if self._groups:
             frame = encode(payload, story)

@@ -19,6 +19,7 @@ from estran.runtime.clock import RealClock
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import RealCompute
 from estran.runtime.control import Link
+from estran.runtime.disturbing import hear
 from estran.runtime.launch import Launch
 from estran.runtime.life import attach, finish, load_component, root_cause, run_component
 from estran.runtime.recorder import Recorder, RecorderHandler, printable
@@ -34,7 +35,7 @@ def serve(launch: Launch, end: socket.socket, place: Place | None = None) -> int
     Parameters
     ----------
     end
-        The agent's control connection: rows and readiness go out, ``go``, ``stop`` and ``latencies`` come in.
+        The agent's control connection: rows and readiness go out, ``go``, ``stop``, ``latencies`` and faults come in.
     place
         Where it says whether it computes.
     """
@@ -49,6 +50,7 @@ class _Service:
         self._recorder = Recorder(self._emit, self._clock, host=launch.host, replica=launch.replica)
         self._go: asyncio.Event = asyncio.Event()
         self._link: Link | None = None
+        self._component: Component | None = None
         self._governor = None if launch.yields is None else Governor(launch.yields, self._clock, self._recorder)
 
     async def run(self, end: socket.socket) -> int:
@@ -85,6 +87,7 @@ class _Service:
                     launch.seed, launch.folder, launch.experiment_folder,
                 ),
             )  # fmt: skip
+            self._component = component
             transport = await stack.enter_async_context(self._transport())
             await attach(component, launch.inputs, launch.outputs, transport)
             await component.setup()
@@ -124,6 +127,8 @@ class _Service:
                 self._go.set()
             elif frame["say"] == "latencies" and self._governor is not None:
                 self._governor.observe(frame["times"])
+            elif frame["say"] in ("disturb", "calm") and self._component is not None:
+                hear(self._component, frame)
             elif frame["say"] == "stop":
                 main.cancel()
         main.cancel()
