@@ -14,6 +14,7 @@ from typing import Any, Final, Self
 
 from estran.errors import EstranError, PlatformError
 from estran.platforms.agent_host import AgentHost
+from estran.platforms.base import Problem
 from estran.spec.faults import Injection
 from estran.spec.model import LinkSpec
 from estran.spec.plan import Plan
@@ -32,6 +33,22 @@ class State:
 
     link: LinkSpec
     down: bool = False
+
+
+def clock_problems(plan: Plan) -> list[Problem]:
+    """Whose clock cannot be set wrong: programs ask the machine for the time, and its clock is everybody's."""
+    found = {}
+    for one in plan.injections:
+        commands = [
+            replica.name
+            for replica in plan.replicas.values()
+            if one.kind == "clock-skew" and replica.host in one.hosts and replica.service.command is not None
+        ]
+        if commands:
+            what = f"{', '.join(commands)} read the machine's clock, which stays as it is: only components read a wrong one"
+            remedy = "expect no effect on commands"
+            found[one.fault] = Problem(what, f"faults.{one.fault}", remedy, fatal=False)
+    return list(found.values())
 
 
 class LinkFaults:
@@ -126,7 +143,7 @@ class Breaker(ABC):
                 await self.press(key, host, injection.settings["memory"])
         elif kind in BY_AGENTS:
             if kind in ("crash", "reboot"):  # first, so that nobody hears the connections of those end that are killed
-                await self._shape(self._links.cut, key, self._around(injection.hosts))
+                await self._shape(self._links.cut, key, self.around(injection.hosts))
             await self._tell("break", injection, kind=BY_AGENTS[kind], settings=dict(injection.settings))
         else:
             raise PlatformError(f"a platform does not do {kind}: it befalls data", where=key)
@@ -170,7 +187,8 @@ class Breaker(ABC):
     def _replicas(self, host: str) -> list[str]:
         return [name for name, at in self._at.items() if at == host]
 
-    def _around(self, hosts: Collection[str]) -> set[Pair]:
+    def around(self, hosts: Collection[str]) -> set[Pair]:
+        """The directions that are cut while hosts are down."""
         return {pair for pair in self._pairs if pair[0] in hosts or pair[1] in hosts}
 
     async def _shape(self, change: Any, key: str, *details: Any) -> None:
