@@ -21,10 +21,8 @@ from estran.spec.plan import Plan
 
 Pair = tuple[str, str]
 
-BY_AGENTS: Final = {"kill": "kill", "hang": "hang", "crash": "crash", "reboot": "crash"} | {
-    kind: kind for kind in ("clock-skew", "disk-full")
-}
-"""What an agent does for each kind of fault."""
+BY_AGENTS: Final = ("kill", "hang", "crash", "reboot", "disk-full")
+"""Kinds that the hosts' agents bring about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +142,9 @@ class Breaker(ABC):
         elif kind in BY_AGENTS:
             if kind in ("crash", "reboot"):  # first, so that nobody hears the connections of those end that are killed
                 await self._shape(self._links.cut, key, self.around(injection.hosts))
-            await self._tell("break", injection, kind=BY_AGENTS[kind], settings=dict(injection.settings))
+            await self._tell("break", injection, kind=_of_processes(injection), settings=dict(injection.settings))
         else:
-            raise PlatformError(f"a platform does not do {kind}: it befalls data", where=key)
+            raise PlatformError(f"no platform does {kind}: replicas do it themselves", where=key)
 
     async def heal(self, injection: Injection) -> None:
         """End a fault; see `estran.platforms.base.Breakable`. What was to go for good stays dead."""
@@ -168,7 +166,7 @@ class Breaker(ABC):
                 for host in injection.hosts:
                     await self.forget(host)
                 await self._shape(self._links.mend, key)
-            if BY_AGENTS[kind] not in ("crash", "kill") or injection.duration is not None:
+            if kind not in ("crash", "reboot", "kill") or injection.duration is not None:
                 await self._tell("mend", injection)
 
     async def _tell(self, do: str, injection: Injection, **details: Any) -> None:
@@ -241,3 +239,10 @@ class Breaker(ABC):
     @abstractmethod
     async def forget(self, host: str) -> None:
         """End the connections that dead processes of a host have left."""
+
+
+def _of_processes(injection: Injection) -> str:
+    """What an agent does: services that are killed for some time stay down, as by a crash; else their policy decides."""
+    if injection.kind in ("crash", "reboot") or (injection.kind == "kill" and injection.duration is not None):
+        return "crash"
+    return injection.kind

@@ -17,7 +17,7 @@ from estran.observe.rows import EventRow
 from estran.platforms.base import Breakable, Breaking, Host, Platform, Problem, Provision
 from estran.run.record import write_json
 from estran.runtime.clock import Clock
-from estran.spec.faults import DATA_KINDS, Injection
+from estran.spec.faults import TOLD, Injection
 from estran.spec.plan import Plan
 
 FILE: Final = "faults.json"
@@ -83,7 +83,7 @@ class Happening:
 
 def unbreakable(platform: Platform, plan: Plan) -> Iterator[Problem]:
     """Faults of a plan that a platform cannot bring about; a run refuses before anything starts."""
-    for name, kind in dict.fromkeys((one.fault, one.kind) for one in plan.injections if one.kind not in DATA_KINDS):
+    for name, kind in dict.fromkeys((one.fault, one.kind) for one in plan.injections if one.kind not in TOLD):
         if not isinstance(platform, Breaking):
             reason: str | None = f"{platform.name} cannot break what it provides"
         else:
@@ -198,7 +198,7 @@ class Injector:
 
     async def _begin(self, happening: Happening) -> None:
         injection = happening.injection
-        if injection.kind in DATA_KINDS:
+        if injection.kind in TOLD:
             await self._tell(injection, "disturb")
         elif isinstance(self._provision, Breakable):
             self._collector.expect(injection.hosts, injection.replicas)
@@ -212,7 +212,7 @@ class Injector:
 
     async def _heal(self, happening: Happening) -> None:
         injection = happening.injection
-        if injection.kind in DATA_KINDS:
+        if injection.kind in TOLD:
             await self._tell(injection, "calm")
         elif isinstance(self._provision, Breakable):
             await self._provision.heal(injection)
@@ -224,7 +224,8 @@ class Injector:
 
     async def _tell(self, injection: Injection, say: str) -> None:
         """Tell replicas themselves: what befalls their data is the same on every platform."""
-        for name in injection.replicas:
+        components = (name for name in injection.replicas if self._plan.replicas[name].service.component is not None)
+        for name in components:
             outputs = [output.rpartition(".")[2] for output in injection.outputs if output.rpartition(".")[0] == name]
             frame = {
                 "say": say, "key": injection.key, "kind": injection.kind, "outputs": outputs, "settings": dict(injection.settings),

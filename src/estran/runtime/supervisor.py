@@ -61,9 +61,7 @@ class Supervised:
         self._crashed = False
         self._up = asyncio.Event()
         self._up.set()
-        self._skew = 0.0
         self.frozen = False
-        self.over = False
         self._origin_ns: int | None = None
         self._child: Child | None = None
         self._link: Link | None = None
@@ -137,11 +135,6 @@ class Supervised:
             self._enclosure.freeze(on)
         elif self._child is not None:
             signal_tree(self._child.pid, signal.SIGSTOP if on else signal.SIGCONT)
-
-    def skew(self, offset: float) -> None:
-        """Show a component, and those that follow it, a clock that is off by so many seconds."""
-        self._skew = offset
-        self.tell({"say": "skew", "offset": offset})
 
     def go(self, origin_ns: int) -> None:
         """Let a component that waits for the start begin; later incarnations begin at once."""
@@ -230,8 +223,6 @@ class Supervised:
 
     async def _read_control(self, end: Any) -> None:
         self._link = link = await Link.over(end)
-        if self._skew:
-            self.skew(self._skew)
         try:
             async for frame in link.frames():
                 if frame["say"] == "ready":
@@ -318,7 +309,6 @@ class Supervised:
             "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason),
             "restarts": restarts, "what": self._cause(status), "remedy": reason.get("remedy"), "tail": list(self._tail),
         })  # fmt: skip
-        self.over = True
         self._over.set()
 
     def _cause(self, status: int) -> str:
@@ -363,13 +353,10 @@ class Supervisor:
         ServiceError
             If one of that name is there already.
         """
-        former = self.supervised.get(launch.replica)
-        if former is not None and not former.over:
+        if launch.replica in self.supervised:
             raise ServiceError(f"{launch.replica} is already running", where=launch.host)
         place = self._board.place() if launch.component is not None else None
         replica = Supervised(launch, self._enclosures.get(launch.replica), self._hear, self._clock, place)
-        if former is not None:
-            replica.go(self._clock.origin_ns)
         self.supervised[launch.replica] = replica
         group.create_task(replica.run(), name=launch.replica)
 

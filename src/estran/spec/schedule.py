@@ -75,7 +75,7 @@ def _targets(fault: Fault, plan: Plan) -> Targets:
     if fault.kind in ("kill", "hang", "burst", "drift"):
         return (), (), tuple(dict.fromkeys(name for text in fault.on for name in _replicas(text, plan))), ()
     hosts = tuple(match_any(fault.on, layers))
-    taken = {*hosts} if fault.kind in (*DOWN, "disk-full", "memory-pressure") else set()
+    taken = {*hosts} if fault.kind in (*DOWN, "disk-full", "memory-pressure", "clock-skew") else set()
     return (), hosts, tuple(replica.name for replica in plan.replicas.values() if replica.host in taken), ()
 
 

@@ -53,8 +53,6 @@ def test_faults_happen_to_what_the_run_has_there_and_are_over_when_they_are_heal
     assert all(one["begun"] is not None and one["ended"] is not None for one in faults), faults
     folder = run_folder(tmp_path)
     sent = duckdb.sql(f"SELECT origin, seq, created, received FROM '{folder}/messages.parquet' ORDER BY received").fetchall()
-    skewed = [row for row in sent if row[0] == "meter-0" and row[2] - row[3] > 20]
-    assert 10 < len(skewed) < 80
     first = [row[1] for row in sent if row[0] == "meter-0"]
     assert first == list(range(len(first))), "what was sent into the partition has come, once and in order"
     apart = next(one for one in faults if one["fault"] == "apart")
