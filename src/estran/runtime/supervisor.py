@@ -80,9 +80,12 @@ class Supervised:
         while True:
             status = await self._incarnation()
             if self._crashed:
-                await self._stay_down(status)
-                if not self._stopping:
-                    continue
+                self._ended(status, restarts)
+                await self._revived()
+                if self._stopping:
+                    self._over.set()
+                    return
+                continue  # what its restart policy counts is its own failures only
             policy = self.launch.restart
             again = not self._stopping and (policy == "always" or (policy == "on-failure" and status != 0))
             if not again or restarts >= self.launch.max_restarts:
@@ -98,11 +101,9 @@ class Supervised:
                 self._ended(status, restarts)
                 return
 
-    async def _stay_down(self, status: int) -> None:
-        """Wait until its host is up again, or it is to end; what its restart policy counts is its own failures only."""
-        what = self._cause(status)
-        self._event("down", what)
-        self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": 0, "what": what})
+    async def _revived(self) -> None:
+        """Wait until its host is up again, or it is to end."""
+        self._over.clear()
         await self._up.wait()
         self._crashed = False
 
