@@ -156,7 +156,7 @@ class Conductor:
         self, provision: Provision, collector: Collector, live: LiveResponses, clock: Clock
     ) -> AbstractAsyncContextManager[None]:
         """What breaks on purpose while the measurement goes on."""
-        if not self.plan.injections:
+        if not self.plan.experiment.faults:
             return nullcontext()
         return injecting(Injector(self.plan, provision, collector, live, clock), self.folder, self.record.warnings)
 

@@ -19,6 +19,7 @@ from estran.run.record import write_json
 from estran.runtime.clock import Clock
 from estran.spec.faults import TOLD, Injection
 from estran.spec.plan import Plan
+from estran.spec.schedule import moments
 
 FILE: Final = "faults.json"
 VERSION: Final = 1
@@ -164,7 +165,13 @@ class Injector:
 
     def write(self, folder: Path) -> None:
         """Write down what happened."""
-        write_json(folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings]})
+        experiment = self._plan.experiment
+        idle = {
+            fault.name: [self._warmup + at for at in moments(fault, experiment) if at is not None]
+            for fault in experiment.faults
+            if not fault.happens
+        }
+        write_json(folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings], "without": idle})
 
     async def _one(self, happening: Happening) -> None:
         injection = happening.injection
