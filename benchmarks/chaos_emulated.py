@@ -28,13 +28,16 @@ import sys
 import tempfile
 import time
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 
+from estran.errors import EstranError
 from estran.platforms.emulated.limits.cgroup import FOLDER, mounts
+from estran.spec import load_text
 
 DURATION: Final = 12.0
 LAST: Final = 8.0
@@ -165,9 +168,20 @@ KINDS: Final = ("cut", "degrade", "flap", "partition", "crash", "reboot", "slow"
 
 
 def draw(seed: int) -> dict[str, dict[str, Any]]:
-    """A schedule of two to five faults."""
+    """A schedule of two to five faults, drawn again while two want the same at once."""
     rng = np.random.default_rng(seed)
-    return {f"f{number}": _fault(rng) for number in range(int(rng.integers(2, 6)))}
+    while True:
+        faults = {f"f{number}": _fault(rng) for number in range(int(rng.integers(2, 6)))}
+        try:
+            load_text(described(seed, faults))
+        except EstranError:
+            continue
+        return faults
+
+
+def described(seed: int, faults: Mapping[str, Any]) -> str:
+    """The experiment with its faults."""
+    return EXPERIMENT.replace("SEED", str(seed)).replace("DURATION", f"{DURATION:g}") + f"faults: {json.dumps(faults)}\n"
 
 
 def _fault(rng: np.random.Generator) -> dict[str, Any]:
@@ -264,8 +278,7 @@ def left(run_id: str) -> list[str]:
 def one(seed: int, on: str, folder: Path) -> tuple[list[str], Counter[str]]:
     """One run: what does not hold, and how often each kind of fault happened."""
     faults = draw(seed)
-    text = EXPERIMENT.replace("SEED", str(seed)).replace("DURATION", f"{DURATION:g}")
-    (folder / "experiment.yaml").write_text(text + f"faults: {json.dumps(faults)}\n")
+    (folder / "experiment.yaml").write_text(described(seed, faults))
     (folder / "chaos.py").write_text(COMPONENTS)
     notes = folder / "notes"
     notes.mkdir()
