@@ -276,6 +276,7 @@ def test_the_ladder_ends_here_for_a_user_without_privilege() -> None:
 
 def test_a_paced_host_gets_its_part_and_then_all_again(throttle: Throttle) -> None:
     host = throttle.host("edge-0", 0.4, None)
+    host.service("gone", 0.1).remove()
     service = host.service("a", 0.4)
     with burner() as pid:
         service.attach(pid)
