@@ -108,7 +108,7 @@ class _Service:
         routed = {end.key for end in (*launch.inputs, *launch.outputs) if end.routed}
         return ZenohTransport(
             launch.listen, launch.connect, self._clock, round_trip=launch.round_trip, security=launch.security,
-            router=launch.router, routed=routed,
+            router=launch.router, routed=routed, before=self._recorder.flush if launch.mortal else None,
         )  # fmt: skip
 
     async def _finish(self, component: Component, transport: Transport) -> None:

@@ -18,6 +18,7 @@ from estran.runtime.control import Link
 from estran.runtime.launch import Launch
 from estran.runtime.process import NOT_STARTED, Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
+from estran.runtime.tree import signal_tree
 from estran.runtime.yielding import Place, SharedBoard, times_of
 from estran.units import show
 
@@ -57,6 +58,10 @@ class Supervised:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._printed = 0
         self._stopping = False
+        self._crashed = False
+        self._up = asyncio.Event()
+        self._up.set()
+        self.frozen = False
         self._origin_ns: int | None = None
         self._child: Child | None = None
         self._link: Link | None = None
@@ -74,6 +79,13 @@ class Supervised:
         restarts = 0
         while True:
             status = await self._incarnation()
+            if self._crashed:
+                self._ended(status, restarts)
+                await self._revived()
+                if self._stopping:
+                    self._over.set()
+                    return
+                continue  # what its restart policy counts is its own failures only
             policy = self.launch.restart
             again = not self._stopping and (policy == "always" or (policy == "on-failure" and status != 0))
             if not again or restarts >= self.launch.max_restarts:
@@ -84,9 +96,46 @@ class Supervised:
             what = self._cause(status)
             self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": restarts, "what": what})
             await asyncio.sleep(BACKOFF * 2 ** min(restarts - 1, 5))
+            await self._up.wait()
             if self._stopping:
                 self._ended(status, restarts)
                 return
+
+    async def _revived(self) -> None:
+        """Wait until its host is up again, or it is to end."""
+        self._over.clear()
+        await self._up.wait()
+        self._crashed = False
+
+    def kill(self, fault: str) -> None:
+        """Kill all its processes, as a fault asks; its restart policy says what follows."""
+        if self._child is not None:
+            self._failure = {"what": f"was killed by the fault {fault}", "remedy": None}
+            signal_tree(self._child.pid, signal.SIGKILL)
+
+    def crash(self, fault: str) -> None:
+        """Kill all its processes, as a fault of its host asks, and start none until it is revived."""
+        self._up.clear()
+        if self._child is not None:
+            self._crashed = True
+            self.kill(fault)
+
+    async def gone(self) -> None:
+        """Return when it has no process."""
+        while self._child is not None:
+            await asyncio.sleep(POLL_PERIOD)
+
+    def revive(self) -> None:
+        """Start it again, after a crash; one that had ended before stays so."""
+        self._up.set()
+
+    def freeze(self, on: bool) -> None:
+        """Stop all its processes, or let them go on; those of a later incarnation run."""
+        self.frozen = on
+        if self._enclosure is not None:
+            self._enclosure.freeze(on)
+        elif self._child is not None:
+            signal_tree(self._child.pid, signal.SIGSTOP if on else signal.SIGCONT)
 
     def go(self, origin_ns: int) -> None:
         """Let a component that waits for the start begin; later incarnations begin at once."""
@@ -107,6 +156,7 @@ class Supervised:
     async def stop(self, grace: float) -> None:
         """Ask the replica to end; kill what has not ended after ``grace`` seconds."""
         self._stopping = True
+        self._up.set()
         child = self._child
         if child is None:
             return
@@ -124,6 +174,8 @@ class Supervised:
                 await self._over.wait()
 
     async def _incarnation(self) -> int:
+        if self.frozen:
+            self.freeze(False)
         self._failure = None
         self._ready.clear()
         killed_before = self._oom_kills()

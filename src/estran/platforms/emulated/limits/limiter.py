@@ -72,6 +72,10 @@ class ServiceGroup(Protocol):
         """How many of its processes the memory limit has killed so far."""
         ...
 
+    def freeze(self, on: bool) -> None:
+        """Stop all its processes, or let them go on; works in forked processes too."""
+        ...
+
     def remove(self) -> None:
         """Kill what is left of the service and forget the group."""
         ...
@@ -102,6 +106,16 @@ class HostGroup(Protocol):
 
     def enforce(self) -> None:
         """Put the CPU caps on again."""
+        ...
+
+    def pace(self, speed: float) -> None:
+        """Give it and its services this part of their CPU from now on; 1 for all of it.
+
+        Raises
+        ------
+        PlatformError
+            If so little cannot be enforced.
+        """
         ...
 
     def usage(self) -> Usage: ...
@@ -163,13 +177,18 @@ def grant(where: str, cpu: float) -> tuple[float, tuple[str, ...]]:
 
 
 def watched(service: ServiceGroup, seconds: float) -> tuple[float, float]:
-    """CPU and wall seconds of a service, looked at again until it uses less than half a core, or `TRIAL` is over."""
+    """CPU and wall seconds of a service, looked at again until it is held back below half a core, or `TRIAL` is over.
+
+    On an overloaded machine it may use less at first because nobody lets it run, which tells nothing of its limit.
+    """
     begin = start = time.monotonic()
     while True:
         before = service.usage().cpu
         time.sleep(seconds)
-        used, passed = service.usage().cpu - before, time.monotonic() - start
-        if 0 < used <= 0.5 * passed or time.monotonic() - begin > TRIAL:
+        usage = service.usage()
+        used, passed = usage.cpu - before, time.monotonic() - start
+        held = usage.held > 0 or usage.throttled > 0
+        if (0 < used <= 0.5 * passed and held) or time.monotonic() - begin > TRIAL:
             return used, passed
         start = time.monotonic()
 

@@ -42,6 +42,7 @@ class ThrottledService:
         self.asked = cpu
         self.cpu = min(cpu, host.cpu)
         self.memory = host.memory
+        self._host = host
         self._throttle = host.throttle
         self._slot = self._throttle.slot()
         self._throttle.order(do="service", slot=self._slot, host=host.slot, share=self.cpu, yields=yields)
@@ -63,7 +64,16 @@ class ThrottledService:
     def oom_kills(self) -> int:
         return int(self._throttle.figure(self._slot, KILLS))
 
+    def freeze(self, on: bool) -> None:
+        """Stop its processes, or let them go on; waits until the throttler has done it."""
+        self._throttle.ask(do="freeze", slot=self._slot, on=on)
+
+    def pace(self, speed: float) -> None:
+        """Give it this part of its share."""
+        self._throttle.order(do="pace", slot=self._slot, share=self.cpu * speed)
+
     def remove(self) -> None:
+        self._host.forget(self)
         self._throttle.order(do="remove", slot=self._slot)
 
 
@@ -93,16 +103,26 @@ class ThrottledHost:
     def enforce(self) -> None:
         self.throttle.order(do="cap", slot=self.slot, on=True)
 
+    def pace(self, speed: float) -> None:
+        grant(self.name, min([self.cpu, *(service.cpu for service in self._services)]) * speed)
+        self.throttle.order(do="pace", slot=self.slot, share=self.cpu * speed)
+        for service in self._services:
+            service.pace(speed)
+
     def usage(self) -> Usage:
         return self.throttle.usage(self.slot)
 
     def oom_kills(self) -> int:
         return int(self.throttle.figure(self.slot, KILLS))
 
+    def forget(self, service: ThrottledService) -> None:
+        """One that is removed has no share any more."""
+        if service in self._services:
+            self._services.remove(service)
+
     def remove(self) -> None:
-        for service in self._services:
+        for service in list(self._services):
             service.remove()
-        self._services.clear()
 
 
 class Throttle:
