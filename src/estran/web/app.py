@@ -67,6 +67,7 @@ class Pages:
             Route("/api/run/{key}/drawing", self.drawing_data),
             Route("/api/run/{key}/stream", self.stream),
             Route("/api/run/{key}/charts", self.chart_data),
+            Route("/api/run/{key}/moment", self.moment_data),
             Route("/api/run/{key}/logs", self.log_data),
             Route("/api/run/{key}/report", self.make_report, methods=["POST"]),
             Route("/api/study/{key}", self.study_data),
@@ -193,12 +194,23 @@ class Pages:
 
         return _json(await asyncio.to_thread(read))
 
+    async def moment_data(self, request: Request) -> Response:
+        """All figures of a finished run as they were at a moment of its clock."""
+        key, moment = request.path_params["key"], _number(request, "at", 0.0)
+
+        def read() -> dict[str, Any]:
+            run = self._following(key)
+            with run.lock:
+                return snapshot(run.at(moment), draw(run.folder), datetime.now(UTC))
+
+        return _json(await asyncio.to_thread(read))
+
     async def log_data(self, request: Request) -> Response:
         """Lines of a run's logs."""
         folder = self._index.path(request.path_params["key"], "run")
         asked = request.query_params
-        after = max(0, int(_number(request, "after", 0)))
-        return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", "")))
+        after, until = max(0, int(_number(request, "after", 0))), _number(request, "until", float("inf"))
+        return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", ""), until))
 
     async def study_data(self, request: Request) -> Response:
         """A study's table and progress."""
