@@ -97,6 +97,7 @@ class Components:
             settings=settings_schema(form.settings),
             summary=(inspect.getdoc(component) or "").split("\n", 1)[0],
             metrics=getattr(component, "METRICS", None),
+            faults=component.FAULTS,
         )
 
 

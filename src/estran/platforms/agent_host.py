@@ -96,6 +96,10 @@ class AgentHost:
         """Run ``module:function`` in the agent until it ends."""
         await self.ask("task", path=path, settings=settings)
 
+    async def tell(self, replica: str, frame: Mapping[str, Any]) -> None:
+        """Say something to a running component."""
+        await self.ask("tell", replica=replica, frame=dict(frame))
+
     async def events(self) -> AsyncIterator[Frame]:
         while (frame := await self._news.get()) is not None:
             yield frame

@@ -101,6 +101,10 @@ class Host(Protocol):
         """End a replica; kill it if it has not ended after ``grace`` seconds."""
         ...
 
+    async def tell(self, replica: str, frame: Mapping[str, Any]) -> None:
+        """Say something to a replica of a component that runs; nothing if it does not run now."""
+        ...
+
     async def task(self, path: str, settings: Mapping[str, Any]) -> None:
         """Run ``module:function`` in the host's agent until it ends."""
         ...
@@ -272,10 +276,17 @@ class Holdable(Protocol):
 
 @runtime_checkable
 class Breakable(Protocol):
-    """A `Provision` that can break what it provided, on purpose."""
+    """A `Provision` that can break what it provided, on purpose.
+
+    It is never asked for two injections at once that have a common one of `Injection.targets`: of two that befall one link, or take
+    one replica down, the second begins when the first is healed. What befalls data (`DATA_KINDS`) it is not asked for.
+    """
 
     async def inject(self, injection: Injection) -> None:
         """Begin a fault; it has begun when this returns.
+
+        What goes down is told by the host as ever (``ended``, or ``restarting`` by the policy of a service that was killed without
+        a duration); what comes up again is told as ``ready``.
 
         Raises
         ------
@@ -285,7 +296,16 @@ class Breakable(Protocol):
         ...
 
     async def heal(self, injection: Injection) -> None:
-        """End a fault; it is over when this returns, though what it did may last."""
+        """End a fault; it is over when this returns, though what it did may last.
+
+        Services that went down with a crash, a reboot or a kill that has a duration have been told to start again when this
+        returns; of one without a duration, they stay down.
+
+        Raises
+        ------
+        PlatformError
+            If it could not be done.
+        """
         ...
 
 

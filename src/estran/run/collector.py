@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from estran.errors import EstranError, PlatformError
@@ -67,6 +67,13 @@ class Collector:
         self._origin_ns: int | None = None
         self.warnings: list[str] = []
         self._closing = False
+        self._broken_hosts: set[str] = set()
+        self._broken: set[str] = set()
+
+    def expect(self, hosts: Collection[str], replicas: Collection[str]) -> None:
+        """Hosts and replicas that are broken on purpose may go, until they are ready again; that is no failure of the run."""
+        self._broken_hosts.update(hosts)
+        self._broken.update(replicas)
 
     def begin(self, origin_ns: int) -> None:
         """The run's origin is known."""
@@ -91,9 +98,9 @@ class Collector:
                 except EstranError as error:
                     self.fail(error)
         except EstranError as error:  # why it has gone
-            if not self._closing:
+            if not self._closing and host.name not in self._broken_hosts:
                 self.fail(error)
-        if not self._closing:
+        if not self._closing and host.name not in self._broken_hosts:
             self.fail(
                 PlatformError("the host's agent has gone", where=host.name, remedy="see the kernel's log for an out-of-memory kill")
             )
@@ -123,10 +130,12 @@ class Collector:
         if say == "rows":
             self._take_rows(frame["origin_ns"], frame["table"], frame["rows"])
         elif say == "ready":
+            self._broken.discard(frame["replica"])
             self._become(frame["replica"], "ready" if self._origin_ns is None else "running")
         elif say == "restarting":
             self._become(frame["replica"], "restarting")
-            self.warnings.append(f"{frame['replica']} on {host} was restarted: {frame['what']}")
+            if frame["replica"] not in self._broken:
+                self.warnings.append(f"{frame['replica']} on {host} was restarted: {frame['what']}")
         elif say == "ended":
             self._ended(host, frame)
         elif say == "task-failed":
@@ -146,6 +155,9 @@ class Collector:
 
     def _ended(self, host: str, frame: Mapping[str, Any]) -> None:
         replica = frame["replica"]
+        if replica in self._broken and not self._closing:
+            self._become(replica, "down")
+            return
         self._become(replica, "failed" if frame["failed"] else "ended")
         if frame["failed"] and self._closing:
             self.warnings.append(f"{replica} on {host} {frame['what']}, when it was asked to end")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AsyncExitStack
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -18,6 +18,7 @@ from estran.observe.responses import measure as measure_responses
 from estran.observe.store import LIVE, Store
 from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Reserving, Verification
 from estran.run.collector import Collector
+from estran.run.faults import Injector, injecting
 from estran.run.journal import Journal
 from estran.run.machine_load import MachineLoad
 from estran.run.record import Progress, RunRecord, Status, write_json
@@ -143,12 +144,21 @@ class Conductor:
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             load = None if self.platform.virtual else MachineLoad()
-            reached = await self._measure(clock, collector, live, load)
+            async with self._faults(provision, collector, live, clock):
+                reached = await self._measure(clock, collector, live, load)
             if load is not None:
                 self.record.note(machine_busy=load.mean)
                 self.record.warnings.extend([load.warning] if load.warning is not None else [])
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
         await self._conclude(provision)
+
+    def _faults(
+        self, provision: Provision, collector: Collector, live: LiveResponses, clock: Clock
+    ) -> AbstractAsyncContextManager[None]:
+        """What breaks on purpose while the measurement goes on."""
+        if not self.plan.injections:
+            return nullcontext()
+        return injecting(Injector(self.plan, provision, collector, live, clock), self.folder, self.record.warnings)
 
     async def _conclude(self, provision: Provision) -> None:
         """Add to what was verified what is known only now."""
@@ -225,7 +235,7 @@ class Conductor:
         with self.record.phase("finalise"):
             collector.closing()
             for names in _stopping(self.plan):
-                running = [name for name in names if collector.states[name] not in ("ended", "failed")]
+                running = [name for name in names if collector.states[name] not in ("ended", "failed", "down")]
                 await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
             await _together(host.close() for host in hosts.values())
             await asyncio.wait(follows) if follows else None

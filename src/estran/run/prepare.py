@@ -13,6 +13,7 @@ from estran.components.index import Components, converted, needed_ports
 from estran.errors import RequestError, SpecError, SpecErrors, Where
 from estran.platforms.base import Platform, Problem
 from estran.run.describing import Asked
+from estran.run.faults import unbreakable
 from estran.runtime.component import Component
 from estran.spec import base_folder, load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
@@ -165,7 +166,7 @@ def prepare(
     components = {
         service.name: index.path(service.component) for service in experiment.services.values() if service.component is not None
     }
-    problems = asyncio.run(platform.check(plan))
+    problems = [*asyncio.run(platform.check(plan)), *unbreakable(platform, plan)]
     chosen = simulation or Simulation()
     asked = Asked(on, tuple(overrides), dict(assignment or {}), seed, chosen.calibration, trace=chosen.trace)
     calibration = calibration_file(chosen.calibration, folder) if platform.virtual else None
@@ -268,5 +269,6 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
         ],
         "channels": [asdict(channel) for channel in plan.channels],
         "links": [{"source": link.source, "target": link.target, **asdict(link.link)} for link in plan.links],
+        "faults": [asdict(injection) for injection in plan.injections],
         "warnings": list(plan.warnings),
     }  # fmt: skip

@@ -111,6 +111,12 @@ class Agent:
             raise RequestError(f"no replica {replica!r} was started here", where=self.host)
         await supervised.stop(grace)
 
+    async def _do_tell(self, replica: str, frame: Mapping[str, Any]) -> None:
+        supervised = self._supervisor.supervised.get(replica)
+        if supervised is None:
+            raise RequestError(f"no replica {replica!r} was started here", where=self.host)
+        supervised.tell(frame)
+
     async def _do_task(self, path: str, settings: Mapping[str, Any]) -> None:
         """Run ``module:function(emit, clock, settings)`` beside the services until the agent ends."""
         module, _, name = path.partition(":")

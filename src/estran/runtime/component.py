@@ -104,6 +104,9 @@ class Component:
     UNESTIMATED: ClassVar[tuple[str, ...]] = ()
     """Operations of the user's own making: nobody can estimate their cost, so simulated time needs it declared or calibrated."""
 
+    FAULTS: ClassVar[tuple[str, ...]] = ()
+    """Kinds of faults of its data that it brings about itself when `disturb` is called: ``burst``, ``drift``."""
+
     UNSIMULATED: ClassVar[tuple[str, str] | None] = None
     """Why it cannot run in simulated time, and what to do instead; None if it can."""
 

@@ -17,6 +17,7 @@ from estran.spec.schema import (
     NAME_LENGTH,
     DeviceEntry,
     ExperimentFile,
+    FaultEntry,
     LayerEntry,
     LinkEntry,
     MeasureEntry,
@@ -50,6 +51,7 @@ class Blocks:
     network: dict[int, NetworkEntry] = field(default_factory=dict)
     services: dict[str, ServiceEntry] = field(default_factory=dict)
     streams: dict[int, StreamEntry] = field(default_factory=dict)
+    faults: dict[str, FaultEntry] = field(default_factory=dict)
     measure: MeasureEntry | None = None
     declared: dict[str, set[str]] = field(default_factory=dict)
 
@@ -65,6 +67,7 @@ def read_blocks(data: Mapping[str, Any], complaints: Complaints) -> Blocks:
     blocks.network = reader.listed("network", NetworkEntry)
     blocks.services = reader.named("services", ServiceEntry)
     blocks.streams = reader.listed("streams", StreamEntry)
+    blocks.faults = reader.named("faults", FaultEntry)
     blocks.measure = reader.block(MeasureEntry, data["measure"], ("measure",)) if "measure" in data else MeasureEntry()
     for section in ("devices", "links", "layers", "services"):
         block = data.get(section)

@@ -9,6 +9,8 @@ from typing import Any
 
 from estran.spec.blocks import Blocks
 from estran.spec.build_costs import CostBuilder
+from estran.spec.build_faults import FaultBuilder
+from estran.spec.faults import Fault
 from estran.spec.kinds import Kinds, given, rates
 from estran.spec.marks import Complaints, Path
 from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Share, Stream, Until
@@ -23,6 +25,7 @@ class Builder:
 
     def __init__(self, blocks: Blocks, complaints: Complaints) -> None:
         self._blocks = blocks
+        self._complaints = complaints
         self._complain = complaints.add
         self._kinds = Kinds(blocks.devices, blocks.links, complaints)
         self._costs = CostBuilder(complaints)
@@ -198,9 +201,16 @@ class Builder:
         entry = self._blocks.measure
         if entry is None:
             return Measure()
-        return Measure(entry.warmup, entry.duration, None if entry.until is None else self._until(entry.until))
+        return Measure(
+            entry.warmup, entry.duration, None if entry.until is None else self.condition(("measure", "until"), entry.until)
+        )
 
-    def _until(self, text: str) -> Until | None:
+    def faults(self) -> dict[str, Fault]:
+        """What breaks, by name."""
+        return FaultBuilder(self._complaints, self.condition).faults(self._blocks.faults)
+
+    def condition(self, path: Path, text: str) -> Until | None:
+        """Read a condition on a live metric; complains if it is none."""
         match = _UNTIL.fullmatch(text)
         try:
             value = float(match[3]) if match else float("nan")
@@ -208,7 +218,7 @@ class Builder:
             value = float("nan")
         if match is None or value != value:
             what = f"{text!r} is not a condition"
-            self._complain(("measure", "until"), what, "write a metric, one of >= <= == > <, and a number: accuracy >= 0.9")
+            self._complain(path, what, "write a metric, one of >= <= == > <, and a number: accuracy >= 0.9")
             return None
         return Until(match[1], match[2], value)  # type: ignore[arg-type]  # the expression admits the five relations only
 

@@ -29,6 +29,8 @@ class ComponentFacts:
         JSON Schema of the ``with:`` block.
     metrics
         Names that it records, usable in ``measure.until``; None if they are not known beforehand.
+    faults
+        Kinds of faults of its data that it can bring about itself.
     """
 
     inputs: Mapping[str, str] = field(default_factory=dict)
@@ -37,6 +39,7 @@ class ComponentFacts:
     settings: Mapping[str, Any] = field(default_factory=dict)
     summary: str = ""
     metrics: tuple[str, ...] | None = None
+    faults: tuple[str, ...] = ()
 
 
 class ComponentIndex(Protocol):

@@ -80,6 +80,7 @@ def _experiment(
     from estran.spec.blocks import TOP, read_blocks
     from estran.spec.build import Builder
     from estran.spec.build_costs import check_calls
+    from estran.spec.fault_references import FaultReferences
     from estran.spec.partial import check_broken
     from estran.spec.references import References
 
@@ -93,7 +94,7 @@ def _experiment(
         complaints.add(("folder",), f"there is no folder {folder}", "name it from where this file is, or leave it out")
     builder = Builder(blocks, complaints)
     layers, network, services = builder.layers(), builder.network(), builder.services()
-    streams, measure = builder.streams(), builder.measure()
+    streams, measure, faults = builder.streams(), builder.measure(), builder.faults()
     checks = References(layers, services, blocks.declared, complaints, components)
     checks.names()
     for index, entry in blocks.network.items():
@@ -108,6 +109,7 @@ def _experiment(
     check_broken(data, blocks, builder, checks)
     claims = read_claims(data, variations, complaints)
     checks.until(measure.until)
+    FaultReferences(layers, network, services, streams.values(), checks, complaints).check(faults, measure)
     complaints.stop_if_any()
     return Experiment(
         name=blocks.scalars["experiment"],
@@ -120,6 +122,7 @@ def _experiment(
         assignment=choice.levels,
         measure=measure,
         claims=claims,
+        faults=tuple(faults.values()),
         source=document.marks.file,
         folder=str(folder),
         document=_resolved(data, choice.levels),

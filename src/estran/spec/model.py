@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any, Literal, TypeAlias
 
 from estran.spec.claims import Claim
 from estran.spec.costs import CommandModel, Cost
+from estran.spec.faults import Condition, Fault
 from estran.spec.ranges import Range
 
 Delivery = Literal["latest", "acknowledged"]
@@ -213,13 +214,8 @@ class Stream:
     sample: float = 1.0
 
 
-@dataclass(frozen=True, slots=True)
-class Until:
-    """A stop condition on a live metric: ``accuracy >= 0.9``."""
-
-    metric: str
-    relation: Literal[">=", "<=", "==", ">", "<"]
-    value: float
+Until: TypeAlias = Condition
+"""A stop condition."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +263,8 @@ class Experiment:
         Words for people.
     claims
         What the author says that runs show.
+    faults
+        What breaks in a run, and when.
     source, folder
         The file it came from, and the folder that relative paths in it start from; experiments are equal without them.
     document
@@ -288,6 +286,7 @@ class Experiment:
     title: str = ""
     description: str = ""
     claims: tuple[Claim, ...] = ()
+    faults: tuple[Fault, ...] = ()
 
     @property
     def factors(self) -> dict[str, tuple[Any, ...]]:

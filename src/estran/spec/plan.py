@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
+from estran.spec.faults import Injection
 from estran.spec.model import Delivery, Device, Experiment, LinkSpec, Routing, Service, WhenFull
 
 FIRST_PORT: Final = 7450
@@ -63,7 +64,7 @@ class PlannedLink:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Everything that a platform must provide and the conductor must start."""
+    """Everything that a platform must provide and the conductor must start; and what it breaks meanwhile."""
 
     experiment: Experiment
     hosts: Mapping[str, PlannedHost]
@@ -71,6 +72,7 @@ class Plan:
     channels: tuple[Channel, ...]
     links: tuple[PlannedLink, ...]
     warnings: tuple[str, ...] = ()
+    injections: tuple[Injection, ...] = ()
 
 
 def stream_ports(plan: Plan) -> dict[str, int]:

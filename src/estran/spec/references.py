@@ -55,6 +55,10 @@ class References:
         self._components = components
         self._facts: dict[str, ComponentFacts | None] = {}
 
+    def declared(self, section: str) -> set[str]:
+        """Names that a section of the file gives, whether what they name could be built or not."""
+        return self._declared[section]
+
     def names(self) -> None:
         """Complain of names that would make two hosts or two replicas the same: layer ``edge-0`` beside layer ``edge``."""
         hosts = {name for layer in self._layers.values() for name in host_names(layer)}
@@ -207,8 +211,8 @@ class References:
                     what = f"{stream.source} is already connected to {target}"
                     self._complain(("streams", index, "to", number), what, "remove one of the two")
 
-    def until(self, until: Until | None) -> None:
-        """The metric of a stop condition, where all metrics are known."""
+    def until(self, until: Until | None, path: Path = ("measure", "until")) -> None:
+        """The metric of a condition, where all metrics are known."""
         if until is None or until.metric in LIVE_METRICS or self._components is None:
             return
         known = list(LIVE_METRICS)
@@ -218,9 +222,7 @@ class References:
                 return
             known += facts.metrics
         if until.metric not in known:
-            self._complain(
-                ("measure", "until"), f"{until.metric!r} is no known metric", did_you_mean(until.metric, known, kind="metric")
-            )
+            self._complain(path, f"{until.metric!r} is no known metric", did_you_mean(until.metric, known, kind="metric"))
 
 
 def _with_settings(service: Service, settings: Mapping[str, object]) -> Service:

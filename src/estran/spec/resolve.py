@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 
 from estran.spec.model import Experiment, Layer, LinkRule, LinkSpec, Service, Stream
 from estran.spec.plan import Channel, Plan, PlannedHost, PlannedLink, Replica
+from estran.spec.schedule import late, schedule
 from estran.spec.selectors import host_names, match, match_any
 
 _UNSHAPED = LinkSpec()
@@ -26,7 +28,11 @@ def plan(experiment: Experiment) -> Plan:
     channels = tuple(channel for stream in experiment.streams for channel in _channels(stream, replicas))
     links, warnings = _links(experiment, replicas, channels)
     flat = {replica.name: replica for group in replicas.values() for replica in group}
-    return Plan(experiment, hosts, flat, channels, links, (*warnings, *_idle(experiment, replicas, channels)))
+    planned = Plan(experiment, hosts, flat, channels, links, (*warnings, *_idle(experiment, replicas, channels)))
+    if not experiment.faults:
+        return planned
+    planned = replace(planned, injections=schedule(planned))
+    return replace(planned, warnings=(*planned.warnings, *late(planned)))
 
 
 def _replicas(experiment: Experiment) -> dict[str, list[Replica]]:

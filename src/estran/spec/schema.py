@@ -51,6 +51,11 @@ def _shared(value: Any) -> Any:
     return {"idle": True} if value == "idle" else {"most": value}
 
 
+def _lasting(value: Any) -> Any:
+    """Take the word none for no time at all."""
+    return 0.0 if value == "none" else value
+
+
 class Entry(BaseModel):
     """A block of the file: unknown keys are refused."""
 
@@ -253,6 +258,74 @@ class MeasureEntry(Entry):
     until: Text | None = Field(default=None, description="Stop when a metric reaches a value, such as accuracy >= 0.9.")
 
 
+class ChanceEntry(Entry):
+    """Moments at random."""
+
+    times: Count = Field(default=1, description="How often it happens.")
+    within: Annotated[list[Duration], Field(min_length=2, max_length=2)] | None = Field(
+        default=None,
+        description="From and until when, from the beginning of the measurement, such as [2s, 18s]; if not given, all.",
+    )
+
+
+Ends = Annotated[list[Text], Field(min_length=2, max_length=2)]
+Sides = Annotated[list[Annotated[list[Text], BeforeValidator(listed), Field(min_length=1)]], Field(min_length=2, max_length=2)]
+Targets = Annotated[list[Text], BeforeValidator(listed), Field(min_length=1)]
+
+
+class FaultEntry(Entry):
+    """Something that breaks: what and where (one of the kinds), when (at, when or random), and for how long."""
+
+    cut: Ends | None = Field(default=None, description="Links between two selectors carry nothing.")
+    degrade: Ends | None = Field(default=None, description="Links between two selectors have another delay, jitter, rate or loss.")
+    flap: Ends | None = Field(default=None, description="Links between two selectors go down and up again, over and over.")
+    partition: Sides | None = Field(default=None, description="No host of one side reaches one of the other.")
+    crash: Targets | None = Field(default=None, description="Hosts that die at once, with all that runs on them.")
+    reboot: Targets | None = Field(default=None, description="Hosts that end their services in order, and come up again.")
+    slow: Targets | None = Field(default=None, description="Hosts whose processor loses speed.")
+    clock_skew: Targets | None = Field(default=None, alias="clock-skew", description="Hosts whose clock goes ahead by offset.")
+    disk_full: Targets | None = Field(default=None, alias="disk-full", description="Hosts on which nothing more can be written.")
+    memory_pressure: Targets | None = Field(default=None, alias="memory-pressure", description="Hosts of which memory is taken.")
+    kill: Targets | None = Field(default=None, description="Services or replicas that are killed.")
+    hang: Targets | None = Field(default=None, description="Services or replicas that stand still.")
+    corrupt: Targets | None = Field(default=None, description="Outputs (service.port) of whose messages a share is damaged.")
+    burst: Targets | None = Field(default=None, description="Sources that send more by a factor.")
+    drift: Targets | None = Field(default=None, description="Sources whose data change.")
+    at: Annotated[list[Duration], BeforeValidator(listed), Field(min_length=1)] | None = Field(
+        default=None, description="When, from the beginning of the measurement: 5s, or [5s, 12s]."
+    )
+    when: Text | None = Field(default=None, description="Once a metric reaches a value, such as accuracy >= 0.9.")
+    random: ChanceEntry | None = Field(default=None, description="At random: {times: 3, within: [2s, 18s]}.")
+    for_: Annotated[Duration | None, BeforeValidator(_lasting)] = Field(
+        default=None, alias="for", description="How long; 0s or none: it does not happen; not given: to the end."
+    )
+    one_way: bool = Field(default=False, alias="one-way", description="Of a link: only from the first to the second.")
+    delay: Duration | None = Field(default=None, description="Of a degraded link: its delay meanwhile.")
+    jitter: Duration | None = Field(default=None, description="Of a degraded link: its jitter meanwhile.")
+    rate: Rate | None = Field(default=None, description="Of a degraded link: its rate meanwhile.")
+    loss: Fraction | None = Field(default=None, description="Of a degraded link: its loss meanwhile.")
+    period: LongEnough | None = Field(
+        default=None, description="Of a flapping link: from one time down to the next; 1s if not given."
+    )
+    share: Fraction | None = Field(
+        default=None, description="Of a flapping link: part of the period that it is down; of messages: part that is damaged."
+    )
+    speed: Annotated[float, Quantity("fraction", positive=True)] | None = Field(
+        default=None, description="Of a slow host: part of its speed that is left."
+    )
+    offset: LongEnough | None = Field(default=None, description="Of a skewed clock: by how much it goes ahead.")
+    memory: Annotated[float, Quantity("size", positive=True)] | None = Field(
+        default=None, description="Of memory pressure: how much is taken."
+    )
+    factor: Positive | None = Field(default=None, description="Of a burst: how many times as much is sent.")
+    amount: Positive | None = Field(
+        default=None, description="Of a drift: standard deviations of a shift, quarter turns of a rotation, share of a swap."
+    )
+    change: Literal["shift", "rotate", "swap"] | None = Field(
+        default=None, description="Of a drift: rows are shifted (if not given) or rotated, or classes swap their labels."
+    )
+
+
 class FactorEntry(Entry):
     """A factor with a range, a default of its own, or a condition."""
 
@@ -285,6 +358,7 @@ class ExperimentFile(Entry):
     network: list[NetworkEntry] = Field(default=[], description="Links between hosts; hosts that no rule covers are not slowed.")
     services: Annotated[dict[Name, ServiceEntry], Field(min_length=1)] = Field(description="What runs, and where.")
     streams: list[StreamEntry] = Field(default=[], description="Which output feeds which inputs.")
+    faults: dict[Name, FaultEntry] = Field(default={}, description="What breaks, when and for how long.")
     factors: dict[str, Annotated[list[Any], Field(min_length=1)] | FactorEntry] = Field(
         default={},
         description="What a study varies: a list of levels each, the first being the default, or a range; used as ${name}.",

@@ -122,6 +122,9 @@ class SimulatedHost:
             raise RequestError(f"no replica {replica!r} was started here", where=self.name)
         await self._lives[replica].stop()
 
+    async def tell(self, replica: str, frame: Mapping[str, Any]) -> None:
+        raise RequestError(f"{replica} cannot be told to {frame['say']} in simulated time", where=self.name)
+
     async def task(self, path: str, settings: Mapping[str, Any]) -> None:
         """Run ``module:function(emit, clock, settings, read)``; ``read`` gives this host's counters."""
         module, _, name = path.partition(":")
