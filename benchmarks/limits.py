@@ -19,7 +19,7 @@ from typing import cast
 from rich.console import Console
 from rich.table import Table
 
-from estran.platforms.emulated.limits.cgroup import CgroupHost, CgroupService
+from estran.platforms.emulated.limits.cgroup_groups import CgroupHost, CgroupService
 from estran.platforms.emulated.limits.ladder import RUNGS, make_limiter
 from estran.platforms.emulated.limits.limiter import HostGroup, Limiter, ServiceGroup
 from estran.platforms.emulated.limits.shares import burner

@@ -32,6 +32,8 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
+    skew = 0.0
+
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from estran.errors import EstranError, RequestError
+from estran.runtime.breaking import HostFaults
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Frame, Link
 from estran.runtime.launch import Launch
@@ -39,6 +40,7 @@ class Agent:
         self._link = link
         self._clock = RealClock(origin_ns)
         self._supervisor = Supervisor(link.write, self._clock, enclosures or {})
+        self._faults = HostFaults(self._supervisor, self._start)
         self._replicas: asyncio.TaskGroup
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -66,6 +68,7 @@ class Agent:
                 requests.create_task(self._answer(frame))
             flushing.cancel()
             await self._end_tasks()
+            await self._faults.close()
             for replica in self._supervisor.supervised.values():
                 requests.create_task(replica.stop(0.0))
         self._supervisor.flush()
@@ -100,7 +103,16 @@ class Agent:
             self._supervisor.flush()
 
     async def _do_start(self, launch: Mapping[str, Any]) -> None:
-        self._supervisor.start(Launch.read(launch), self._replicas)
+        self._start(Launch.read(launch))
+
+    def _start(self, launch: Launch) -> None:
+        self._supervisor.start(launch, self._replicas)
+
+    async def _do_break(self, key: str, kind: str, replicas: Sequence[str], settings: Mapping[str, Any]) -> None:
+        await self._faults.begin(key, kind, replicas, settings)
+
+    async def _do_mend(self, key: str) -> None:
+        await self._faults.end(key)
 
     async def _do_go(self, origin_ns: int) -> None:
         self._supervisor.go(origin_ns)

@@ -226,7 +226,7 @@ class Input(Generic[P]):
         source.slot = None
         payload, story = decode(frame.data, self._payload)
         story.stream, story.origin, story.seq = source.stream, source.origin, frame.seq
-        story.received, story.bytes = frame.received, len(frame.data)
+        story.received, story.bytes = frame.received + self._clock.skew, len(frame.data)
         message = Message(payload, story, started=now)
         self._owners[id(message)] = source
         return message

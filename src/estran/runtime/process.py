@@ -40,6 +40,10 @@ class Enclosure(Protocol):
         """How many of its processes the memory limit has killed so far."""
         ...
 
+    def freeze(self, on: bool) -> None:
+        """Stop all its processes, or let them go on."""
+        ...
+
 
 @dataclass(slots=True)
 class Child:

@@ -15,7 +15,7 @@ from typing import Any
 import msgspec
 
 from estran.errors import EstranError
-from estran.runtime.clock import RealClock
+from estran.runtime.clock import HostClock, RealClock
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import RealCompute
 from estran.runtime.control import Link
@@ -46,7 +46,8 @@ class _Service:
         self._launch = launch
         self._place = place
         self._clock = RealClock(launch.origin_ns)
-        self._recorder = Recorder(self._emit, self._clock, host=launch.host, replica=launch.replica)
+        self._shown = HostClock(self._clock)
+        self._recorder = Recorder(self._emit, self._shown, host=launch.host, replica=launch.replica)
         self._go: asyncio.Event = asyncio.Event()
         self._link: Link | None = None
         self._governor = None if launch.yields is None else Governor(launch.yields, self._clock, self._recorder)
@@ -81,7 +82,7 @@ class _Service:
                 load_component(launch.component or "", launch.experiment_folder),
                 launch.settings,
                 Surroundings(
-                    launch.replica, launch.service, launch.index, launch.replicas, self._clock, compute, self._recorder,
+                    launch.replica, launch.service, launch.index, launch.replicas, self._shown, compute, self._recorder,
                     launch.seed, launch.folder, launch.experiment_folder,
                 ),
             )  # fmt: skip
@@ -124,6 +125,8 @@ class _Service:
                 self._go.set()
             elif frame["say"] == "latencies" and self._governor is not None:
                 self._governor.observe(frame["times"])
+            elif frame["say"] == "skew":
+                self._shown.skew = frame["offset"]
             elif frame["say"] == "stop":
                 main.cancel()
         main.cancel()

@@ -18,6 +18,7 @@ from estran.runtime.control import Link
 from estran.runtime.launch import Launch
 from estran.runtime.process import NOT_STARTED, Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
+from estran.runtime.tree import signal_tree
 from estran.runtime.yielding import Place, SharedBoard, times_of
 from estran.units import show
 
@@ -57,6 +58,12 @@ class Supervised:
         self._tail: deque[str] = deque(maxlen=TAIL_LINES)
         self._printed = 0
         self._stopping = False
+        self._crashed = False
+        self._up = asyncio.Event()
+        self._up.set()
+        self._skew = 0.0
+        self.frozen = False
+        self.over = False
         self._origin_ns: int | None = None
         self._child: Child | None = None
         self._link: Link | None = None
@@ -74,6 +81,10 @@ class Supervised:
         restarts = 0
         while True:
             status = await self._incarnation()
+            if self._crashed:
+                await self._stay_down(status)
+                if not self._stopping:
+                    continue
             policy = self.launch.restart
             again = not self._stopping and (policy == "always" or (policy == "on-failure" and status != 0))
             if not again or restarts >= self.launch.max_restarts:
@@ -84,9 +95,53 @@ class Supervised:
             what = self._cause(status)
             self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": restarts, "what": what})
             await asyncio.sleep(BACKOFF * 2 ** min(restarts - 1, 5))
+            await self._up.wait()
             if self._stopping:
                 self._ended(status, restarts)
                 return
+
+    async def _stay_down(self, status: int) -> None:
+        """Wait until its host is up again, or it is to end; what its restart policy counts is its own failures only."""
+        what = self._cause(status)
+        self._event("down", what)
+        self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": 0, "what": what})
+        await self._up.wait()
+        self._crashed = False
+
+    def kill(self, fault: str) -> None:
+        """Kill all its processes, as a fault asks; its restart policy says what follows."""
+        if self._child is not None:
+            self._failure = {"what": f"was killed by the fault {fault}", "remedy": None}
+            signal_tree(self._child.pid, signal.SIGKILL)
+
+    def crash(self, fault: str) -> None:
+        """Kill all its processes, as a fault of its host asks, and start none until it is revived."""
+        self._up.clear()
+        if self._child is not None:
+            self._crashed = True
+            self.kill(fault)
+
+    async def gone(self) -> None:
+        """Return when it has no process."""
+        while self._child is not None:
+            await asyncio.sleep(POLL_PERIOD)
+
+    def revive(self) -> None:
+        """Start it again, after a crash; one that had ended before stays so."""
+        self._up.set()
+
+    def freeze(self, on: bool) -> None:
+        """Stop all its processes, or let them go on; those of a later incarnation run."""
+        self.frozen = on
+        if self._enclosure is not None:
+            self._enclosure.freeze(on)
+        elif self._child is not None:
+            signal_tree(self._child.pid, signal.SIGSTOP if on else signal.SIGCONT)
+
+    def skew(self, offset: float) -> None:
+        """Show a component, and those that follow it, a clock that is off by so many seconds."""
+        self._skew = offset
+        self.tell({"say": "skew", "offset": offset})
 
     def go(self, origin_ns: int) -> None:
         """Let a component that waits for the start begin; later incarnations begin at once."""
@@ -107,6 +162,7 @@ class Supervised:
     async def stop(self, grace: float) -> None:
         """Ask the replica to end; kill what has not ended after ``grace`` seconds."""
         self._stopping = True
+        self._up.set()
         child = self._child
         if child is None:
             return
@@ -124,6 +180,8 @@ class Supervised:
                 await self._over.wait()
 
     async def _incarnation(self) -> int:
+        if self.frozen:
+            self.freeze(False)
         self._failure = None
         self._ready.clear()
         killed_before = self._oom_kills()
@@ -172,6 +230,8 @@ class Supervised:
 
     async def _read_control(self, end: Any) -> None:
         self._link = link = await Link.over(end)
+        if self._skew:
+            self.skew(self._skew)
         try:
             async for frame in link.frames():
                 if frame["say"] == "ready":
@@ -258,6 +318,7 @@ class Supervised:
             "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason),
             "restarts": restarts, "what": self._cause(status), "remedy": reason.get("remedy"), "tail": list(self._tail),
         })  # fmt: skip
+        self.over = True
         self._over.set()
 
     def _cause(self, status: int) -> str:
@@ -302,10 +363,13 @@ class Supervisor:
         ServiceError
             If one of that name is there already.
         """
-        if launch.replica in self.supervised:
+        former = self.supervised.get(launch.replica)
+        if former is not None and not former.over:
             raise ServiceError(f"{launch.replica} is already running", where=launch.host)
         place = self._board.place() if launch.component is not None else None
         replica = Supervised(launch, self._enclosures.get(launch.replica), self._hear, self._clock, place)
+        if former is not None:
+            replica.go(self._clock.origin_ns)
         self.supervised[launch.replica] = replica
         group.create_task(replica.run(), name=launch.replica)
 

@@ -13,6 +13,7 @@ from typing import Any, Final, Self
 
 from estran.errors import PlatformError
 from estran.platforms.base import Verification
+from estran.platforms.emulated.faults import Faults
 from estran.platforms.emulated.ground import Ground, Measured
 from estran.platforms.emulated.isolation import forget_name_servers
 from estran.platforms.emulated.limits.ladder import choose_limiter, make_limiter
@@ -88,6 +89,7 @@ class Assembly:
         """Start the engine, anew if it runs: nothing under way, nothing counted, its random numbers from the beginning."""
         self._shaping.close()
         self._running: Running = self._shaping.enter_context(self._choice.engine.start(self.fabric))
+        self.faults = Faults(self.fabric, self._running, self._groups)
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         self._resources.close()

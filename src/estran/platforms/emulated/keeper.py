@@ -5,7 +5,8 @@ next ``up`` finds them again if it asks for the same ones. It is the first proce
 one: when it ends, however that comes, the kernel ends every agent, relay, service and stray child with it, and network namespaces
 vanish with their last descriptor. It ends when the owner goes. Synchronous and single-threaded, since it forks.
 
-Requests are those of `estran.runtime.control`: ``up``, ``warm``, ``verify``, ``lift``, ``agents``, ``enforce``, ``end``.
+Requests are those of `estran.runtime.control`: ``up``, ``warm``, ``verify``, ``lift``, ``agents``, ``enforce``, ``end``; and for
+faults ``shape``, ``pace``, ``press``, ``relieve``, ``forget``.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from estran.platforms.emulated.assembly import Assembly, Rungs
 from estran.platforms.emulated.ground import Ground
 from estran.platforms.emulated.order import Order
 from estran.runtime.control import pack
+from estran.spec.model import LinkSpec
 
 STEP_MS: Final = 250
 """How often CPU caps are corrected from the accounting, and the relay is looked after."""
@@ -149,6 +151,21 @@ class Keeper:
 
     def _do_enforce(self) -> None:
         self._built().enforce()
+
+    def _do_shape(self, links: Sequence[tuple[str, str, Mapping[str, Any], bool]]) -> None:
+        self._built().faults.shape({(a, b): (LinkSpec(**link), down) for a, b, link, down in links})
+
+    def _do_pace(self, host: str, speed: float) -> None:
+        self._built().faults.pace(host, speed)
+
+    def _do_press(self, key: str, host: str, memory: int) -> None:
+        self._built().faults.press(key, host, memory)
+
+    def _do_relieve(self, key: str, host: str) -> None:
+        self._built().faults.relieve(key, host)
+
+    def _do_forget(self, host: str) -> None:
+        self._built().faults.forget(host)
 
     def _do_agents(self, hosts: Sequence[str], origin_ns: int) -> None:
         """Fork agents; their ends of their connections have been handed in, in this order."""

@@ -16,12 +16,15 @@ import msgspec
 from estran.errors import PlatformError, RequestError
 from estran.platforms.agent_host import AgentHost
 from estran.platforms.base import OPEN, Access, Host, Problem, Verification
+from estran.platforms.emulated.breaking import EmulatedBreaker
 from estran.platforms.emulated.keeping import Keeping
 from estran.platforms.emulated.links.ladder import RUNGS
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import Survey, problems, survey
+from estran.platforms.remote.together import first_of
 from estran.runtime.clock import Clock, RealClock
 from estran.runtime.control import Link
+from estran.spec.faults import FaultKind
 from estran.spec.plan import Plan, host_ports, stream_ports
 from estran.spec.suggest import did_you_mean
 
@@ -64,6 +67,10 @@ class EmulatedPlatform:
         self._survey = found if self._held_as is not None else None
         return problems(plan, found, self._stand_ins)
 
+    def breaks(self, kind: FaultKind) -> str | None:
+        """Whether it does faults of a kind; see `estran.platforms.base.Breaking`."""
+        return None
+
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[EmulatedProvision]:
         """Start the keeper or take the one that is held, build hosts and links, start the agents."""
@@ -77,7 +84,8 @@ class EmulatedPlatform:
                 except PlatformError as error:
                     last = _last_words(folder)
                     raise PlatformError(error.what + last, where="emulated platform", remedy=error.remedy) from error
-                yield EmulatedProvision(keeper, hosts, facts)
+                async with EmulatedBreaker(plan, hosts, keeper) as breaker:
+                    yield EmulatedProvision(keeper, hosts, facts, breaker)
                 if self._held_as is not None:
                     clean = not await keeper.ask("end")
         finally:
@@ -112,8 +120,12 @@ class EmulatedPlatform:
 class EmulatedProvision:
     """Hosts, addresses and facts of one emulated run."""
 
-    def __init__(self, keeper: AgentHost, hosts: Mapping[str, AgentHost], facts: Mapping[str, Any]) -> None:
+    def __init__(
+        self, keeper: AgentHost, hosts: Mapping[str, AgentHost], facts: Mapping[str, Any], breaker: EmulatedBreaker
+    ) -> None:
         self.hosts: Mapping[str, Host] = hosts
+        self.inject, self.heal = breaker.inject, breaker.heal
+        self._breaker = breaker
         self._keeper = keeper
         self._facts = facts
 
@@ -165,7 +177,10 @@ class EmulatedProvision:
         return []
 
     async def broken(self) -> PlatformError:
-        """Wait for the keeper to report a dead relay or agent, or to end."""
+        """Wait for the keeper to report a dead relay or agent, or to end, or for a fault that cannot go on."""
+        return await first_of([self._keeper_breaks(), self._breaker.failed()])
+
+    async def _keeper_breaks(self) -> PlatformError:
         remedy = "see whether something on this machine ended it (dmesg tells of memory), and run it again"
         async for frame in self._keeper.events():
             return PlatformError(str(frame["what"]), remedy=remedy)

@@ -15,8 +15,6 @@ import pytest
 from estran.errors import PlatformError
 from estran.platforms.emulated.limits import cgroup
 from estran.platforms.emulated.limits.cgroup import (
-    CgroupHost,
-    CgroupLimiter,
     leftovers,
     memberships,
     mounts,
@@ -25,6 +23,7 @@ from estran.platforms.emulated.limits.cgroup import (
 )
 from estran.platforms.emulated.limits.cgroup1 import Tree1
 from estran.platforms.emulated.limits.cgroup2 import Tree2
+from estran.platforms.emulated.limits.cgroup_groups import CgroupHost, CgroupLimiter
 from estran.platforms.emulated.limits.ladder import choose_limiter
 from estran.platforms.emulated.limits.shares import burner, measure_share, verify_shares
 
@@ -247,7 +246,7 @@ def test_attaching_what_has_ended_says_so(limiter: CgroupLimiter) -> None:
 
 OWNER = """
 import sys, time
-from estran.platforms.emulated.limits.cgroup import CgroupLimiter
+from estran.platforms.emulated.limits.cgroup_groups import CgroupLimiter
 from estran.platforms.emulated.limits.cgroup1 import Tree1
 import subprocess
 service = CgroupLimiter(Tree1("killed")).host("edge-0", 0.02, 64 << 20).service("a", 0.02)
@@ -293,7 +292,8 @@ def running(pid: int) -> bool:
 def test_remove_tree_refuses_the_group_that_it_runs_in() -> None:
     script = """
 import os
-from estran.platforms.emulated.limits.cgroup import CgroupLimiter, remove_tree
+from estran.platforms.emulated.limits.cgroup import remove_tree
+from estran.platforms.emulated.limits.cgroup_groups import CgroupLimiter
 from estran.platforms.emulated.limits.cgroup1 import Tree1
 tree = Tree1("inside")
 service = CgroupLimiter(tree).host("edge-0", 1.0, None).service("a", 1.0)

@@ -6,9 +6,9 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from estran.errors import PlatformError
-from estran.platforms.emulated.limits.cgroup import CgroupLimiter
 from estran.platforms.emulated.limits.cgroup1 import Tree1
 from estran.platforms.emulated.limits.cgroup2 import Tree2
+from estran.platforms.emulated.limits.cgroup_groups import CgroupLimiter
 from estran.platforms.emulated.limits.limiter import Limiter
 from estran.platforms.emulated.limits.throttle import Throttle
 from estran.platforms.emulated.links.engine import Trial

@@ -72,6 +72,10 @@ class ServiceGroup(Protocol):
         """How many of its processes the memory limit has killed so far."""
         ...
 
+    def freeze(self, on: bool) -> None:
+        """Stop all its processes, or let them go on; works in forked processes too."""
+        ...
+
     def remove(self) -> None:
         """Kill what is left of the service and forget the group."""
         ...
@@ -102,6 +106,16 @@ class HostGroup(Protocol):
 
     def enforce(self) -> None:
         """Put the CPU caps on again."""
+        ...
+
+    def pace(self, speed: float) -> None:
+        """Give it and its services this part of their CPU from now on; 1 for all of it.
+
+        Raises
+        ------
+        PlatformError
+            If so little cannot be enforced.
+        """
         ...
 
     def usage(self) -> Usage: ...

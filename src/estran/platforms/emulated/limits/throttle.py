@@ -63,6 +63,14 @@ class ThrottledService:
     def oom_kills(self) -> int:
         return int(self._throttle.figure(self._slot, KILLS))
 
+    def freeze(self, on: bool) -> None:
+        """Stop its processes, or let them go on; waits until the throttler has done it."""
+        self._throttle.ask(do="freeze", slot=self._slot, on=on)
+
+    def pace(self, speed: float) -> None:
+        """Give it this part of its share."""
+        self._throttle.order(do="pace", slot=self._slot, share=self.cpu * speed)
+
     def remove(self) -> None:
         self._throttle.order(do="remove", slot=self._slot)
 
@@ -92,6 +100,12 @@ class ThrottledHost:
 
     def enforce(self) -> None:
         self.throttle.order(do="cap", slot=self.slot, on=True)
+
+    def pace(self, speed: float) -> None:
+        grant(self.name, min([self.cpu, *(service.cpu for service in self._services)]) * speed)
+        self.throttle.order(do="pace", slot=self.slot, share=self.cpu * speed)
+        for service in self._services:
+            service.pace(speed)
 
     def usage(self) -> Usage:
         return self.throttle.usage(self.slot)

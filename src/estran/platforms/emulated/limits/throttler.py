@@ -108,6 +108,11 @@ class Group:
         self.budget = 0.0
         self.capped = on and self.share < len(os.sched_getaffinity(0))
 
+    def pace(self, share: float) -> None:
+        """Hold it to another share from now on."""
+        self.share = share
+        self.cap(True)
+
     def earn(self, passed: float) -> None:
         """Add what the time that passed is worth."""
         self.budget = min(self.budget + self.share * passed, self.share * max(CREDIT, 2 * passed))
@@ -125,6 +130,10 @@ class Host(Group):
         self.memory = memory
         self.rest = Group(slot, share)
 
+    def pace(self, share: float) -> None:
+        super().pace(share)
+        self.rest.pace(share)
+
 
 class Service(Group):
     """A service's share and processes; ``extra`` is CPU time of children that came and went unseen, still to be charged."""
@@ -138,6 +147,7 @@ class Service(Group):
         self.processes: dict[int, Process] = {}
         self.dead = 0.0
         self.extra = 0.0
+        self.frozen = False
 
 
 class Worker:
@@ -190,6 +200,13 @@ class Worker:
             host = self.hosts[slot]
             for group in (host, host.rest, *(one for one in self.services.values() if one.host is host)):
                 group.cap(order["on"])
+        elif order["do"] == "pace":
+            (self.hosts.get(slot) or self.services[slot]).pace(order["share"])
+        elif order["do"] == "freeze":
+            if slot in self.services:
+                self.services[slot].frozen = order["on"]
+                self.enforce(self.services[slot], 0.0)
+            os.write(fds[0], b"done")
         elif order["do"] == "remove":
             self.remove(slot)
         elif order["do"] == "close":
@@ -258,7 +275,7 @@ class Worker:
         return used + extra
 
     def enforce(self, service: Service, passed: float) -> None:
-        hold = service.overdrawn() or (service.host.rest if service.yields else service.host).overdrawn()
+        hold = service.frozen or service.overdrawn() or (service.host.rest if service.yields else service.host).overdrawn()
         if hold and service.processes:
             self.table.add(service.slot, STOPPED, passed)
         for process in service.processes.values():

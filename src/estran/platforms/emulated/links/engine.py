@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Protocol
@@ -55,6 +55,17 @@ class Running(Protocol):
         PlatformError
             If a link is not one that the engine was started with, or the kernel refuses the change.
         """
+        ...
+
+    def cut(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Let nothing pass in some directions between hosts, linked or not, until they are mended: packets are lost.
+
+        Where streams are relayed, not packets, their bytes wait instead.
+        """
+        ...
+
+    def mend(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Let directions that were cut do what they are to do again."""
         ...
 
     def facts(self) -> Mapping[str, Any]:

@@ -11,16 +11,19 @@ therefore holds at its far end whatever the jitter does, and queueing appears wh
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from heapq import heappop, heappush
 from socket import inet_aton
-from typing import Final, Generic, TypeVar
+from typing import TYPE_CHECKING, Final, Generic, TypeVar
 from zlib import crc32
 
 import numpy as np
 from numpy.random import Generator
 
 from estran.spec.model import LinkSpec
+
+if TYPE_CHECKING:
+    from estran.platforms.emulated.network.fabric import Fabric
 
 ETHERNET_OVERHEAD: Final = 38
 """Bytes that Ethernet adds to an IP packet: preamble 8, header 14, check sequence 4, gap 12 (IEEE 802.3)."""
@@ -185,6 +188,11 @@ def lines(links: Mapping[tuple[str, str], LinkSpec], seed: int, *, lossless: boo
     return {f"{a}>{b}": Line(link, generator(seed, a, b), lossless=lossless) for (a, b), link in links.items()}
 
 
+def pair_key(fabric: Fabric) -> Callable[[str, str], bytes]:
+    """What identifies a pair of a fabric's hosts in an IPv4 header."""
+    return lambda source, target: inet_aton(fabric.hosts[source].address) + inet_aton(fabric.hosts[target].address)
+
+
 def keyed(links: Iterable[tuple[str, str]], addresses: Mapping[str, str], all_lines: Mapping[str, Line]) -> dict[bytes, Line]:
     """The lines by what identifies a pair in an IPv4 header: its source and target address."""
     packed = {name: inet_aton(address) for name, address in addresses.items()}
@@ -198,15 +206,25 @@ class Schedule(Generic[Item]):
     ----------
     lines
         By the key under which the relay meets a pair's packets; a pair without a line passes at once.
+    lossless
+        What a cut pair has to say waits until it is mended; else it is lost.
+
+    Attributes
+    ----------
+    severed
+        Packets of pairs that were cut. They draw no random numbers, so that later ones fare as they would have without them.
     """
 
-    __slots__ = ("_count", "_heap", "_lines", "undeclared")
+    __slots__ = ("_count", "_down", "_heap", "_held", "_lines", "_lossless", "severed", "undeclared")
 
-    def __init__(self, lines: Mapping[bytes, Line]) -> None:
+    def __init__(self, lines: Mapping[bytes, Line], *, lossless: bool = False) -> None:
         self._lines = dict(lines)
+        self._lossless = lossless
         self._heap: list[tuple[float, int, Item]] = []
+        self._down: set[bytes] = set()
+        self._held: list[tuple[bytes, int, int, Item]] = []
         self._count = 0
-        self.undeclared = 0
+        self.undeclared = self.severed = 0
 
     def __len__(self) -> int:
         return len(self._heap)
@@ -214,6 +232,11 @@ class Schedule(Generic[Item]):
     def offer(self, now: float, key: bytes, size: int, frames: int, item: Item) -> bool:
         """Take a packet in; False if it is lost, so that the caller may forget it."""
         line = self._lines.get(key)
+        if self._down and key in self._down:
+            self.severed += frames
+            if self._lossless:
+                self._held.append((key, size, frames, item))
+            return self._lossless
         if line is None:
             self.undeclared += 1
             departure: float | None = now
@@ -225,6 +248,18 @@ class Schedule(Generic[Item]):
         self._count += 1
         heappush(self._heap, (departure, self._count, item))
         return True
+
+    def cut(self, keys: Iterable[bytes]) -> None:
+        """Let nothing of some pairs in from now on; what is under way arrives."""
+        self._down.update(keys)
+
+    def mend(self, keys: Iterable[bytes], now: float) -> None:
+        """Let them in again, first what has waited."""
+        self._down.difference_update(keys)
+        held, self._held = self._held, []
+        for key, size, frames, item in held:
+            self.severed -= 0 if key in self._down else frames
+            self.offer(now, key, size, frames, item)
 
     def next(self) -> float | None:
         """When the next packet leaves; None while nothing waits."""

@@ -107,7 +107,7 @@ class LoopbackGate:
 
     def __init__(self, fabric: LoopbackFabric, all_lines: Mapping[str, Line]) -> None:
         keyed = {name.encode(): line for name, line in all_lines.items()}
-        self._schedule: Schedule[Parcel] = Schedule(keyed)
+        self.schedule: Schedule[Parcel] = Schedule(keyed, lossless=True)
         self._epoll = select.epoll()
         self._doors: dict[int, Door] = {}
         self._sources: dict[int, Flow] = {}
@@ -146,7 +146,7 @@ class LoopbackGate:
 
     def next(self) -> float | None:
         """When the next bytes leave."""
-        return self._schedule.next()
+        return self.schedule.next()
 
     def receive(self) -> None:
         """Accept, read and write what is possible."""
@@ -201,7 +201,7 @@ class LoopbackGate:
         return connect
 
     def _offer(self, parcel: Parcel, size: int, frames: int) -> None:
-        self._schedule.offer(time.monotonic(), parcel.flow.key, size, frames, parcel)
+        self.schedule.offer(time.monotonic(), parcel.flow.key, size, frames, parcel)
 
     def _watch(self, flow: Flow, reading: bool) -> None:
         """Listen, or not, for what a flow's source has to say, and for room in it for what it must still take."""
@@ -238,7 +238,7 @@ class LoopbackGate:
 
     def release(self, now: float) -> bool:
         """Pass on what is due."""
-        parcels = self._schedule.due(now)
+        parcels = self.schedule.due(now)
         for parcel in parcels:
             if parcel.action is not None:
                 parcel.action()
@@ -362,5 +362,7 @@ class LoopbackEngine:
                 f"loss on {', '.join(lossy[:3])} {LIMITS['loss']}", where="loopback", remedy="use an engine with namespaces"
             )
         all_lines = lines(fabric.links, self.seed, lossless=True)
-        with relaying(self.name, lambda: LoopbackGate(fabric, all_lines), all_lines, fabric.change, LIMITS) as process:
+        with relaying(
+            self.name, lambda: LoopbackGate(fabric, all_lines), all_lines, fabric.change, LIMITS, lambda a, b: f"{a}>{b}".encode()
+        ) as process:
             yield process

@@ -18,7 +18,7 @@ from estran.errors import EstranError
 from estran.platforms.emulated.links import queue_rule, throwaway
 from estran.platforms.emulated.links.engine import Trial
 from estran.platforms.emulated.links.queue_rule import Hook, message
-from estran.platforms.emulated.links.relay_core import Schedule, keyed, lines, wire_size
+from estran.platforms.emulated.links.relay_core import Schedule, keyed, lines, pair_key, wire_size
 from estran.platforms.emulated.links.relay_process import RelayProcess, relaying
 from estran.platforms.emulated.network.namespace import enter
 from estran.platforms.emulated.network.netlink import attribute
@@ -50,7 +50,7 @@ class QueueGate:
     """An NFQUEUE of the present namespace, with the rule that fills it."""
 
     def __init__(self, schedule: Schedule[bytes], hook: Hook = "forward") -> None:
-        self._schedule, self._hook = schedule, hook
+        self.schedule, self._hook = schedule, hook
         self._buffer = bytearray(4096)
         self._payload_at = 0
         self._accept, self._drop = _verdict(_ACCEPT), _verdict(_DROP)
@@ -87,11 +87,11 @@ class QueueGate:
 
     def next(self) -> float | None:
         """When the next packet leaves."""
-        return self._schedule.next()
+        return self.schedule.next()
 
     def receive(self) -> None:
         """Take in up to a batch of queued packets; those that are lost get their verdict at once."""
-        buffer, receive, clock, schedule = self._buffer, self._netlink.recv_into, time.monotonic, self._schedule
+        buffer, receive, clock, schedule = self._buffer, self._netlink.recv_into, time.monotonic, self.schedule
         dropped = []
         for _ in range(_BATCH):
             try:
@@ -120,7 +120,7 @@ class QueueGate:
     def release(self, now: float) -> bool:
         """Let go, in order, what is due."""
         accept = self._accept
-        verdicts = [accept + identifier for identifier in self._schedule.due(now)]
+        verdicts = [accept + identifier for identifier in self.schedule.due(now)]
         # One send for up to 1000 verdicts: more would not fit the socket's send buffer.
         for start in range(0, len(verdicts), 1000):
             self._netlink.send(b"".join(verdicts[start : start + 1000]))
@@ -133,7 +133,7 @@ class QueueGate:
 
     def facts(self) -> dict[str, Any]:
         """How the queue is filled, and what went through it unasked."""
-        return {"rule": self.rule, "undeclared": self._schedule.undeclared, "refused_verdicts": self._refused}
+        return {"rule": self.rule, "undeclared": self.schedule.undeclared, "refused_verdicts": self._refused}
 
 
 def _find(buffer: bytearray, size: int, wanted: int) -> int:
@@ -199,5 +199,5 @@ class NfqueueEngine:
             enter(core)
             return QueueGate(Schedule(by_address))
 
-        with relaying(self.name, gate, all_lines, fabric.change, LIMITS, keep=(core,)) as process:
+        with relaying(self.name, gate, all_lines, fabric.change, LIMITS, pair_key(fabric), keep=(core,)) as process:
             yield process

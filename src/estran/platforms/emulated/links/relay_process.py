@@ -10,14 +10,14 @@ import select
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import closing, contextmanager, suppress
 from dataclasses import asdict
 from typing import Any, Final, Protocol
 
 from estran.errors import EstranError, PlatformError
 from estran.platforms.emulated.links.engine import Links
-from estran.platforms.emulated.links.relay_core import Line
+from estran.platforms.emulated.links.relay_core import Line, Schedule
 from estran.spec.model import LinkSpec
 
 _PR_SET_PDEATHSIG: Final = 1
@@ -29,6 +29,8 @@ _libc: Final = ctypes.CDLL(None, use_errno=True)
 
 class Gate(Protocol):
     """Where a kind of relay meets packets. Lives in the relay's process only."""
+
+    schedule: Schedule[Any]
 
     def fileno(self) -> int:
         """What becomes readable when packets wait."""
@@ -118,6 +120,9 @@ class Relay:
             request = json.loads(text)
             for source, target, link in request.get("update", ()):
                 self.lines[f"{source}>{target}"].change(LinkSpec(**link))
+            self.gate.schedule.cut(map(bytes.fromhex, request.get("cut", ())))
+            if "mend" in request:
+                self.gate.schedule.mend(set(map(bytes.fromhex, request["mend"])), time.monotonic())
             say(self.control, self.facts())
             if "stop" in request:
                 return False
@@ -129,6 +134,7 @@ class Relay:
         pairs = {name: {c: getattr(line, c) for c in counters} for name, line in self.lines.items() if line.packets}
         return {
             **{counter: sum(pair[counter] for pair in pairs.values()) for counter in counters},
+            "severed": self.gate.schedule.severed,
             "priority": self.priority,
             "late_p50": self.lateness.quantile(0.5),
             "late_p99": self.lateness.quantile(0.99),
@@ -146,9 +152,16 @@ class RelayProcess:
     """A relay at work, as its parent sees it: the `Running` of the engines that relay."""
 
     def __init__(
-        self, engine: str, pid: int, control: socket.socket, limits: Mapping[str, str], change: Callable[[Links], None]
+        self,
+        engine: str,
+        pid: int,
+        control: socket.socket,
+        limits: Mapping[str, str],
+        change: Callable[[Links], None],
+        key: Callable[[str, str], bytes],
     ) -> None:
         self.engine, self.pid, self.limits = engine, pid, dict(limits)
+        self._key = key
         self._change = change
         self._control = control
         self._ended: int | None = None
@@ -177,6 +190,14 @@ class RelayProcess:
             raise PlatformError(f"loss {self.limits['loss']}", where=f"{self.engine} relay")
         self._change(links)
         self._ask({"update": [(a, b, asdict(link)) for (a, b), link in links.items()]})
+
+    def cut(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Let nothing pass in some directions; see `Running.cut`."""
+        self._ask({"cut": [self._key(*pair).hex() for pair in pairs]})
+
+    def mend(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Let them pass again."""
+        self._ask({"mend": [self._key(*pair).hex() for pair in pairs]})
 
     def facts(self) -> Mapping[str, Any]:
         """What goes into the run's record; the last that was known if the relay is dead."""
@@ -273,6 +294,7 @@ def relaying(
     lines: Mapping[str, Line],
     change: Callable[[Links], None],
     limits: Mapping[str, str],
+    key: Callable[[str, str], bytes],
     keep: tuple[int, ...] = (),
 ) -> Iterator[RelayProcess]:
     """Fork a relay and end it on leaving.
@@ -285,6 +307,8 @@ def relaying(
         By ``source>target``; only the child's copy is used.
     change
         The fabric's own `change`, told before the relay.
+    key
+        Under which the gate's schedule knows a pair.
     keep
         Descriptors that the gate needs.
 
@@ -302,7 +326,7 @@ def relaying(
         finally:
             os._exit(0)
     theirs.close()
-    process = RelayProcess(engine, pid, ours, limits, change)
+    process = RelayProcess(engine, pid, ours, limits, change, key)
     try:
         process.wait_ready()
         yield process

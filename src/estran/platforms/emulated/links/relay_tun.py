@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any, Final
 from estran.errors import PlatformError
 from estran.platforms.emulated.links import throwaway
 from estran.platforms.emulated.links.engine import Trial
-from estran.platforms.emulated.links.relay_core import Schedule, keyed, lines, wire_size
+from estran.platforms.emulated.links.relay_core import Schedule, keyed, lines, pair_key, wire_size
 from estran.platforms.emulated.links.relay_process import RelayProcess, relaying
 from estran.platforms.emulated.network import namespace, netlink
 from estran.platforms.emulated.network.netlink import Netlink, Request
@@ -98,7 +98,7 @@ class TunGate:
     """A TUN device of the present namespace, with the routes that lead every packet into it."""
 
     def __init__(self, schedule: Schedule[bytes]) -> None:
-        self._schedule = schedule
+        self.schedule = schedule
         self._refused = 0
         self.device = _open_device()
         try:
@@ -116,11 +116,11 @@ class TunGate:
 
     def next(self) -> float | None:
         """When the next packet leaves."""
-        return self._schedule.next()
+        return self.schedule.next()
 
     def receive(self) -> None:
         """Take in up to a batch of packets."""
-        device, read, clock, schedule = self.device, os.read, time.monotonic, self._schedule
+        device, read, clock, schedule = self.device, os.read, time.monotonic, self.schedule
         for _ in range(_BATCH):
             try:
                 packet = read(device, _LARGEST)
@@ -133,7 +133,7 @@ class TunGate:
 
     def release(self, now: float) -> bool:
         """Let go, in order, what is due."""
-        packets = self._schedule.due(now)
+        packets = self.schedule.due(now)
         for packet in packets:
             try:
                 os.write(self.device, packet)
@@ -153,7 +153,7 @@ class TunGate:
 
     def facts(self) -> dict[str, Any]:
         """What went through the device unasked or was refused by it."""
-        return {"undeclared": self._schedule.undeclared, "refused_packets": self._refused}
+        return {"undeclared": self.schedule.undeclared, "refused_packets": self._refused}
 
 
 def _echo() -> str:
@@ -215,5 +215,5 @@ class TunEngine:
             namespace.enter(core)
             return TunGate(Schedule(by_address))
 
-        with relaying(self.name, gate, all_lines, fabric.change, LIMITS, keep=(core,)) as process:
+        with relaying(self.name, gate, all_lines, fabric.change, LIMITS, pair_key(fabric), keep=(core,)) as process:
             yield process

@@ -5,8 +5,9 @@ from __future__ import annotations
 import errno
 import socket
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import Any, Final, Protocol, TypeVar
 
 from estran.errors import PlatformError
@@ -146,6 +147,7 @@ class NetemRunning:
     def __init__(self, fabric: Fabric, rates: RateLimits) -> None:
         self._fabric, self._rates = fabric, rates
         self._classes = {name: Classes(host.core_index, "source") for name, host in fabric.hosts.items()}
+        self._down: set[tuple[str, str]] = set()
 
     def alive(self) -> bool:
         """True: the kernel needs nobody's help."""
@@ -167,8 +169,20 @@ class NetemRunning:
         _send(self._fabric.core_fd, [request for pair, link in links.items() for request in self._requests(*pair, link)])
         self._rates.apply(links)
 
+    def cut(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Lose all packets of some directions; see `Running.cut`."""
+        self._down |= set(pairs)
+        self.apply({pair: self._fabric.links.get(pair, LinkSpec()) for pair in pairs})
+
+    def mend(self, pairs: Collection[tuple[str, str]]) -> None:
+        """Let packets pass again."""
+        self._down -= set(pairs)
+        self.apply({pair: self._fabric.links.get(pair, LinkSpec()) for pair in pairs})
+
     def _requests(self, source: str, target: str, link: LinkSpec) -> Iterator[Request]:
         classes = self._classes[target]
+        if (source, target) in self._down:
+            link = replace(link, loss=1.0)
         if link != LinkSpec() or source in classes:
             minor, requests = classes.shape(source, self._fabric.address(target, source), (None, 1.0))
             yield from requests
