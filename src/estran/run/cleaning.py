@@ -12,6 +12,7 @@ from estran.observe.store import recover
 from estran.platforms.emulated.leftovers import remove_groups
 from estran.platforms.slurm import leftovers as slurm
 from estran.platforms.testbeds.reservation import release_forgotten
+from estran.run.hand import door_of
 from estran.run.journal import end_processes, leftovers
 from estran.run.record import write_json
 
@@ -22,6 +23,7 @@ def clean_leftovers() -> list[str]:
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)
+        door_of(left.run_id).unlink(missing_ok=True)
         for entry in left.entries:
             if entry.kind == "folder":
                 shutil.rmtree(entry.value, ignore_errors=True)

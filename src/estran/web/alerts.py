@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 
 from estran.report.network import cpus, links
+from estran.run.hand import BY_HAND
 from estran.web.answers import HITS, JUDGED, WINDOW
 from estran.web.following import Shown
 from estran.web.series import trailing
@@ -34,9 +35,9 @@ class Alert:
 
 def alerts(run: Shown) -> list[Alert]:
     """All that holds of a run now, what is worst first."""
-    found = [*_failure(run), *_network(run), *_services(run), *_divergence(run)]
+    found = [*_failure(run), *_network(run), *_services(run), *_divergence(run), *_faults(run)]
     if not run.whole:
-        found += _overload(run)
+        found += [*_overload(run), *_silence(run)]
     return sorted(found, key=lambda alert: alert.level)[:MOST]
 
 
@@ -82,6 +83,27 @@ def _divergence(run: Shown) -> Iterator[Alert]:
         best, now = float(np.nanmax(accuracy)), float(accuracy[-1])
         if now < best - FALL:
             yield Alert("accuracy", "warn", f"accuracy fell from {best:.0%} to {now:.0%}", run.facts.newest)
+
+
+def _faults(run: Shown) -> Iterator[Alert]:
+    """Faults that are on; of a run that is over, those that somebody started by hand."""
+    for fault in run.facts.happenings.faults.values():
+        by_hand = fault.key.startswith(BY_HAND)
+        if fault.ended is None and not run.whole:
+            yield Alert("fault", "warn", f"fault {fault.key}{' (by hand)' if by_hand else ''}: {fault}", fault.begun)
+        elif by_hand:
+            yield Alert("touched", "warn", f"touched by hand: {fault}", fault.begun)
+
+
+def _silence(run: Shown) -> Iterator[Alert]:
+    """Streams on which something came, and nothing does any more though their producer runs."""
+    newest, states = run.facts.newest, run.facts.happenings.replicas
+    for (stream, producer, consumer), seconds in run.facts.traffic.silent(newest).items():
+        known = states.get(producer)
+        if known is None or known.state != "ended":
+            yield Alert(
+                "silence", "warn", f"nothing of {stream} from {producer} has reached {consumer} for {seconds:.0f} s", newest
+            )
 
 
 def _overload(run: Shown) -> Iterator[Alert]:

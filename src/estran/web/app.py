@@ -18,6 +18,7 @@ from starlette.routing import Route
 from estran.errors import EstranError, RequestError
 from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
+from estran.run.hand import LONGEST, ask
 from estran.web import comparing, views
 from estran.web.charts import charts
 from estran.web.drawing import draw
@@ -68,6 +69,8 @@ class Pages:
             Route("/api/run/{key}/stream", self.stream),
             Route("/api/run/{key}/charts", self.chart_data),
             Route("/api/run/{key}/moment", self.moment_data),
+            Route("/api/run/{key}/faults", self.fault_kinds),
+            Route("/api/run/{key}/faults", self.start_fault, methods=["POST"]),
             Route("/api/run/{key}/logs", self.log_data),
             Route("/api/run/{key}/report", self.make_report, methods=["POST"]),
             Route("/api/study/{key}", self.study_data),
@@ -247,12 +250,33 @@ class Pages:
         await asyncio.to_thread(write_report, self._index.path(request.path_params["key"], "run"))
         return _json({"made": REPORT})
 
+    async def fault_kinds(self, request: Request) -> Response:
+        """Which faults can be started in a run now: of each kind why it cannot."""
+        return _json(await ask(self._run_id(request), {"ask": "kinds"}))
+
+    async def start_fault(self, request: Request) -> Response:
+        """Start a fault in a run that goes on; answers when it has begun."""
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST:
+                raise RequestError("this is too long", where="the fault")
+        try:
+            fault = msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise RequestError(f"this is no fault: {error}", where="the request") from error
+        return _json(await ask(self._run_id(request), {"fault": fault}))
+
     async def make_explanation(self, request: Request) -> Response:
         """Explain a study, into its folder."""
         path = await asyncio.to_thread(_explain, self._index.path(request.path_params["key"], "study"))
         return _json({"made": path.name})
 
     # Underneath
+
+    def _run_id(self, request: Request) -> str:
+        run = self._following(request.path_params["key"])
+        return run.run.status.id
 
     def _following(self, key: str) -> Following:
         return self._followings.of(self._index.path(key, "run"))

@@ -53,6 +53,7 @@ def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
         },
         "models": run.facts.models.plain(),
         "alerts": [asdict(alert) for alert in alerts(run)],
+        "faults": [asdict(fault) for fault in run.facts.happenings.faults.values()],
         "events": run.facts.happenings.events[-40:][::-1],
     }
 
