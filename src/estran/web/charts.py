@@ -181,7 +181,18 @@ def _plain(chart: dict[str, Any], lines: list[_Line], run: Shown, view: View) ->
         | {name: _spread(every, times, values) for name, values in shown.items()}
         for line, times, shown in drawn
     ]
-    return chart | {"x": [round(float(time), 4) for time in every], "series": series, "warmup": run.folder.warmup}
+    return chart | {
+        "x": [round(float(time), 4) for time in every],
+        "series": series,
+        "warmup": run.folder.warmup,
+        "spans": _spans(run),
+    }
+
+
+def _spans(run: Shown) -> list[dict[str, Any]]:
+    """When something was broken on purpose."""
+    faults = list(run.facts.happenings.faults.values())[:MOST_MARKS]
+    return [{"label": fault.kind, "from": fault.begun, "to": fault.ended} for fault in faults]
 
 
 def _seen(line: _Line, view: View, columns: int) -> tuple[Floats, dict[str, Floats]]:

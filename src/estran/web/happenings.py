@@ -13,7 +13,8 @@ from estran.web.series import Bins
 from estran.web.tables import News
 
 _EVENTS: Final = """SELECT time, host, replica, event, detail FROM {events}
-  WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error', 'diverged', 'refused', 'drift', 'rolled-back', 'fault-begun', 'fault-over') ORDER BY time"""
+  WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error', 'diverged',
+    'refused', 'drift', 'rolled-back', 'fault-begun', 'fault-over') ORDER BY time"""
 _RECORDED: Final = """SELECT metric, CAST(time * 4 AS BIGINT) / 4.0 AS slot, replica,
   sum(CASE WHEN abs(value) < 1e300 THEN 1 ELSE 0 END) AS n, sum(CASE WHEN abs(value) < 1e300 THEN value ELSE 0 END) AS total,
   sum(CASE WHEN abs(value) < 1e300 THEN 0 ELSE 1 END) AS wrong

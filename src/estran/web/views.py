@@ -24,6 +24,9 @@ ASSETS: Final = {
     "tables.js": ("estran.web", "assets/tables.js", "text/javascript"),
     "topology.js": ("estran.web", "assets/topology.js", "text/javascript"),
     "logs.js": ("estran.web", "assets/logs.js", "text/javascript"),
+    "keys.js": ("estran.web", "assets/keys.js", "text/javascript"),
+    "replay.js": ("estran.web", "assets/replay.js", "text/javascript"),
+    "fault.js": ("estran.web", "assets/fault.js", "text/javascript"),
     "study.js": ("estran.web", "assets/study.js", "text/javascript"),
     "compare.js": ("estran.web", "assets/compare.js", "text/javascript"),
 }
@@ -73,7 +76,8 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         else ""
     )
     run = "".join(
-        f'<script src="{_address(name)}" defer></script>' for name in ("plot.js", "page.js", "tables.js", *scripts, "frame.js")
+        f'<script src="{_address(name)}" defer></script>'
+        for name in ("plot.js", "page.js", "keys.js", "tables.js", *scripts, "frame.js")
     )
     head = (
         '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -85,6 +89,7 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         '<a href="#top" class="skip">Skip to the content</a>'
         f'<nav aria-label="Sections"><a href="/" class="brand">Estran</a><div class="anchors">{links}</div>'
         '<span id="link" role="status" class="muted small"></span>'
+        '<button id="keys" type="button" aria-label="Keys" title="Keys (?)">?</button>'
         '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button></nav>'
     )
     attributes = {f"data_{name}": value for name, value in data.items()} | {"class_": "wide" if "list.js" in scripts else None}
@@ -124,7 +129,7 @@ def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
         Whether there is a report to link to.
     """
     sections = ("topology", "charts", "hosts", "services", "models", "network", "events", "logs")
-    scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "run.js"]
+    scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "replay.js", "fault.js", "run.js"]
     told = {"key": key, "awaited": "yes" if awaited else "", "report": "yes" if report else ""}
     return document("Estran: a run", _markup("run"), scripts, csrf, [(name, name.title()) for name in sections], **told)
 

@@ -6,7 +6,7 @@
   const { key, awaited } = document.body.dataset;
   const TILES = ["accuracy", "latency_p50", "latency_p99", "exchange_latency_p50", "exchange_latency_p99", "throughput", "staleness", "samples", "energy", "loss"];
   const plots = new Map();
-  let newest = null, edges = [], zoomed = null, reported = Boolean(document.body.dataset.report);
+  let newest = null, edges = [], zoomed = null, placed = null, reported = Boolean(document.body.dataset.report);
 
   // The head: how it is going
 
@@ -28,13 +28,14 @@
       if (phase.status === "running" && phase.expected) item.append(make("progress", { max: phase.expected, value: Math.min(phase.seconds, phase.expected), "aria-label": phase.name }));
       return item;
     }));
+    byId("left").hidden = run.left === null && run.status !== "killed";
     byId("left").textContent = run.left === null ? (run.status === "killed" ? "The process that conducted it was killed; `estran clean` recovers what it recorded." : "")
       : `${run.until ? "At most" : "About"} ${duration(run.left)} left.`;
   };
 
   const tiles = ({ figures, run }) => {
     const known = TILES.map((name) => figures.find((one) => one.name === name)).filter(Boolean).slice(0, 8);
-    const beside = (one) => (one.ci95 ? `95 % CI ${quantity(one.ci95[0], one.unit)} to ${quantity(one.ci95[1], one.unit)}` : run.over ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
+    const beside = (one) => (one.ci95 ? `95 % CI ${quantity(one.ci95[0], one.unit)} to ${quantity(one.ci95[1], one.unit)}` : run.whole ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
     fill("figures", ...known.map((one) => make("div", {}, make("dt", {}, one.name.replaceAll("_", " ")), make("dd", {}, make("b", {}, quantity(one.value, one.unit)), make("small", {}, beside(one))))));
   };
 
@@ -100,6 +101,9 @@
       ...names.map((name) => (link.quantities[name] || ["–", "–"]).join(" → ")), quantity(link.now?.transfer, "s"), link.now ? quantity(link.now.bytes * 8, "bit/s") : "–",
       link.ok === false ? make("span", { class: "badge bad", title: link.complaints.join("; ") }, "✗ out of tolerance") : link.ok === null ? make("span", { class: "badge unknown" }, "○ not probed") : make("span", { class: "badge good" }, "✓ as asked")]),
       { numeric: [2], caption: "Links", nothing: "No link is shaped." });
+    byId("fault-table").hidden = now.faults.length === 0;
+    keep(byId("fault-table"), ["fault", "kind", "of", "begun", "over"], now.faults.map((one) => [one.key, one.kind, one.targets.join(", "), `${one.begun.toFixed(2)} s`,
+      one.ended === null ? (now.run.whole ? "never" : make("span", { class: "badge bad" }, "✗ on")) : `${one.ended.toFixed(2)} s`]), { numeric: [3, 4], caption: "Faults" });
     keep(byId("event-table"), ["time", "service", "event", "what"], now.events.map((event) => [`${event.time.toFixed(2)} s`, event.replica || event.host, event.event, event.detail]), { numeric: [0], caption: "Events", nothing: "Nothing of note has happened." });
   };
 
@@ -122,6 +126,7 @@
         known.shape = shapeOf(chart);
         known.drawn = estranPlot.make(chart, known.place, { setSelect: [closer] });
       }
+      point(known);
     }
   };
   const closer = (plot) => {
@@ -162,13 +167,33 @@
 
   // The stream
 
+  const figures = (now) => {
+    for (const part of [tiles, warn, tables]) part(now);
+    estranTopology.update(now);
+  };
   const show = (now) => {
     newest = now;
-    for (const part of [head, tiles, warn, links, tables]) part(now);
-    estranTopology.update(now);
+    for (const part of [head, figures, links]) part(now);
     estranLogs.names([...now.replicas, ...now.hosts].map((one) => one.name));
+    estranFault.offer(now, edges);
     if (!zoomed) drawCharts(now.charts);
+    if (now.run.over && !awaited) estranReplay.offer(now.run.clock, replayed);
     document.body.dataset.ready = "yes";
+  };
+  // A moment of a finished run; charts are whole, and a line says where in them it is.
+  const replayed = (now, at) => {
+    figures(now || newest);
+    estranLogs.until(at);
+    placed = at;
+    for (const known of plots.values()) point(known);
+  };
+  const point = ({ drawn }) => {
+    if (!drawn) return;
+    const over = drawn.plot.over;
+    const line = over.querySelector(".moment") || over.appendChild(make("div", { class: "moment", hidden: true }));
+    const left = placed === null ? -1 : drawn.plot.valToPos(placed, "x");
+    line.hidden = !(left >= 0 && left <= over.clientWidth);
+    if (!line.hidden) line.style.transform = `translateX(${left}px)`;
   };
   const ended = (why) => {
     byId("ended").hidden = false;
