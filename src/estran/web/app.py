@@ -145,15 +145,7 @@ class Pages:
     async def list_data(self, request: Request) -> Response:
         """All runs and studies; nothing of them where they are still as ``known``."""
         known = request.query_params.get("known")
-
-        def both() -> bytes:
-            runs = self._index.runs()
-            found: dict[str, Any] = {"state": self._index.state}
-            if found["state"] != known:
-                found |= {"runs": runs, "studies": self._index.studies(runs)}
-            return msgspec.json.encode(found)
-
-        return Response(await asyncio.to_thread(both), media_type="application/json")
+        return Response(await asyncio.to_thread(self._index.encoded, known), media_type="application/json")
 
     async def drawing_data(self, request: Request) -> Response:
         """The topology of a run."""
@@ -216,12 +208,16 @@ class Pages:
         return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", ""), until))
 
     async def study_data(self, request: Request) -> Response:
-        """A study's table and progress."""
-        key = request.path_params["key"]
+        """A study's table and progress; nothing where both are still as ``known``."""
+        key, known = request.path_params["key"], request.query_params.get("known")
 
         def read() -> dict[str, Any]:
             runs = [run for run in self._index.runs() if run.study == key]
-            return study_state(self._index.path(key, "study"), runs, datetime.now(UTC))
+            folder = self._index.path(key, "study")
+            state = f"{self._index.state} {' '.join(page.name for page in pages(folder))}"
+            if state == known:
+                return {"state": state}
+            return study_state(folder, runs, datetime.now(UTC)) | {"state": state}
 
         return _json(await asyncio.to_thread(read))
 

@@ -54,7 +54,15 @@ def _address(name: str) -> str:
     return f"/static/{name}?v={blake2s(asset(name)[0], digest_size=6).hexdigest()}"
 
 
-def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: Sequence[tuple[str, str]] = (), **data: str) -> str:
+def document(
+    title: str,
+    main: str,
+    scripts: Sequence[str],
+    csrf: str,
+    anchors: Sequence[tuple[str, str]] = (),
+    wanted: Sequence[str] = (),
+    **data: str,
+) -> str:
     """A whole page.
 
     Parameters
@@ -65,6 +73,8 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         What scripts show when they ask for a change.
     anchors
         Identities of sections, and what the bar calls them.
+    wanted
+        What scripts will ask the server for first; the browser asks while they are loaded.
     data
         What scripts are told of this page, as attributes of the body.
     """
@@ -75,6 +85,7 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         if "cytoscape.js" in scripts
         else ""
     )
+    styles += "".join(f'<link rel="preload" as="fetch" crossorigin="anonymous" href="{text(path)}">' for path in wanted)
     run = "".join(
         f'<script src="{_address(name)}" defer></script>'
         for name in ("plot.js", "page.js", "keys.js", "tables.js", *scripts, "frame.js")
@@ -115,7 +126,7 @@ def entered(to: str) -> str:
 def list_page(csrf: str) -> str:
     """Runs and studies."""
     anchors = [("studies", "Studies"), ("runs", "Runs"), ("elsewhere", "Elsewhere")]
-    return document("Estran: runs and studies", _markup("list"), ["list.js"], csrf, anchors)
+    return document("Estran: runs and studies", _markup("list"), ["list.js"], csrf, anchors, ["/api/list?known="])
 
 
 def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
@@ -131,12 +142,22 @@ def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
     sections = ("topology", "charts", "hosts", "services", "models", "network", "events", "logs")
     scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "replay.js", "fault.js", "run.js"]
     told = {"key": key, "awaited": "yes" if awaited else "", "report": "yes" if report else ""}
-    return document("Estran: a run", _markup("run"), scripts, csrf, [(name, name.title()) for name in sections], **told)
+    return document(
+        "Estran: a run",
+        _markup("run"),
+        scripts,
+        csrf,
+        [(name, name.title()) for name in sections],
+        [f"/api/run/{key}/drawing"],
+        **told,
+    )
 
 
 def study_page(key: str, csrf: str) -> str:
     """One study."""
-    return document("Estran: a study", _markup("study"), ["study.js"], csrf, [("rows", "Runs")], key=key)
+    return document(
+        "Estran: a study", _markup("study"), ["study.js"], csrf, [("rows", "Runs")], [f"/api/study/{key}?known="], key=key
+    )
 
 
 def compare_page(csrf: str) -> str:
