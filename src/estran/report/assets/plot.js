@@ -5,10 +5,15 @@ globalThis.estranPlot = (() => {
   const probe = document.createElement("span");
   probe.hidden = true;
   document.body.append(probe);
+  const known = new Map(); // of this theme: asking costs a new layout each time
   const colour = (name) => {
-    probe.style.color = `var(--${name})`;
-    return getComputedStyle(probe).color;
+    if (!known.has(name)) {
+      probe.style.color = `var(--${name})`;
+      known.set(name, getComputedStyle(probe).color);
+    }
+    return known.get(name);
   };
+  addEventListener("estran-theme", () => known.clear(), { capture: true });
   const faded = (rgb, alpha) => rgb.replace(/^rgba?\(([^)]*)\)$/, (_, parts) => `rgba(${parts.split(/[ ,/]+/).slice(0, 3).join(", ")}, ${alpha})`);
 
   // Numbers as the rest of the report writes them.

@@ -6,7 +6,7 @@
   const { key, awaited } = document.body.dataset;
   const TILES = ["accuracy", "latency_p50", "latency_p99", "exchange_latency_p50", "exchange_latency_p99", "throughput", "staleness", "samples", "energy", "loss"];
   const plots = new Map();
-  let newest = null, edges = [], zoomed = null, placed = null, reported = Boolean(document.body.dataset.report);
+  let newest = null, edges = [], drawn = false, zoomed = null, placed = null, reported = Boolean(document.body.dataset.report);
 
   // The head: how it is going
 
@@ -110,25 +110,42 @@
   // Charts
 
   const shapeOf = (chart) => chart.series.map((line) => `${line.label}${line.low ? "~" : ""}`).join("|");
+  // Charts are drawn when they come near to what is in sight, and brought up to date while they are.
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const known = plots.get(entry.target.dataset.chart);
+      known.seen = entry.isIntersecting;
+      if (known.seen) drawChart(known);
+    }
+  }, { rootMargin: "400px" });
   const placeOf = (chart) => {
     const place = make("div", { class: "chart", tabindex: "0", role: "img", "data-chart": chart.id, "aria-label": `${chart.title}. Left and right arrow keys move the cursor.` });
     byId("chart-list").append(make("figure", {}, make("h3", {}, chart.title), place));
-    return { place, shape: null, drawn: null };
+    near.observe(place);
+    return { place, shape: null, drawn: null, seen: false, next: null };
   };
   const drawCharts = (charts) => {
     // All places first: how wide one is depends on how many there are.
     for (const chart of charts) if (!plots.has(chart.id)) plots.set(chart.id, placeOf(chart));
     for (const chart of charts) {
       const known = plots.get(chart.id);
-      if (known.drawn && known.shape === shapeOf(chart)) known.drawn.update(chart);
-      else {
-        known.drawn?.remove();
-        known.shape = shapeOf(chart);
-        known.drawn = estranPlot.make(chart, known.place, { setSelect: [closer] });
-      }
-      point(known);
+      known.next = chart;
+      if (known.seen) drawChart(known);
     }
   };
+  const drawChart = (known) => {
+    const chart = known.next;
+    if (!chart) return;
+    known.next = null;
+    if (known.drawn && known.shape === shapeOf(chart)) known.drawn.update(chart);
+    else {
+      known.drawn?.remove();
+      known.shape = shapeOf(chart);
+      known.drawn = estranPlot.make(chart, known.place, { setSelect: [closer] });
+    }
+    point(known);
+  };
+  addEventListener("beforeprint", () => plots.forEach(drawChart));
   const closer = (plot) => {
     if (plot.select.width < 4) return;
     zoomed = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
@@ -173,6 +190,7 @@
   };
   const show = (now) => {
     newest = now;
+    if (!drawn) return;
     for (const part of [head, figures, links]) part(now);
     estranLogs.names([...now.replicas, ...now.hosts].map((one) => one.name));
     estranFault.offer(now, edges);
@@ -202,9 +220,10 @@
   };
   const listen = () => {
     const source = new EventSource(`/api/run/${key}/stream?width=${width()}`);
-    let lost = 0;
+    let lost = 0, came = 0;
     source.addEventListener("message", (event) => {
       lost = 0;
+      came += 1;
       byId("link").textContent = "";
       show(JSON.parse(event.data));
       estranLogs.read();
@@ -213,7 +232,7 @@
       source.close();
       if (event.data === "gone") return ended("The server has ended.");
       if (awaited) ended("The run is over, and this server ends with it.");
-      else estranLogs.read();
+      else if (came > 1) estranLogs.read();
     });
     source.addEventListener("problem", (event) => {
       source.close();
@@ -230,11 +249,15 @@
   };
   const begin = async () => {
     try {
-      const drawn = await ask(`/api/run/${key}/drawing`);
-      if (awaited && drawn.nodes.length === 0) throw Object.assign(new Error("not planned yet"), { status: 404 });
-      edges = drawn.edges;
-      estranTopology.draw(drawn);
-      listen();
+      const answer = ask(`/api/run/${key}/drawing`);
+      if (!awaited) listen(); // figures are on their way while the topology is drawn
+      const drawing = await answer;
+      if (awaited && drawing.nodes.length === 0) throw Object.assign(new Error("not planned yet"), { status: 404 });
+      edges = drawing.edges;
+      estranTopology.draw(drawing);
+      drawn = true;
+      if (awaited) listen();
+      else if (newest) show(newest);
     } catch (error) {
       if (awaited && error.status === 404) setTimeout(begin, 500); // it has not begun
       else if (error instanceof TypeError) ended("The server has ended.");
