@@ -43,6 +43,15 @@ class Fault:
     begun: float
     ended: float | None = None
 
+    @property
+    def broken(self) -> set[str | tuple[str, str]]:
+        """Hosts, replicas and outputs that it befalls, and directions between hosts."""
+        found: set[str | tuple[str, str]] = set()
+        for target in self.targets:
+            a, arrow, b = target.partition(" ↔ " if " ↔ " in target else " → ")
+            found |= {(a, b), (b, a)} if "↔" in arrow else {(a, b)} if arrow else {a}
+        return found
+
     def __str__(self) -> str:
         return f"{self.kind} of {', '.join(self.targets)}"
 

@@ -27,6 +27,8 @@ _UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "sta
 
 
 Snapshot = dict[str, Any]
+Broken = set[str | tuple[str, str]]
+"""Hosts, replicas and outputs, and directions between hosts."""
 
 
 def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
@@ -37,17 +39,18 @@ def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
     now
         The time of day, for how long phases take and how long the run will.
     """
+    broken = _broken(run)
     return {
         "run": _record(run, now),
         "figures": _figures(run),
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
-        "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
+        "edges": {arrow.identity: _edge(run, arrow, broken) for arrow in drawing.arrows},
         "exchanges": _exchanges(run, drawing.places()),
         "links": _links(run),
-        "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
+        "boxes": {identity: _box(run, box.hosts, broken) for identity, box in drawing.boxes},
         "chips": {
-            f"{identity}.{index}": _chip(run, chip.replicas)
+            f"{identity}.{index}": _chip(run, chip.replicas, broken)
             for identity, box in drawing.boxes
             for index, chip in enumerate(box.chips)
         },
@@ -123,9 +126,17 @@ def flow(run: Shown, channels: list[Key]) -> dict[str, Any]:
     return run.facts.traffic.flow(channels, run.facts.newest, whole=run.whole)
 
 
-def _edge(run: Shown, arrow: Arrow) -> dict[str, Any]:
+def _broken(run: Shown) -> Broken:
+    """What is broken on purpose now."""
+    return {one for fault in run.facts.happenings.faults.values() if fault.ended is None for one in fault.broken}
+
+
+def _edge(run: Shown, arrow: Arrow, broken: Broken) -> dict[str, Any]:
     """What flows on an arrow, what its label tells, and the last version of a model that arrived on it."""
+    hosts = run.folder.replicas
+    ways = {(hosts[a].host, hosts[b].host) for _, a, b in arrow.channels}
     return flow(run, list(arrow.channels)) | {
+        "broken": not broken.isdisjoint(ways),
         "version": _carried(run, arrow.channels),
         "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
     }
@@ -211,7 +222,7 @@ def _over(run: Shown, channels: list[Key]) -> dict[str, Any] | None:
     return flow(run, channels) if channels else None
 
 
-def _box(run: Shown, hosts: tuple[str, ...]) -> dict[str, float | None]:
+def _box(run: Shown, hosts: tuple[str, ...], broken: Broken) -> dict[str, float | bool | None]:
     """Means over like hosts: share of the processor, memory and power."""
     machines, newest = run.facts.machines, run.facts.newest
     capacities = run.run.capacities
@@ -223,18 +234,20 @@ def _box(run: Shown, hosts: tuple[str, ...]) -> dict[str, float | None]:
     used = [machines.now("cpu_seconds", host, newest, _seconds(run)) for host in hosts]
     shares = [None if value is None else value / capacities[host] for host, value in zip(hosts, used, strict=True)]
     return {
+        "broken": not broken.isdisjoint(hosts),
         "cpu": mean(shares),
         "memory": mean([machines.newest("memory", host) for host in hosts]),
         "power": mean([machines.now("energy", host, newest, _seconds(run)) for host in hosts]),
     }
 
 
-def _chip(run: Shown, replicas: tuple[str, ...]) -> dict[str, Any]:
+def _chip(run: Shown, replicas: tuple[str, ...], broken: Broken) -> dict[str, Any]:
     """Like replicas together: their states, restarts and the range of their versions."""
     happened = run.facts.happenings.replicas
     states = [happened[name].state if name in happened else "planned" for name in replicas]
     versions = [version for name in replicas if (version := _version(run, name)) is not None]
     return {
+        "broken": not broken.isdisjoint(replicas),
         "states": {state: states.count(state) for state in dict.fromkeys(states)},
         "restarts": sum(happened[name].restarts for name in replicas if name in happened),
         "versions": [min(versions), max(versions)] if versions else None,

@@ -33,9 +33,15 @@
       : `${run.until ? "At most" : "About"} ${duration(run.left)} left.`;
   };
 
+  // Two numbers with their unit once, where it is the same.
+  const range = (ends, unit) => {
+    const [low, high] = ends.map((end) => quantity(end, unit));
+    const [number, name] = low.split(" ");
+    return name && high.endsWith(` ${name}`) ? `${number} to ${high}` : `${low} to ${high}`;
+  };
   const tiles = ({ figures, run }) => {
     const known = TILES.map((name) => figures.find((one) => one.name === name)).filter(Boolean).slice(0, 8);
-    const beside = (one) => (one.ci95 ? `95 % CI ${quantity(one.ci95[0], one.unit)} to ${quantity(one.ci95[1], one.unit)}` : run.whole ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
+    const beside = (one) => (one.ci95 ? `95 % CI ${range(one.ci95, one.unit)}` : run.whole ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
     fill("figures", ...known.map((one) => make("div", {}, make("dt", {}, one.name.replaceAll("_", " ")), make("dd", {}, make("b", {}, quantity(one.value, one.unit)), make("small", {}, beside(one))))));
   };
 
@@ -46,7 +52,9 @@
     if (now === told) return;
     told = now;
     byId("alerts").hidden = alerts.length === 0;
-    fill("alerts", ...alerts.map((alert) => make("li", { class: alert.level }, make("span", { "aria-hidden": "true" }, alert.level === "bad" ? "✗ " : "⚠ "), alert.time === null ? "" : make("span", { class: "muted" }, `${alert.time.toFixed(1)} s  `), alert.what)));
+    const shown = alerts.map((alert) => make("li", { class: alert.level }, make("span", { "aria-hidden": "true" }, alert.level === "bad" ? "✗ " : "⚠ "), alert.time === null ? "" : make("span", { class: "muted" }, `${alert.time.toFixed(1)} s  `), alert.what));
+    const more = shown.splice(4);
+    fill("alerts", ...shown, more.length ? make("li", { class: "more" }, make("details", { open: byId("alerts").querySelector("details")?.open }, make("summary", {}, `${more.length} more`), make("ul", { class: "alerts" }, ...more))) : "");
   };
 
   const links = ({ run }) => {
