@@ -223,7 +223,7 @@ def _folders(folder: str) -> list[str]:
 def _changed(path: str) -> tuple[int, int] | None:
     """What changes when a file is replaced; None where there is none."""
     try:
-        found = stat(path)
+        found = stat(path)  # noqa: PTH116 of thousands of paths, at every look
     except OSError:
         return None
     return found.st_mtime_ns, found.st_ino
