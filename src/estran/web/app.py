@@ -20,7 +20,7 @@ from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
 from estran.run.hand import LONGEST, ask
 from estran.web import comparing, views
-from estran.web.charts import charts
+from estran.web.charts import beside, charts
 from estran.web.drawing import draw
 from estran.web.following import Following, Followings
 from estran.web.gate import ENTER, FILE_POLICY, Access, Gate
@@ -76,6 +76,7 @@ class Pages:
             Route("/api/study/{key}", self.study_data),
             Route("/api/study/{key}/explain", self.make_explanation, methods=["POST"]),
             Route("/api/compare", self.compare_data),
+            Route("/api/compare/charts", self.compare_charts),
             Route("/metrics", self.metrics),
             Route("/grafana.json", self.grafana),
         ]
@@ -228,6 +229,19 @@ class Pages:
 
         def read() -> dict[str, Any]:
             return comparing.side_by_side([self._index.path(key, kind) for key in keys])  # type: ignore[arg-type]
+
+        return _json(await asyncio.to_thread(read))
+
+    async def compare_charts(self, request: Request) -> Response:
+        """Charts of runs over each other."""
+        keys, width = request.query_params.getlist("of")[: comparing.MOST], int(_number(request, "width", 600))
+
+        def read() -> list[dict[str, Any]]:
+            runs = [self._following(key) for key in keys]
+            for run in runs:
+                with run.lock:
+                    run.refresh()
+            return beside([(run.path.name, run) for run in runs], width)
 
         return _json(await asyncio.to_thread(read))
 

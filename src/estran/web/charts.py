@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -60,6 +60,29 @@ def charts(run: Shown, start: float | None = None, end: float | None = None, wid
     view = View(max(start or 0.0, 0.0), run.facts.newest if end is None else end, min(max(width, 50), 4000))
     found = [*_answers(run), *_exchanges(run), *_streams(run), *_hosts(run), *_recorded(run)]
     return [_plain(chart, lines, run, view) for chart, lines in found if any(len(line.times) for line in lines)]
+
+
+def beside(runs: Sequence[tuple[str, Shown]], width: int = 600) -> list[dict[str, Any]]:
+    """The charts of what runs answer, those of several over each other; each run has a line.
+
+    Parameters
+    ----------
+    runs
+        Names and runs.
+    width
+        Pixels, as for `charts`.
+    """
+    end = max((run.facts.newest for _, run in runs), default=0.0)
+    view = View(0.0, end, min(max(width, 50), 4000))
+    found: dict[str, tuple[dict[str, Any], list[_Line]]] = {}
+    for number, (name, run) in enumerate(runs):
+        for chart, lines in [*_answers(run), *_exchanges(run)]:
+            if len(lines[0].times):
+                line = replace(lines[0], label=name, role=_ROLES[number % len(_ROLES)], dash=_DASHES[number % len(_DASHES)])
+                plain = {key: value for key, value in chart.items() if key != "marks"}
+                title = f"{chart['title']}, {lines[0].label}" if len(lines) > 1 else chart["title"]
+                found.setdefault(chart["id"], (plain | {"title": title}, []))[1].append(line)
+    return [_drawn(chart, lines, view) for chart, lines in found.values()]
 
 
 def _chart(identity: str, title: str, unit: str, **more: Any) -> dict[str, Any]:
@@ -172,6 +195,11 @@ def _marks(kinds: list[tuple[str, str, list[float]]]) -> list[dict[str, Any]]:
 
 
 def _plain(chart: dict[str, Any], lines: list[_Line], run: Shown, view: View) -> dict[str, Any]:
+    """A chart of one run."""
+    return _drawn(chart, lines, view) | {"warmup": run.folder.warmup, "spans": _spans(run)}
+
+
+def _drawn(chart: dict[str, Any], lines: list[_Line], view: View) -> dict[str, Any]:
     """A chart with all its lines at common times; a line that has nothing there has a gap."""
     columns = max(25, view.width // 2)
     drawn = [(line, *_seen(line, view, columns)) for line in lines]
@@ -184,8 +212,6 @@ def _plain(chart: dict[str, Any], lines: list[_Line], run: Shown, view: View) ->
     return chart | {
         "x": [round(float(time), 4) for time in every],
         "series": series,
-        "warmup": run.folder.warmup,
-        "spans": _spans(run),
     }
 
 

@@ -22,7 +22,7 @@ from estran.web.traffic import Traffic
 
 FRESH: Final = 0.4
 """Seconds for which what was read is new enough, so that many who look cost no more than one."""
-MOST_KEPT: Final = 6
+MOST_KEPT: Final = 9
 """Runs that are kept in memory: those looked at last."""
 
 _NEWEST: Final = (

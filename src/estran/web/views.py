@@ -162,8 +162,8 @@ def study_page(key: str, csrf: str) -> str:
 
 def compare_page(csrf: str) -> str:
     """Some runs, or studies, side by side."""
-    anchors = [("sides", "What they are"), ("responses", "Responses")]
-    return document("Estran: side by side", _markup("compare"), ["compare.js"], csrf, anchors)
+    anchors = [("sides", "What they are"), ("responses", "Responses"), ("charts", "Over time")]
+    return document("Estran: side by side", _markup("compare"), ["uPlot.js", "compare.js"], csrf, anchors)
 
 
 @cache
