@@ -51,7 +51,8 @@ def run(
     keep
         Keep what is reserved, on a testbed or in Slurm, for later runs; the summary says how it is given back.
     watch
-        Show the run on a page in the browser while it goes on; the page ends with the run. Later: `estran watch`.
+        Show the run on a page in the browser while it goes on; the page ends with the run. Later: `estran watch`. In simulated time
+        the page opens when the run is over, replays it, and ends with Ctrl-C.
     json
         Print one JSON object at the end, and no progress.
     """
@@ -59,8 +60,12 @@ def run(
 
     from estran.report.table import print_summary
 
-    if watch and on == "simulate":
-        raise RequestError("nobody reads along in simulated time", where="--watch", remedy="run it, then `estran watch`")
+    # Nobody reads along in simulated time: what has passed is replayed, when it is over.
+    afterwards, watch = watch and on == "simulate", watch and on != "simulate"
+    if afterwards:
+        from estran.cli.watch import check_installed
+
+        check_installed()
     if detail == "flow":
         if keep:
             raise RequestError("cost models reserve nothing that could be kept", where="--keep", remedy="leave it out")
@@ -76,6 +81,10 @@ def run(
         print_summary(Console(), folder)
     if unreported is not None:
         raise unreported
+    if afterwards:
+        from estran.cli.watch import watch as show
+
+        show(str(folder), out=out)
     return 0 if status == "done" else 1
 
 

@@ -9,7 +9,9 @@ import webbrowser
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+from cyclopts import Parameter
 
 from estran.errors import RequestError
 
@@ -25,6 +27,7 @@ def watch(
     browser: bool = True,
     out: Path = Path("runs"),
     metrics_token: Path | None = None,
+    terminal: Annotated[bool, Parameter(negative=())] = False,
 ) -> int:
     """Show runs as they go, finished runs and studies, on a page in the browser, until Ctrl-C.
 
@@ -43,15 +46,16 @@ def watch(
         Where runs are that are named by their id.
     metrics_token
         File with the token by which Prometheus may read /metrics; it is made if it is not there.
+    terminal
+        Show one run, the newest if none is named, here on the terminal instead, until it is over.
     """
-    try:
-        import uvicorn  # noqa: F401 the server needs it
-
-        from estran.web.gate import Access
-        from estran.web.server import listen, scraping_token, serve
-    except ImportError as error:
-        raise _missing(error) from error
+    if terminal:
+        return _on_terminal(what or "latest", out)
+    check_installed()
     from rich.console import Console
+
+    from estran.web.gate import Access
+    from estran.web.server import listen, scraping_token, serve
 
     roots, to = _chosen(what, out)
     with listen(port) as sock:
@@ -64,16 +68,42 @@ def watch(
     return 0
 
 
+def check_installed() -> None:
+    """Say at once what the page needs and is not there.
+
+    Raises
+    ------
+    RequestError
+        If the server's packages are not installed.
+    """
+    try:
+        import starlette  # noqa: F401
+        import uvicorn  # noqa: F401
+    except ImportError as error:
+        what = f"the live page needs {error.name}"
+        raise RequestError(what, where="estran watch", remedy="pip install 'estran[web]'") from error
+
+
+def _on_terminal(run: str, out: Path) -> int:
+    from rich.console import Console
+
+    from estran.cli.listing import find_run
+    from estran.cli.terminal import follow
+
+    try:
+        follow(Console(), find_run(run, out))
+    except KeyboardInterrupt:
+        return 0
+    return 0
+
+
 @contextmanager
 def watched(console: Console, folder: Path, out: Path) -> Iterator[None]:
     """Show the run that will have this folder while the block runs."""
-    try:
-        import uvicorn  # noqa: F401 the process beside will need it; it is better told here
+    check_installed()  # the process beside will need it; it is better told here
+    from estran.web.beside import page_beside
+    from estran.web.index import key_of
 
-        from estran.web.beside import page_beside
-        from estran.web.index import key_of
-    except ImportError as error:
-        raise _missing(error) from error
     with page_beside(out, key_of(folder)) as link:
         _show(console, link, browser=True)
         yield
@@ -106,7 +136,3 @@ def _show(console: Console, link: str, *, browser: bool) -> None:
 def _has_display() -> bool:
     """Whether a browser could open a window; without one it would take the terminal."""
     return sys.platform == "darwin" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def _missing(error: ImportError) -> RequestError:
-    return RequestError(f"the live page needs {error.name}", where="estran watch", remedy="pip install 'estran[web]'")

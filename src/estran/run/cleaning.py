@@ -16,6 +16,7 @@ from estran.platforms.mixed.scratch import scratch
 from estran.platforms.remote.packing import remove_unfinished
 from estran.platforms.slurm import leftovers as slurm
 from estran.platforms.testbeds.reservation import release_forgotten
+from estran.run.hand import door_of
 from estran.run.journal import end_processes, leftovers
 from estran.run.record import write_json
 
@@ -27,6 +28,7 @@ def clean_leftovers() -> list[str]:
     for left in leftovers():
         killed = end_processes(left.run_id)
         groups = remove_groups(left.run_id)
+        door_of(left.run_id).unlink(missing_ok=True)
         for folder in [*(Path(entry.value) for entry in left.entries if entry.kind == "folder"), *scratch(left.run_id)]:
             shutil.rmtree(folder, ignore_errors=True)
         try:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-from collections.abc import Coroutine, Iterator, Mapping
-from contextlib import AbstractAsyncContextManager, AsyncExitStack, nullcontext
+from collections.abc import AsyncIterator, Coroutine, Iterator, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -19,6 +19,7 @@ from estran.observe.store import LIVE, Store
 from estran.platforms.base import CpuMeasure, Host, LinkMeasure, Platform, Provision, Reserving, Verification
 from estran.run.collector import Collector
 from estran.run.faults import Injector, injecting
+from estran.run.hand import Hand, door
 from estran.run.journal import Journal
 from estran.run.machine_load import MachineLoad
 from estran.run.record import Progress, RunRecord, Status, write_json
@@ -153,13 +154,18 @@ class Conductor:
             self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
         await self._conclude(provision)
 
-    def _faults(
-        self, provision: Provision, collector: Collector, live: LiveResponses, clock: Clock
-    ) -> AbstractAsyncContextManager[None]:
-        """What breaks on purpose while the measurement goes on."""
-        if not self.plan.experiment.faults:
-            return nullcontext()
-        return injecting(Injector(self.plan, provision, collector, live, clock), self.folder, self.record.warnings)
+    @asynccontextmanager
+    async def _faults(self, provision: Provision, collector: Collector, live: LiveResponses, clock: Clock) -> AsyncIterator[None]:
+        """What breaks on purpose while the measurement goes on: as described and, in real time, by hand."""
+        if self.platform.virtual and not self.plan.experiment.faults:
+            yield
+            return
+        injector = Injector(self.plan, provision, collector, live, clock)
+        async with AsyncExitStack() as stack:
+            await stack.enter_async_context(injecting(injector, self.folder, self.record.warnings))
+            if not self.platform.virtual:
+                await stack.enter_async_context(door(Hand(self.plan, self.platform, injector, self.record), self.run_id))
+            yield
 
     async def _conclude(self, provision: Provision) -> None:
         """Add to what was verified what is known only now."""

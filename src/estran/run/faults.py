@@ -11,7 +11,7 @@ from typing import Any, Final, Protocol
 
 import msgspec
 
-from estran.errors import EstranError, PlatformError
+from estran.errors import EstranError, PlatformError, RequestError
 from estran.observe.live import LiveResponses
 from estran.observe.rows import EventRow
 from estran.platforms.base import Breakable, Breaking, Host, Platform, Problem, Provision
@@ -59,6 +59,8 @@ class Happening:
         When it had begun, and when it had been healed; None if it was not.
     note
         Why it did not begin, or what else went otherwise than asked.
+    by_hand
+        Whether somebody asked for it while the run went on, and not its description.
     """
 
     injection: Injection
@@ -66,6 +68,7 @@ class Happening:
     begun: float | None = None
     ended: float | None = None
     note: str | None = None
+    by_hand: bool = False
 
     def plain(self) -> dict[str, Any]:
         """As it stands in ``faults.json``."""
@@ -79,6 +82,7 @@ class Happening:
             "when": told,
             **{name: None if at is None else round(at, 6) for name, at in times.items()},
             "note": self.note,
+            "by_hand": self.by_hand,
         }
 
 
@@ -156,7 +160,7 @@ class Injector:
     def blocked(self) -> PlatformError | None:
         """Why something whose moment had come could not begin; None if all could."""
         for one in self.happenings:
-            if one.begun is None and one.asked is not None:
+            if one.begun is None and one.asked is not None and not one.by_hand:
                 one.note = one.note or "another fault was still on"
                 return PlatformError(
                     f"could not be injected: {one.note}", where=f"faults.{one.injection.fault}", remedy="space faults out"
@@ -164,7 +168,9 @@ class Injector:
         return None
 
     def write(self, folder: Path) -> None:
-        """Write down what happened."""
+        """Write down what happened; nothing where nothing was to."""
+        if not self.happenings and not self._plan.experiment.faults:
+            return
         experiment = self._plan.experiment
         idle = {
             fault.name: [self._warmup + at for at in moments(fault, experiment) if at is not None]
@@ -188,6 +194,35 @@ class Injector:
             what = f"could not be injected: {error.what}"
             self._collector.fail(PlatformError(what, where=f"faults.{injection.fault}", remedy=error.remedy))
             return
+        await self.heal_in_time(happening)
+
+    async def by_hand(self, injection: Injection) -> Happening:
+        """Begin what nobody had planned, now; it has begun when this returns, and `heal_in_time` ends it.
+
+        Raises
+        ------
+        RequestError
+            If another fault has what this one wants.
+        PlatformError
+            If it could not be done; the run goes on.
+        """
+        other = next((one.injection.key for one in self._on if injection.targets & one.injection.targets), None)
+        if other is not None:
+            raise RequestError(f"{other} is still on there", where=injection.fault, remedy="wait until it is over")
+        happening = Happening(injection, asked=self._clock.now(), by_hand=True)
+        self.happenings.append(happening)
+        self._on.append(happening)
+        try:
+            await self._begin(happening)
+        except EstranError as error:
+            happening.note = error.what
+            self._on.remove(happening)
+            raise
+        return happening
+
+    async def heal_in_time(self, happening: Happening) -> None:
+        """Wait for the end of what has begun, and heal it; what cannot be healed fails the run."""
+        injection = happening.injection
         if injection.duration is None:
             if injection.kind == "kill":  # it is over as soon as it has begun
                 await self._leave(happening)
@@ -247,11 +282,11 @@ class Injector:
             await host.tell(name, frame)
 
     def _mark(self, event: str, injection: Injection, now: float) -> None:
-        detail = {"key": injection.key, "fault": injection.fault, "kind": injection.kind, "targets": _shown(injection)}
+        detail = {"key": injection.key, "fault": injection.fault, "kind": injection.kind, "targets": shown(injection)}
         self._collector.take("events", [EventRow(now, "", "", event, msgspec.json.encode(detail).decode())])
 
 
-def _shown(injection: Injection) -> list[str]:
+def shown(injection: Injection) -> list[str]:
     """What it befalls, in words: links once for both directions."""
     links: Mapping[str, None] = dict.fromkeys(
         f"{a} → {b}" if (b, a) not in injection.links else f"{min(a, b)} ↔ {max(a, b)}" for a, b in injection.links

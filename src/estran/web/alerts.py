@@ -9,8 +9,9 @@ from typing import Final
 import numpy as np
 
 from estran.report.network import cpus, links
+from estran.run.hand import BY_HAND
 from estran.web.answers import HITS, JUDGED, WINDOW
-from estran.web.following import Following
+from estran.web.following import Shown
 from estran.web.series import trailing
 
 BUSY: Final = 0.95
@@ -32,21 +33,21 @@ class Alert:
     time: float | None = None
 
 
-def alerts(run: Following) -> list[Alert]:
+def alerts(run: Shown) -> list[Alert]:
     """All that holds of a run now, what is worst first."""
-    found = [*_failure(run), *_network(run), *_services(run), *_divergence(run)]
-    if not run.over:
-        found += _overload(run)
+    found = [*_failure(run), *_network(run), *_services(run), *_divergence(run), *_faults(run)]
+    if not run.whole:
+        found += [*_overload(run), *_silence(run)]
     return sorted(found, key=lambda alert: alert.level)[:MOST]
 
 
-def _failure(run: Following) -> Iterator[Alert]:
+def _failure(run: Shown) -> Iterator[Alert]:
     failure = run.folder.failure
     if failure is not None:
         yield Alert("failed", "bad", f"failed in {failure.get('phase')}: {failure.get('what')}")
 
 
-def _network(run: Following) -> Iterator[Alert]:
+def _network(run: Shown) -> Iterator[Alert]:
     for link in links(run.folder):
         if link.ok is False:
             yield Alert("link", "bad", f"link {link.source} → {link.target} is out of tolerance: {link.complaint}")
@@ -55,7 +56,7 @@ def _network(run: Following) -> Iterator[Alert]:
             yield Alert("processor", "bad", f"processor of {share.host} is out of tolerance: {share.complaint}")
 
 
-def _services(run: Following) -> Iterator[Alert]:
+def _services(run: Shown) -> Iterator[Alert]:
     happenings = run.facts.happenings
     for name, replica in happenings.replicas.items():
         if replica.restarts:
@@ -66,7 +67,7 @@ def _services(run: Following) -> Iterator[Alert]:
             yield Alert("error", "warn", f"{name}: {replica.errors} error{'s' if replica.errors > 1 else ''}")
 
 
-def _divergence(run: Following) -> Iterator[Alert]:
+def _divergence(run: Shown) -> Iterator[Alert]:
     happenings = run.facts.happenings
     for event in happenings.events:
         if event["event"] == "diverged":
@@ -84,7 +85,28 @@ def _divergence(run: Following) -> Iterator[Alert]:
             yield Alert("accuracy", "warn", f"accuracy fell from {best:.0%} to {now:.0%}", run.facts.newest)
 
 
-def _overload(run: Following) -> Iterator[Alert]:
+def _faults(run: Shown) -> Iterator[Alert]:
+    """Faults that are on; of a run that is over, those that somebody started by hand."""
+    for fault in run.facts.happenings.faults.values():
+        by_hand = fault.key.startswith(BY_HAND)
+        if fault.ended is None and not run.whole:
+            yield Alert("fault", "warn", f"fault {fault.key}{' (by hand)' if by_hand else ''}: {fault}", fault.begun)
+        elif by_hand:
+            yield Alert("touched", "warn", f"touched by hand: {fault}", fault.begun)
+
+
+def _silence(run: Shown) -> Iterator[Alert]:
+    """Streams on which something came, and nothing does any more though their producer runs."""
+    newest, states = run.facts.newest, run.facts.happenings.replicas
+    for (stream, producer, consumer), seconds in run.facts.traffic.silent(newest).items():
+        known = states.get(producer)
+        if known is None or known.state != "ended":
+            yield Alert(
+                "silence", "warn", f"nothing of {stream} from {producer} has reached {consumer} for {seconds:.0f} s", newest
+            )
+
+
+def _overload(run: Shown) -> Iterator[Alert]:
     newest, capacities = run.facts.newest, run.run.capacities
     for host, capacity in capacities.items():
         used = run.facts.machines.now("cpu_seconds", host, newest, WINDOW)

@@ -18,8 +18,9 @@ from starlette.routing import Route
 from estran.errors import EstranError, RequestError
 from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
+from estran.run.hand import LONGEST, ask
 from estran.web import comparing, views
-from estran.web.charts import charts
+from estran.web.charts import beside, charts
 from estran.web.drawing import draw
 from estran.web.following import Following, Followings
 from estran.web.gate import ENTER, FILE_POLICY, Access, Gate
@@ -67,11 +68,15 @@ class Pages:
             Route("/api/run/{key}/drawing", self.drawing_data),
             Route("/api/run/{key}/stream", self.stream),
             Route("/api/run/{key}/charts", self.chart_data),
+            Route("/api/run/{key}/moment", self.moment_data),
+            Route("/api/run/{key}/faults", self.fault_kinds),
+            Route("/api/run/{key}/faults", self.start_fault, methods=["POST"]),
             Route("/api/run/{key}/logs", self.log_data),
             Route("/api/run/{key}/report", self.make_report, methods=["POST"]),
             Route("/api/study/{key}", self.study_data),
             Route("/api/study/{key}/explain", self.make_explanation, methods=["POST"]),
             Route("/api/compare", self.compare_data),
+            Route("/api/compare/charts", self.compare_charts),
             Route("/metrics", self.metrics),
             Route("/grafana.json", self.grafana),
         ]
@@ -141,15 +146,7 @@ class Pages:
     async def list_data(self, request: Request) -> Response:
         """All runs and studies; nothing of them where they are still as ``known``."""
         known = request.query_params.get("known")
-
-        def both() -> bytes:
-            runs = self._index.runs()
-            found: dict[str, Any] = {"state": self._index.state}
-            if found["state"] != known:
-                found |= {"runs": runs, "studies": self._index.studies(runs)}
-            return msgspec.json.encode(found)
-
-        return Response(await asyncio.to_thread(both), media_type="application/json")
+        return Response(await asyncio.to_thread(self._index.encoded, known), media_type="application/json")
 
     async def drawing_data(self, request: Request) -> Response:
         """The topology of a run."""
@@ -193,20 +190,35 @@ class Pages:
 
         return _json(await asyncio.to_thread(read))
 
+    async def moment_data(self, request: Request) -> Response:
+        """All figures of a finished run as they were at a moment of its clock."""
+        key, moment = request.path_params["key"], _number(request, "at", 0.0)
+
+        def read() -> dict[str, Any]:
+            run = self._following(key)
+            with run.lock:
+                return snapshot(run.at(moment), draw(run.folder), datetime.now(UTC))
+
+        return _json(await asyncio.to_thread(read))
+
     async def log_data(self, request: Request) -> Response:
         """Lines of a run's logs."""
         folder = self._index.path(request.path_params["key"], "run")
         asked = request.query_params
-        after = max(0, int(_number(request, "after", 0)))
-        return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", "")))
+        after, until = max(0, int(_number(request, "after", 0))), _number(request, "until", float("inf"))
+        return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", ""), until))
 
     async def study_data(self, request: Request) -> Response:
-        """A study's table and progress."""
-        key = request.path_params["key"]
+        """A study's table and progress; nothing where both are still as ``known``."""
+        key, known = request.path_params["key"], request.query_params.get("known")
 
         def read() -> dict[str, Any]:
             runs = [run for run in self._index.runs() if run.study == key]
-            return study_state(self._index.path(key, "study"), runs, datetime.now(UTC))
+            folder = self._index.path(key, "study")
+            state = f"{self._index.state} {' '.join(page.name for page in pages(folder))}"
+            if state == known:
+                return {"state": state}
+            return study_state(folder, runs, datetime.now(UTC)) | {"state": state}
 
         return _json(await asyncio.to_thread(read))
 
@@ -217,6 +229,19 @@ class Pages:
 
         def read() -> dict[str, Any]:
             return comparing.side_by_side([self._index.path(key, kind) for key in keys])  # type: ignore[arg-type]
+
+        return _json(await asyncio.to_thread(read))
+
+    async def compare_charts(self, request: Request) -> Response:
+        """Charts of runs over each other."""
+        keys, width = request.query_params.getlist("of")[: comparing.MOST], int(_number(request, "width", 600))
+
+        def read() -> list[dict[str, Any]]:
+            runs = [self._following(key) for key in keys]
+            for run in runs:
+                with run.lock:
+                    run.refresh()
+            return beside([(run.path.name, run) for run in runs], width)
 
         return _json(await asyncio.to_thread(read))
 
@@ -235,12 +260,33 @@ class Pages:
         await asyncio.to_thread(write_report, self._index.path(request.path_params["key"], "run"))
         return _json({"made": REPORT})
 
+    async def fault_kinds(self, request: Request) -> Response:
+        """Which faults can be started in a run now: of each kind why it cannot."""
+        return _json(await ask(self._run_id(request), {"ask": "kinds"}))
+
+    async def start_fault(self, request: Request) -> Response:
+        """Start a fault in a run that goes on; answers when it has begun."""
+        body = b""
+        async for part in request.stream():
+            body += part
+            if len(body) > LONGEST:
+                raise RequestError("this is too long", where="the fault")
+        try:
+            fault = msgspec.json.decode(body, type=dict[str, Any])
+        except msgspec.DecodeError as error:
+            raise RequestError(f"this is no fault: {error}", where="the request") from error
+        return _json(await ask(self._run_id(request), {"fault": fault}))
+
     async def make_explanation(self, request: Request) -> Response:
         """Explain a study, into its folder."""
         path = await asyncio.to_thread(_explain, self._index.path(request.path_params["key"], "study"))
         return _json({"made": path.name})
 
     # Underneath
+
+    def _run_id(self, request: Request) -> str:
+        run = self._following(request.path_params["key"])
+        return run.run.status.id
 
     def _following(self, key: str) -> Following:
         return self._followings.of(self._index.path(key, "run"))

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
 from estran.report.folder import Host
 from estran.web.answers import LEVELS, N
-from estran.web.following import Following
+from estran.web.following import Shown
 from estran.web.series import Bins, Floats, Grid, Latencies, envelope, trailing
 
 MOST_LINES: Final = 8
@@ -47,7 +47,7 @@ class _Line:
     dash: Sequence[int] = ()
 
 
-def charts(run: Following, start: float | None = None, end: float | None = None, width: int = 600) -> list[dict[str, Any]]:
+def charts(run: Shown, start: float | None = None, end: float | None = None, width: int = 600) -> list[dict[str, Any]]:
     """All charts that a run has something to show in.
 
     Parameters
@@ -62,6 +62,29 @@ def charts(run: Following, start: float | None = None, end: float | None = None,
     return [_plain(chart, lines, run, view) for chart, lines in found if any(len(line.times) for line in lines)]
 
 
+def beside(runs: Sequence[tuple[str, Shown]], width: int = 600) -> list[dict[str, Any]]:
+    """The charts of what runs answer, those of several over each other; each run has a line.
+
+    Parameters
+    ----------
+    runs
+        Names and runs.
+    width
+        Pixels, as for `charts`.
+    """
+    end = max((run.facts.newest for _, run in runs), default=0.0)
+    view = View(0.0, end, min(max(width, 50), 4000))
+    found: dict[str, tuple[dict[str, Any], list[_Line]]] = {}
+    for number, (name, run) in enumerate(runs):
+        for chart, lines in [*_answers(run), *_exchanges(run)]:
+            if len(lines[0].times):
+                line = replace(lines[0], label=name, role=_ROLES[number % len(_ROLES)], dash=_DASHES[number % len(_DASHES)])
+                plain = {key: value for key, value in chart.items() if key != "marks"}
+                title = f"{chart['title']}, {lines[0].label}" if len(lines) > 1 else chart["title"]
+                found.setdefault(chart["id"], (plain | {"title": title}, []))[1].append(line)
+    return [_drawn(chart, lines, view) for chart, lines in found.values()]
+
+
 def _chart(identity: str, title: str, unit: str, **more: Any) -> dict[str, Any]:
     return {"id": identity, "title": title, "unit": unit, "xunit": "s", "log": False, "zero": True, **more}
 
@@ -69,7 +92,7 @@ def _chart(identity: str, title: str, unit: str, **more: Any) -> dict[str, Any]:
 Drawn = tuple[dict[str, Any], list[_Line]]
 
 
-def _answers(run: Following) -> Iterator[Drawn]:
+def _answers(run: Shown) -> Iterator[Drawn]:
     answers = run.facts.answers
     times, counts = answers.counts.times, answers.counts.sums
     models = run.facts.models
@@ -90,7 +113,7 @@ def _answers(run: Following) -> Iterator[Drawn]:
         yield _chart("staleness", "Age of the model that answered", "s"), [_Line("mean age", "main", answers.ages.times, ages)]
 
 
-def _exchanges(run: Following) -> Iterator[Drawn]:
+def _exchanges(run: Shown) -> Iterator[Drawn]:
     answers = run.facts.answers
     yield _chart("exchanges", "Exchanges of commands: from request to answer", "s"), _quantiles(answers.exchanged)
 
@@ -101,7 +124,7 @@ def _quantiles(latencies: Latencies) -> list[_Line]:
     return [_Line(label, role, times, values[:, i], dash=_DASHES[i]) for i, (label, role) in enumerate(looks)]
 
 
-def _streams(run: Following) -> Iterator[Drawn]:
+def _streams(run: Shown) -> Iterator[Drawn]:
     lines = [
         _Line(stream, _ROLES[i % len(_ROLES)], *_rate(bins, 0, run), dash=_DASHES[i % len(_DASHES)])
         for i, (stream, bins) in enumerate(sorted(run.facts.traffic.streams.items())[:MOST_LINES])
@@ -109,13 +132,13 @@ def _streams(run: Following) -> Iterator[Drawn]:
     yield _chart("streams", "Messages per second", "/s"), lines
 
 
-def _rate(bins: Bins, column: int, run: Following) -> tuple[Floats, Floats]:
+def _rate(bins: Bins, column: int, run: Shown) -> tuple[Floats, Floats]:
     """Times, and how much there was a second, over the last second; of bins that are over."""
     over = min(len(bins.sums), int(run.facts.newest / bins.width))
     return bins.times[:over], trailing(np.full(over, bins.width), bins.sums[:over, column], 1.0)
 
 
-def _hosts(run: Following) -> Iterator[Drawn]:
+def _hosts(run: Shown) -> Iterator[Drawn]:
     for metric, identity, title, unit in _TITLES:
         grids = run.facts.machines.grids[metric]
         known = [host for host in run.folder.hosts.values() if host.name in grids]
@@ -152,7 +175,7 @@ def _band(layer: str, role: str, like: list[tuple[float, Floats]]) -> _Line:
     return _Line(f"{layer} ×{len(like)}", role, times, stacked.mean(axis=0), stacked.min(axis=0), stacked.max(axis=0))
 
 
-def _recorded(run: Following) -> Iterator[Drawn]:
+def _recorded(run: Shown) -> Iterator[Drawn]:
     for number, (metric, bins) in enumerate(sorted(run.facts.happenings.recorded.items())[:MOST_RECORDED]):
         with np.errstate(invalid="ignore", divide="ignore"):
             means = np.asarray(bins.sums[:, 1] / bins.sums[:, 0])
@@ -171,7 +194,12 @@ def _marks(kinds: list[tuple[str, str, list[float]]]) -> list[dict[str, Any]]:
     ]
 
 
-def _plain(chart: dict[str, Any], lines: list[_Line], run: Following, view: View) -> dict[str, Any]:
+def _plain(chart: dict[str, Any], lines: list[_Line], run: Shown, view: View) -> dict[str, Any]:
+    """A chart of one run."""
+    return _drawn(chart, lines, view) | {"warmup": run.folder.warmup, "spans": _spans(run)}
+
+
+def _drawn(chart: dict[str, Any], lines: list[_Line], view: View) -> dict[str, Any]:
     """A chart with all its lines at common times; a line that has nothing there has a gap."""
     columns = max(25, view.width // 2)
     drawn = [(line, *_seen(line, view, columns)) for line in lines]
@@ -181,7 +209,16 @@ def _plain(chart: dict[str, Any], lines: list[_Line], run: Following, view: View
         | {name: _spread(every, times, values) for name, values in shown.items()}
         for line, times, shown in drawn
     ]
-    return chart | {"x": [round(float(time), 4) for time in every], "series": series, "warmup": run.folder.warmup}
+    return chart | {
+        "x": [round(float(time), 4) for time in every],
+        "series": series,
+    }
+
+
+def _spans(run: Shown) -> list[dict[str, Any]]:
+    """When something was broken on purpose."""
+    faults = list(run.facts.happenings.faults.values())[:MOST_MARKS]
+    return [{"label": fault.kind, "from": fault.begun, "to": fault.ended} for fault in faults]
 
 
 def _seen(line: _Line, view: View, columns: int) -> tuple[Floats, dict[str, Floats]]:

@@ -5,14 +5,16 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Final
 
+import msgspec
 import numpy as np
 
+from estran.run.faults import BEGUN, OVER
 from estran.web.series import Bins
 from estran.web.tables import News
 
 _EVENTS: Final = """SELECT time, host, replica, event, detail FROM {events}
-  WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error', 'diverged', 'refused', 'drift', 'rolled-back',
-  'fault-begun', 'fault-over') ORDER BY time"""
+  WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error', 'diverged',
+    'refused', 'drift', 'rolled-back', 'fault-begun', 'fault-over') ORDER BY time"""
 _RECORDED: Final = """SELECT metric, CAST(time * 4 AS BIGINT) / 4.0 AS slot, replica,
   sum(CASE WHEN abs(value) < 1e300 THEN 1 ELSE 0 END) AS n, sum(CASE WHEN abs(value) < 1e300 THEN value ELSE 0 END) AS total,
   sum(CASE WHEN abs(value) < 1e300 THEN 0 ELSE 1 END) AS wrong
@@ -32,6 +34,29 @@ class Replica:
 
 
 @dataclass
+class Fault:
+    """Something that was broken on purpose; ``ended`` is None while it is on."""
+
+    key: str
+    kind: str
+    targets: list[str]
+    begun: float
+    ended: float | None = None
+
+    @property
+    def broken(self) -> set[str | tuple[str, str]]:
+        """Hosts, replicas and outputs that it befalls, and directions between hosts."""
+        found: set[str | tuple[str, str]] = set()
+        for target in self.targets:
+            a, arrow, b = target.partition(" ↔ " if " ↔ " in target else " → ")
+            found |= {(a, b), (b, a)} if "↔" in arrow else {(a, b)} if arrow else {a}
+        return found
+
+    def __str__(self) -> str:
+        return f"{self.kind} of {', '.join(self.targets)}"
+
+
+@dataclass
 class Happenings:
     """States of replicas, notable events, and what components recorded."""
 
@@ -40,6 +65,8 @@ class Happenings:
     """Notable ones, the newest last."""
     recorded: dict[str, Bins] = field(default_factory=dict)
     """By metric: number of values and their sum in each bin of time."""
+    faults: dict[str, Fault] = field(default_factory=dict)
+    """By key, in the order of their beginning."""
     wrong: dict[tuple[str, str], float] = field(default_factory=dict)
     """When a replica last recorded a metric that was no finite number."""
 
@@ -56,7 +83,8 @@ class Happenings:
                 self.wrong[str(metric[i]), str(replica[i])] = float(slot[i])
 
     def _event(self, time: float, host: str, replica: str, event: str, detail: str) -> None:
-        if not replica:  # of the run as a whole: what it breaks on purpose
+        if event in (BEGUN, OVER):
+            detail = self._fault(time, event, detail)
             self.events.append({"time": time, "host": host, "replica": replica, "event": event, "detail": detail})
             return
         known = self.replicas.setdefault(replica, Replica())
@@ -66,3 +94,17 @@ class Happenings:
         known.detail = detail if event in STATES else known.detail
         if event not in ("started", "ready", "ended"):
             self.events.append({"time": time, "host": host, "replica": replica, "event": event, "detail": detail})
+
+    def _fault(self, time: float, event: str, detail: str) -> str:
+        """Take note of a fault that has begun, or is over; what it is in words."""
+        told = msgspec.json.decode(detail, type=_Told)
+        fault = self.faults.setdefault(told.key, Fault(told.key, told.kind, told.targets, time))
+        if event == OVER:
+            fault.ended = time
+        return f"{told.key}: {fault}"
+
+
+class _Told(msgspec.Struct):
+    key: str
+    kind: str
+    targets: list[str]

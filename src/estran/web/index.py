@@ -10,8 +10,9 @@ from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from hashlib import blake2s
-from os import DirEntry, scandir
+from os import scandir, stat
 from pathlib import Path
+from secrets import token_hex
 from typing import Any, Final, Literal
 
 import msgspec
@@ -81,13 +82,18 @@ class ListedStudy(msgspec.Struct, frozen=True, kw_only=True):
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """A folder of a run or a study; ``study`` is the study's folder of a run that belongs to one."""
+    """A folder of a run or a study; ``study`` is the study's key of a run that belongs to one."""
 
     key: str
-    path: Path
+    place: str
     kind: Literal["run", "study"]
-    study: Path | None
+    study: str | None
     changed: tuple[int, int]
+
+    @property
+    def path(self) -> Path:
+        """The folder."""
+        return Path(self.place)
 
 
 class Index:
@@ -100,23 +106,37 @@ class Index:
     """
 
     def __init__(self, roots: Sequence[Path]) -> None:
-        self._roots = tuple(root.absolute() for root in roots)
+        self._roots = tuple(str(root.absolute()) for root in roots)
         self._lock = threading.Lock()
         self._found: dict[str, Found] = {}
+        self._places: dict[str, Found] = {}
         self._listed: dict[str, tuple[tuple[int, int], Listed]] = {}
+        self._name = token_hex(4)
+        self._version = 0
+        self._sorted: tuple[int, list[Listed]] = (-1, [])
+        self._encoded: tuple[str, bytes] = ("", b"")
 
     def look(self) -> None:
         """Find what is there now."""
-        found = {one.key: one for root in self._roots for one in _walk(root, None, DEPTH)}
         with self._lock:
-            self._found = found
-            self._listed = {key: listed for key, listed in self._listed.items() if key in found}
+            places = {one.place: one for root in self._roots for one in self._walk(root, None, DEPTH)}
+            if places == self._places:
+                return
+            self._places = places
+            self._found = {one.key: one for one in places.values()}
+            self._listed = {key: listed for key, listed in self._listed.items() if key in self._found}
+            self._version += 1
 
     def runs(self) -> list[Listed]:
         """Every run, the newest first."""
         self.look()
-        listed = [self._run(one) for one in self._found.values() if one.kind == "run"]
-        return sorted(listed, key=lambda run: (run.started or "", run.name), reverse=True)
+        with self._lock:
+            version, listed = self._sorted
+            if version != self._version:
+                listed = [self._run(one) for one in self._found.values() if one.kind == "run"]
+                listed.sort(key=lambda run: (run.started or "", run.name), reverse=True)
+                self._sorted = (self._version, listed)
+            return listed
 
     def studies(self, runs: Sequence[Listed]) -> list[ListedStudy]:
         """Every study, the newest first; ``runs`` are all of `runs`."""
@@ -124,14 +144,24 @@ class Index:
         for run in runs:
             if run.study is not None:
                 parts.setdefault(run.study, []).append(run)
-        listed = [_study(one, parts.get(one.key, [])) for one in self._found.values() if one.kind == "study"]
+        listed = [_study(one, parts.get(one.key, [])) for one in list(self._found.values()) if one.kind == "study"]
         return sorted(listed, key=lambda study: (study.started or "", study.name), reverse=True)
+
+    def encoded(self, known: str | None) -> bytes:
+        """Runs, studies and the state as JSON; of a state that is ``known`` only that it is still the same."""
+        runs, state = self.runs(), self.state
+        if state == known:
+            return msgspec.json.encode({"state": state})
+        made, content = self._encoded
+        if made != state:
+            content = msgspec.json.encode({"state": state, "runs": runs, "studies": self.studies(runs)})
+            self._encoded = (state, content)
+        return content
 
     @property
     def state(self) -> str:
-        """What is another when anything that `look` found last has changed."""
-        found = sorted((one.key, one.changed) for one in self._found.values())
-        return blake2s(repr(found).encode(), digest_size=8).hexdigest()
+        """What is another when anything that `look` found last has changed, or the server."""
+        return f"{self._name}-{self._version}"
 
     def path(self, key: str, kind: Literal["run", "study"]) -> Path:
         """The folder that a key stands for.
@@ -149,14 +179,31 @@ class Index:
         return found.path
 
     def _run(self, found: Found) -> Listed:
-        with self._lock:
-            known = self._listed.get(found.key)
+        known = self._listed.get(found.key)
         if known is not None and known[0] == found.changed:
             return known[1]
         listed = _read(found)
-        with self._lock:
-            self._listed[found.key] = (found.changed, listed)
+        self._listed[found.key] = (found.changed, listed)
         return listed
+
+    def _walk(self, folder: str, study: str | None, depth: int) -> Iterator[Found]:
+        if (changed := _changed(folder + "/run.json")) is not None:
+            yield self._known(folder, "run", study, changed)
+            return
+        if study is None and (changed := _changed(folder + "/study.json")) is not None:
+            found = self._known(folder, "study", None, changed)
+            yield found
+            study, depth = found.key, 2
+        if depth:
+            for inside in _folders(folder):
+                yield from self._walk(inside, study, depth - 1)
+
+    def _known(self, folder: str, kind: Literal["run", "study"], study: str | None, changed: tuple[int, int]) -> Found:
+        """What was found there before, if it is the same."""
+        known = self._places.get(folder)
+        if known is not None and known.changed == changed and known.kind == kind:
+            return known
+        return Found(key_of(Path(folder)) if known is None else known.key, folder, kind, study, changed)
 
 
 def key_of(folder: Path) -> str:
@@ -164,35 +211,22 @@ def key_of(folder: Path) -> str:
     return blake2s(str(folder.absolute()).encode(), digest_size=8).hexdigest()
 
 
-def _walk(folder: Path, study: Path | None, depth: int) -> Iterator[Found]:
-    if (changed := _changed(folder / "run.json")) is not None:
-        yield Found(key_of(folder), folder, "run", study, changed)
-        return
-    if study is None and (changed := _changed(folder / "study.json")) is not None:
-        yield Found(key_of(folder), folder, "study", None, changed)
-        study, depth = folder, 2
-    if depth == 0:
-        return
-    for entry in _folders(folder):
-        yield from _walk(Path(entry.path), study, depth - 1)
-
-
-def _folders(folder: Path) -> list[DirEntry[str]]:
+def _folders(folder: str) -> list[str]:
     """Folders in a folder; links are not followed, so that nobody is led out of it."""
     try:
         with scandir(folder) as entries:
-            return [entry for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
+            return [entry.path for entry in entries if not entry.name.startswith(".") and entry.is_dir(follow_symlinks=False)]
     except OSError:  # it has gone meanwhile, or is not ours to read
         return []
 
 
-def _changed(path: Path) -> tuple[int, int] | None:
+def _changed(path: str) -> tuple[int, int] | None:
     """What changes when a file is replaced; None where there is none."""
     try:
-        stat = path.stat()
+        found = stat(path)  # noqa: PTH116 of thousands of paths, at every look
     except OSError:
         return None
-    return stat.st_mtime_ns, stat.st_ino
+    return found.st_mtime_ns, found.st_ino
 
 
 def _decoded(path: Path, kind: Any) -> Any:
@@ -219,7 +253,7 @@ def _read(found: Found) -> Listed:
         factors={name: cell(level) for name, level in factors.items()} if isinstance(factors, dict) else {},
         responses={name: float(f"{value:.6g}") for name in SHOWN if (value := values.get(name, _Value()).value) is not None},
         failure=str(record.failure.get("what"))[:200] if record.failure else None,
-        study=None if found.study is None else key_of(found.study),
+        study=found.study,
     )
 
 

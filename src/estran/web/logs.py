@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sqlite3
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ _LINE: Final = re.compile(r"\s*(-?[\d.]+) (\S+)\s+(.*)")
 _OWNER: Final = "CASE replica WHEN '' THEN host ELSE replica END"
 
 
-def read_logs(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
+def read_logs(folder: Path, name: str, after: int, text: str, until: float = math.inf) -> dict[str, Any]:
     """Lines of a run's log.
 
     Parameters
@@ -31,6 +32,8 @@ def read_logs(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
         What the last answer called ``next``: only younger lines are wanted; 0 for the last ones.
     text
         Only lines that contain it, in whatever case.
+    until
+        Of a finished run only lines that had been written at that time of its clock.
 
     Returns
     -------
@@ -45,7 +48,7 @@ def read_logs(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
         except sqlite3.Error:
             if live.exists():
                 return {"lines": [], "next": after, "source": "live"}
-    return _finished(folder / "logs", name, after, text)
+    return _finished(folder / "logs", name, after, text, until)
 
 
 def _live(path: Path, name: str, after: int, text: str) -> dict[str, Any]:
@@ -58,10 +61,10 @@ def _live(path: Path, name: str, after: int, text: str) -> dict[str, Any]:
     return {"lines": [row[1:] for row in rows], "next": last, "source": "live"}
 
 
-def _finished(folder: Path, name: str, after: int, text: str) -> dict[str, Any]:
+def _finished(folder: Path, name: str, after: int, text: str, until: float) -> dict[str, Any]:
     files = {path.stem: path for path in sorted(folder.glob("*.log")) if path.is_file() and not path.is_symlink()}
     wanted = files.values() if not name else [path for stem, path in files.items() if stem == name.replace("/", "_")]
-    lines = sorted((line for path in wanted for line in _lines(path)), key=lambda line: line[0])
+    lines = sorted((line for path in wanted for line in _lines(path) if line[0] <= until), key=lambda line: line[0])
     young = [line for line in lines[after:] if text.lower() in line[3].lower()]
     return {"lines": young[-MOST:], "next": len(lines), "source": "finished"}
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
-from estran.web.following import Following
+from estran.web.following import Shown
 from estran.web.snapshot import Snapshot
 
 TYPE: Final = "text/plain; version=0.0.4; charset=utf-8"
@@ -23,7 +23,7 @@ class Metric:
     samples: Sequence[tuple[Mapping[str, str], float]]
 
 
-def exposition(run: Following | None, state: Snapshot | None) -> str:
+def exposition(run: Shown | None, state: Snapshot | None) -> str:
     """The text that a scrape of ``/metrics`` gets; without a run only that there is none.
 
     The format is Prometheus' text format 0.0.4.
@@ -46,7 +46,7 @@ def _labels(labels: Mapping[str, str]) -> str:
     return "{" + ",".join(f'{name}="{quoted(value)}"' for name, value in labels.items()) + "}" if labels else ""
 
 
-def _metrics(run: Following, state: Snapshot) -> Iterator[Metric]:
+def _metrics(run: Shown, state: Snapshot) -> Iterator[Metric]:
     record = state["run"]
     of = {"run": str(record["id"]), "experiment": str(record["experiment"])}
     about = of | {"status": str(record["status"]), "platform": str(record["platform"]), "seed": str(record["seed"])}
@@ -79,7 +79,7 @@ _HOSTS: Final = (
 )
 
 
-def _answers(run: Following, of: Mapping[str, str]) -> Iterator[Metric]:
+def _answers(run: Shown, of: Mapping[str, str]) -> Iterator[Metric]:
     figures = run.facts.answers.figures(run.facts.newest)
     single = (
         ("estran_accuracy_ratio", "Accuracy of the last 500 answers.", "accuracy"),
@@ -98,7 +98,7 @@ def _answers(run: Following, of: Mapping[str, str]) -> Iterator[Metric]:
         yield Metric(name, "gauge", help_, found)
 
 
-def _channels(run: Following, of: Mapping[str, str]) -> Iterator[Metric]:
+def _channels(run: Shown, of: Mapping[str, str]) -> Iterator[Metric]:
     channels = [
         (dict(of) | {"stream": stream, "producer": producer, "consumer": consumer}, recent, (stream, producer, consumer))
         for (stream, producer, consumer), recent in run.facts.traffic.channels.items()
@@ -111,7 +111,7 @@ def _channels(run: Following, of: Mapping[str, str]) -> Iterator[Metric]:
         ("estran_stream_transfer_seconds", "transfer", "Mean time under way, over 5 s."),
         ("estran_stream_wait_seconds", "wait", "Mean time in the consumer's queue, over 5 s."),
     ):
-        flows = [(labels, run.facts.traffic.flow([one], run.facts.newest, whole=run.over)[key]) for labels, _, one in channels]
+        flows = [(labels, run.facts.traffic.flow([one], run.facts.newest, whole=run.whole)[key]) for labels, _, one in channels]
         yield Metric(name, "gauge", help_, [(labels, value) for labels, value in flows if value is not None])
 
 

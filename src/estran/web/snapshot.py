@@ -15,7 +15,7 @@ from estran.study.rows import cell
 from estran.web.alerts import alerts
 from estran.web.answers import WINDOW
 from estran.web.drawing import Arrow, Drawing
-from estran.web.following import Following
+from estran.web.following import Shown
 from estran.web.traffic import Key
 
 CLOSING: Final = 1.0
@@ -27,9 +27,11 @@ _UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "sta
 
 
 Snapshot = dict[str, Any]
+Broken = set[str | tuple[str, str]]
+"""Hosts, replicas and outputs, and directions between hosts."""
 
 
-def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
+def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
     """Everything that the page shows besides charts and logs.
 
     Parameters
@@ -37,33 +39,36 @@ def snapshot(run: Following, drawing: Drawing, now: datetime) -> Snapshot:
     now
         The time of day, for how long phases take and how long the run will.
     """
+    broken = _broken(run)
     return {
         "run": _record(run, now),
         "figures": _figures(run),
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
-        "edges": {arrow.identity: _edge(run, arrow) for arrow in drawing.arrows},
+        "edges": {arrow.identity: _edge(run, arrow, broken) for arrow in drawing.arrows},
         "exchanges": _exchanges(run, drawing.places()),
         "links": _links(run),
-        "boxes": {identity: _box(run, box.hosts) for identity, box in drawing.boxes},
+        "boxes": {identity: _box(run, box.hosts, broken) for identity, box in drawing.boxes},
         "chips": {
-            f"{identity}.{index}": _chip(run, chip.replicas)
+            f"{identity}.{index}": _chip(run, chip.replicas, broken)
             for identity, box in drawing.boxes
             for index, chip in enumerate(box.chips)
         },
         "models": run.facts.models.plain(),
         "alerts": [asdict(alert) for alert in alerts(run)],
+        "faults": [asdict(fault) for fault in run.facts.happenings.faults.values()],
         "events": run.facts.happenings.events[-40:][::-1],
     }
 
 
-def _record(run: Following, now: datetime) -> dict[str, Any]:
+def _record(run: Shown, now: datetime) -> dict[str, Any]:
     record = run.folder.run
     names = ("id", "experiment", "platform", "seed", "started", "ended", "failure", "warnings")
     killed = not run.over and any(left.run_id == record.get("id") for left in leftovers())
     return {name: record.get(name) for name in names} | {
         "status": "killed" if killed else run.folder.status,
         "over": run.over or killed,
+        "whole": run.whole,
         "clock": run.facts.newest,
         "factors": {name: cell(level) for name, level in run.folder.factors.items()},
         "phases": list(_phases(run, now)),
@@ -72,7 +77,7 @@ def _record(run: Following, now: datetime) -> dict[str, Any]:
     }
 
 
-def _phases(run: Following, now: datetime) -> Iterator[dict[str, Any]]:
+def _phases(run: Shown, now: datetime) -> Iterator[dict[str, Any]]:
     expected = {"warm up": run.measure().get("warmup"), "measure": run.measure().get("duration")}
     for phase in run.folder.run.get("phases") or []:
         took = phase.get("seconds")
@@ -87,7 +92,7 @@ def _since(stamp: Any, now: datetime) -> float | None:
         return None
 
 
-def _left(run: Following, now: datetime) -> float | None:
+def _left(run: Shown, now: datetime) -> float | None:
     """Seconds that the run will still take, at the most; None where that is over or not known."""
     measure = run.measure()
     if run.over or "duration" not in measure:
@@ -98,9 +103,9 @@ def _left(run: Following, now: datetime) -> float | None:
     return max(whole - passed, 0.0) + CLOSING
 
 
-def _figures(run: Following) -> list[dict[str, Any]]:
+def _figures(run: Shown) -> list[dict[str, Any]]:
     """Of a run that is over its responses, with their intervals; of one that goes on the newest figures."""
-    if run.over and run.folder.responses:
+    if run.whole and run.folder.responses:
         whole = [response for response in ordered(run.folder.responses.values()) if "@" not in response.name]
         return [
             {
@@ -116,20 +121,28 @@ def _figures(run: Following) -> list[dict[str, Any]]:
     return [{"name": name, "value": value, "unit": _UNITS.get(name, "s")} for name, value in found.items()]
 
 
-def flow(run: Following, channels: list[Key]) -> dict[str, Any]:
+def flow(run: Shown, channels: list[Key]) -> dict[str, Any]:
     """What flows on some channels: of a run that goes on lately, of one that is over on the average."""
-    return run.facts.traffic.flow(channels, run.facts.newest, whole=run.over)
+    return run.facts.traffic.flow(channels, run.facts.newest, whole=run.whole)
 
 
-def _edge(run: Following, arrow: Arrow) -> dict[str, Any]:
+def _broken(run: Shown) -> Broken:
+    """What is broken on purpose now."""
+    return {one for fault in run.facts.happenings.faults.values() if fault.ended is None for one in fault.broken}
+
+
+def _edge(run: Shown, arrow: Arrow, broken: Broken) -> dict[str, Any]:
     """What flows on an arrow, what its label tells, and the last version of a model that arrived on it."""
+    hosts = run.folder.replicas
+    ways = {(hosts[a].host, hosts[b].host) for _, a, b in arrow.channels}
     return flow(run, list(arrow.channels)) | {
+        "broken": not broken.isdisjoint(ways),
         "version": _carried(run, arrow.channels),
         "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
     }
 
 
-def _exchanges(run: Following, places: Mapping[str, str]) -> list[dict[str, Any]]:
+def _exchanges(run: Shown, places: Mapping[str, str]) -> list[dict[str, Any]]:
     """What commands ask of each other, with the nodes that it is drawn between, where those are drawn."""
     return [
         {"port": key[0], "client": key[1], "server": key[2], "source": places.get(key[1]), "target": places.get(key[2])}
@@ -138,16 +151,16 @@ def _exchanges(run: Following, places: Mapping[str, str]) -> list[dict[str, Any]
     ]
 
 
-def _carried(run: Following, channels: tuple[Key, ...]) -> int | None:
+def _carried(run: Shown, channels: tuple[Key, ...]) -> int | None:
     versions = [run.facts.models.newest(consumer, [producer]) for _, producer, consumer in channels]
     return max((version for version in versions if version is not None), default=None)
 
 
-def _seconds(run: Following) -> float:
-    return max(run.facts.newest, WINDOW) if run.over else WINDOW
+def _seconds(run: Shown) -> float:
+    return max(run.facts.newest, WINDOW) if run.whole else WINDOW
 
 
-def _hosts(run: Following) -> list[dict[str, Any]]:
+def _hosts(run: Shown) -> list[dict[str, Any]]:
     machines, newest, capacities = run.facts.machines, run.facts.newest, run.run.capacities
     plan = run.run.document("plan") or {}
     memory = {host.get("name"): (host.get("device") or {}).get("memory") for host in plan.get("hosts") or []}
@@ -164,7 +177,7 @@ def _hosts(run: Following) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _replicas(run: Following) -> Iterator[dict[str, Any]]:
+def _replicas(run: Shown) -> Iterator[dict[str, Any]]:
     happened = run.facts.happenings.replicas
     into, out_of = defaultdict[str, list[Key]](list), defaultdict[str, list[Key]](list)
     for key in run.facts.traffic.channels:
@@ -180,13 +193,13 @@ def _replicas(run: Following) -> Iterator[dict[str, Any]]:
         }  # fmt: skip
 
 
-def _version(run: Following, replica: str) -> int | None:
+def _version(run: Shown, replica: str) -> int | None:
     """The version that a replica answers with or, where it answers nothing, has got last."""
     facts = run.facts
     return facts.answers.serving.get(replica, facts.models.newest(replica))
 
 
-def _links(run: Following) -> list[dict[str, Any]]:
+def _links(run: Shown) -> list[dict[str, Any]]:
     """Links between layers as they were asked for and probed, and what flows over them now."""
     groups = group(links(run.folder), run.folder.hosts)
     hosts = {name: replica.host for name, replica in run.folder.replicas.items()}
@@ -204,12 +217,12 @@ def _links(run: Following) -> list[dict[str, Any]]:
     ]  # fmt: skip
 
 
-def _over(run: Following, channels: list[Key]) -> dict[str, Any] | None:
+def _over(run: Shown, channels: list[Key]) -> dict[str, Any] | None:
     """What flows over links; None where no stream does."""
     return flow(run, channels) if channels else None
 
 
-def _box(run: Following, hosts: tuple[str, ...]) -> dict[str, float | None]:
+def _box(run: Shown, hosts: tuple[str, ...], broken: Broken) -> dict[str, float | bool | None]:
     """Means over like hosts: share of the processor, memory and power."""
     machines, newest = run.facts.machines, run.facts.newest
     capacities = run.run.capacities
@@ -221,18 +234,20 @@ def _box(run: Following, hosts: tuple[str, ...]) -> dict[str, float | None]:
     used = [machines.now("cpu_seconds", host, newest, _seconds(run)) for host in hosts]
     shares = [None if value is None else value / capacities[host] for host, value in zip(hosts, used, strict=True)]
     return {
+        "broken": not broken.isdisjoint(hosts),
         "cpu": mean(shares),
         "memory": mean([machines.newest("memory", host) for host in hosts]),
         "power": mean([machines.now("energy", host, newest, _seconds(run)) for host in hosts]),
     }
 
 
-def _chip(run: Following, replicas: tuple[str, ...]) -> dict[str, Any]:
+def _chip(run: Shown, replicas: tuple[str, ...], broken: Broken) -> dict[str, Any]:
     """Like replicas together: their states, restarts and the range of their versions."""
     happened = run.facts.happenings.replicas
     states = [happened[name].state if name in happened else "planned" for name in replicas]
     versions = [version for name in replicas if (version := _version(run, name)) is not None]
     return {
+        "broken": not broken.isdisjoint(replicas),
         "states": {state: states.count(state) for state in dict.fromkeys(states)},
         "restarts": sum(happened[name].restarts for name in replicas if name in happened),
         "versions": [min(versions), max(versions)] if versions else None,

@@ -6,10 +6,11 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from datetime import UTC, datetime
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
-from estran.study.folder import Folder
+from estran.study.folder import DOCUMENT, Folder
 from estran.study.rows import cell
 from estran.web.index import Listed
 
@@ -32,7 +33,9 @@ def study_state(folder: Path, runs: Sequence[Listed], now: datetime) -> dict[str
     RequestError
         If its files cannot be read.
     """
-    study = Folder.open(folder)
+    study = _opened(
+        folder, tuple((folder / name).stat().st_mtime_ns for name in (DOCUMENT, "design.csv") if (folder / name).exists())
+    )
     attempts: dict[int, Listed] = {}
     numbered = [(_NUMBERS.fullmatch(run.name), run) for run in runs]
     for found, run in sorted(((found, run) for found, run in numbered if found), key=lambda pair: int(pair[0][2])):
@@ -57,6 +60,12 @@ def study_state(folder: Path, runs: Sequence[Listed], now: datetime) -> dict[str
         "counts": dict(counts), "runs": len(rows), "rows": rows, "left": _left(runs, counts, len(rows), now),
         "pages": [page.name for page in pages(folder)],
     }  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def _opened(folder: Path, changed: tuple[int, ...]) -> Folder:
+    """A study's documents, read anew only when they have changed."""
+    return Folder.open(folder)
 
 
 def _left(runs: Sequence[Listed], counts: Counter[str], rows: int, now: datetime) -> float | None:

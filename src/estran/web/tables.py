@@ -17,6 +17,8 @@ from estran.observe.store import LIVE, open_live
 if TYPE_CHECKING:
     import duckdb
 
+TIMES: Final = {"messages": "done", "metrics": "time", "events": "time", "exchanges": "answer_last"}
+"""The tables that are read, and when a row of each came in."""
 MOST_ROWS: Final = 200_000
 """Rows of a live table that are read at a time."""
 
@@ -50,19 +52,15 @@ class LiveNews:
 
 
 class FinishedNews:
-    """All rows of a finished run."""
+    """Rows of a finished run: all, or those of a time of its clock."""
 
-    def __init__(self, connection: duckdb.DuckDBPyConnection) -> None:
+    def __init__(self, connection: duckdb.DuckDBPyConnection, names: Mapping[str, str]) -> None:
         self._connection = connection
+        self._names = names
 
     def read(self, query: str) -> Columns:
-        found = self._connection.execute(query.format_map(_Names())).fetchnumpy()
+        found = self._connection.execute(query.format_map(self._names)).fetchnumpy()
         return [_plain(column) for column in found.values()]
-
-
-class _Names(dict[str, str]):
-    def __missing__(self, table: str) -> str:
-        return table
 
 
 def _column(values: tuple[Any, ...]) -> np.ndarray[Any, Any]:
@@ -135,4 +133,25 @@ def finished(run: Run) -> Iterator[News]:
         If a table's file is damaged.
     """
     with run.database() as connection:
-        yield FinishedNews(connection)
+        yield FinishedNews(connection, {table: table for table in TIMES})
+
+
+@contextmanager
+def between(run: Run, after: float, until: float) -> Iterator[News]:
+    """Rows of a finished run that came in after one moment of its clock, until another.
+
+    Raises
+    ------
+    EstranError
+        If a table's file is damaged.
+    """
+    names = {
+        table: f"(SELECT * FROM {table} WHERE {time} > {_literal(after)} AND {time} <= {_literal(until)})"  # noqa: S608 our own names, and numbers
+        for table, time in TIMES.items()
+    }
+    with run.database() as connection:
+        yield FinishedNews(connection, names)
+
+
+def _literal(moment: float) -> str:
+    return f"CAST('{moment!r}' AS DOUBLE)"

@@ -45,6 +45,12 @@ class Recent:
             self._slots[place], self._sums[place] = number, 0.0
         self._sums[place] += values
 
+    def rest(self, newest: float) -> tuple[float, float]:
+        """Seconds since something was done last, and how many were a second in the kept time before."""
+        last = float(self._slots.max()) * BIN + BIN
+        number = float(self.between(last - WINDOW, last)[0])
+        return max(0.0, newest - last), number / WINDOW
+
     def between(self, start: float, end: float) -> np.ndarray[Any, Any]:
         """Sums of what was done between two times, as far as they are kept."""
         inside = (self._slots >= start / BIN) & (self._slots < end / BIN)
@@ -93,6 +99,15 @@ class Traffic:
             "transfer": transfer / number if number else None,
             "wait": waited / number if number else None,
         }
+
+    def silent(self, newest: float) -> dict[Key, float]:
+        """Channels on which much came until lately and nothing does now, with the seconds since: ten times as long as usual."""
+        found = {}
+        for key, recent in self.channels.items():
+            since, rate = recent.rest(newest)
+            if since >= WINDOW and since * rate >= 10:
+                found[key] = since
+        return found
 
     def waits(self, newest: float) -> dict[str, tuple[float, float]]:
         """Mean seconds in the queue of each consumer, in the last `WINDOW` seconds and in those before."""

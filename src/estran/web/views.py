@@ -24,6 +24,9 @@ ASSETS: Final = {
     "tables.js": ("estran.web", "assets/tables.js", "text/javascript"),
     "topology.js": ("estran.web", "assets/topology.js", "text/javascript"),
     "logs.js": ("estran.web", "assets/logs.js", "text/javascript"),
+    "keys.js": ("estran.web", "assets/keys.js", "text/javascript"),
+    "replay.js": ("estran.web", "assets/replay.js", "text/javascript"),
+    "fault.js": ("estran.web", "assets/fault.js", "text/javascript"),
     "study.js": ("estran.web", "assets/study.js", "text/javascript"),
     "compare.js": ("estran.web", "assets/compare.js", "text/javascript"),
 }
@@ -51,7 +54,15 @@ def _address(name: str) -> str:
     return f"/static/{name}?v={blake2s(asset(name)[0], digest_size=6).hexdigest()}"
 
 
-def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: Sequence[tuple[str, str]] = (), **data: str) -> str:
+def document(
+    title: str,
+    main: str,
+    scripts: Sequence[str],
+    csrf: str,
+    anchors: Sequence[tuple[str, str]] = (),
+    wanted: Sequence[str] = (),
+    **data: str,
+) -> str:
     """A whole page.
 
     Parameters
@@ -62,6 +73,8 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         What scripts show when they ask for a change.
     anchors
         Identities of sections, and what the bar calls them.
+    wanted
+        What scripts will ask the server for first; the browser asks while they are loaded.
     data
         What scripts are told of this page, as attributes of the body.
     """
@@ -72,8 +85,10 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         if "cytoscape.js" in scripts
         else ""
     )
+    styles += "".join(f'<link rel="preload" as="fetch" crossorigin="anonymous" href="{text(path)}">' for path in wanted)
     run = "".join(
-        f'<script src="{_address(name)}" defer></script>' for name in ("plot.js", "page.js", "tables.js", *scripts, "frame.js")
+        f'<script src="{_address(name)}" defer></script>'
+        for name in ("plot.js", "page.js", "keys.js", "tables.js", *scripts, "frame.js")
     )
     head = (
         '<head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1">'
@@ -85,6 +100,7 @@ def document(title: str, main: str, scripts: Sequence[str], csrf: str, anchors: 
         '<a href="#top" class="skip">Skip to the content</a>'
         f'<nav aria-label="Sections"><a href="/" class="brand">Estran</a><div class="anchors">{links}</div>'
         '<span id="link" role="status" class="muted small"></span>'
+        '<button id="keys" type="button" aria-label="Keys" title="Keys (?)">?</button>'
         '<button id="theme" type="button" hidden aria-label="Switch between light and dark"></button></nav>'
     )
     attributes = {f"data_{name}": value for name, value in data.items()} | {"class_": "wide" if "list.js" in scripts else None}
@@ -110,7 +126,7 @@ def entered(to: str) -> str:
 def list_page(csrf: str) -> str:
     """Runs and studies."""
     anchors = [("studies", "Studies"), ("runs", "Runs"), ("elsewhere", "Elsewhere")]
-    return document("Estran: runs and studies", _markup("list"), ["list.js"], csrf, anchors)
+    return document("Estran: runs and studies", _markup("list"), ["list.js"], csrf, anchors, ["/api/list?known="])
 
 
 def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
@@ -124,20 +140,30 @@ def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
         Whether there is a report to link to.
     """
     sections = ("topology", "charts", "hosts", "services", "models", "network", "events", "logs")
-    scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "run.js"]
+    scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "replay.js", "fault.js", "run.js"]
     told = {"key": key, "awaited": "yes" if awaited else "", "report": "yes" if report else ""}
-    return document("Estran: a run", _markup("run"), scripts, csrf, [(name, name.title()) for name in sections], **told)
+    return document(
+        "Estran: a run",
+        _markup("run"),
+        scripts,
+        csrf,
+        [(name, name.title()) for name in sections],
+        [f"/api/run/{key}/drawing"],
+        **told,
+    )
 
 
 def study_page(key: str, csrf: str) -> str:
     """One study."""
-    return document("Estran: a study", _markup("study"), ["study.js"], csrf, [("rows", "Runs")], key=key)
+    return document(
+        "Estran: a study", _markup("study"), ["study.js"], csrf, [("rows", "Runs")], [f"/api/study/{key}?known="], key=key
+    )
 
 
 def compare_page(csrf: str) -> str:
     """Some runs, or studies, side by side."""
-    anchors = [("sides", "What they are"), ("responses", "Responses")]
-    return document("Estran: side by side", _markup("compare"), ["compare.js"], csrf, anchors)
+    anchors = [("sides", "What they are"), ("responses", "Responses"), ("charts", "Over time")]
+    return document("Estran: side by side", _markup("compare"), ["uPlot.js", "compare.js"], csrf, anchors)
 
 
 @cache

@@ -5,10 +5,15 @@ globalThis.estranPlot = (() => {
   const probe = document.createElement("span");
   probe.hidden = true;
   document.body.append(probe);
+  const known = new Map(); // of this theme: asking costs a new layout each time
   const colour = (name) => {
-    probe.style.color = `var(--${name})`;
-    return getComputedStyle(probe).color;
+    if (!known.has(name)) {
+      probe.style.color = `var(--${name})`;
+      known.set(name, getComputedStyle(probe).color);
+    }
+    return known.get(name);
   };
+  addEventListener("estran-theme", () => known.clear(), { capture: true });
   const faded = (rgb, alpha) => rgb.replace(/^rgba?\(([^)]*)\)$/, (_, parts) => `rgba(${parts.split(/[ ,/]+/).slice(0, 3).join(", ")}, ${alpha})`);
 
   // Numbers as the rest of the report writes them.
@@ -48,6 +53,35 @@ globalThis.estranPlot = (() => {
       ctx.fillText("warm-up", bbox.left, bbox.top - 3 * devicePixelRatio);
     }
     ctx.restore();
+  };
+  // Times in which something was broken on purpose: tinted, between dashed lines, named above.
+  const shadeSpans = (held) => (plot) => {
+    const { ctx, bbox } = plot;
+    const right = bbox.left + bbox.width;
+    let said = bbox.left;
+    for (const span of held.chart.spans || []) {
+      const [from, to] = [span.from, span.to ?? Infinity].map((time) => Math.min(Math.max(time === Infinity ? right : plot.valToPos(time, "x", true), bbox.left), right));
+      if (to <= bbox.left || from >= right) continue;
+      ctx.save();
+      ctx.fillStyle = faded(colour("bad"), 0.1);
+      ctx.fillRect(from, bbox.top, Math.max(to - from, devicePixelRatio), bbox.height);
+      ctx.strokeStyle = ctx.fillStyle = colour("bad");
+      ctx.lineWidth = devicePixelRatio;
+      ctx.setLineDash([3 * devicePixelRatio, 3 * devicePixelRatio]);
+      ctx.beginPath();
+      for (const x of span.to === null ? [from] : [from, to]) {
+        ctx.moveTo(x, bbox.top);
+        ctx.lineTo(x, bbox.top + bbox.height);
+      }
+      ctx.stroke();
+      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      ctx.textBaseline = "bottom";
+      if (from >= said) {
+        ctx.fillText(span.label, from, bbox.top - 3 * devicePixelRatio);
+        said = from + ctx.measureText(`${span.label} `).width;
+      }
+      ctx.restore();
+    }
   };
   const drawMarks = (held) => (plot) => {
     const { ctx, bbox } = plot;
@@ -104,7 +138,7 @@ globalThis.estranPlot = (() => {
         { ...axis, size: 66, values: (_, splits) => splits.map((v) => (chart.unit === "fraction" && (v < 0 || v > 1) ? "" : shown(v, chart.unit === "cores" ? "" : chart.unit))) },
       ],
       cursor: { y: false, drag: { x: true, y: false }, ...(chart.log ? {} : { sync: { key: "time" } }) },
-      hooks: { drawClear: [shadeWarmup(held)], draw: [drawMarks(held)] },
+      hooks: { drawClear: [shadeWarmup(held), shadeSpans(held)], draw: [drawMarks(held)] },
     };
     return [options, held];
   };

@@ -30,6 +30,23 @@
     fill("conclusion-list", ...found.conclusions.map((one) => make("li", {}, `${one.response}, beside ${one.side}: ${one.agree ? "both find the same" : "conclusions differ"}: ${told(one.a)} | ${told(one.b)}`)));
   };
 
+  // Runs over each other; studies have no course in time.
+  let drawn = [], charts = [];
+  const draw = () => {
+    drawn.forEach((one) => one.remove());
+    byId("charts").hidden = charts.length === 0;
+    const places = charts.map((chart) => make("div", { class: "chart", tabindex: "0", role: "img", "data-chart": chart.id, "aria-label": `${chart.title}. Left and right arrow keys move the cursor.` }));
+    fill("chart-list", ...charts.map((chart, i) => make("figure", {}, make("h3", {}, chart.title), places[i])));
+    drawn = charts.map((chart, i) => estranPlot.make(chart, places[i]));
+  };
+  addEventListener("estran-theme", draw);
+  addEventListener("resize", draw);
+  const overlay = async () => {
+    if (new URLSearchParams(location.search).get("kind") === "study") return;
+    charts = await ask(`/api/compare/charts${location.search}`);
+    draw();
+  };
+
   byId("parts").addEventListener("input", responses);
   ask(`/api/compare${location.search}`).then((answer) => {
     found = answer;
@@ -37,5 +54,6 @@
     responses();
     conclusions();
     document.body.dataset.ready = "yes";
+    return overlay().catch(estranPage.complain);
   }, (error) => fill("side-table", make("p", { class: "absent" }, [error.message, error.remedy].filter(Boolean).join(" → "))));
 })();

@@ -40,8 +40,8 @@
   };
   const keyOf = (row) => row.key;
   const count = (found, all) => { byId("count").textContent = found === all ? `${all} runs` : `${found} of ${all} runs`; };
-  const runs = estranTables.large(byId("run-table"), columns, { keyOf, chosen: chooser(byId("compare"), "run", "Compare"), sort: "started", down: true, caption: "Runs", told: count });
-  const studies = estranTables.large(byId("study-table"), () => study, { keyOf, chosen: chooser(byId("compare-studies"), "study", "Compare studies"), sort: "started", down: true, caption: "Studies" });
+  const runs = estranTables.large(byId("run-table"), columns, { keyOf, chosen: chooser(byId("compare"), "run", "Compare"), sort: "started", down: true, caption: "Runs", told: count, open: (run) => `/run/${run.key}` });
+  const studies = estranTables.large(byId("study-table"), () => study, { keyOf, chosen: chooser(byId("compare-studies"), "study", "Compare studies"), sort: "started", down: true, caption: "Studies", open: (one) => `/study/${one.key}` });
 
   const narrow = () => {
     const [status, experiment, single] = [byId("status").value, byId("experiment").value, byId("single").checked];
@@ -49,6 +49,11 @@
   };
   for (const identity of ["find", "status", "experiment", "single"]) byId(identity).addEventListener("input", narrow);
   document.querySelectorAll("form").forEach((form) => form.addEventListener("submit", (event) => event.preventDefault()));
+
+  estranKeys.add("j", "next run", () => runs.move(1));
+  estranKeys.add("k", "run before", () => runs.move(-1));
+  estranKeys.add("Enter", "open the run that has the focus; the space bar chooses it", () => document.activeElement.click());
+  estranKeys.add("c", "compare those that are chosen", () => byId("compare").click());
 
   let known = "";
   repeat(2, async () => {

@@ -5,14 +5,14 @@
   const key = document.body.dataset.key;
   const KEPT = 2000;
   const lines = byId("log-lines");
-  let next = 0, source = "", turn = 0, waiting = 0;
+  let next = 0, source = "", turn = 0, waiting = 0, latest = null;
 
   const line = ([time, owner, channel, text]) => make("span", { class: `log ${channel}` },
     make("span", { class: "muted" }, `${time.toFixed(3).padStart(9)} `), make("span", { class: "owner" }, `${owner} `), text, "\n");
 
   const read = async () => {
     const own = turn;
-    const asked = new URLSearchParams({ after: next, name: byId("log-of").value, text: byId("log-find").value });
+    const asked = new URLSearchParams({ after: next, name: byId("log-of").value, text: byId("log-find").value, ...(latest === null ? {} : { until: latest }) });
     const found = await ask(`/api/run/${key}/logs?${asked}`);
     if (own !== turn) return; // asked differently meanwhile
     if (found.source !== source && source) { // the run is over: what was a table is files now
@@ -49,5 +49,18 @@
     list.value = kept;
   };
 
-  globalThis.estranLogs = { names, read: () => read().catch(() => {}) };
+  // Of a run that is replayed, lines until a moment; a new one is asked for when the last has come.
+  let asked = null, busy = false;
+  const until = async (moment) => {
+    asked = moment;
+    if (busy) return;
+    busy = true;
+    do {
+      latest = asked;
+      await restart();
+    } while (latest !== asked);
+    busy = false;
+  };
+
+  globalThis.estranLogs = { until, names, read: () => read().catch(() => {}) };
 })();

@@ -6,7 +6,7 @@
   const { key, awaited } = document.body.dataset;
   const TILES = ["accuracy", "latency_p50", "latency_p99", "exchange_latency_p50", "exchange_latency_p99", "throughput", "staleness", "samples", "energy", "loss"];
   const plots = new Map();
-  let newest = null, edges = [], zoomed = null, reported = Boolean(document.body.dataset.report);
+  let newest = null, edges = [], drawn = false, zoomed = null, placed = null, reported = Boolean(document.body.dataset.report);
 
   // The head: how it is going
 
@@ -28,13 +28,20 @@
       if (phase.status === "running" && phase.expected) item.append(make("progress", { max: phase.expected, value: Math.min(phase.seconds, phase.expected), "aria-label": phase.name }));
       return item;
     }));
+    byId("left").hidden = run.left === null && run.status !== "killed";
     byId("left").textContent = run.left === null ? (run.status === "killed" ? "The process that conducted it was killed; `estran clean` recovers what it recorded." : "")
       : `${run.until ? "At most" : "About"} ${duration(run.left)} left.`;
   };
 
+  // Two numbers with their unit once, where it is the same.
+  const range = (ends, unit) => {
+    const [low, high] = ends.map((end) => quantity(end, unit));
+    const [number, name] = low.split(" ");
+    return name && high.endsWith(` ${name}`) ? `${number} to ${high}` : `${low} to ${high}`;
+  };
   const tiles = ({ figures, run }) => {
     const known = TILES.map((name) => figures.find((one) => one.name === name)).filter(Boolean).slice(0, 8);
-    const beside = (one) => (one.ci95 ? `95 % CI ${quantity(one.ci95[0], one.unit)} to ${quantity(one.ci95[1], one.unit)}` : run.over ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
+    const beside = (one) => (one.ci95 ? `95 % CI ${range(one.ci95, one.unit)}` : run.whole ? "" : { accuracy: "of the last 500 answers", samples: "answers so far", energy: "of all hosts so far" }[one.name] || "in the last 5 s");
     fill("figures", ...known.map((one) => make("div", {}, make("dt", {}, one.name.replaceAll("_", " ")), make("dd", {}, make("b", {}, quantity(one.value, one.unit)), make("small", {}, beside(one))))));
   };
 
@@ -45,7 +52,9 @@
     if (now === told) return;
     told = now;
     byId("alerts").hidden = alerts.length === 0;
-    fill("alerts", ...alerts.map((alert) => make("li", { class: alert.level }, make("span", { "aria-hidden": "true" }, alert.level === "bad" ? "✗ " : "⚠ "), alert.time === null ? "" : make("span", { class: "muted" }, `${alert.time.toFixed(1)} s  `), alert.what)));
+    const shown = alerts.map((alert) => make("li", { class: alert.level }, make("span", { "aria-hidden": "true" }, alert.level === "bad" ? "✗ " : "⚠ "), alert.time === null ? "" : make("span", { class: "muted" }, `${alert.time.toFixed(1)} s  `), alert.what));
+    const more = shown.splice(4);
+    fill("alerts", ...shown, more.length ? make("li", { class: "more" }, make("details", { open: byId("alerts").querySelector("details")?.open }, make("summary", {}, `${more.length} more`), make("ul", { class: "alerts" }, ...more))) : "");
   };
 
   const links = ({ run }) => {
@@ -100,30 +109,51 @@
       ...names.map((name) => (link.quantities[name] || ["–", "–"]).join(" → ")), quantity(link.now?.transfer, "s"), link.now ? quantity(link.now.bytes * 8, "bit/s") : "–",
       link.ok === false ? make("span", { class: "badge bad", title: link.complaints.join("; ") }, "✗ out of tolerance") : link.ok === null ? make("span", { class: "badge unknown" }, "○ not probed") : make("span", { class: "badge good" }, "✓ as asked")]),
       { numeric: [2], caption: "Links", nothing: "No link is shaped." });
+    byId("fault-table").hidden = now.faults.length === 0;
+    keep(byId("fault-table"), ["fault", "kind", "of", "begun", "over"], now.faults.map((one) => [one.key, one.kind, one.targets.join(", "), `${one.begun.toFixed(2)} s`,
+      one.ended === null ? (now.run.whole ? "never" : make("span", { class: "badge bad" }, "✗ on")) : `${one.ended.toFixed(2)} s`]), { numeric: [3, 4], caption: "Faults" });
     keep(byId("event-table"), ["time", "service", "event", "what"], now.events.map((event) => [`${event.time.toFixed(2)} s`, event.replica || event.host, event.event, event.detail]), { numeric: [0], caption: "Events", nothing: "Nothing of note has happened." });
   };
 
   // Charts
 
   const shapeOf = (chart) => chart.series.map((line) => `${line.label}${line.low ? "~" : ""}`).join("|");
+  // Charts are drawn when they come near to what is in sight, and brought up to date while they are.
+  const near = new IntersectionObserver((entries) => {
+    for (const entry of entries) {
+      const known = plots.get(entry.target.dataset.chart);
+      known.seen = entry.isIntersecting;
+      if (known.seen) drawChart(known);
+    }
+  }, { rootMargin: "400px" });
   const placeOf = (chart) => {
     const place = make("div", { class: "chart", tabindex: "0", role: "img", "data-chart": chart.id, "aria-label": `${chart.title}. Left and right arrow keys move the cursor.` });
     byId("chart-list").append(make("figure", {}, make("h3", {}, chart.title), place));
-    return { place, shape: null, drawn: null };
+    near.observe(place);
+    return { place, shape: null, drawn: null, seen: false, next: null };
   };
   const drawCharts = (charts) => {
     // All places first: how wide one is depends on how many there are.
     for (const chart of charts) if (!plots.has(chart.id)) plots.set(chart.id, placeOf(chart));
     for (const chart of charts) {
       const known = plots.get(chart.id);
-      if (known.drawn && known.shape === shapeOf(chart)) known.drawn.update(chart);
-      else {
-        known.drawn?.remove();
-        known.shape = shapeOf(chart);
-        known.drawn = estranPlot.make(chart, known.place, { setSelect: [closer] });
-      }
+      known.next = chart;
+      if (known.seen) drawChart(known);
     }
   };
+  const drawChart = (known) => {
+    const chart = known.next;
+    if (!chart) return;
+    known.next = null;
+    if (known.drawn && known.shape === shapeOf(chart)) known.drawn.update(chart);
+    else {
+      known.drawn?.remove();
+      known.shape = shapeOf(chart);
+      known.drawn = estranPlot.make(chart, known.place, { setSelect: [closer] });
+    }
+    point(known);
+  };
+  addEventListener("beforeprint", () => plots.forEach(drawChart));
   const closer = (plot) => {
     if (plot.select.width < 4) return;
     zoomed = [plot.posToVal(plot.select.left, "x"), plot.posToVal(plot.select.left + plot.select.width, "x")];
@@ -162,13 +192,34 @@
 
   // The stream
 
+  const figures = (now) => {
+    for (const part of [tiles, warn, tables]) part(now);
+    estranTopology.update(now);
+  };
   const show = (now) => {
     newest = now;
-    for (const part of [head, tiles, warn, links, tables]) part(now);
-    estranTopology.update(now);
+    if (!drawn) return;
+    for (const part of [head, figures, links]) part(now);
     estranLogs.names([...now.replicas, ...now.hosts].map((one) => one.name));
+    estranFault.offer(now, edges);
     if (!zoomed) drawCharts(now.charts);
+    if (now.run.over && !awaited) estranReplay.offer(now.run.clock, replayed);
     document.body.dataset.ready = "yes";
+  };
+  // A moment of a finished run; charts are whole, and a line says where in them it is.
+  const replayed = (now, at) => {
+    figures(now || newest);
+    estranLogs.until(at);
+    placed = at;
+    for (const known of plots.values()) point(known);
+  };
+  const point = ({ drawn }) => {
+    if (!drawn) return;
+    const over = drawn.plot.over;
+    const line = over.querySelector(".moment") || over.appendChild(make("div", { class: "moment", hidden: true }));
+    const left = placed === null ? -1 : drawn.plot.valToPos(placed, "x");
+    line.hidden = !(left >= 0 && left <= over.clientWidth);
+    if (!line.hidden) line.style.transform = `translateX(${left}px)`;
   };
   const ended = (why) => {
     byId("ended").hidden = false;
@@ -177,9 +228,10 @@
   };
   const listen = () => {
     const source = new EventSource(`/api/run/${key}/stream?width=${width()}`);
-    let lost = 0;
+    let lost = 0, came = 0;
     source.addEventListener("message", (event) => {
       lost = 0;
+      came += 1;
       byId("link").textContent = "";
       show(JSON.parse(event.data));
       estranLogs.read();
@@ -188,7 +240,7 @@
       source.close();
       if (event.data === "gone") return ended("The server has ended.");
       if (awaited) ended("The run is over, and this server ends with it.");
-      else estranLogs.read();
+      else if (came > 1) estranLogs.read();
     });
     source.addEventListener("problem", (event) => {
       source.close();
@@ -205,11 +257,15 @@
   };
   const begin = async () => {
     try {
-      const drawn = await ask(`/api/run/${key}/drawing`);
-      if (awaited && drawn.nodes.length === 0) throw Object.assign(new Error("not planned yet"), { status: 404 });
-      edges = drawn.edges;
-      estranTopology.draw(drawn);
-      listen();
+      const answer = ask(`/api/run/${key}/drawing`);
+      if (!awaited) listen(); // figures are on their way while the topology is drawn
+      const drawing = await answer;
+      if (awaited && drawing.nodes.length === 0) throw Object.assign(new Error("not planned yet"), { status: 404 });
+      edges = drawing.edges;
+      estranTopology.draw(drawing);
+      drawn = true;
+      if (awaited) listen();
+      else if (newest) show(newest);
     } catch (error) {
       if (awaited && error.status === 404) setTimeout(begin, 500); // it has not begun
       else if (error instanceof TypeError) ended("The server has ended.");

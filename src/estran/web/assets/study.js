@@ -15,7 +15,7 @@
     ...measured.map((name) => ({ name: name.replaceAll("_", " "), numeric: true, value: (row) => row.responses[name], cell: (row) => quantity(row.responses[name], UNITS[name]) })),
   ];
   const table = estranTables.large(byId("row-table"), columns, {
-    keyOf: (row) => row.key, sort: "run", caption: "Runs of the study",
+    keyOf: (row) => row.key, open: (row) => row.key && `/run/${row.key}`, sort: "run", caption: "Runs of the study",
     chosen: (chosen) => {
       keys = chosen;
       byId("compare").disabled = keys.length < 2 || keys.length > 8;
@@ -60,12 +60,16 @@
   const NAMES = { "explain.html": "What drives its responses", "optimize.html": "Which deployments are best", "report.html": "Report" };
   const pages = (found) => fill("pages", ...found.pages.map((name, i) => make("a", { href: `/study/${key}/pages/${i}`, class: "button" }, NAMES[name] || name)), explain, said);
 
+  estranKeys.add("j", "next run", () => table.move(1));
+  estranKeys.add("k", "run before", () => table.move(-1));
+  estranKeys.add("Enter", "open the run that has the focus; the space bar chooses it", () => document.activeElement.click());
+  estranKeys.add("c", "compare those that are chosen", () => byId("compare").click());
+
   let known = "";
   repeat(2, async () => {
-    const found = await ask(`/api/study/${key}`);
-    const now = JSON.stringify(found);
-    if (now === known) return;
-    known = now;
+    const found = await ask(`/api/study/${key}?known=${encodeURIComponent(known)}`);
+    if (found.state === known) return; // nothing has changed
+    known = found.state;
     factors = Object.keys(found.factors);
     measured = Object.keys(UNITS).filter((name) => found.rows.some((row) => row.responses[name] !== undefined));
     document.title = `${found.name} · Estran`;

@@ -2,7 +2,7 @@
 globalThis.estranTables = (() => {
   "use strict";
   const { make } = estranPage;
-  const PORTION = 50;
+  const collator = new Intl.Collator(undefined, { numeric: true });
 
   const cellOf = (column, row) => {
     const shown = column.cell ? column.cell(row) : column.value(row);
@@ -28,23 +28,24 @@ globalThis.estranTables = (() => {
     if (rows.length) place.querySelector("tbody").replaceChildren(...plainRows(rows, numeric));
   };
 
-  // A table that lives. `columns`: name, value(row) to sort by, cell(row) to show, numeric. `chosen` is told of the keys of chosen rows.
-  const large = (place, columns, { chosen, keyOf, sort, down = false, caption, told = () => {} }) => {
-    let rows = [], words = [], keep = () => true, by = sort, falling = down, drawn = 0, found = [];
+  // A table that lives, of any length: only the rows that are in sight are drawn. `columns`: name, value(row) to sort by,
+  // cell(row) to show, numeric. `chosen` is told of the keys of chosen rows, `open` leads from a row to its page.
+  const large = (place, columns, { chosen, keyOf, sort, down = false, caption, open, told = () => {} }) => {
+    let rows = [], words = [], keep = () => true, by = sort, falling = down, found = [], shown = [], tall = 36, first = -1, here = 0;
     const picked = new Set();
-    const head = make("tr"), body = make("tbody");
-    const more = make("button", { type: "button", onclick: () => extend() });
-    place.replaceChildren(
-      make("div", { class: "scroll", tabindex: "0", role: "region", "aria-label": caption }, make("table", {}, make("thead", {}, head), body)), make("p", {}, more));
+    const head = make("tr"), above = make("tr", { "aria-hidden": "true" }), below = make("tr", { "aria-hidden": "true" }), body = make("tbody", { class: "rows" });
+    const table = make("table", { class: "long" }, make("thead", {}, head), make("tbody", {}, above), body, make("tbody", {}, below));
+    const frame = make("div", { class: "scroll tall", tabindex: "0", role: "region", "aria-label": `${caption}. J and K move from row to row.` }, table);
+    place.replaceChildren(frame);
 
     const compare = (a, b) => {
       if (a === null || a === undefined || a === "") return b === null || b === undefined || b === "" ? 0 : 1; // what is not known comes last
       if (b === null || b === undefined || b === "") return -1;
-      const less = typeof a === "number" && typeof b === "number" ? a - b : String(a).localeCompare(String(b), undefined, { numeric: true });
+      const less = typeof a === "number" && typeof b === "number" ? a - b : collator.compare(a, b);
       return falling ? -less : less;
     };
     const heads = () => {
-      const cells = columns().map((column) => make("th", { scope: "col", class: column.numeric ? "n" : null,
+      const cells = shown.map((column) => make("th", { scope: "col", class: column.numeric ? "n" : null,
         "aria-sort": column.name === by ? (falling ? "descending" : "ascending") : "none" },
         make("button", { type: "button", class: "sorter", onclick: () => order(column) }, column.name, make("span", { "aria-hidden": "true" }, column.name === by ? (falling ? " ▼" : " ▲") : ""))));
       head.replaceChildren(...(chosen ? [make("th", { scope: "col" }, make("span", { class: "unseen" }, "chosen"))] : []), ...cells);
@@ -55,36 +56,87 @@ globalThis.estranTables = (() => {
       draw();
       [...head.querySelectorAll("button")].find((button) => button.firstChild.textContent === by)?.focus();
     };
-    const line = (row) => {
+    const pick = (key, wanted) => {
+      if (wanted) picked.add(key);
+      else picked.delete(key);
+      chosen([...picked]);
+    };
+    const line = (row, i) => {
       const key = keyOf(row);
-      const tick = chosen && make("td", {}, make("input", { type: "checkbox", "aria-label": `choose ${row.name || row.run}`, disabled: key === null, checked: picked.has(key) }));
-      if (tick) tick.firstChild.addEventListener("change", (event) => {
-        if (event.target.checked) picked.add(key);
-        else picked.delete(key);
-        chosen([...picked]);
+      const tick = chosen && make("td", {}, make("input", { type: "checkbox", tabindex: "-1", "aria-label": `choose ${row.name || row.run}`, disabled: key === null, checked: picked.has(key) }));
+      if (tick) tick.firstChild.addEventListener("change", (event) => pick(key, event.target.checked));
+      return make("tr", { tabindex: "-1", "aria-rowindex": i + 2, "data-at": i }, tick, ...shown.map((column) => cellOf(column, row)));
+    };
+
+    // What is in sight, and some rows around it.
+    const AROUND = 8;
+    const sight = (anew) => {
+      const room = Math.max(innerHeight * 0.7, 320);
+      const start = Math.max(0, Math.min(Math.floor(frame.scrollTop / tall) - AROUND, found.length - 1));
+      const end = Math.min(found.length, start + Math.ceil(room / tall) + 2 * AROUND);
+      if (!anew && Math.abs(start - first) < AROUND / 2 && (start || !first)) return;
+      const focused = body.contains(document.activeElement) ? here : -1;
+      first = start;
+      body.replaceChildren(...found.slice(start, end).map((row, i) => line(row, start + i)));
+      above.style.height = `${start * tall}px`;
+      below.style.height = `${(found.length - end) * tall}px`;
+      above.parentNode.hidden = start === 0;
+      below.parentNode.hidden = end === found.length;
+      if (focused >= start && focused < end) body.children[focused - start].focus({ preventScroll: true });
+      if (anew && body.firstChild) requestAnimationFrame(measure);
+    };
+    // Rows are equally tall; columns never become narrower while one scrolls.
+    const measure = () => {
+      tall = body.firstElementChild?.getBoundingClientRect().height || tall;
+      const widths = [...head.children].map((cell) => cell.offsetWidth);
+      [...head.children].forEach((cell, i) => { cell.style.minWidth = `${widths[i]}px`; });
+    };
+    let due = 0;
+    frame.addEventListener("scroll", () => {
+      due ||= requestAnimationFrame(() => {
+        due = 0;
+        sight(false);
       });
-      return make("tr", {}, tick, ...columns().map((column) => cellOf(column, row)));
-    };
-    const extend = () => {
-      body.append(...found.slice(drawn, drawn + PORTION).map(line));
-      drawn = Math.min(found.length, drawn + PORTION);
-      more.hidden = drawn >= found.length;
-      more.textContent = `Show ${Math.min(PORTION, found.length - drawn)} more of ${found.length}`;
-    };
+    }, { passive: true });
+    addEventListener("resize", () => sight(true));
+
     const draw = () => {
-      const column = columns().find(({ name }) => name === by) || columns()[0];
+      shown = columns();
+      const column = shown.find(({ name }) => name === by) || shown[0];
       found = rows.filter((row) => keep(row) && words.every((word) => row.text.includes(word)));
       found = found.map((row, i) => [column.value(row), i, row]).sort((a, b) => compare(a[0], b[0]) || a[1] - b[1]).map(([, , row]) => row);
-      const upto = Math.max(drawn, PORTION); // what was drawn stays in sight when the table is drawn anew
+      table.setAttribute("aria-rowcount", found.length + 1);
       heads();
-      body.replaceChildren();
-      drawn = 0;
-      do extend(); while (drawn < Math.min(upto, found.length));
+      sight(true);
       told(found.length, rows.length);
     };
+
+    // From row to row by keys; the row that has the focus is opened by Enter and chosen by the space bar.
+    const focus = (to) => {
+      if (!found.length) return;
+      here = Math.min(Math.max(to, 0), found.length - 1);
+      if (here * tall < frame.scrollTop) frame.scrollTop = here * tall;
+      else if ((here + 2) * tall > frame.scrollTop + frame.clientHeight) frame.scrollTop = (here + 2) * tall - frame.clientHeight;
+      sight(false);
+      body.querySelector(`[data-at="${here}"]`)?.focus({ preventScroll: true });
+      if (frame.getBoundingClientRect().bottom > innerHeight || frame.getBoundingClientRect().top < 0) frame.scrollIntoView({ block: "nearest" });
+    };
+    const inside = () => body.contains(document.activeElement);
+    frame.addEventListener("keydown", (event) => {
+      if (event.target.tagName !== "TR") return;
+      here = Number(event.target.dataset.at);
+      const page = Math.floor(frame.clientHeight / tall) - 2;
+      const to = { ArrowDown: here + 1, ArrowUp: here - 1, PageDown: here + page, PageUp: here - page, Home: 0, End: found.length - 1 }[event.key];
+      if (to !== undefined) focus(to);
+      else if (event.key === "Enter" && open?.(found[here])) location.href = open(found[here]);
+      else if (event.key === " " && chosen) event.target.querySelector("input").click();
+      else return;
+      event.preventDefault();
+    });
     return {
       show(next, text) { rows = next.map((row) => ({ ...row, text: text(row).toLowerCase() })); draw(); },
-      narrow(typed, rule) { words = typed.toLowerCase().split(/\s+/).filter(Boolean); keep = rule; drawn = 0; draw(); },
+      narrow(typed, rule) { words = typed.toLowerCase().split(/\s+/).filter(Boolean); keep = rule; frame.scrollTop = 0; draw(); },
+      move(by) { focus(inside() ? here + by : by > 0 ? Math.ceil(frame.scrollTop / tall) : found.length - 1); },
     };
   };
 

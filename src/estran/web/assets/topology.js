@@ -94,9 +94,10 @@ globalThis.estranTopology = (() => {
         const { stream, asked, probed, ok, version, from, to, told, channels } = edge.data();
         const label = flow.label;
         const lines = label ? [stream + (told > channels ? ` ×${told}` : "") + (label.version === null ? "" : ` · v${label.version}`)] : [];
+        if (flow.broken && label) lines.push("✗ broken on purpose");
         if (label?.rate) lines.push(`${quantity(label.rate, "/s")} · ${quantity(label.transfer, "s")}`);
         const link = asked.delay ? `link asked ${asked.delay}, ${asked.rate}; measured ${probed.delay || "–"}, ${probed.rate || "–"}` : "no link is shaped";
-        edge.data({ said: lines.join("\n"), width: flow.rate ? 2 + Math.min(4, Math.log10(1 + flow.rate)) : 2, flows: flow.rate > 0 ? 1 : 0, bad: ok === false ? 1 : 0,
+        edge.data({ said: lines.join("\n"), width: flow.rate ? 2 + Math.min(4, Math.log10(1 + flow.rate)) : 2, flows: flow.rate > 0 ? 1 : 0, bad: ok === false || flow.broken ? 1 : 0,
           more: `${stream}, ${from} → ${to}: ${quantity(flow.rate, "messages/s")}, ${quantity(flow.bytes, "B/s")}, under way ${quantity(flow.transfer, "s")}, in the queue ${quantity(flow.wait, "s")}; ${link}`, version: flow.version });
         if (version !== undefined && version !== null && flow.version > version && !calm.matches) {
           edge.addClass("fresh");
@@ -106,14 +107,14 @@ globalThis.estranTopology = (() => {
       for (const [identity, figures] of Object.entries(now.boxes)) {
         const box = graph.getElementById(identity);
         const said = [share(figures.cpu), figures.memory === null ? null : quantity(figures.memory, "B"), figures.power === null ? null : quantity(figures.power, "W")].filter(Boolean).join(" · ");
-        box.data({ said: `${box.data("label")}\n${said || box.data("device")}`, warn: figures.cpu > 0.95 ? 1 : 0, more: `${box.data("label")}, ${box.data("device")}: ${said}` });
+        box.data({ said: `${figures.broken ? "✗ " : ""}${box.data("label")}\n${said || box.data("device")}`, warn: figures.cpu > 0.95 ? 1 : 0, bad: figures.broken ? 1 : 0, more: `${box.data("label")}, ${box.data("device")}: ${said}` });
       }
       for (const [identity, chip] of Object.entries(now.chips)) {
         const node = graph.getElementById(identity);
         const states = Object.entries(chip.states);
         const words = states.length === 1 ? states[0][0] : states.map(([state, count]) => `${count} ${state}`).join(", ");
         const version = !chip.versions ? "" : chip.versions[0] === chip.versions[1] ? ` · v${chip.versions[0]}` : ` · v${chip.versions[0]}–${chip.versions[1]}`;
-        node.data({ said: `${node.data("label")}\n${words}${version}${chip.restarts ? ` · ↻${chip.restarts}` : ""}`, warn: chip.restarts ? 1 : 0,
+        node.data({ said: `${chip.broken ? "✗ " : ""}${node.data("label")}\n${words}${version}${chip.restarts ? ` · ↻${chip.restarts}` : ""}`, warn: chip.restarts ? 1 : 0, bad: chip.broken ? 1 : 0,
           more: `${node.data("label")} (${node.data("about")}): ${words}${version}${chip.restarts ? `, restarted ${chip.restarts} times` : ""}` });
       }
     });
