@@ -197,6 +197,7 @@ def laid_out(name: str, case: Case, folder: Path) -> Path:
             inner = inner[step]
         inner[last] = value
     document["factors"] = {factor: list(levels) for factor, levels in case.factors.items()}
+    document.pop("claims", None)  # they are about levels that the grid need not have
     with file.open("w") as target:
         yaml.dump(document, target)
     return file

@@ -37,13 +37,16 @@ class Watching:
     """Counts."""
 
     def __init__(self) -> None:
-        self.begun, self.told = list[Ask](), list[Told]()
+        self.begun, self.told, self.minded = list[Ask](), list[Told](), list[str]()
 
     def began(self, ask: Ask) -> None:
         self.begun.append(ask)
 
     def ended(self, ask: Ask, told: Told) -> None:
         self.told.append(told)
+
+    def mind(self, text: str) -> None:
+        self.minded.append(text)
 
 
 @pytest.fixture

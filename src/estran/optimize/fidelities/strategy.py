@@ -13,7 +13,7 @@ from estran.optimize.fidelities.candidates import Cube, Levels, key
 from estran.optimize.fidelities.history import Choice, History, Known
 from estran.optimize.fidelities.improving import Chooser, Field
 from estran.optimize.fidelities.ladder import Ladder
-from estran.optimize.fidelities.opening import PER_FACTOR, TESTS, default, first, test
+from estran.optimize.fidelities.opening import FEWEST, PER_FACTOR, default, first, tested
 from estran.optimize.fidelities.trust import Trust
 from estran.optimize.goals import Goal, Goals, Limit
 from estran.optimize.single import Single
@@ -25,7 +25,7 @@ SPREAD: Final = 128
 PARENTS: Final = 8
 """Good points whose neighbours are thought of."""
 LOWER: Final = 1.0
-"""Time that all lower rungs together may take, as a share of what all runs at the highest will take."""
+"""Time that all lower rungs together may take, as a share of what runs at the highest have taken so far, and one more."""
 
 
 class MultiFidelity:
@@ -51,7 +51,7 @@ class MultiFidelity:
         self._apart = Apart(alone, ladder.top)
         self._cube, self._believer = Cube.of(space), Believer(ladder.names)
         self._everything = self._cube.everything
-        count = max(PER_FACTOR * self._cube.dimensions, TESTS + 1) + 1
+        count = max(PER_FACTOR * self._cube.dimensions, FEWEST) + 1
         self._opening = self._cube.spread(count, np.random.default_rng(seed))
 
     def recall(self, ask: Ask) -> None:
@@ -71,7 +71,9 @@ class MultiFidelity:
         history = self._history
         if len(history.trials.at(self.ladder.highest)) >= self._asked:
             return None
-        chosen = default(history) or first(history, self._opening) or test(history) or self._apart.replicate() or self._new()
+        chosen = default(history) or first(history, self._opening) or self._apart.replicate()
+        if chosen is None and (new := self._new()) is not None:
+            chosen = tested(history, new)
         return None if chosen is None else history.next(chosen)
 
     def _new(self) -> Choice | None:
@@ -80,7 +82,7 @@ class MultiFidelity:
         Where nothing below is believed, what is known at the highest rung alone decides: by turns the model's choice, as soon as
         there are enough runs for one, and that of the search at one fidelity.
         """
-        if not any(trust.verdict == "trusted" for trust in self.trusts(self._history.asked_goals.goals)):
+        if not any(trust.used for trust in self.trusts(self._history.asked_goals.goals)):
             made = len(self._history.trials.at(self.ladder.highest))
             if made % 2 or made < _modelled(len(self._history.space.dimensions)):
                 return self._apart.ask()
@@ -135,8 +137,8 @@ class MultiFidelity:
     def _shut(self) -> list[bool]:
         """Rungs where no run is to be made: those where all fail, and lower ones that have had their share of time."""
         history, seconds = self._history, self._seconds()
-        lower = sum(self.ladder.spent(history.trials)[:-1])
-        enough = lower > LOWER * self._asked * seconds[-1]
+        *lower, top = self.ladder.spent(history.trials)
+        enough = sum(lower) > LOWER * (top + seconds[-1])
         dead = self.ladder.dead(history.trials)
         return [*(enough or one for one in dead[:-1]), False]
 
