@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from estran.optimize.fidelities.apart import Apart
 from estran.optimize.fidelities.beliefs import Belief, Believer
 from estran.optimize.fidelities.candidates import Cube, Levels, key
-from estran.optimize.fidelities.history import Choice, History, Known
+from estran.optimize.fidelities.history import FAILED, Choice, History, Known
 from estran.optimize.fidelities.improving import Chooser, Field
 from estran.optimize.fidelities.ladder import Ladder
 from estran.optimize.fidelities.opening import FEWEST, PER_FACTOR, default, first, tested
@@ -26,6 +27,11 @@ PARENTS: Final = 8
 """Good points whose neighbours are thought of."""
 LOWER: Final = 1.0
 """Time that all lower rungs together may take, as a share of what runs at the highest have taken so far, and one more."""
+
+LEADING: Final = 0.25
+"""As such a share, what they take for their own best comes before all else."""
+ENOUGH: Final = 1e-3
+"""Share of the hypervolume below which the best of a lower rung is taken to be found."""
 
 
 class MultiFidelity:
@@ -49,7 +55,8 @@ class MultiFidelity:
         self.ladder, self.goals = ladder, goals
         self._history, self._asked = History(space, goals, ladder, seed, known), trials
         self._apart = Apart(alone, ladder.top)
-        self._cube, self._believer = Cube.of(space), Believer(ladder.names)
+        self._cube = Cube.of(space)
+        self._believer, self._leader = Believer(ladder.names), Believer(ladder.names[:-1])
         self._everything = self._cube.everything
         count = max(PER_FACTOR * self._cube.dimensions, FEWEST) + 1
         self._opening = self._cube.spread(count, np.random.default_rng(seed))
@@ -86,30 +93,50 @@ class MultiFidelity:
             made = len(self._history.trials.at(self.ladder.highest))
             if made % 2 or made < _modelled(len(self._history.space.dimensions)):
                 return self._apart.ask()
-        return self._improve() or self._apart.ask()
+        return self._leading() or self._improve(self.ladder.top, self._history.goals) or self._apart.ask()
 
     def trusts(self, of: Sequence[Goal | Limit]) -> tuple[Trust, ...]:
         """What is thought of every lower fidelity, for the responses of some goals and limits."""
         beliefs = self._beliefs(dict.fromkeys(one.response for one in of))
         return tuple(trust for belief in beliefs.values() for trust in belief.trusts)
 
-    def _beliefs(self, responses: Iterable[str]) -> dict[str, Belief]:
+    def _beliefs(self, responses: Iterable[str], top: int | None = None) -> dict[str, Belief]:
+        """Of each response, as the ladder knows it, or one that ends with rung ``top``."""
         evidence, vectors = self._history.evidence(), self._history.vectors(self._history.points())
-        return {name: self._believer.belief(name, evidence, vectors) for name in responses}
+        if top is None or top == self.ladder.top:
+            return {name: self._believer.belief(name, evidence, vectors) for name in responses}
+        return {name: self._leader.belief(name, evidence.below(top + 1), vectors) for name in responses}
 
-    def _improve(self) -> Choice | None:
-        """What is worth most per second, as if all runs that go on had ended as expected."""
-        history, rng = self._history, np.random.default_rng([self._history.seed, len(self._history.trials)])
-        going = history.trials.going
+    def _leading(self) -> Choice | None:
+        """A run that finds out where the fidelity below the highest has its own best, as long as it is believed and that gains."""
+        history, rung = self._history, self.ladder.top - 1
+        *lower, top = self.ladder.spent(history.trials)
+        if sum(lower) > LEADING * (top + self._seconds()[-1]) or self._shut()[rung]:
+            return None
+        goals, limits = history.measured(rung)
+        told = {trust.response for trust in self.trusts(goals) if trust.used and trust.fidelity == self.ladder.names[rung]}
+        goals = [goal for goal in goals if goal.response in told]
+        if not goals:
+            return None
+        limits += [limit for limit in history.goals.limits if limit.response == FAILED]
+        chosen = self._improve(rung, Goals(tuple(goals), tuple(limits)))
+        if chosen is None or chosen.why["gain"] < ENOUGH:
+            return None
+        return replace(chosen, why={**chosen.why, "what": "lead"})
+
+    def _improve(self, top: int, goals: Goals) -> Choice | None:
+        """What is worth most per second for the best at a rung, as if all runs that go on had ended as expected."""
+        history, rng = self._history, np.random.default_rng([self._history.seed, len(self._history.trials), top])
+        going = [trial for trial in history.trials.going if self.ladder.number(trial.ask.fidelity) <= top]
         x = history.vectors([trial.ask.levels for trial in going])
         rungs = np.array([self.ladder.number(trial.ask.fidelity) for trial in going], dtype=np.int64)
-        beliefs = {name: belief.believing(x, rungs) for name, belief in self._beliefs(history.goals.responses).items()}
-        chooser = Chooser(history.goals, beliefs, self.ladder.names, self._seconds(), rng)
+        beliefs = {name: belief.believing(x, rungs) for name, belief in self._beliefs(goals.responses, top).items()}
+        chooser = Chooser(goals, beliefs, self.ladder.names[: top + 1], self._seconds()[: top + 1], rng)
         points = history.points()
-        weighed = chooser.weighed(self._field([*points, *self._unknown(points, self._spread(rng))]))
+        weighed = chooser.weighed(self._field([*points, *self._unknown(points, self._spread(rng))], top))
         if self._everything is None:
             near = self._unknown(weighed.field.points, self._cube.neighbours(weighed.best(PARENTS), SPREAD, rng))
-            weighed = chooser.weighed(weighed.field.joined(self._field(near)))
+            weighed = chooser.weighed(weighed.field.joined(self._field(near, top)))
         return chooser.choice(weighed)
 
     def _spread(self, rng: np.random.Generator) -> Sequence[Levels]:
@@ -119,12 +146,12 @@ class MultiFidelity:
         names = set(map(key, known))
         return [levels for levels in points if key(levels) not in names]
 
-    def _field(self, points: Sequence[Levels]) -> Field:
+    def _field(self, points: Sequence[Levels], top: int) -> Field:
         """The points, each closed at rungs where it was run, or is now.
 
         To run a point once more adds nothing to the hypervolume: whether that is wanted is for `replicates` to say.
         """
-        top, shut = self.ladder.top, self._shut()
+        shut = self._shut()
         closed = np.zeros((top + 1, len(points)), dtype=np.bool_)
         known = np.zeros(len(points), dtype=np.bool_)
         for at, levels in enumerate(points):
