@@ -15,6 +15,7 @@ from estran.optimize.fidelities.history import FAILED, Choice, History, Known
 from estran.optimize.fidelities.improving import Chooser, Field
 from estran.optimize.fidelities.ladder import Ladder
 from estran.optimize.fidelities.opening import FEWEST, PER_FACTOR, default, first, tested
+from estran.optimize.fidelities.promoting import promoted
 from estran.optimize.fidelities.trust import Trust
 from estran.optimize.goals import Goal, Goals, Limit
 from estran.optimize.single import Single
@@ -93,7 +94,7 @@ class MultiFidelity:
             made = len(self._history.trials.at(self.ladder.highest))
             if made % 2 or made < _modelled(len(self._history.space.dimensions)):
                 return self._apart.ask()
-        return self._leading() or self._improve(self.ladder.top, self._history.goals) or self._apart.ask()
+        return self._leading() or self._promoted() or self._improve(self.ladder.top, self._history.goals) or self._apart.ask()
 
     def trusts(self, of: Sequence[Goal | Limit]) -> tuple[Trust, ...]:
         """What is thought of every lower fidelity, for the responses of some goals and limits."""
@@ -111,18 +112,33 @@ class MultiFidelity:
         """A run that finds out where the fidelity below the highest has its own best, as long as it is believed and that gains."""
         history, rung = self._history, self.ladder.top - 1
         *lower, top = self.ladder.spent(history.trials)
-        if sum(lower) > LEADING * (top + self._seconds()[-1]) or self._shut()[rung]:
+        if sum(lower) > LEADING * (top + self._seconds()[-1]) or self._shut()[rung] or not (told := self._told(rung)).goals:
             return None
-        goals, limits = history.measured(rung)
-        told = {trust.response for trust in self.trusts(goals) if trust.used and trust.fidelity == self.ladder.names[rung]}
-        goals = [goal for goal in goals if goal.response in told]
-        if not goals:
-            return None
-        limits += [limit for limit in history.goals.limits if limit.response == FAILED]
-        chosen = self._improve(rung, Goals(tuple(goals), tuple(limits)))
+        failed = [limit for limit in history.goals.limits if limit.response == FAILED]
+        chosen = self._improve(rung, replace(told, limits=(*told.limits, *failed)))
         if chosen is None or chosen.why["gain"] < ENOUGH:
             return None
         return replace(chosen, why={**chosen.why, "what": "lead"})
+
+    def _promoted(self) -> Choice | None:
+        """Every second run at the highest rung: what is best by the words of the rung below alone, if that was not run there yet.
+
+        The model knows how the two differ where both were asked. This finds out where it takes too much for granted between.
+        """
+        rung, made = self.ladder.top - 1, len(self._history.trials.at(self.ladder.highest))
+        if not made % 2 or not (told := self._told(rung)).goals:
+            return None
+        return promoted(self._history, rung, told)
+
+    def _told(self, rung: int) -> Goals:
+        """Goals and limits of which a lower rung is believed."""
+        goals, limits = self._history.measured(rung)
+        name = self.ladder.names[rung]
+        believed = {trust.response for trust in self.trusts([*goals, *limits]) if trust.used and trust.fidelity == name}
+        return Goals(
+            tuple(goal for goal in goals if goal.response in believed),
+            tuple(limit for limit in limits if limit.response in believed),
+        )
 
     def _improve(self, top: int, goals: Goals) -> Choice | None:
         """What is worth most per second for the best at a rung, as if all runs that go on had ended as expected."""
