@@ -28,6 +28,10 @@ class Watcher(Protocol):
         """It has ended."""
         ...
 
+    def mind(self, text: str) -> None:
+        """Something is to be minded."""
+        ...
+
 
 def recall(journal: Journal, strategy: Strategy, trials: Trials) -> list[Ask]:
     """Give a strategy and its trials all that a journal knows; return the asks whose runs were cut off, which are to be made."""
