@@ -11,6 +11,7 @@ import json
 import os
 import resource
 import signal
+import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, redirect_stderr, redirect_stdout
 from pathlib import Path
@@ -25,6 +26,8 @@ from estran.cli.main import app
 from estran.errors import EstranError
 
 TIMES = int(os.environ.get("ESTRAN_FUZZ", "1"))
+COLLECTED = os.environ.get("ESTRAN_FUZZ_COLLECT", "")
+"""A folder: what is found is written there, each defect once, and does not end a test."""
 SECONDS = 30.0
 MEMORY = 1 << 30
 """What one example may take at most: far more than any needs, far less than what would harm a machine."""
@@ -36,6 +39,15 @@ def examples(count: int) -> settings:
     """So many examples, times ``ESTRAN_FUZZ``; nothing is kept between runs."""
     phases = (Phase.explicit, Phase.generate, Phase.shrink)
     return settings(max_examples=count * TIMES, deadline=None, database=None, phases=phases, suppress_health_check=_CHECKS)
+
+
+def _collect(error: BaseException) -> None:
+    """Note a defect, once for each place in Estran that it comes from, and go on."""
+    frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/estran/" in frame.filename]
+    at = f"{frames[-1].filename.rpartition('/estran/')[2]}:{frames[-1].lineno}" if frames else "nowhere"
+    place = Path(COLLECTED, f"{type(error).__name__} {at}".replace("/", "."))
+    if not place.exists():
+        place.write_text("".join(traceback.format_exception(error)), encoding="utf-8", errors="backslashreplace")
 
 
 class Hung(BaseException):
@@ -54,6 +66,10 @@ def bounded(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except (Exception, Hung) as error:
+        if isinstance(error, EstranError) or not COLLECTED:
+            raise
+        _collect(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, earlier)

@@ -133,7 +133,7 @@ class Folder:
             several = {name: tuple(data[name]) for name in ("fidelities", "overrides", "earlier")}
             factors = {name: tuple(levels) for name, levels in data["factors"].items()}
             return cls(path, Asked(**{**data, **several, "factors": factors}))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RequestError(
                 f"it cannot be read: {error}", where=str(file), remedy="restore the file as it was written"
             ) from error

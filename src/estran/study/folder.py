@@ -140,7 +140,7 @@ class Folder:
             factors = {name: tuple(levels) for name, levels in data["factors"].items()}
             several = {name: tuple(data[name]) for name in ("overrides", "engine_options", "notes") if name in data}
             asked = Asked(**{**data, **several, "factors": factors})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise RequestError(
                 f"it cannot be read: {error}", where=str(file), remedy="restore the file as it was written"
             ) from error
