@@ -27,12 +27,12 @@ RUN = [
 ]  # fmt: skip
 STUDY = [
     ("explain", "{run}"), ("explain", "{run}", "--json"), ("report", "{run}"), ("compare", "{run}", "{run}"),
-    ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"), ("explain", "{run}", "--next", "{tmp}/next.csv"),
+    ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"),
 ]  # fmt: skip
 OPTIMISATION = [
     ("show", "{run}"), ("show", "{run}", "--json"), ("report", "{run}"), ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"),
 ]  # fmt: skip
-VERBS = {"run": RUN, "flow": RUN, "live": RUN[:7], "study": STUDY, "optimisation": OPTIMISATION}
+VERBS = {"run": RUN, "flow": RUN, "live": RUN[:6], "study": STUDY, "optimisation": OPTIMISATION}
 SKIPPED = (".html", ".pyc", ".part", "-wal", "-shm", ".lock", ".patch", ".zip")
 UNREAD = ("/logs/", "parts.py", "environment.json")
 

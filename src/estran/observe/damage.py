@@ -67,11 +67,19 @@ def telling(*folders: Path) -> Iterator[None]:
     except (EstranError, BrokenPipeError):
         raise
     except Exception as error:
-        for folder in folders:
-            if (what := _damage(folder)) is not None:
-                remedy = "restore the file as it was written, or run again"
-                raise DataError(f"{what}: {_said(error)}", where=str(folder), remedy=remedy) from error
+        if (damage := damaged(error, *folders)) is not None:
+            raise damage from error
         raise
+
+
+def damaged(error: Exception, *folders: Path) -> DataError | None:
+    """What to raise instead of something that was raised while records were told; None if they are what was written."""
+    for folder in folders:
+        if (what := _damage(folder)) is not None:
+            return DataError(
+                f"{what}: {_said(error)}", where=str(folder), remedy="restore the file as it was written, or run again"
+            )
+    return None
 
 
 def _damage(folder: Path) -> str | None:

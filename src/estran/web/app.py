@@ -16,7 +16,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from estran.errors import EstranError, RequestError
-from estran.observe.damage import telling
+from estran.observe.damage import damaged, telling
 from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
 from estran.web import comparing, views
@@ -61,9 +61,16 @@ class Pages:
 
     def _telling(self, endpoint: Endpoint) -> Endpoint:
         async def told(request: Request) -> Response:
-            keys = [*request.path_params.values(), *request.query_params.getlist("of")]
-            with telling(*(folder for key in keys if (folder := self._index.known(str(key))) is not None)):
+            try:
                 return await endpoint(request)
+            except EstranError:
+                raise
+            except Exception as error:
+                keys = [*request.path_params.values(), *request.query_params.getlist("of")]
+                folders = [folder for key in keys if (folder := self._index.known(str(key))) is not None]
+                if (damage := await asyncio.to_thread(damaged, error, *folders)) is not None:
+                    raise damage from error
+                raise
 
         return told
 
@@ -261,7 +268,7 @@ class Pages:
 
     def _state(self, key: str, width: int) -> dict[str, Any]:
         run = self._following(key)
-        with run.lock:
+        with run.lock, telling(run.path):
             run.refresh()
             return snapshot(run, draw(run.folder), datetime.now(UTC)) | {"charts": charts(run, width=width)}
 
@@ -270,7 +277,11 @@ class Pages:
         newest = next((run for run in runs if run.status == "running"), next(iter(runs), None))
         if newest is None:
             return exposition(None, None)
-        run = self._following(newest.key)
+        with telling(self._index.path(newest.key, "run")):
+            return self._exposition(newest.key)
+
+    def _exposition(self, key: str) -> str:
+        run = self._following(key)
         with run.lock:
             run.refresh()
             return exposition(run, snapshot(run, draw(run.folder), datetime.now(UTC)))
