@@ -28,7 +28,7 @@ from estran.errors import EstranError
 TIMES = int(os.environ.get("ESTRAN_FUZZ", "1"))
 COLLECTED = os.environ.get("ESTRAN_FUZZ_COLLECT", "")
 """A folder: what is found is written there, each defect once, and does not end a test."""
-SECONDS = 30.0
+SECONDS = 60.0
 MEMORY = 1 << 30
 """What one example may take at most: far more than any needs, far less than what would harm a machine."""
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
-import shutil
 from pathlib import Path
 
 from estran.errors import EstranError
+from estran.observe.queries import open_run
 from estran.observe.store import recover
 from estran.platforms.emulated.leftovers import remove_groups
 from estran.platforms.slurm import leftovers as slurm
@@ -18,17 +18,19 @@ from estran.run.record import write_json
 
 def clean_leftovers() -> list[str]:
     """Remove what killed runs left: processes, groups, jobs, testbeds' nodes, unfinished stores; say what was done."""
-    done = asyncio.run(release_forgotten())
-    for left in leftovers():
+    try:
+        done = asyncio.run(release_forgotten())
+    except EstranError as error:
+        done = [str(error)]
+    found, wrong = leftovers()
+    done += [str(error) for error in wrong]
+    for left in found:
         killed = end_processes(left.run_id)
-        groups = remove_groups(left.run_id)
-        for entry in left.entries:
-            if entry.kind == "folder":
-                shutil.rmtree(entry.value, ignore_errors=True)
         try:
+            groups = remove_groups(left.run_id)
             jobs = [slurm.cancel(entry.value) for entry in left.entries if entry.kind == slurm.KIND]
-            recovered = left.folder.exists() and recover(left.folder)
-            _mark_killed(left.folder)
+            recovered = _of_run(left.folder, left.run_id) and recover(left.folder)
+            _mark_killed(left.folder, left.run_id)
         except EstranError as error:
             done.append(f"{left.run_id}: {error}")
             continue
@@ -38,13 +40,18 @@ def clean_leftovers() -> list[str]:
     return done
 
 
-def _mark_killed(folder: Path) -> None:
+def _of_run(folder: Path, run_id: str) -> bool:
+    """Whether a folder is that of a run, by its own record: in no other is anything changed."""
+    return (folder / "run.json").is_file() and open_run(folder).status.id == run_id
+
+
+def _mark_killed(folder: Path, run_id: str) -> None:
     path = folder / "run.json"
-    if not path.exists():
+    if not _of_run(folder, run_id):
         return
     data = json.loads(path.read_text(encoding="utf-8"))
     if data["status"] == "running":
-        phase = data["phases"][-1]["name"] if data["phases"] else "start"
+        phase = data["phases"][-1].get("name", "start") if data.get("phases") else "start"
         what = "the conductor was killed"
         data["status"] = "failed"
         data["failure"] = {"phase": phase, "what": what, "host": None, "service": None, "remedy": "run it again", "log_tail": []}

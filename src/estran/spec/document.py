@@ -18,6 +18,9 @@ if TYPE_CHECKING:
 _TAG = "tag:yaml.org,2002:"
 _LIMIT = 100_000
 """Parts of one document, after aliases are expanded: stops a file that would fill the memory."""
+_LENGTH = 1 << 23
+"""Characters of a file: reading YAML takes a second for some hundred thousand."""
+_DEEP = re.compile(r"(?:[\[{]\s*){100}")
 DIGITS = 1000
 """Of an integer: Python neither reads nor writes decimal ones of more than 4300."""
 _HALF = re.compile("[\ud800-\udfff]")
@@ -141,6 +144,10 @@ def _single(what: str, where: Where, remedy: str | None = None) -> SpecErrors:
     return SpecErrors([SpecError(what, where=where, remedy=remedy)])
 
 
+def _too_deep(file: str) -> SpecErrors:
+    return _single("the file is nested too deeply", Where(file, 1, 1), "an experiment needs some ten levels at most")
+
+
 def _yaml() -> YAML:
     from ruamel.yaml import YAML
 
@@ -152,6 +159,12 @@ def compose(text: str, file: str) -> Node | None:
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.reader import ReaderError
 
+    if len(text) > _LENGTH:
+        raise _single(
+            f"the file has {len(text)} characters, and {_LENGTH} are the most", Where(file, 1, 1), "move data into files of its own"
+        )
+    if _DEEP.search(text):  # soon found here, and very late there
+        raise _too_deep(file)
     try:
         node: Node | None = _yaml().compose(text)
     except MarkedYAMLError as error:
@@ -163,7 +176,7 @@ def compose(text: str, file: str) -> Node | None:
         where = Where(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
         raise _single(f"the character {chr(error.character)!r} is not allowed in YAML", where, "remove it") from None
     except RecursionError:
-        raise _single("the file is nested too deeply", Where(file, 1, 1), "an experiment needs some ten levels at most") from None
+        raise _too_deep(file) from None
     except KeyError as error:
         raise _single(f"the YAML version {error} is not supported", Where(file, 1, 1), "remove the %YAML line") from None
     except (ValueError, OverflowError) as error:
