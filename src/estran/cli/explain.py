@@ -45,20 +45,22 @@ def explain(
     from rich.console import Console
 
     from estran.explain.table import read_table
+    from estran.observe.damage import telling
     from estran.report.explained import print_study_explained
     from estran.report.study_data import gather
     from estran.report.study_page import write_study_page
     from estran.reproduce.claims import judge_all
     from estran.reproduce.observed import evidence
 
-    found = gather(read_table(study), response or (), seed, what_if=what_if, next_runs=next_runs, file=next)
-    page = write_study_page(found)
-    if json:
-        data = {"study": str(study), "page": str(page), **found.plain(), "claims": judge_all(evidence(study))}
-        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
-        return
-    print_study_explained(Console(), found)
-    print(f"→ {page}")
+    with telling(study):
+        found = gather(read_table(study), response or (), seed, what_if=what_if, next_runs=next_runs, file=next)
+        page = write_study_page(found)
+        if json:
+            data = {"study": str(study), "page": str(page), **found.plain(), "claims": judge_all(evidence(study))}
+            sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+            return
+        print_study_explained(Console(), found)
+        print(f"→ {page}")
 
 
 def compare(
@@ -95,19 +97,21 @@ def compare(
     from estran.cli.predict import fraction
     from estran.explain.compare import compare as compared
     from estran.explain.effects import plain
+    from estran.observe.damage import telling
     from estran.report.compared import print_comparison
     from estran.report.differing import print_differences
     from estran.reproduce.differences import differences
     from estran.reproduce.facts import representatives
 
     sides = [Path(side) if Path(side).is_dir() else find_run(side, out) for side in (a, b)]
-    found = compared(*sides, responses=tuple(response or ()), margin=fraction(margin))
-    pair = representatives(*sides)
-    facts = None if pair is None else differences(*pair)
-    if json:
-        data = plain(found) | {"facts": None if facts is None else facts.plain()}
-        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
-        return
-    print_comparison(Console(), found, parts=bool(response) or all("@" in one.response for one in found.differences))
-    if facts is not None:
-        print_differences(Console(), facts)
+    with telling(*sides):
+        found = compared(*sides, responses=tuple(response or ()), margin=fraction(margin))
+        pair = representatives(*sides)
+        facts = None if pair is None else differences(*pair)
+        if json:
+            data = plain(found) | {"facts": None if facts is None else facts.plain()}
+            sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+            return
+        print_comparison(Console(), found, parts=bool(response) or all("@" in one.response for one in found.differences))
+        if facts is not None:
+            print_differences(Console(), facts)

@@ -46,25 +46,28 @@ def export(
     """
     import msgspec
 
+    from estran.observe.damage import telling
+
     if licence is not None and to != "crate":
         raise RequestError(
             "only a crate says under which licence it is", where="--license", remedy="leave it out, or use --to crate"
         )
     folder = _folder(run, runs)
     told: dict[str, object] = {"to": to}
-    if to == "crate":
-        from estran.reproduce.writing import write_crate
+    with telling(folder):
+        if to == "crate":
+            from estran.reproduce.writing import write_crate
 
-        path, crate = write_crate(folder, None if out is None else Path(out), experiment=experiment, licence=licence)
-        told |= {"path": str(path), "bytes": path.stat().st_size, "files": len(crate.files), "warnings": list(crate.warnings)}
-    elif to == "prov":
-        from estran.reproduce.prov import write_prov
+            path, crate = write_crate(folder, None if out is None else Path(out), experiment=experiment, licence=licence)
+            told |= {"path": str(path), "bytes": path.stat().st_size, "files": len(crate.files), "warnings": list(crate.warnings)}
+        elif to == "prov":
+            from estran.reproduce.prov import write_prov
 
-        told["path"] = str(write_prov(folder, None if out is None else Path(out)))
-    else:
-        from estran.reproduce.mlflow import write_mlflow
+            told["path"] = str(write_prov(folder, None if out is None else Path(out)))
+        else:
+            from estran.reproduce.mlflow import write_mlflow
 
-        told["path"], told["run"] = write_mlflow(folder, out or "mlruns")
+            told["path"], told["run"] = write_mlflow(folder, out or "mlruns")
     if json:
         sys.stdout.write(msgspec.json.encode(told).decode() + "\n")
         return

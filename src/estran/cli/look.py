@@ -38,28 +38,32 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
     from rich.console import Console
 
     from estran.cli.listing import find_run, print_run
+    from estran.observe.damage import telling
     from estran.report.table import print_summary
 
     if (Path(run) / "optimize.json").exists():
-        return _show_optimisation(Path(run), json=json)
+        with telling(Path(run)):
+            return _show_optimisation(Path(run), json=json)
     if (Path(run) / "study.json").exists():
         from estran.cli.studying import print_plain, print_study
         from estran.study.folder import Folder
 
-        study = Folder.open(Path(run))
-        if json:
-            print_plain(study, study.outcomes())
-        else:
-            print_study(Console(), study, study.outcomes())
+        with telling(Path(run)):
+            study = Folder.open(Path(run))
+            if json:
+                print_plain(study, study.outcomes())
+            else:
+                print_study(Console(), study, study.outcomes())
         return 0
     folder = find_run(run, out)
-    if json:
-        from estran.report.folder import read_folder
+    with telling(folder):
+        if json:
+            from estran.report.folder import read_folder
 
-        read_folder(folder)  # says what is wrong with a damaged document
-        print_run(folder)
-    else:
-        print_summary(Console(), folder)
+            read_folder(folder)  # says what is wrong with a damaged document
+            print_run(folder)
+        else:
+            print_summary(Console(), folder)
     return 0
 
 
@@ -111,21 +115,32 @@ def report(run: str = "latest", /, *, out: Path = Path("runs")) -> None:
         Where run folders are.
     """
     from estran.cli.listing import find_run
+    from estran.observe.damage import telling
+
+    optimisation, study = (Path(run) / "optimize.json").exists(), (Path(run) / "study.json").exists()
+    folder = Path(run) if optimisation or study else find_run(run, out)
+    with telling(folder):
+        print(_report_of_optimisation(folder) if optimisation else _report_of_study(folder) if study else _report(folder))
+
+
+def _report(folder: Path) -> Path:
     from estran.report.page import write_report
 
-    if (Path(run) / "optimize.json").exists():
-        from estran.optimize.folder import Folder as Optimisation
-        from estran.optimize.optimize import conclude
-        from estran.report.optimum.reading import write
+    return write_report(folder)
 
-        folder = Optimisation.open(Path(run))
-        print(write(folder, conclude(folder))[1])
-        return
-    if (Path(run) / "study.json").exists():
-        from estran.explain.table import read_table
-        from estran.report.study_data import gather
-        from estran.report.study_page import write_study_page
 
-        print(write_study_page(gather(read_table(Path(run)))))
-        return
-    print(write_report(find_run(run, out)))
+def _report_of_study(folder: Path) -> Path:
+    from estran.explain.table import read_table
+    from estran.report.study_data import gather
+    from estran.report.study_page import write_study_page
+
+    return write_study_page(gather(read_table(folder)))
+
+
+def _report_of_optimisation(path: Path) -> Path:
+    from estran.optimize.folder import Folder
+    from estran.optimize.optimize import conclude
+    from estran.report.optimum.reading import write
+
+    folder = Folder.open(path)
+    return write(folder, conclude(folder))[1]

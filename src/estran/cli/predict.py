@@ -29,9 +29,12 @@ def calibrate(*runs: str, out: Path = Path("calibration.json"), folder: Path = P
 
     from estran.cli.listing import find_run
     from estran.observe.calibrate.fit import calibrate as fit
+    from estran.observe.damage import telling
     from estran.report.calibrated import print_calibration
 
-    calibration = fit([find_run(run, folder) for run in runs])
+    folders = [find_run(run, folder) for run in runs]
+    with telling(*folders):
+        calibration = fit(folders)
     calibration.save(out)
     if json:
         sys.stdout.write(out.read_text(encoding="utf-8"))

@@ -107,6 +107,8 @@ def patched(old: State, changes: State) -> State:
 
 def _places(where: NDArray[Any], size: int) -> NDArray[Any]:
     """Places in a flat array, from such or from a bit for each; none where there are too few bits."""
+    if where.ndim != 1 or where.dtype.kind != "u":
+        return np.zeros(0, np.uint32)
     if where.dtype != np.uint8:
         return where
     return np.flatnonzero(np.unpackbits(where, count=size)) if len(where) == -(-size // 8) else np.zeros(0, np.uint32)

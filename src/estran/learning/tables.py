@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import struct
 import zipfile
+import zlib
 from pathlib import Path
 from typing import Any, Final
 
@@ -14,6 +16,10 @@ from estran.errors import DataError
 Columns = dict[str, NDArray[Any]]
 
 _READERS: Final = {".csv": "read_csv", ".tsv": "read_csv", ".parquet": "read_parquet"}
+_DAMAGED: Final = (
+    ValueError, OSError, EOFError, MemoryError, OverflowError, RuntimeError, KeyError, struct.error, zlib.error, zipfile.BadZipFile
+)  # fmt: skip
+"""What reading an archive of arrays may raise; one that claims more than there is memory for, too."""
 SUFFIXES: Final = (*_READERS, ".npz")
 
 
@@ -45,7 +51,7 @@ def _read_npz(path: Path) -> Columns:
     try:
         with np.load(path, allow_pickle=False) as archive:
             return {name: archive[name] for name in archive.files}
-    except (ValueError, OSError, zipfile.BadZipFile, EOFError) as error:
+    except _DAMAGED as error:
         raise DataError(
             f"it cannot be read: {error}", where=str(path), remedy="write it by numpy.savez, without objects"
         ) from error

@@ -155,7 +155,7 @@ def read(path: Path) -> list[Line]:
     try:
         whole = path.read_bytes().rpartition(b"\n")[0]
         return msgspec.json.Decoder(Line).decode_lines(whole)
-    except (OSError, msgspec.MsgspecError) as error:
+    except (OSError, msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EstranError(f"it cannot be read: {error}", where=str(path), remedy="the file is damaged or not Estran's") from error
 
 
@@ -163,5 +163,5 @@ def _version(detail: str) -> int:
     """Of a model, as an event tells it: ``{"version": 3}``, or a bare number."""
     try:
         return int(detail) if detail.isdigit() else msgspec.json.decode(detail, type=_Model).version
-    except msgspec.MsgspecError:
+    except (msgspec.MsgspecError, ValueError, RecursionError):
         return -1

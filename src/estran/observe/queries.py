@@ -213,7 +213,7 @@ def _listed(path: Path) -> Listed:
 def _decode(path: Path, kind: Any) -> Any:
     try:
         return msgspec.json.decode(path.read_bytes(), type=kind)
-    except (msgspec.DecodeError, OSError) as error:
+    except (msgspec.MsgspecError, OSError, ValueError, RecursionError) as error:  # text that is not UTF-8; lists in lists in lists
         raise EstranError(
             f"{path.name} cannot be read: {error}", where=str(path), remedy="the file is damaged or not Estran's"
         ) from error

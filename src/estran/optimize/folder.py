@@ -9,6 +9,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from estran.errors import RequestError
 from estran.optimize.fidelity import Fidelity
 from estran.optimize.goals import Goals
@@ -130,10 +132,8 @@ class Folder:
                 raise RequestError(
                     f"its version is {data.get('schema')!r}, not {SCHEMA}", where=str(file), remedy="use the Estran that made it"
                 )
-            several = {name: tuple(data[name]) for name in ("fidelities", "overrides", "earlier")}
-            factors = {name: tuple(levels) for name, levels in data["factors"].items()}
-            return cls(path, Asked(**{**data, **several, "factors": factors}))
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            return cls(path, msgspec.convert(data, Asked))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, msgspec.ValidationError) as error:
             raise RequestError(
                 f"it cannot be read: {error}", where=str(file), remedy="restore the file as it was written"
             ) from error

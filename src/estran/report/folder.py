@@ -148,7 +148,7 @@ def _read(path: Path) -> dict[str, Any]:
         return {}
     try:
         document = json.loads(path.read_bytes())
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise DataError(
             f"not valid JSON: {error}", where=str(path), remedy="the file was cut short or edited; run again"
         ) from error

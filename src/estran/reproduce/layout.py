@@ -198,7 +198,7 @@ def decode(data: bytes, where: str) -> Crate:
                 f"its version is {version}, and {SCHEMA} is understood", where=f"{where}: {DOCUMENT}", remedy="use a newer Estran"
             )
         return msgspec.json.decode(data, type=Crate)
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise RequestError(
             f"it cannot be read: {error}", where=f"{where}: {DOCUMENT}", remedy="ask for the crate as it was exported"
         ) from error

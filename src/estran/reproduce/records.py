@@ -132,5 +132,5 @@ def _document(path: Path) -> dict[str, Any]:
         return msgspec.json.decode(path.read_bytes(), type=dict[str, Any])
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}", where=str(path)) from error
-    except msgspec.MsgspecError as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise EstranError(f"it cannot be read: {error}", where=str(path), remedy="the file is damaged or not Estran's") from error

@@ -23,19 +23,24 @@ from estran.run.record import write_json
 
 def clean_leftovers() -> list[str]:
     """Remove what killed runs left: processes, groups, jobs, testbeds' nodes, unfinished stores; say what was done."""
-    done = asyncio.run(release_forgotten())
     remove_unfinished()
-    for left in leftovers():
+    try:
+        done = asyncio.run(release_forgotten())
+    except EstranError as error:
+        done = [str(error)]
+    found, wrong = leftovers()
+    done += [str(error) for error in wrong]
+    for left in found:
         killed = end_processes(left.run_id)
-        groups = remove_groups(left.run_id)
         door_of(left.run_id).unlink(missing_ok=True)
-        for folder in [*(Path(entry.value) for entry in left.entries if entry.kind == "folder"), *scratch(left.run_id)]:
+        for folder in scratch(left.run_id):
             shutil.rmtree(folder, ignore_errors=True)
         try:
+            groups = remove_groups(left.run_id)
             jobs = [slurm.cancel(entry.value) for entry in left.entries if entry.kind == slurm.KIND]
-            recovered = left.folder.exists() and recover(left.folder)
-            _mark_killed(left.folder)
-            _tidy(left.folder)
+            recovered = _of_run(left.folder, left.run_id) and recover(left.folder)
+            _mark_killed(left.folder, left.run_id)
+            _tidy(left.folder, left.run_id)
         except EstranError as error:
             done.append(f"{left.run_id}: {error}")
             continue
@@ -45,20 +50,25 @@ def clean_leftovers() -> list[str]:
     return done
 
 
-def _mark_killed(folder: Path) -> None:
+def _of_run(folder: Path, run_id: str) -> bool:
+    """Whether a folder is that of a run, by its own record: in no other is anything changed."""
+    return (folder / "run.json").is_file() and open_run(folder).status.id == run_id
+
+
+def _mark_killed(folder: Path, run_id: str) -> None:
     """Say in a run's record that it was killed, and what it measured until then."""
     path = folder / "run.json"
-    if not path.exists():
+    if not _of_run(folder, run_id):
         return
     data = json.loads(path.read_text(encoding="utf-8"))
     if data["status"] == "running":
-        phases = [phase["name"] for phase in data["phases"]]
+        phases = [phase.get("name", "start") for phase in data.get("phases", ())]
         phase = phases[-1] if phases else "start"
         what = "the conductor was killed"
         data["status"] = "failed"
         data["failure"] = {"phase": phase, "what": what, "host": None, "service": None, "remedy": "run it again", "log_tail": []}
-        for one in data["phases"]:
-            one["status"] = "failed" if one["status"] == "running" else one["status"]
+        for one in data.get("phases", ()):
+            one["status"] = "failed" if one.get("status") == "running" else one.get("status")
         write_json(path, data)
         found = measure(open_run(folder)) if "measure" in phases and (folder / "messages.parquet").exists() else None
         write_json(folder / "responses.json", found.plain() if found else {})
@@ -66,8 +76,10 @@ def _mark_killed(folder: Path) -> None:
         write_json(path, data)
 
 
-def _tidy(folder: Path) -> None:
+def _tidy(folder: Path, run_id: str) -> None:
     """Remove what was half written."""
+    if not _of_run(folder, run_id):
+        return
     for name in ("*.part", "*.reserve", "hosts"):
         for path in folder.glob(name):
             path.unlink(missing_ok=True)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
+import stat
 import time
-from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+
+import msgspec
 
 from estran.errors import EstranError
 from estran.observe.store import LIVE
@@ -26,6 +28,9 @@ ALONE = 1.0
 """Seconds that a run's processes have to end by themselves."""
 GRACE = 2.0
 """Seconds that those which are killed have to be gone."""
+_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
+"""Of a run, or of what is kept; nothing that would fit processes of others."""
+_CONDUCTOR = re.compile(r"(?P<pid>[0-9]{1,10}) (?P<started>[0-9]{0,20}) (?P<folder>/[^\0]*)", re.ASCII)
 
 
 def journal_folder() -> Path:
@@ -36,7 +41,7 @@ def journal_folder() -> Path:
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Something about to be started: ``kind`` is ``conductor``, ``process``, ``folder`` or ``slurm``."""
+    """Something about to be started: ``kind`` is ``conductor``, ``process`` or ``slurm``."""
 
     kind: str
     value: str
@@ -52,7 +57,7 @@ class Journal:
 
     def __enter__(self) -> Journal:
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
+            self.path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             self.write("conductor", f"{os.getpid()} {started_at(os.getpid())} {self._run_folder.resolve()}")
         except OSError as error:
             what = f"what a run starts cannot be written down: {error.strerror}"
@@ -65,7 +70,7 @@ class Journal:
 
     def write(self, kind: str, value: str) -> None:
         """Note what is about to be started; it is on disk when this returns."""
-        with self.path.open("a", encoding="utf-8") as file:
+        with open(self.path, "a", encoding="utf-8", opener=_private) as file:
             file.write(json.dumps({"kind": kind, "value": value}) + "\n")
             file.flush()
             os.fsync(file.fileno())
@@ -81,34 +86,72 @@ class Leftover:
     path: Path
 
 
-def leftovers() -> list[Leftover]:
-    """Journals of runs that were killed before they gave everything back."""
-    found = []
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
+
+
+def leftovers() -> tuple[list[Leftover], list[EstranError]]:
+    """Journals of runs that were killed before they gave everything back; and what is wrong with others, which are left alone.
+
+    What a journal says is acted upon, so it must be what Estran wrote for this user: a plain file of theirs that nobody else can
+    write, of a run's name, whose first whole line names its conductor.
+    """
+    found, wrong = [], []
     for path in sorted(journal_folder().glob("*.jsonl")):
-        entries = tuple(_read(path))
-        conductor = next((entry.value for entry in entries if entry.kind == "conductor"), None)
-        if conductor is None:
+        try:
+            left = _left(path)
+        except EstranError as error:
+            wrong.append(error)
             continue
-        pid, started, folder = conductor.split(" ", 2)
-        if started_at(int(pid)) != started:
-            found.append(Leftover(path.stem, Path(folder), entries, path))
-    return found
+        if left is not None:
+            found.append(left)
+    return found, wrong
 
 
-def _read(path: Path) -> Iterator[Entry]:
-    for line in path.read_text(encoding="utf-8").splitlines():
-        with suppress(json.JSONDecodeError):  # a line cut short by the kill
-            data: dict[str, Any] = json.loads(line)
-            yield Entry(data["kind"], data["value"])
+def _left(path: Path) -> Leftover | None:
+    """What a journal says of a run whose conductor has gone; None while it lives, and where nothing was started yet."""
+    entries = _read(path)
+    conductor = next((entry.value for entry in entries if entry.kind == "conductor"), None)
+    if conductor is None:
+        return None
+    found = _CONDUCTOR.fullmatch(conductor)
+    if found is None or _NAME.fullmatch(path.stem) is None:
+        raise _damaged(path, "it names no conductor of a run")
+    if started_at(int(found["pid"])) == found["started"]:
+        return None
+    return Leftover(path.stem, Path(found["folder"]), entries, path)
+
+
+def _read(path: Path) -> tuple[Entry, ...]:
+    """All whole lines: one that was cut short by the kill is left out."""
+    try:
+        with open(path, "rb", opener=lambda name, flags: os.open(name, flags | os.O_NOFOLLOW | os.O_NONBLOCK)) as file:
+            facts = os.fstat(file.fileno())
+            if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_mode & 0o022:
+                raise _damaged(path, "others could have written it")
+            lines = file.read().splitlines()
+    except FileNotFoundError:  # the run has just ended
+        return ()
+    except OSError as error:
+        raise _damaged(path, str(error.strerror)) from error
+    found = []
+    for line in lines:
+        with suppress(ValueError, RecursionError, msgspec.MsgspecError):
+            found.append(msgspec.json.decode(line, type=Entry))
+    return tuple(found)
+
+
+def _damaged(path: Path, why: str) -> EstranError:
+    return EstranError(f"no journal to act upon: {why}", where=str(path), remedy="look at it, and remove it")
 
 
 def started_at(pid: int) -> str:
     """When a process started, in kernel ticks since boot; with its pid this names it for good. Empty if there is none."""
     try:
-        stat = Path(f"/proc/{pid}/stat").read_text()
+        text = Path(f"/proc/{pid}/stat").read_text()
     except (FileNotFoundError, ProcessLookupError):
         return ""
-    return stat.rpartition(")")[2].split()[19]
+    return text.rpartition(")")[2].split()[19]
 
 
 def processes_of(run_id: str) -> list[int]:

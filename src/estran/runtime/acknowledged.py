@@ -5,13 +5,13 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from struct import pack
 
 from estran.errors import TransportError
 from estran.runtime.clock import Clock
 from estran.runtime.flight import Flight
-from estran.runtime.inbound import ALIGNMENT, Inbound
+from estran.runtime.inbound import ALIGNMENT, MAX_FRAME, Inbound, too_large
 from estran.runtime.lane import FORWARD_SIZE, Lane
 from estran.runtime.mailbox import FrameQueue
 from estran.runtime.outbound import Outbound, Segment, chunk
@@ -23,6 +23,9 @@ CAPACITY_BYTES = 64 << 20
 
 MAX_UNSENT = 1 << 20
 """Bytes that wait here for the network; beyond that the producer waits, too."""
+
+_MAX_LIVES = 16
+"""Incarnations of a sender of which frames wait to be processed."""
 
 _BATCH_BYTES = 60_000
 _MAX_BATCH, _BATCH_SECONDS = 512 << 10, 0.001
@@ -76,6 +79,8 @@ class AcknowledgedSender:
         size = 0
         for buffer in frame:
             size += len(buffer)
+        if size > MAX_FRAME:
+            raise too_large(self._spec.key, size)
         # Each frame of a fast stream comes this way, so what can be looked up is not called.
         seq = self._next
         if seq >= self._limit or self._sealed_bytes > MAX_UNSENT or self._open_bytes + size > CAPACITY_BYTES or self._closed:
@@ -242,6 +247,8 @@ class _Incarnation:
 
     done: int
     taken: int
+    parts: deque[tuple[int, int]] = field(default_factory=deque)
+    """Where parts of what is not processed yet end, and their bytes."""
 
 
 class AcknowledgedReceiver(FrameQueue):
@@ -253,7 +260,12 @@ class AcknowledgedReceiver(FrameQueue):
         self._told = 0
         self._share = max(spec.capacity // 8, 1)
         self._before = before
-        self._inbound = Inbound(lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=self._processed)
+        self._most = 2 * spec.capacity
+        self._held = 0
+        self._inbound = Inbound(
+            lane, clock, epoch,
+            deliver=self._deliver, renewed=self._renewed, processed=self._processed, room=self._has_room,
+        )  # fmt: skip
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -266,6 +278,7 @@ class AcknowledgedReceiver(FrameQueue):
             remedy = "release frames that were received, by their seq"
             raise TransportError(f"frame {seq} is released but has not come", where=self._key, remedy=remedy)
         life.done = seq + 1
+        self._forget(life)
         if seq - self._told >= self._share:
             self._told = seq + 1
             self._inbound.progressed(urgent=True)
@@ -279,11 +292,23 @@ class AcknowledgedReceiver(FrameQueue):
             former = lives[0]
             if former.done <= seq < former.taken:
                 former.done = seq + 1
+                self._forget(former)
                 if former.done == former.taken:
                     lives.popleft()
                 return True
-            lives.popleft()
+            former.done = former.taken
+            self._forget(lives.popleft())
         return False
+
+    def _forget(self, life: _Incarnation) -> None:
+        """Count what has been processed as no longer held."""
+        while life.parts and life.parts[0][0] <= life.done:
+            self._held -= life.parts.popleft()[1]
+
+    def _has_room(self) -> bool:
+        """Twice what a sender may have open, so that none that keeps to that is ever refused."""
+        life = self._lives[-1]
+        return life.taken - life.done < self._most and self._held <= 2 * CAPACITY_BYTES and len(self._lives) <= _MAX_LIVES
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
@@ -300,7 +325,10 @@ class AcknowledgedReceiver(FrameQueue):
         return self._lives[-1].done
 
     def _deliver(self, frames: list[Delivered]) -> None:
-        self._lives[-1].taken = frames[-1].seq + 1
+        life, size = self._lives[-1], sum([len(frame.data) for frame in frames])
+        life.taken = frames[-1].seq + 1
+        life.parts.append((life.taken, size))
+        self._held += size
         self.put(frames)
 
     def _renewed(self, first: int) -> None:

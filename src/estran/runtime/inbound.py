@@ -7,6 +7,7 @@ import struct
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 
+from estran.errors import TransportError
 from estran.runtime.clock import Clock
 from estran.runtime.lane import (
     ACK,
@@ -31,8 +32,17 @@ ALIGNMENT = 8
 """Small frames that share a segment begin at multiples of this, so that their arrays can be used in place."""
 
 _LAZY = 0.01
-_MAX_AHEAD = 1 << 14
+_MAX_AHEAD, _MAX_AHEAD_BYTES = 1 << 14, 64 << 20
+"""Segments that are kept before those that precede them have come: more than any sender's window; what is beyond comes again."""
+
+MAX_FRAME = 4 << 30
+"""Bytes of a frame at the most."""
 _EAGER_BYTES = 1 << 18
+
+
+def too_large(key: str, size: int) -> TransportError:
+    """What to raise for a frame that no receiver takes."""
+    return TransportError(f"a message of {size} bytes exceeds {MAX_FRAME}", where=key, remedy="send it in parts")
 
 
 class Assembly:
@@ -52,7 +62,12 @@ class Assembly:
         if header.offset == 0:
             self.reset()
             self._seq = header.first
-        if header.first != self._seq or header.offset != self._size:
+        if (
+            header.first != self._seq
+            or header.offset != self._size
+            or header.total > MAX_FRAME
+            or not (body or self._size == header.total)
+        ):
             return None
         self._pieces.append(body)
         self._size += len(body)
@@ -93,6 +108,9 @@ class Inbound:
         Called when a new incarnation of the sender begins; its first frame's sequence number.
     processed
         The number to acknowledge: every frame of this incarnation below it has been processed.
+    room
+        Whether more may be delivered now. A sender that keeps to its window always finds room; what comes without is dropped,
+        as if it had been lost, so that a sender that does not cannot fill this host's memory.
     """
 
     def __init__(
@@ -104,17 +122,19 @@ class Inbound:
         deliver: Callable[[list[Delivered]], None],
         renewed: Callable[[int], None],
         processed: Callable[[], int],
+        room: Callable[[], bool] = lambda: True,
     ) -> None:
         self.stats: Counter[str] = Counter()
         self._lane = lane
         self._clock = clock
         self._epoch = epoch
-        self._deliver, self._renewed, self._processed = deliver, renewed, processed
+        self._deliver, self._renewed, self._processed, self._roomy = deliver, renewed, processed, room
         self._loop = asyncio.get_running_loop()
         self._peer = 0
         self._next = 0
         self._seq = 0
         self._ahead: dict[int, tuple[Forward, bytes, float]] = {}
+        self._ahead_bytes = 0
         self._assembly = Assembly()
         self._transmission = 0
         self._transmitted = 0.0
@@ -217,6 +237,7 @@ class Inbound:
             self._next, self._seq = 0, header.first
             self._transmission, self._requested = 0, False
             self._ahead.clear()
+            self._ahead_bytes = 0
             self._assembly.reset()
             self._renewed(header.first)
         self._answer_soon()
@@ -230,6 +251,10 @@ class Inbound:
             return
         self._unacknowledged += len(datagram)
         if header.number == self._next:
+            if not self._roomy():
+                self.stats["refused"] += 1
+                self._answer_soon()
+                return
             self._advance(header, datagram, when)
         elif header.number < self._next or header.number in self._ahead:
             self.stats["duplicates"] += 1
@@ -237,8 +262,9 @@ class Inbound:
             return
         else:
             self.stats["reordered"] += 1
-            if len(self._ahead) < _MAX_AHEAD:
+            if len(self._ahead) < _MAX_AHEAD and self._ahead_bytes + len(datagram) <= _MAX_AHEAD_BYTES:
                 self._ahead[header.number] = header, datagram, when
+                self._ahead_bytes += len(datagram)
             self._answer_soon()
             return
         if header.flags & REQUEST:
@@ -252,6 +278,7 @@ class Inbound:
         self._open(header, memoryview(datagram)[FORWARD_SIZE:], when)
         self._next += 1
         while self._ahead and (held := self._ahead.pop(self._next, None)):
+            self._ahead_bytes -= len(held[1])
             self._open(held[0], memoryview(held[1])[FORWARD_SIZE:], when)
             self._next += 1
 

@@ -52,6 +52,9 @@ _FORWARD = struct.Struct("<BBHIQQQQQQQ")
 FORWARD_SIZE = _FORWARD.size
 pack_forward_into = _FORWARD.pack_into
 
+HIGHEST = 1 << 62
+"""Numbers of frames, segments and bytes beyond this are none: what is counted up from them still fits its field."""
+
 
 class Forward(NamedTuple):
     """Header of every datagram to the consumer; ``sender`` and ``receiver`` are the incarnations it is meant for."""
@@ -73,7 +76,8 @@ def parse_forward(datagram: bytes) -> Forward | None:
     """The header, or None if that is none."""
     if len(datagram) < FORWARD_SIZE or not GREETING <= datagram[0] <= PROBE:
         return None
-    return Forward._make(_FORWARD.unpack_from(datagram))
+    header = Forward._make(_FORWARD.unpack_from(datagram))
+    return header if max(header[6:]) <= HIGHEST else None
 
 
 # Consumer to producer -------------------------------------------------------------------------------------------------------------

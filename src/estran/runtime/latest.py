@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 from estran.runtime.clock import Clock
 from estran.runtime.flight import Flight
-from estran.runtime.inbound import Inbound
+from estran.runtime.inbound import MAX_FRAME, Inbound, too_large
 from estran.runtime.lane import VOID, Lane
 from estran.runtime.mailbox import NewestFrame
 from estran.runtime.outbound import Outbound, Segment, chunk
@@ -49,6 +49,8 @@ class LatestSender:
         """Take the newest frame; never waits for the network."""
         self._check_open()
         newest = b"".join(frame)
+        if len(newest) > MAX_FRAME:
+            raise too_large(self._spec.key, len(newest))
         seq = self._next
         self._next = seq + 1
         self._dropped += self._newest is not None and self._taken < seq - 1

@@ -128,7 +128,7 @@ class Outbound:
         self._peer: int | None = None
         self._queue: deque[Segment] = deque()
         self._kept: dict[int, Segment] = {}
-        self._number = self._received = 0
+        self._number = self._received = self._sent = 0
         self._transmission = 0
         self._sent_at: deque[tuple[int, float, int]] = deque()
         self._in_flight = self._flying = self._landed = 0
@@ -189,6 +189,7 @@ class Outbound:
         segment.number = self._number
         self._number += 1
         self._kept[segment.number] = segment
+        self._sent = max(self._sent, segment.last + 1)
         self._fly(segment, 1)
         self._transmit(segment, segment.packet)
         if self._timer is None:
@@ -294,23 +295,26 @@ class Outbound:
     def _settle(self, answer: Backward, when: float) -> None:
         before = self._in_flight
         kept = self._kept
-        for number in range(self._received, min(answer.received, self._number)):
+        for number in range(max(self._received, next(iter(kept), 0)), min(answer.received, self._number)):
             self._land(kept.get(number))
         self._received = max(self._received, min(answer.received, self._number))
-        for start, stop in answer.ranges:
-            for number in range(max(start, self._received), min(stop, self._number)):
+        above = max(self._received, next(iter(kept), 0))
+        for start, stop in answer.ranges:  # rising; whatever else is said, no segment is looked at twice
+            for number in range(max(start, above), min(stop, self._number)):
                 self._land(kept.get(number))
+            above = max(above, min(stop, self._number))
         self._landed += before - self._in_flight
         self._measure(answer, when)
         if before != self._in_flight:
             self.flight.landed(before - self._in_flight, self._limited, when)
             self._limited = False
         if answer.processed > self.processed:
-            self.processed = answer.processed
+            self.processed = min(answer.processed, max(self._sent, self.processed))  # nobody has processed what was not sent
         while kept:
             segment = kept[next(iter(kept))]
-            if not segment.received or segment.last >= self.processed:
+            if segment.last >= self.processed or not (segment.received or segment.last < answer.processed):
                 break
+            self._land(segment)  # what this peer has processed it has received, even if it does not say so
             del kept[segment.number]
         self._repair(answer)
 

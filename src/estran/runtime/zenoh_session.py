@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     import zenoh
 
 _BATCHES = 16
+_MAX_DATAGRAM = 64 << 20
+"""Several times what a lane is ever given at once: so much is put together of pieces that come in."""
 _DROP_AFTER_US, _DROP_PIECES_AFTER_US = 1000, 20_000
 """What a put on the event loop may wait at most: in all, and for a datagram of many batches."""
 
@@ -70,6 +72,7 @@ def configuration(
         "transport/shared_memory/enabled": False,
         "transport/unicast/open_timeout": open_timeout_ms,
         "transport/unicast/accept_timeout": 2000,
+        "transport/link/rx/max_message_size": _MAX_DATAGRAM,
         f"{tx}/lease": LEASE_MS,
         f"{tx}/keep_alive": 4,
         f"{tx}/queue/size/data": _BATCHES,

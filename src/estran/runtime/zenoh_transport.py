@@ -37,6 +37,8 @@ _STALL, _STALL_PER_BYTE, _LONG_STALL = 0.8e-3, 2**-28, 15e-3
 """Seconds after which a put has waited for zenoh's queue rather than just copied."""
 
 _LONG_AGO = 1e8
+_MAX_ARRIVALS = 1 << 14
+"""Datagrams that wait for the event loop at the most."""
 MATCH_PERIOD = 0.01
 
 
@@ -282,6 +284,8 @@ class ZenohLane:
                 self._bell.ring(self._on_taken)
 
     def _on_sample(self, sample: zenoh.Sample) -> None:
+        if len(self._arrivals) >= _MAX_ARRIVALS:  # a flood: lost like anything that the network loses
+            return
         self._arrivals.append((sample.payload.to_bytes(), self._clock.now()))
         if not self._scheduled:
             self._scheduled = True

@@ -157,7 +157,7 @@ def read_calibration(path: Path) -> Calibration:
     except OSError as error:
         remedy = "`estran calibrate RUN…` makes one from emulated or deployed runs"
         raise RequestError(f"cannot be read: {error.strerror}", where=str(path), remedy=remedy) from error
-    except (msgspec.DecodeError, msgspec.ValidationError) as error:
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         remedy = "make it anew with `estran calibrate RUN…`"
         raise RequestError(f"is no calibration file: {error}", where=str(path), remedy=remedy) from error
     if found.schema != SCHEMA:

@@ -6,7 +6,7 @@ import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final
 
-from estran.spec.document import read_scalar
+from estran.spec.document import DIGITS, read_scalar
 
 if TYPE_CHECKING:
     from ruamel.yaml.nodes import ScalarNode
@@ -47,6 +47,8 @@ def _truth(text: str) -> bool:
 def _integer(text: str) -> int:
     sign, digits = (-1, text[1:]) if text.startswith("-") else (1, text.removeprefix("+"))
     digits = digits.replace("_", "")
+    if len(digits) > DIGITS:
+        raise ValueError("too many digits")
     if ":" in digits:
         return sign * int(_sixtieths(digits))
     if digits.startswith(("0b", "0x")):

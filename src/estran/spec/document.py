@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path as FilePath
@@ -17,6 +18,15 @@ if TYPE_CHECKING:
 _TAG = "tag:yaml.org,2002:"
 _LIMIT = 100_000
 """Parts of one document, after aliases are expanded: stops a file that would fill the memory."""
+_LENGTH = 1 << 23
+"""Characters of a file: reading YAML takes a second for some hundred thousand."""
+_DEEP = re.compile(r"(?:[\[{]\s*){100}")
+DIGITS = 1000
+"""Of an integer: Python neither reads nor writes decimal ones of more than 4300."""
+_HALF = re.compile("[\ud800-\udfff]")
+"""Half a pair of surrogates, as "\\ud800" makes it, which is no text."""
+_SHOWN = 60
+"""Characters of a wrong value that a message repeats."""
 
 
 @dataclass(slots=True)
@@ -134,6 +144,10 @@ def _single(what: str, where: Where, remedy: str | None = None) -> SpecErrors:
     return SpecErrors([SpecError(what, where=where, remedy=remedy)])
 
 
+def _too_deep(file: str) -> SpecErrors:
+    return _single("the file is nested too deeply", Where(file, 1, 1), "an experiment needs some ten levels at most")
+
+
 def _yaml() -> YAML:
     from ruamel.yaml import YAML
 
@@ -145,6 +159,12 @@ def compose(text: str, file: str) -> Node | None:
     from ruamel.yaml.error import MarkedYAMLError
     from ruamel.yaml.reader import ReaderError
 
+    if len(text) > _LENGTH:
+        raise _single(
+            f"the file has {len(text)} characters, and {_LENGTH} are the most", Where(file, 1, 1), "move data into files of its own"
+        )
+    if _DEEP.search(text):  # soon found here, and very late there
+        raise _too_deep(file)
     try:
         node: Node | None = _yaml().compose(text)
     except MarkedYAMLError as error:
@@ -156,7 +176,7 @@ def compose(text: str, file: str) -> Node | None:
         where = Where(file, before.count("\n") + 1, len(before) - before.rfind("\n"))
         raise _single(f"the character {chr(error.character)!r} is not allowed in YAML", where, "remove it") from None
     except RecursionError:
-        raise _single("the file is nested too deeply", Where(file, 1, 1), "an experiment needs some ten levels at most") from None
+        raise _too_deep(file) from None
     except KeyError as error:
         raise _single(f"the YAML version {error} is not supported", Where(file, 1, 1), "remove the %YAML line") from None
     except (ValueError, OverflowError) as error:
@@ -226,10 +246,11 @@ class Reader:
         if node.style in ("'", '"'):
             self._marks.quoted.add(path)
         try:
-            return self._read_scalar(node)
-        except ValueError:
+            return _not_a("text") if _HALF.search(node.value) else self._read_scalar(node)
+        except (ValueError, OverflowError):
             tag = str(node.tag).removeprefix(_TAG)
-            self._complaints.add(path, f"{node.value!r} is not a valid {tag}", "put it in quotes if it is text")
+            text = node.value if len(node.value) <= _SHOWN else node.value[:_SHOWN] + "…"
+            self._complaints.add(path, f"{text!r} is not a valid {tag}", "put it in quotes if it is text")
         except KeyError:
             self._complaints.add(path, f"the tag {_shown(node)} is not supported", "remove it")
         return None
@@ -239,7 +260,7 @@ class Reader:
         merged: dict[str, Any] = {}
         for key_node, value_node in node.value:
             spot = (key_node.start_mark.line + 1, key_node.start_mark.column + 1)
-            if key_node.id != "scalar" or key_node.value == "":
+            if key_node.id != "scalar" or key_node.value == "" or _HALF.search(key_node.value):
                 self._complaints.add_at(Where(self._marks.file, *spot), "a key must be plain text", "quote it, or remove the '?'")
             elif str(key_node.tag) == _TAG + "merge":
                 for name, value in self._merged(value_node, path).items():
@@ -287,7 +308,7 @@ def read_scalar(node: ScalarNode) -> Any:
         case "bool":
             return {"true": True, "false": False}[text.lower()] if text.lower() in ("true", "false") else _not_a(tag)
         case "int":
-            return _integer(text.replace("_", ""))
+            return _integer(text.replace("_", "")) if len(text) <= DIGITS else _not_a(tag)
         case "float":
             return float(
                 text.replace("_", "").replace(".inf", "inf").replace(".Inf", "inf").replace(".INF", "inf").replace(".nan", "nan")

@@ -115,7 +115,7 @@ def _parse(document: Document, option: str) -> tuple[str, Path, Any] | None:
     except ValueError as error:
         document.complaints.add_at(Where(label), f"{text!r} is not a YAML value: {error}", "quote it")
         return None
-    return label, tuple(int(part) if part.isdigit() else part for part in name.split(".")), value
+    return label, tuple(int(part) if part.isascii() and part.isdigit() else part for part in name.split(".")), value
 
 
 class _Rewrite:

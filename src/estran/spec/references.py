@@ -67,7 +67,7 @@ class References:
                 self._complain(("layers", name), f"{name!r} is also the name of a host", "choose another name", at="key")
         for name in self._services:
             stem, _, number = name.rpartition("-")
-            if stem in self._declared["services"] and number.isdigit():
+            if stem in self._declared["services"] and number.isascii() and number.isdigit():
                 what = f"{name!r} may also be the name of a replica of {stem!r}"
                 self._complain(("services", name), what, "choose a name without the number", at="key")
 

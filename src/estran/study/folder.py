@@ -10,6 +10,8 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any, Final
 
+import msgspec
+
 from estran.errors import EstranError, RequestError
 from estran.observe.queries import open_run
 from estran.run.record import write_json, write_text
@@ -137,10 +139,8 @@ class Folder:
                 raise RequestError(
                     f"its version is {data.get('schema')!r}, not {SCHEMA}", where=str(file), remedy="use the Estran that made it"
                 )
-            factors = {name: tuple(levels) for name, levels in data["factors"].items()}
-            several = {name: tuple(data[name]) for name in ("overrides", "engine_options", "notes") if name in data}
-            asked = Asked(**{**data, **several, "factors": factors})
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            asked = msgspec.convert(data, Asked)
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError, msgspec.ValidationError) as error:
             raise RequestError(
                 f"it cannot be read: {error}", where=str(file), remedy="restore the file as it was written"
             ) from error

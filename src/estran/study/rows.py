@@ -154,7 +154,7 @@ def level(text: str) -> Any:
     """A level from a cell; the inverse of `cell`."""
     try:
         return json.loads(text, parse_constant=_no_constant)
-    except ValueError:
+    except (ValueError, RecursionError):
         return text
 
 
@@ -169,8 +169,8 @@ def _table(path: Path) -> tuple[list[str], list[tuple[int, list[str]]]]:
             reader = csv.reader(file)
             header = [name.strip() for name in next(reader, [])]
             lines = [(reader.line_num, line) for line in reader if line]
-    except (OSError, UnicodeDecodeError) as error:
-        what = getattr(error, "strerror", None) or "it is not UTF-8 text"
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        what = "it is not UTF-8 text" if isinstance(error, UnicodeDecodeError) else getattr(error, "strerror", None) or str(error)
         raise RequestError(
             f"cannot read it: {what}", where=str(path), remedy="give a CSV file with a column for each factor"
         ) from error

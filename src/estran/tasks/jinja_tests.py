@@ -71,7 +71,7 @@ def version(value: Any, other: Any, operator: str = "eq", strict: bool = False, 
 
 def _parts(text: str) -> list[tuple[int, int, str]]:
     parts = re.findall(r"\d+|[a-z]+", text.lower())
-    return [(1, int(part), "") if part.isdigit() else (0, 0, part) for part in parts]
+    return [(1, int(part), "") if part.isdecimal() else (0, 0, part) for part in parts]
 
 
 def _subset(part: Any, whole: Any) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, ItemsView, Iterable, Iterator, KeysView, Mapping, Sequence, ValuesView
 from functools import lru_cache
 from pathlib import Path
@@ -22,6 +23,10 @@ class _Missing:
 
 
 MISSING: Final = _Missing()
+_RAISED: Final = (
+    TypeError, ValueError, AttributeError, LookupError, ArithmeticError, OSError, MemoryError, RuntimeError, SyntaxError, re.error
+)  # fmt: skip
+"""What an expression's filters, and methods of values, may raise."""
 _MARKS = ("{{", "{%", "{#")
 
 
@@ -102,7 +107,7 @@ class Templates:
             raise EvaluationError(error.what, remedy=error.remedy) from error
         except RecursionError:
             raise EvaluationError("the expressions refer to each other without end") from None
-        except (TypeError, ValueError, AttributeError, LookupError, ArithmeticError, OSError) as error:
+        except _RAISED as error:
             raise EvaluationError(f"{type(error).__name__}: {error}") from error
 
 

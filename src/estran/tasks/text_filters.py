@@ -52,7 +52,7 @@ def regex_search(value: Any, pattern: str, *groups: str, ignorecase: bool = Fals
 def _group(reference: str) -> str | int:
     if reference.startswith("\\g<"):
         name = reference[3:-1]
-        return int(name) if name.isdigit() else name
+        return int(name) if name.isdecimal() else name
     if re.fullmatch(r"\\\d+", reference):
         return int(reference[1:])
     raise EvaluationError(f"regex_search: {reference!r} names no group", remedy=r"write '\\1' or '\\g<name>'")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -16,6 +16,7 @@ from starlette.responses import HTMLResponse, Response, StreamingResponse
 from starlette.routing import Route
 
 from estran.errors import EstranError, RequestError
+from estran.observe.damage import damaged, telling
 from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
 from estran.run.hand import LONGEST, ask
@@ -32,6 +33,8 @@ from estran.web.studying import pages, study_state
 
 PERIOD: Final = 1.0
 """Seconds between two looks at a run that goes on."""
+Endpoint = Callable[[Request], Awaitable[Response]]
+_MOST: Final = 2**53
 _OURS: Final = re.compile(r"/|/(run|study)/[0-9a-f]{16}")
 
 
@@ -54,7 +57,25 @@ class Pages:
         self._followings = Followings()
 
     def routes(self) -> list[Route]:
-        """All of them."""
+        """All of them, each with what it says of records that were changed."""
+        return [Route(route.path, self._telling(route.endpoint), methods=route.methods) for route in self._routes()]
+
+    def _telling(self, endpoint: Endpoint) -> Endpoint:
+        async def told(request: Request) -> Response:
+            try:
+                return await endpoint(request)
+            except EstranError:
+                raise
+            except Exception as error:
+                keys = [*request.path_params.values(), *request.query_params.getlist("of")]
+                folders = [folder for key in keys if (folder := self._index.known(str(key))) is not None]
+                if (damage := await asyncio.to_thread(damaged, error, *folders)) is not None:
+                    raise damage from error
+                raise
+
+        return told
+
+    def _routes(self) -> list[Route]:
         return [
             Route(ENTER, self.enter),
             Route("/", self.list),
@@ -155,9 +176,9 @@ class Pages:
 
     async def stream(self, request: Request) -> Response:
         """Figures and charts of a run as they come in, as server-sent events, until it is over."""
-        key, width = request.path_params["key"], _number(request, "width", 600)
+        key, width = request.path_params["key"], _whole(request, "width", 600)
         await asyncio.to_thread(self._following, key)
-        return StreamingResponse(self._events(key, int(width)), media_type="text/event-stream")
+        return StreamingResponse(self._events(key, width), media_type="text/event-stream")
 
     async def _events(self, key: str, width: int) -> AsyncIterator[str]:
         while True:
@@ -180,7 +201,7 @@ class Pages:
         """Charts of a part of a run."""
         key = request.path_params["key"]
         start, end = _number(request, "start", 0.0), _number(request, "end", float("inf"))
-        width = int(_number(request, "width", 600))
+        width = _whole(request, "width", 600)
 
         def read() -> list[dict[str, Any]]:
             run = self._following(key)
@@ -205,7 +226,7 @@ class Pages:
         """Lines of a run's logs."""
         folder = self._index.path(request.path_params["key"], "run")
         asked = request.query_params
-        after, until = max(0, int(_number(request, "after", 0))), _number(request, "until", float("inf"))
+        after, until = _whole(request, "after", 0), _number(request, "until", float("inf"))
         return _json(await asyncio.to_thread(read_logs, folder, asked.get("name", ""), after, asked.get("text", ""), until))
 
     async def study_data(self, request: Request) -> Response:
@@ -293,7 +314,7 @@ class Pages:
 
     def _state(self, key: str, width: int) -> dict[str, Any]:
         run = self._following(key)
-        with run.lock:
+        with run.lock, telling(run.path):
             run.refresh()
             return snapshot(run, draw(run.folder), datetime.now(UTC)) | {"charts": charts(run, width=width)}
 
@@ -302,7 +323,11 @@ class Pages:
         newest = next((run for run in runs if run.status == "running"), next(iter(runs), None))
         if newest is None:
             return exposition(None, None)
-        run = self._following(newest.key)
+        with telling(self._index.path(newest.key, "run")):
+            return self._exposition(newest.key)
+
+    def _exposition(self, key: str) -> str:
+        run = self._following(key)
         with run.lock:
             run.refresh()
             return exposition(run, snapshot(run, draw(run.folder), datetime.now(UTC)))
@@ -349,6 +374,11 @@ def _number(request: Request, name: str, otherwise: float) -> float:
     except ValueError as error:
         raise RequestError(f"{name} is no number", where="the request") from error
     return value if value == value else otherwise
+
+
+def _whole(request: Request, name: str, otherwise: int) -> int:
+    """A whole number of the query, from 0 to what any screen or log has."""
+    return int(min(max(_number(request, name, otherwise), 0.0), _MOST))
 
 
 def _explain(folder: Path) -> Path:

@@ -178,6 +178,11 @@ class Index:
             raise RequestError(f"there is no {kind} {key!r}", where="the page", remedy="go back to the list")
         return found.path
 
+    def known(self, key: str) -> Path | None:
+        """The folder that a key stands for, of whatever kind, if `look` found it."""
+        found = self._found.get(key)
+        return None if found is None else found.path
+
     def _run(self, found: Found) -> Listed:
         known = self._listed.get(found.key)
         if known is not None and known[0] == found.changed:
@@ -231,7 +236,7 @@ def _changed(path: str) -> tuple[int, int] | None:
 
 def _decoded(path: Path, kind: Any) -> Any:
     """A document of a folder, or None where it is absent or damaged: the list shows what it can."""
-    with suppress(OSError, msgspec.DecodeError):
+    with suppress(OSError, ValueError, RecursionError, msgspec.MsgspecError):
         return msgspec.json.decode(path.read_bytes(), type=kind)
     return None
 

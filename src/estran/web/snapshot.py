@@ -64,7 +64,7 @@ def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
 def _record(run: Shown, now: datetime) -> dict[str, Any]:
     record = run.folder.run
     names = ("id", "experiment", "platform", "seed", "started", "ended", "failure", "warnings")
-    killed = not run.over and any(left.run_id == record.get("id") for left in leftovers())
+    killed = not run.over and any(left.run_id == record.get("id") for left in leftovers()[0])
     return {name: record.get(name) for name in names} | {
         "status": "killed" if killed else run.folder.status,
         "over": run.over or killed,

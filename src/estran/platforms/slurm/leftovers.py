@@ -7,12 +7,21 @@ import json
 import os
 from dataclasses import asdict
 
+import msgspec
+
+from estran.errors import PlatformError
 from estran.platforms.slurm.login import login_host
 from estran.platforms.slurm.queue import Queue
 from estran.platforms.ssh.target import Target
 
 KIND = "slurm"
 """Kind of the journal's entry."""
+
+
+class _Noted(msgspec.Struct):
+    job: str
+    login: Target | None
+    configuration: str | None
 
 
 def journalled(name: str, login: Target | None) -> str:
@@ -26,12 +35,14 @@ def cancel(value: str) -> str:
     Raises
     ------
     PlatformError
-        If Slurm does not answer.
+        If Slurm does not answer, or that is not what was written.
     """
-    noted = json.loads(value)
-    login = Target(**noted["login"]) if noted["login"] else None
-    asyncio.run(_cancel(noted["job"], login, noted["configuration"]))
-    return str(noted["job"])
+    try:
+        noted = msgspec.json.decode(value, type=_Noted)
+    except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+        raise PlatformError(f"the journal names no job of Slurm: {error}", remedy="look whether it runs: squeue --me") from error
+    asyncio.run(_cancel(noted.job, noted.login, noted.configuration))
+    return noted.job
 
 
 async def _cancel(name: str, login: Target | None, configuration: str | None) -> None:

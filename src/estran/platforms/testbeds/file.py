@@ -85,7 +85,7 @@ def _model(document: Document) -> type[TestbedFile]:
     names = sorted(known)
     if "provider" not in document.data:
         document.complaints.add((), "the key 'provider' is missing", f"add provider: (one of {', '.join(names)})")
-    elif provider in NOT_BUILT:
+    elif str(provider) in NOT_BUILT:
         document.complaints.add(("provider",), f"{provider!r} is not built", NOT_BUILT[str(provider)])
     else:
         what = f"{provider!r} is none of {', '.join(names)}"

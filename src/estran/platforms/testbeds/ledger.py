@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from estran.errors import PlatformError
 
 
@@ -57,6 +59,17 @@ class Entry:
     def remove(self) -> None:
         """Everything was given back."""
         self.path.unlink(missing_ok=True)
+
+
+class _Written(msgspec.Struct):
+    request: dict[str, Any]
+    keep: bool
+    jobs: list[dict[str, Any]]
+    ends_at: float | None
+
+    def __post_init__(self) -> None:
+        if not all(isinstance(self.request.get(key), str) for key in ("provider", "job")):
+            raise ValueError("no provider and job")
 
 
 def name_of(request: Mapping[str, Any]) -> str:
@@ -115,6 +128,11 @@ def _read(path: Path, text: str) -> Entry | None:
     """Read an entry; one that was cut short while it was first written was never acted on."""
     try:
         data = json.loads(text)
-    except json.JSONDecodeError:
+    except (ValueError, RecursionError):
         return None
-    return Entry(path, data["request"], data["keep"], data["jobs"], data["ends_at"], known=True)
+    try:
+        known = msgspec.convert(data, _Written)
+    except msgspec.ValidationError as error:
+        what = f"it is no reservation of the ledger: {error}"
+        raise PlatformError(what, where=str(path), remedy="look whether nodes are reserved, then remove it") from error
+    return Entry(path, known.request, known.keep, known.jobs, known.ends_at, known=True)

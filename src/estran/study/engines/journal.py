@@ -87,7 +87,7 @@ def read(folder: Path) -> Batch:
     try:
         data = json.loads((folder / JOB).read_text(encoding="utf-8"))
         return Batch(folder, data["name"], data["job"], data["over"])
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise RequestError(
             f"it cannot be read: {error}", where=str(folder / JOB), remedy="if its job has ended, remove its folder"
         ) from error
