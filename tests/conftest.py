@@ -15,6 +15,7 @@ settings.register_profile("untimed", deadline=None)  # how long an example takes
 settings.load_profile("untimed")
 
 COMPUTING = (
+    "api/",
     "checks/test_experiments.py",
     "checks/test_simulated.py",
     "cli/",
@@ -86,6 +87,7 @@ COMPUTING = (
     "tasks/test_any_values.py",
     "tasks/test_task.py",
     "tasks/test_templating.py",
+    "test_supply.py",
     "test_units.py",
     "web/",
 )

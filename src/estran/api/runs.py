@@ -160,8 +160,6 @@ def run(
 
     folder, status = outside_a_loop(lambda: _made(asked(experiment, set, seed), on, Path(out), detail, calibration, progress))
     made = Run(folder)
-    if status == "interrupted":
-        raise KeyboardInterrupt(f"the run was interrupted; what it measured is in {folder}")
     if status != "done":
         raise RunFailedError(made)
     return made
@@ -189,6 +187,9 @@ def _made(
         simulation = Simulation(calibration)
         prepared = prepare(experiment.file, overrides=experiment.set, seed=experiment.seed, on=on, simulation=simulation)
         folder, status = execute(prepared, out=out, progress=told, command=words)
-    if (unreported := reported(folder)) is not None and status == "done":
+    unreported = reported(folder)
+    if status == "interrupted":
+        raise KeyboardInterrupt(f"the run was interrupted; what it measured is in {folder}")
+    if unreported is not None and status == "done":
         raise unreported
     return folder, status

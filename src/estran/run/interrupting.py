@@ -40,9 +40,10 @@ def outside_a_loop(make: Callable[[], T]) -> T:
             interrupted = True
             for interrupt in listeners[-1:]:
                 interrupt()
-    if interrupted:
-        raise KeyboardInterrupt from future.exception()
-    return future.result()
+    made = future.result()
+    if interrupted:  # too late for it to notice
+        raise KeyboardInterrupt
+    return made
 
 
 def _settle(future: Future[T], make: Callable[[], T]) -> None:
