@@ -25,7 +25,7 @@ def main() -> int:
     for name in sorted(users):
         found = distribution(name)
         licence, whose = licence_of(found), ", ".join(sorted(users[name]))
-        print(f"{name:32} {found.version:16} {licence:48} {whose}")
+        print(f"{name:32} {found.version:18} {whose:40} {licence}")
         if is_gpl(licence) and not users[name] <= MAY | {"test"}:
             refused.append(f"{name} ({licence}) is needed by {whose}")
     for line in refused:

@@ -87,6 +87,7 @@ COMPUTING = (
     "tasks/test_any_values.py",
     "tasks/test_task.py",
     "tasks/test_templating.py",
+    "test_plug_ins.py",
     "test_supply.py",
     "test_units.py",
     "web/",
@@ -111,6 +112,7 @@ WAITING = (
     "study/test_slurm.py",
     "study/test_study.py",
     "tasks/",
+    "test_plug_ins.py",
 )
 """Of a file that also computes, only the tests that emulate."""
 ALONE = ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py")

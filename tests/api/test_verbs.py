@@ -225,3 +225,14 @@ async def test_ctrl_c_ends_a_run_in_good_order_beside_a_running_loop(file: Path,
         signal.signal(signal.SIGINT, before)
     (folder,) = (tmp_path / "planted").iterdir()
     assert estran.open_run(folder).status == "interrupted"
+
+
+def test_the_reference_has_every_function_as_it_is() -> None:
+    page = (Path(__file__).parents[2] / "docs" / "reference" / "python.md").read_text(encoding="utf-8")
+    for name in ("load", "run", "study", "explain", "optimize", "open_run", "open_study"):
+        parameters = inspect.signature(getattr(estran, name)).parameters.values()
+        words = [str(one.replace(annotation=inspect.Parameter.empty)) for one in parameters]
+        first = next((i for i, one in enumerate(parameters) if one.kind is one.KEYWORD_ONLY), None)
+        if first is not None:
+            words.insert(first, "*")
+        assert f"`estran.{name}({', '.join(words)})`".replace("'", '"') in page
