@@ -90,6 +90,7 @@ COMPUTING = (
     "test_plug_ins.py",
     "test_supply.py",
     "test_units.py",
+    "test_wheel.py",
     "web/",
 )
 WAITING = (
