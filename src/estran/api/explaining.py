@@ -10,7 +10,7 @@ from estran.api.studies import Study, open_study
 from estran.study.rows import cell
 
 if TYPE_CHECKING:
-    from estran.explain.effects import Explanation as Effects
+    from estran.explain.explanation import Explanation as Effects
     from estran.explain.indices import Indices
     from estran.explain.pareto import Front
     from estran.explain.paths import Paths

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import duckdb
 
     from estran.explain.bottleneck import Bottleneck
-    from estran.explain.effects import Explanation
+    from estran.explain.explanation import Explanation
     from estran.explain.indices import Indices
     from estran.explain.pareto import Front
     from estran.explain.whatif import Prediction

@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from estran.explain.effects import Explanation
+from estran.explain.explanation import Explanation
 from estran.explain.indices import Indices
 from estran.explain.table import SHOWN, Table
 from estran.observe.intervals import student
