@@ -12,7 +12,8 @@ import pytest
 pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran[study]'")
 
 from estran.errors import RequestError
-from estran.explain.effects import explain, plain
+from estran.explain.effects import explain
+from estran.explain.explanation import plain
 from estran.explain.further import suggest
 from estran.report.explaining import answer, validity
 from tests.explain.planted import Planted, table

@@ -96,7 +96,7 @@ def compare(
     from estran.cli.listing import find_run
     from estran.cli.predict import fraction
     from estran.explain.compare import compare as compared
-    from estran.explain.effects import plain
+    from estran.explain.explanation import plain
     from estran.observe.damage import telling
     from estran.report.compared import print_comparison
     from estran.report.differing import print_differences

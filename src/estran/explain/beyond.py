@@ -12,7 +12,7 @@ import numpy as np
 from estran.errors import RequestError
 from estran.explain.better import higher_is_better
 from estran.explain.bottleneck import Bottleneck, bottleneck
-from estran.explain.effects import plain
+from estran.explain.explanation import plain
 from estran.explain.further import Further, suggest, write_design
 from estran.explain.pareto import Front, front, usual
 from estran.explain.table import Table

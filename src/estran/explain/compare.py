@@ -13,7 +13,8 @@ import numpy as np
 
 from estran.errors import RequestError
 from estran.explain.better import higher_is_better
-from estran.explain.effects import ALPHA, Explanation, explain
+from estran.explain.effects import explain
+from estran.explain.explanation import ALPHA, Explanation
 from estran.explain.table import Table, read_table
 from estran.observe.queries import open_run
 from estran.study.verdicts import error

@@ -11,7 +11,7 @@ import numpy as np
 
 from estran.errors import RequestError
 from estran.explain.diagnostics import studentised
-from estran.explain.effects import Explanation
+from estran.explain.explanation import Explanation
 from estran.explain.linear import Fitted, fitted, student
 from estran.explain.model import Matrix
 from estran.explain.table import Table

@@ -229,9 +229,3 @@ def fit(matrix: Matrix, y: Matrix) -> Fit:
     return Fit(
         coefficients, residuals, len(y) - matrix.shape[1], inverse_root @ inverse_root.T, np.einsum("ij,ij->i", q, q), matrix
     )
-
-
-def sums_of_squares(model: Model, y: Matrix) -> dict[str, float]:
-    """What each term explains beyond all others (type III; in balanced designs all types agree)."""
-    full = fit(model.matrix(), y).error
-    return {term.name: max(0.0, fit(model.matrix(without=term.name), y).error - full) for term in model.terms}

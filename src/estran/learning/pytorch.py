@@ -15,10 +15,10 @@ from estran.learning.habits import Habits
 from estran.learning.learner import Features, Labels, LearnerError, NotFiniteError, State, StateError
 from estran.learning.mistakes import SettingsError
 from estran.learning.pytorch_choices import Optimizer, checked_device, checked_optimizer
+from estran.learning.pytorch_state import SAME_SETTINGS, array, check_fits, memory
 from estran.learning.rows import checked_chunk, checked_rows, softmax
 from estran.learning.settings import flag, positive, within
 
-_SAME_SETTINGS: Final = "load snapshots of the same module with the same settings"
 _BATCH: Final = "look at the module; what normalises over a batch cannot learn from one row: use LayerNorm, or set chunked: true"
 
 
@@ -204,8 +204,8 @@ class TorchLearner(Habits):
         StateError
             If NumPy has no such type of number, or the optimizer remembers what is no tensor.
         """
-        tensors = {**self._tensors(), **_memory(self.module, self.optimizer, self.name)}
-        arrays = {key: _array(tensor, key, self.name) for key, tensor in tensors.items()}
+        tensors = {**self._tensors(), **memory(self.module, self.optimizer, self.name)}
+        arrays = {key: array(tensor, key, self.name) for key, tensor in tensors.items()}
         return {**arrays, "draws": np.array([self._seed, self._steps], dtype=np.int64)}
 
     def load(self, state: State) -> None:
@@ -217,10 +217,10 @@ class TorchLearner(Habits):
             If an array is missing, unknown, of another shape or type, or not finite. What was learned before is then unchanged.
         """
         wanted = {**self._tensors(), **self._remembered(state)}
-        arrays = {key: _array(tensor, key, self.name) for key, tensor in wanted.items()}
-        _check_fits(self.name, {**arrays, "draws": np.zeros(2, np.int64)}, state)
+        arrays = {key: array(tensor, key, self.name) for key, tensor in wanted.items()}
+        check_fits(self.name, {**arrays, "draws": np.zeros(2, np.int64)}, state)
         if min(state["draws"]) < 0:
-            raise StateError("draws of the snapshot are negative", where=self.name, remedy=_SAME_SETTINGS)
+            raise StateError("draws of the snapshot are negative", where=self.name, remedy=SAME_SETTINGS)
         # Their own copies: the snapshot stays the caller's.
         fresh = {key: torch.from_numpy(np.array(state[key])).to(tensor.device) for key, tensor in wanted.items()}
         with torch.no_grad():
@@ -350,7 +350,7 @@ class TorchLearner(Habits):
         for weights_name, _ in module.named_parameters():
             prefix = f"optimizer.{weights_name}."
             if any(key.startswith(prefix) for key in state):
-                every = _memory(module, optimizer, self.name)
+                every = memory(module, optimizer, self.name)
                 found |= {key: tensor for key, tensor in every.items() if key.startswith(prefix)}
         return found
 
@@ -367,38 +367,5 @@ def seeded(seed: int, device: torch.device | None = None) -> Iterator[None]:
         yield
 
 
-def _memory(module: torch.nn.Module, optimizer: torch.optim.Optimizer, where: str) -> dict[str, torch.Tensor]:
-    """What an optimizer remembers, by the parameter's name and its own."""
-    found = {}
-    for name, weights in module.named_parameters():
-        for key, part in optimizer.state.get(weights, {}).items():
-            if isinstance(part, torch.Tensor):
-                found[f"optimizer.{name}.{key}"] = part
-            elif part is not None:
-                what = f"the optimizer remembers {key}, a {type(part).__name__}"
-                raise StateError(what, where=where, remedy="choose an optimizer that remembers tensors only, such as adam")
-    return found
-
-
-def _array(tensor: torch.Tensor, key: str, where: str) -> NDArray[Any]:
-    try:
-        return np.array(tensor.detach().cpu().numpy())
-    except TypeError as error:
-        what = f"{key} is {str(tensor.dtype).removeprefix('torch.')}, which NumPy has not"
-        raise StateError(what, where=where, remedy="keep weights in float32 or float64") from error
-
-
 def _copy(part: Any) -> Any:
     return part.clone() if isinstance(part, torch.Tensor) else part
-
-
-def _check_fits(name: str, wanted: State, given: State) -> None:
-    """Make sure that a snapshot has the same names, shapes and types, and is finite; modules also count in integers."""
-    if wanted.keys() != given.keys():
-        odd = ", ".join(sorted(wanted.keys() ^ given.keys())[:3])
-        raise StateError(f"the snapshot does not fit: {odd} is on one side only", where=name, remedy=_SAME_SETTINGS)
-    for key, array in wanted.items():
-        found = given[key]
-        if (found.shape, found.dtype) != (array.shape, array.dtype) or not np.isfinite(found).all():
-            what = f"{key} of the snapshot is {found.dtype} of shape {found.shape}"
-            raise StateError(f"{what}, wanted finite {array.dtype} of shape {array.shape}", where=name, remedy=_SAME_SETTINGS)

@@ -21,6 +21,7 @@ from estran.optimize.running import Runs
 from estran.optimize.space import Space
 from estran.optimize.strategies import strategy_of, trust_in_words
 from estran.optimize.trials import Trials
+from estran.run.interrupting import carried_out
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.record import write_json, write_text
 from estran.run.session import new_run_id
@@ -28,7 +29,6 @@ from estran.spec.plan import Plan
 from estran.study.engines.local import Local
 from estran.study.factors import factors_of
 from estran.study.folder import digest
-from estran.study.interrupting import carried_out
 from estran.study.lock import alone
 from estran.study.rows import cell, csv_text
 from estran.study.study import make_sure_unchanged, side_by_side

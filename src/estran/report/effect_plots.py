@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from estran.explain.effects import Effect, Explanation, Level
 from estran.explain.evidence import Cell, Evidence, Residual
+from estran.explain.explanation import Effect, Explanation, Level
 from estran.explain.indices import Indices
 from estran.report.explaining import signed
 from estran.report.markup import tag, text

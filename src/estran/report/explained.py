@@ -6,7 +6,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from estran.explain.effects import Effect, Explanation
+from estran.explain.explanation import Effect, Explanation
 from estran.explain.indices import Indices
 from estran.report.beyond import print_beyond
 from estran.report.claimed import print_claims

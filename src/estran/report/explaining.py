@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 
-from estran.explain.effects import Effect, Explanation, Level
+from estran.explain.explanation import Effect, Explanation, Level
 from estran.explain.indices import Indices
 from estran.explain.shape import Shape
 from estran.report.wording import plain, quantity

@@ -12,8 +12,9 @@ import numpy as np
 
 from estran.errors import EstranError
 from estran.explain.beyond import Beyond, look_beyond
-from estran.explain.effects import Explanation, explain, plain
+from estran.explain.effects import explain
 from estran.explain.evidence import Evidence, evidence
+from estran.explain.explanation import Explanation, plain
 from estran.explain.indices import Indices, explain_by_indices
 from estran.explain.paths import Paths, paths
 from estran.explain.searched import condensed

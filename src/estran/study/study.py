@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 
 from estran.errors import RequestError, SpecErrors, cause
+from estran.run.interrupting import carried_out
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
@@ -21,7 +22,6 @@ from estran.study.engines.opening import check
 from estran.study.execution import Watcher, carry_out
 from estran.study.factors import Factor, counting, factors_of, settled
 from estran.study.folder import DOCUMENT, Asked, Folder, Outcome, digest
-from estran.study.interrupting import carried_out
 from estran.study.lock import alone
 from estran.study.rows import arranged, read_points
 

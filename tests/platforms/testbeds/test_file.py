@@ -40,7 +40,7 @@ def test_a_file_is_read_and_its_cost_known() -> None:
     asked = read(GRID)
     assert isinstance(asked, Grid5000File)
     assert (asked.walltime, asked.wait, asked.start, asked.layers["edge"].nodes) == (5400.0, 600.0, "2031-01-02 08:00:00", 2)
-    assert str(cost(asked)) == "6 nodes for 90min at most: 9 node-hours"
+    assert str(cost(asked)) == "6 nodes for 90min at the most: 9 node-hours"
 
 
 @pytest.mark.parametrize(

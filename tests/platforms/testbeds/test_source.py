@@ -82,7 +82,7 @@ def test_microcontrollers_cannot_be_hosts(home: Path) -> None:
 
 
 def test_the_cost_is_known_before(home: Path) -> None:
-    assert source(FILE.format(python="python3")).cost({}) == ["g5k: 3 nodes for 60min at most: 3 node-hours"]
+    assert source(FILE.format(python="python3")).cost({}) == ["g5k: 3 nodes for 60min at the most: 3 node-hours"]
 
 
 @pytest.fixture

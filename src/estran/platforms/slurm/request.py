@@ -6,9 +6,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 
 from estran.errors import Where
+from estran.platforms.cost import Cost
 from estran.platforms.remote.source import Needs
 from estran.platforms.ssh.target import Target
-from estran.units import show
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +37,6 @@ class Part:
     options: tuple[str, ...] = ()
     modules: tuple[str, ...] = ()
     python: str = "python3"
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a job can cost at the most; it ends with the run, which is sooner."""
-
-    nodes: int
-    walltime: float
-
-    @property
-    def node_hours(self) -> float:
-        """Nodes times hours."""
-        return self.nodes * self.walltime / 3600.0
-
-    def __str__(self) -> str:
-        plural = "" if self.nodes == 1 else "s"
-        return f"{self.nodes} node{plural} for {show(self.walltime, 'duration')} at the most: {self.node_hours:.3g} node-hours"
 
 
 @dataclass(frozen=True, slots=True)

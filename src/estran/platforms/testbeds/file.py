@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, get_args
 
+from estran.platforms.cost import Cost
 from estran.spec.document import Document, read_file
 from estran.spec.suggest import did_you_mean
 
@@ -20,31 +20,6 @@ NOT_BUILT = {
     "static": "name the nodes in a platform file of kind ssh",
 }
 """What EnOSlib could provide and Estran does not take from it, and why or what instead."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cost:
-    """What a reservation takes of an account.
-
-    Attributes
-    ----------
-    walltime
-        Seconds.
-    """
-
-    nodes: int
-    walltime: float
-
-    @property
-    def node_hours(self) -> float:
-        """Nodes times walltime in hours: the most that can be charged; giving back early costs less."""
-        return self.nodes * self.walltime / 3600
-
-    def __str__(self) -> str:
-        from estran.units import show
-
-        nodes = "1 node" if self.nodes == 1 else f"{self.nodes} nodes"
-        return f"{nodes} for {show(self.walltime, 'duration')} at most: {self.node_hours:g} node-hours"
 
 
 def read_testbed_file(path: Path) -> TestbedFile:
