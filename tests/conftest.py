@@ -58,6 +58,7 @@ COMPUTING = (
     "report/",
     "reproduce/",
     "run/test_conductor.py",
+    "run/test_hand.py",
     "run/test_coupled_runs.py",
     "run/test_escapes.py",
     "run/test_flow.py",

@@ -29,7 +29,7 @@ async def test_a_clock_that_goes_back_is_found_out() -> None:
         skew = 0.0
 
     def now(self) -> float:
-            return -super().now()
+        return -super().now()
 
     with pytest.raises(AssertionError, match="went back"):
         await clocks.never_goes_back(Broken(time.monotonic_ns()))
