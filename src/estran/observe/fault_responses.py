@@ -169,7 +169,9 @@ def _times(one: _Happened, answers: Stories, judged: Stories) -> dict[str, float
     deviates = _below(bins, bins.counts(answers.done)) | _below(bins, -bins.means(answers.done, answers.done - answers.created))
     if len(judged):
         deviates |= _below(bins, bins.means(judged.done, (judged.truth == judged.answer).astype(float)))
-    in_a_row = np.convolve(deviates.astype(int), np.ones(RUN, dtype=int))[RUN - 1 :] == RUN
+    if len(deviates) < RUN:
+        return dict.fromkeys(PER_FAULT[:2], "another fault, or the end, came before anything could be seen")
+    in_a_row = np.convolve(deviates.astype(int), np.ones(RUN, dtype=int), mode="valid") == RUN
     if not in_a_row.any():
         return {"time_to_detect": "nothing was seen of it: all stayed within its band", "time_to_recover": 0.0}
     first = int(np.argmax(in_a_row))
@@ -179,7 +181,7 @@ def _times(one: _Happened, answers: Stories, judged: Stories) -> dict[str, float
             return {"time_to_detect": (first + 1) * bins.width, "time_to_recover": start * bins.width}
     return {
         "time_to_detect": (first + 1) * bins.width,
-        "time_to_recover": "not recovered before the measurement or its peace ended",
+        "time_to_recover": "not recovered before another fault, or the end, came",
     }
 
 

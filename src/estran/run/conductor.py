@@ -235,7 +235,7 @@ class Conductor:
         with self.record.phase("finalise"):
             collector.closing()
             for names in _stopping(self.plan):
-                running = [name for name in names if collector.states[name] not in ("ended", "failed", "down")]
+                running = [name for name in names if collector.states[name] not in ("ended", "failed")]
                 await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
             await _together(host.close() for host in hosts.values())
             await asyncio.wait(follows) if follows else None

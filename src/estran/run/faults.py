@@ -189,6 +189,8 @@ class Injector:
             self._collector.fail(PlatformError(what, where=f"faults.{injection.fault}", remedy=error.remedy))
             return
         if injection.duration is None:
+            if injection.kind == "kill":  # it is over as soon as it has begun
+                await self._leave(happening)
             return
         await self._clock.sleep(happening.begun + injection.duration - self._clock.now() if happening.begun is not None else 0.0)
         try:
@@ -225,6 +227,10 @@ class Injector:
             await self._provision.heal(injection)
         happening.ended = self._clock.now()
         self._mark(OVER, injection, happening.ended)
+        await self._leave(happening)
+
+    async def _leave(self, happening: Happening) -> None:
+        """Let those begin that wait for the same."""
         self._on.remove(happening)
         async with self._changed:
             self._changed.notify_all()

@@ -11,7 +11,8 @@ from estran.web.series import Bins
 from estran.web.tables import News
 
 _EVENTS: Final = """SELECT time, host, replica, event, detail FROM {events}
-  WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error', 'diverged', 'refused', 'drift', 'rolled-back') ORDER BY time"""
+  WHERE event IN ('started', 'ready', 'ended', 'restarted', 'error', 'diverged', 'refused', 'drift', 'rolled-back',
+  'fault-begun', 'fault-over') ORDER BY time"""
 _RECORDED: Final = """SELECT metric, CAST(time * 4 AS BIGINT) / 4.0 AS slot, replica,
   sum(CASE WHEN abs(value) < 1e300 THEN 1 ELSE 0 END) AS n, sum(CASE WHEN abs(value) < 1e300 THEN value ELSE 0 END) AS total,
   sum(CASE WHEN abs(value) < 1e300 THEN 0 ELSE 1 END) AS wrong
@@ -55,6 +56,9 @@ class Happenings:
                 self.wrong[str(metric[i]), str(replica[i])] = float(slot[i])
 
     def _event(self, time: float, host: str, replica: str, event: str, detail: str) -> None:
+        if not replica:  # of the run as a whole: what it breaks on purpose
+            self.events.append({"time": time, "host": host, "replica": replica, "event": event, "detail": detail})
+            return
         known = self.replicas.setdefault(replica, Replica())
         known.state = STATES.get(event, known.state)
         known.restarts += event == "restarted"

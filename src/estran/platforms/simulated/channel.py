@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -107,9 +108,10 @@ class Channel:
         self.sender: Outlet | None = None
         self.life = 0
         self._held: list[Callable[[], None]] = []
+        self._noticing: deque[tuple[int, int, bytes, float]] = deque()
         self._paused: list[tuple[int, int, bytes, float]] | None = None
         self.damaged: Callable[[], bool] | None = None
-        self.reshape()
+        self._shape_window()
         self._trace_sender, self._trace_receiver = trace_sender, trace_receiver
         self.connect(connection)
         self._here, self._there = network.counted(hosts[0]), network.counted(hosts[1])
@@ -128,14 +130,8 @@ class Channel:
         connection.on_reshaped.append(self.reshape)
 
     def reshape(self) -> None:
-        """Begin with a window for the line as it is now."""
-        there, back = self._network.link(*self._hosts), self._network.link(*self._hosts[::-1])
-        self.back = back.delay
-        self._patience = max(there.delay + back.delay + SLACK, MIN_INTERVAL)
-        shape = _WINDOWS[self.spec.delivery]
-        self.window = Window(
-            there, there.delay + back.delay, floor=int(shape["floor"]), initial=int(shape["initial"]), queueing=shape["queueing"]
-        )
+        """Go on with a window for the line as it is now."""
+        self._shape_window()
         if self.sender is not None:
             self.sender.unblock()
 
@@ -143,9 +139,18 @@ class Channel:
         """Nothing is known of what was under way, by a new connection or to a new end: the producer repeats what it must."""
         self.life += 1
         self._held.clear()
-        self.reshape()
+        self._shape_window()
         if self.sender is not None:
             self.sender.repeat()
+
+    def _shape_window(self) -> None:
+        there, back = self._network.link(*self._hosts), self._network.link(*self._hosts[::-1])
+        self.back = back.delay
+        self._patience = max(there.delay + back.delay + SLACK, MIN_INTERVAL)
+        shape = _WINDOWS[self.spec.delivery]
+        self.window = Window(
+            there, there.delay + back.delay, floor=int(shape["floor"]), initial=int(shape["initial"]), queueing=shape["queueing"]
+        )
 
     def word(self, told: Callable[[], None]) -> bool:
         """Whether word of what the consumer does reaches the producer; else it does when the connection is there again."""
@@ -210,7 +215,12 @@ class Channel:
         hands = self.hands
         self._arrived = arrived = max(there + hands.extra(), self._arrived)
         self._noticed = noticed = max(arrived + hands.wake(), self._noticed)
-        self.loop.call_at(noticed, self._hand_over, self.life, seq, data, arrived)
+        # Of several that are noticed at one instant the loop may call any first.
+        self._noticing.append((self.life, seq, data, arrived))
+        self.loop.call_at(noticed, self._notice)
+
+    def _notice(self) -> None:
+        self._hand_over(*self._noticing.popleft())
 
     def _repeated(self, seq: int, data: bytes, there: float) -> float:
         """Seconds that a frame takes longer as it comes damaged and is sent again; below 0 if that is not done here.

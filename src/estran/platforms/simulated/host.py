@@ -6,7 +6,7 @@ import asyncio
 import importlib
 import shutil
 from collections import Counter
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from pathlib import Path
 from typing import Any, Protocol
@@ -19,6 +19,7 @@ from estran.platforms.simulated.processor import Processor
 from estran.platforms.simulated.stability import Gauges
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
+from estran.runtime.rows import EventRow
 from estran.runtime.supervisor import BACKOFF
 
 
@@ -61,6 +62,8 @@ class SimulatedHost:
     ----------
     replicas, processors
         Names of its replicas, in the order of the plan, and what they compute with.
+    sever
+        Told which replica begins anew, so that nothing of its former life is left.
     idle_cpu
         Processor seconds per second that its services use whatever comes.
     gauges
@@ -73,6 +76,7 @@ class SimulatedHost:
         self,
         name: str,
         make: Maker,
+        sever: Callable[[str], None],
         replicas: Sequence[str],
         processors: Sequence[Processor],
         idle_cpu: float,
@@ -82,6 +86,7 @@ class SimulatedHost:
     ) -> None:
         self.name = name
         self._make = make
+        self._sever = sever
         self._processors = processors
         self._idle_cpu = idle_cpu
         self._traffic = traffic
@@ -113,6 +118,8 @@ class SimulatedHost:
         attempt = self._restarts[name]
         pause = BACKOFF * 2 ** min(attempt - 1, 5)
         asyncio.get_running_loop().call_later(pause, self._start_again, name, context=Context())
+        told = f"attempt {attempt} of {launch.max_restarts} after exit status {status}"
+        self.emit("events", [EventRow(self._clock.now(), self.name, name, "restarted", told)])
         return {"say": "restarting", "replica": name, "status": status, "attempt": attempt, "what": frame["what"]}
 
     def kill(self, replica: str, *, down: bool) -> bool:
@@ -138,6 +145,7 @@ class SimulatedHost:
     def _start_again(self, name: str) -> None:
         if name in self._down | self._stopped or self._closing.is_set():
             return
+        self._sever(name)
         life = self._lives[name] = self._make(self._launches[name], self)
         life.start(self._group)
         life.go(self._clock.origin_ns)

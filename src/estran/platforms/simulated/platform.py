@@ -188,7 +188,7 @@ class SimulatedProvision:
     def _host(self, name: str, seats: Sequence[Seat], flush_period: float) -> SimulatedHost:
         idle = sum(seat.handling.idle_cpu for seat in seats)
         return SimulatedHost(
-            name, self._make, [seat.replica.name for seat in seats], [seat.processor for seat in seats], idle,
+            name, self._make, self._world.sever, [seat.replica.name for seat in seats], [seat.processor for seat in seats], idle,
             self._world.network.counted(name), self._gauges,
             flush_period,
         )  # fmt: skip

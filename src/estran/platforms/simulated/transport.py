@@ -358,7 +358,7 @@ class SimulatedTransport:
         self._sent_on: list[Ends] = []
 
     def abort(self) -> None:
-        """End without a word, as a process does that is killed."""
+        """Close all ends, without a word; others of the same channels may be opened."""
         for ends, ours in self._ours.values():
             for end in ours:
                 end.close()
@@ -371,11 +371,7 @@ class SimulatedTransport:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for ends, ours in self._ours.values():
-            for end in ours:
-                end.close()
-                if end is ends.receiver:
-                    ends.receiver = ends.channel.receiver = None
+        self.abort()
 
     async def sender(self, channel: ChannelSpec) -> Sender:
         """Open the producer's end."""
