@@ -93,6 +93,7 @@ COMPUTING = (
 WAITING = (
     "checks/test_platforms.py",
     "e2clab/",
+    "platforms/emulated/test_breaking.py",
     "platforms/mixed/",
     "platforms/remote/test_certificates.py",
     "platforms/remote/test_envoy.py",
@@ -100,6 +101,7 @@ WAITING = (
     "platforms/ssh/",
     "platforms/testbeds/",
     "run/test_commands.py",
+    "run/test_emulated_faults.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
     "run/test_memory_limit.py",

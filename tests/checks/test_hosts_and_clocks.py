@@ -26,10 +26,8 @@ async def test_a_host_behind_an_agent(check: hosts.Check, tmp_path: Path) -> Non
 
 async def test_a_clock_that_goes_back_is_found_out() -> None:
     class Broken(RealClock):
-        skew = 0.0
-
-    def now(self) -> float:
-        return -super().now()
+        def now(self) -> float:
+            return -super().now()
 
     with pytest.raises(AssertionError, match="went back"):
         await clocks.never_goes_back(Broken(time.monotonic_ns()))

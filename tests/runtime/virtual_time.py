@@ -32,8 +32,6 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 
 class VirtualClock:
-    skew = 0.0
-
     def now(self) -> float:
         return asyncio.get_running_loop().time()
 

@@ -100,6 +100,13 @@ with Fabric(["edge", "fog", "cloud"], links) as fabric, NetemEngine().start(fabr
     jittered = sorted(round_trips(fabric, "edge", "cloud", 41))
     # Half of a normal distribution lies within 0.674 standard deviations; outliers of a loaded machine do not count so.
     result["changed"], result["spread"] = jittered[20], (jittered[30] - jittered[10]) / 1.349
+    both = [("edge", "cloud"), ("fog", "edge")]  # one that is shaped, and one of which nothing is asked
+    running.cut(both)
+    running.update({("edge", "cloud"): LinkSpec(delay=0.02)})
+    result["cut"] = [arrived(fabric, *one, 100)[0] for one in both]
+    running.mend(both)
+    result["mended"] = [arrived(fabric, *one, 100)[0] for one in both]
+    result["as before"] = statistics.median(round_trips(fabric, "edge", "cloud", 9))
     result["facts"] = dict(running.facts())
 print(json.dumps(result))
 """
@@ -118,4 +125,7 @@ def test_netem_shapes_a_fabric_as_asked() -> None:
     assert 0.7 < result["goodput"] / (2e6 * 1448 / 1538) < 1.03
     assert 0.1 <= result["changed"] < 0.135
     assert 0.005 < result["spread"] < 0.02
+    assert result["cut"] == [0, 0]
+    assert result["mended"] == [100, 100]
+    assert 0.050 <= result["as before"] < 0.08
     assert result["facts"]["engine"] == "netem"

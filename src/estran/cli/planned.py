@@ -10,7 +10,9 @@ from rich.text import Text
 
 from estran.platforms.base import Reserving
 from estran.run.prepare import Prepared
+from estran.spec.faults import Fault
 from estran.spec.plan import Plan
+from estran.spec.schedule import moments
 from estran.units import show
 
 
@@ -19,7 +21,7 @@ def print_plan(prepared: Prepared) -> None:
     console, plan = Console(), prepared.plan
     factors = ", ".join(f"{name}={level}" for name, level in plan.experiment.assignment.items())
     console.print(Text.assemble((plan.experiment.name, "bold"), f"   seed {plan.experiment.seed}   {factors}"))
-    for table in (_hosts(plan), _links(plan), _streams(plan)):
+    for table in (_hosts(plan), _links(plan), _streams(plan), _faults(prepared)):
         if table.row_count:
             console.print(table)
     for warning in plan.warnings:
@@ -80,6 +82,34 @@ def _streams(plan: Plan) -> Table:
         )
         table.add_row(str(stream.source), ", ".join(map(str, stream.targets)), stream.delivery, stream.routing, str(channels))
     return table
+
+
+def _faults(prepared: Prepared) -> Table:
+    """What breaks, and whether the platform can do it."""
+    table = Table(title="Faults", title_justify="left", title_style="bold")
+    for column in ("fault", "what", "befalls", "when", "for", prepared.platform.name):
+        table.add_column(column)
+    refused = {problem.where for problem in prepared.problems if problem.fatal}
+    for fault in prepared.plan.experiment.faults:
+        settings = ", ".join(
+            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in fault.settings.items()
+        )
+        sides = [", ".join(side) for side in (fault.on, fault.beyond) if side]
+        can = "–" if not fault.happens else "no" if f"faults.{fault.name}" in refused else "yes"
+        table.add_row(
+            fault.name, f"{fault.kind} ({settings})" if settings else fault.kind, (" → " if fault.one_way else " ↔ ").join(sides),
+            _when(fault, prepared.plan), "to the end" if fault.duration is None else show(fault.duration, "duration"), can,
+        )  # fmt: skip
+    return table
+
+
+def _when(fault: Fault, plan: Plan) -> str:
+    if not fault.happens:
+        return "does not happen"
+    if fault.when is not None:
+        return f"{fault.when.metric} {fault.when.relation} {fault.when.value:g}"
+    at = ", ".join(show(moment, "duration") for moment in moments(fault, plan.experiment) if moment is not None)
+    return f"{at} (drawn)" if fault.chance is not None else at
 
 
 def _leads_to(consumer: str, port: str, stream: object) -> bool:

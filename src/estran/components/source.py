@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
+from zlib import crc32
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +17,7 @@ from estran.components.rolling import Pace
 from estran.learning.arrivals import ArrivalKind, Arrivals, arrival_process, gaps
 from estran.learning.datasets import Data, data_choice, load
 from estran.learning.drift import Concept, Drift
+from estran.learning.faulty import FaultyData
 from estran.learning.learner import Labels
 from estran.learning.mistakes import SettingsError
 from estran.learning.orders import Dealt, Order, OrderKind, Partition, order_choice, partition, passes
@@ -97,6 +99,7 @@ class Source(Component):
 
     METRICS: ClassVar[tuple[str, ...]] = ("lag",)
     REQUIRED: ClassVar[tuple[str, ...]] = ("samples",)
+    FAULTS: ClassVar[tuple[str, ...]] = ("burst", "drift")
 
     settings: SourceSettings
     samples: Output[Samples]
@@ -112,7 +115,26 @@ class Source(Component):
         self._gaps = gaps(arrival_process(settings.arrivals), settings.rate, self.rng, self.experiment_folder)
         self._scheduled = settings.rate is not None or arrival_process(settings.arrivals).kind == "replay"
         self._lag, self._pace = 0.0, Pace(RECORD_EVERY)
+        self._faster, self._faulty = 1.0, None
         self._unlabelled: asyncio.Queue[tuple[float, Samples, Story] | None] = asyncio.Queue()
+
+    _faster: float
+    _faulty: FaultyData | None
+
+    def disturb(self, kind: str, settings: Mapping[str, Any]) -> None:
+        """Send ``factor`` times as much from the next message on, or other rows."""
+        if kind == "burst":
+            self._faster = settings["factor"]
+        else:
+            rng = np.random.default_rng([self.settings.seed, crc32(b"drift")])
+            self._faulty = FaultyData(settings["change"], settings["amount"], self._data.x, self._data.classes, rng)
+
+    def calm(self, kind: str) -> None:
+        """Send as before."""
+        if kind == "burst":
+            self._faster = 1.0
+        else:
+            self._faulty = None
 
     async def run(self) -> None:
         """Send until the data, the trace or the limit is exhausted."""
@@ -125,7 +147,7 @@ class Source(Component):
         due, sent = self.clock.now(), 0
         arriving = zip(self._gaps, self._rows(), strict=False)
         while batch := list(islice(arriving, self.settings.batch)):
-            due += sum(gap for gap, _ in batch)
+            due += sum(gap for gap, _ in batch) / self._faster
             await self._wait(due)
             samples = self._sampled([row for _, row in batch], sent)
             story = await self.samples.send(samples, parent=self._story(due, sent))
@@ -175,6 +197,8 @@ class Source(Component):
         x, y = data.x.take(rows, axis=0), data.y.take(rows)
         if self._concepts:
             self._drift(x, y, start)
+        if self._faulty is not None:
+            x, y = self._faulty.apply(x, y)
         return Samples(x.astype(self.settings.dtype), y, start, data.classes)
 
     def _drift(self, x: NDArray[np.float64], y: Labels, start: int) -> None:

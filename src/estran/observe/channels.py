@@ -95,15 +95,22 @@ def _unprocessed(result: Responses, run: Run, connection: duckdb.DuckDBPyConnect
         result.missing["unprocessed"] = "no sender of an acknowledged stream said how much it had sent"
         return 0
     codes = {name: code for code, name in enumerate(stories.names)}
-    left = 0
+    left, lives = 0, _lives(connection)
     for key, frames in sent.items():
         ends = [codes.get(channels[key][role], -1) for role in ("stream", "producer", "consumer")]
         mine = (stories.stream == ends[0]) & (stories.origin == ends[1]) & (stories.receiver == ends[2])
+        mine &= stories.sent >= lives.get(channels[key]["producer"], -np.inf)  # a producer that began anew counts from 0 again
         left += max(0, frames - (int(stories.seq[mine].max()) + 1 if mine.any() else 0))
     result.values["unprocessed"] = Response(
         float(left), "messages", sum(sent.values()), None, "sent, and not processed when the run ended"
     )
     return left
+
+
+def _lives(connection: duckdb.DuckDBPyConnection) -> dict[str, float]:
+    """When those replicas that were ready more than once were so for the last time."""
+    query = "SELECT replica, max(time) FROM events WHERE event = 'ready' GROUP BY replica HAVING count(*) > 1"
+    return dict(connection.execute(query).fetchall())
 
 
 def _sent(connection: duckdb.DuckDBPyConnection, channels: dict[str, Any]) -> dict[str, int]:

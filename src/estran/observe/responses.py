@@ -17,6 +17,7 @@ from estran.observe import usage
 from estran.observe.answers import graded, per_receiver, services_of, staleness
 from estran.observe.channels import channel_responses
 from estran.observe.exchange_responses import exchange_responses
+from estran.observe.fault_responses import fault_responses
 from estran.observe.figures import Response, Responses
 from estran.observe.intervals import mean, proportion, quantile, ratio
 from estran.observe.live import UNTIL_NAMES, LiveResponses
@@ -60,6 +61,7 @@ def measure(run: Run) -> Responses:
         _utilisation(result, connection, run.capacities)
         exchange_responses(result, run, connection)
         _recorded(result, connection, services)
+        fault_responses(result, run, stories, ends, graded(stories))
     return result
 
 

@@ -279,7 +279,7 @@ class Breakable(Protocol):
     """A `Provision` that can break what it provided, on purpose.
 
     It is never asked for two injections at once that have a common one of `Injection.targets`: of two that befall one link, or take
-    one replica down, the second begins when the first is healed. What befalls data (`DATA_KINDS`) it is not asked for.
+    one replica down, the second begins when the first is healed. Nor is it asked for what replicas bring about themselves (`TOLD`).
     """
 
     async def inject(self, injection: Injection) -> None:

@@ -14,16 +14,15 @@ from typing import Any, Final, Self
 
 from estran.errors import EstranError, PlatformError
 from estran.platforms.agent_host import AgentHost
+from estran.platforms.base import Problem
 from estran.spec.faults import Injection
 from estran.spec.model import LinkSpec
 from estran.spec.plan import Plan
 
 Pair = tuple[str, str]
 
-BY_AGENTS: Final = {"kill": "kill", "hang": "hang", "crash": "crash", "reboot": "crash"} | {
-    kind: kind for kind in ("clock-skew", "disk-full")
-}
-"""What an agent does for each kind of fault."""
+BY_AGENTS: Final = ("kill", "hang", "crash", "reboot", "disk-full")
+"""Kinds that the hosts' agents bring about."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +31,22 @@ class State:
 
     link: LinkSpec
     down: bool = False
+
+
+def clock_problems(plan: Plan) -> list[Problem]:
+    """Whose clock cannot be set wrong: programs ask the machine for the time, and its clock is everybody's."""
+    found = {}
+    for one in plan.injections:
+        commands = [
+            replica.name
+            for replica in plan.replicas.values()
+            if one.kind == "clock-skew" and replica.host in one.hosts and replica.service.command is not None
+        ]
+        if commands:
+            what = f"{', '.join(commands)} read the machine's clock, which stays as it is: only components read a wrong one"
+            remedy = "expect no effect on commands"
+            found[one.fault] = Problem(what, f"faults.{one.fault}", remedy, fatal=False)
+    return list(found.values())
 
 
 class LinkFaults:
@@ -126,10 +141,10 @@ class Breaker(ABC):
                 await self.press(key, host, injection.settings["memory"])
         elif kind in BY_AGENTS:
             if kind in ("crash", "reboot"):  # first, so that nobody hears the connections of those end that are killed
-                await self._shape(self._links.cut, key, self._around(injection.hosts))
-            await self._tell("break", injection, kind=BY_AGENTS[kind], settings=dict(injection.settings))
+                await self._shape(self._links.cut, key, self.around(injection.hosts))
+            await self._tell("break", injection, kind=_of_processes(injection), settings=dict(injection.settings))
         else:
-            raise PlatformError(f"a platform does not do {kind}: it befalls data", where=key)
+            raise PlatformError(f"no platform does {kind}: replicas do it themselves", where=key)
 
     async def heal(self, injection: Injection) -> None:
         """End a fault; see `estran.platforms.base.Breakable`. What was to go for good stays dead."""
@@ -151,7 +166,7 @@ class Breaker(ABC):
                 for host in injection.hosts:
                     await self.forget(host)
                 await self._shape(self._links.mend, key)
-            if BY_AGENTS[kind] not in ("crash", "kill") or injection.duration is not None:
+            if kind not in ("crash", "reboot", "kill") or injection.duration is not None:
                 await self._tell("mend", injection)
 
     async def _tell(self, do: str, injection: Injection, **details: Any) -> None:
@@ -170,7 +185,8 @@ class Breaker(ABC):
     def _replicas(self, host: str) -> list[str]:
         return [name for name, at in self._at.items() if at == host]
 
-    def _around(self, hosts: Collection[str]) -> set[Pair]:
+    def around(self, hosts: Collection[str]) -> set[Pair]:
+        """The directions that are cut while hosts are down."""
         return {pair for pair in self._pairs if pair[0] in hosts or pair[1] in hosts}
 
     async def _shape(self, change: Any, key: str, *details: Any) -> None:
@@ -223,3 +239,10 @@ class Breaker(ABC):
     @abstractmethod
     async def forget(self, host: str) -> None:
         """End the connections that dead processes of a host have left."""
+
+
+def _of_processes(injection: Injection) -> str:
+    """What an agent does: services that are killed for some time stay down, as by a crash; else their policy decides."""
+    if injection.kind in ("crash", "reboot") or (injection.kind == "kill" and injection.duration is not None):
+        return "crash"
+    return injection.kind

@@ -8,6 +8,7 @@ from pathlib import Path
 from estran.observe.queries import open_run
 from estran.observe.usage import energy_sources
 from estran.report.answers import Accuracy, Publications, Staleness, accuracy, publications, staleness
+from estran.report.faults import Faults, faults_of
 from estran.report.folder import RunFolder, read_folder
 from estran.report.histograms import latencies
 from estran.report.recorded import Recorded, recorded
@@ -33,6 +34,7 @@ class Report:
     energy_sources: dict[str, str]
     services: list[ServiceRow]
     recorded: list[Recorded]
+    faults: Faults | None
 
 
 def gather(folder: Path) -> Report:
@@ -46,7 +48,8 @@ def gather(folder: Path) -> Report:
         If one of its files is damaged.
     """
     run = read_folder(folder)
-    with open_run(folder).database() as connection:
+    opened = open_run(folder)
+    with opened.database() as connection:
         connection.execute(_HOLD)
         judged, aged = accuracy(connection, run.window), staleness(connection, run.window)
         spread = latencies(connection, folder) if run.by_costs else distributions(connection, run.window)
@@ -64,6 +67,7 @@ def gather(folder: Path) -> Report:
             energy_sources=energy_sources(connection),
             services=services(connection, run),
             recorded=recorded(connection, run.window),
+            faults=faults_of(opened.document("faults"), opened.responses),
         )
 
 

@@ -17,6 +17,7 @@ _PARTS = (
     ("topology", "Topology", sections.topology),
     ("accuracy", "Accuracy", sections.accuracy),
     ("latency", "Latency", sections.latency),
+    ("faults", "Faults", sections.faults),
     ("hosts", "Hosts", sections.hosts),
     ("staleness", "Staleness", sections.staleness),
     ("recorded", "Metrics", sections.recorded),
@@ -71,7 +72,7 @@ def page(report: Report) -> str:
 def _parts(report: Report) -> tuple[tuple[str, str, Callable[[Report], str]], ...]:
     """Cost models alone leave no messages, hosts or links to show, but histograms."""
     if not report.run.by_costs:
-        return _PARTS
+        return tuple(part for part in _PARTS if part[0] != "faults" or report.faults is not None)
     kept = tuple(part for part in _PARTS if part[0] in ("responses", "warnings", "reproducibility"))
     return (("latency", "Latency", sections.latency_by_costs), *kept)
 

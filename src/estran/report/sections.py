@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from estran.report import bars, charts, drawing
 from estran.report.data import Report
+from estran.report.faults import faults_table, marked
 from estran.report.markup import table, tag, text
 from estran.report.recorded import recorded_charts
 from estran.report.topology import arrange
@@ -226,6 +227,14 @@ def recorded(report: Report) -> str:
     return section("recorded", "Recorded metrics", tag("div", *figures, class_="grid"), lead=lead)
 
 
+def faults(report: Report) -> str:
+    """What broke, and what it cost."""
+    if report.faults is None:
+        return section("faults", "Faults", nothing("This run has no faults."))
+    lead = "What broke on purpose; times are of the run's clock. Costs are defined in docs/reference/responses.md."
+    return section("faults", "Faults", faults_table(report.faults), lead=lead)
+
+
 def chart_data(report: Report) -> list[charts.Chart]:
     """The data of every chart on the page."""
     warmup = report.run.warmup
@@ -240,4 +249,4 @@ def chart_data(report: Report) -> list[charts.Chart]:
     if report.staleness is not None:
         found.append(charts.staleness_chart(report.staleness, warmup))
     found.extend(recorded_charts(report.recorded, warmup))
-    return found
+    return [marked(report.faults, chart) for chart in found]

@@ -156,7 +156,7 @@ class Conductor:
     @asynccontextmanager
     async def _faults(self, provision: Provision, collector: Collector, live: LiveResponses, clock: Clock) -> AsyncIterator[None]:
         """What breaks on purpose while the measurement goes on: as described and, in real time, by hand."""
-        if self.platform.virtual and not self.plan.injections:
+        if self.platform.virtual and not self.plan.experiment.faults:
             yield
             return
         injector = Injector(self.plan, provision, collector, live, clock)
@@ -241,7 +241,7 @@ class Conductor:
         with self.record.phase("finalise"):
             collector.closing()
             for names in _stopping(self.plan):
-                running = [name for name in names if collector.states[name] not in ("ended", "failed", "down")]
+                running = [name for name in names if collector.states[name] not in ("ended", "failed")]
                 await _together(hosts[self.plan.replicas[name].host].stop(name, grace=STOP_GRACE) for name in running)
             await _together(host.close() for host in hosts.values())
             await asyncio.wait(follows) if follows else None

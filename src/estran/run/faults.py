@@ -17,8 +17,9 @@ from estran.observe.rows import EventRow
 from estran.platforms.base import Breakable, Breaking, Host, Platform, Problem, Provision
 from estran.run.record import write_json
 from estran.runtime.clock import Clock
-from estran.spec.faults import DATA_KINDS, Injection
+from estran.spec.faults import TOLD, Injection
 from estran.spec.plan import Plan
+from estran.spec.schedule import moments
 
 FILE: Final = "faults.json"
 VERSION: Final = 1
@@ -87,7 +88,7 @@ class Happening:
 
 def unbreakable(platform: Platform, plan: Plan) -> Iterator[Problem]:
     """Faults of a plan that a platform cannot bring about; a run refuses before anything starts."""
-    for name, kind in dict.fromkeys((one.fault, one.kind) for one in plan.injections if one.kind not in DATA_KINDS):
+    for name, kind in dict.fromkeys((one.fault, one.kind) for one in plan.injections if one.kind not in TOLD):
         if not isinstance(platform, Breaking):
             reason: str | None = f"{platform.name} cannot break what it provides"
         else:
@@ -168,9 +169,15 @@ class Injector:
 
     def write(self, folder: Path) -> None:
         """Write down what happened; nothing where nothing was to."""
-        if not self.happenings:
+        if not self.happenings and not self._plan.experiment.faults:
             return
-        write_json(folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings]})
+        experiment = self._plan.experiment
+        idle = {
+            fault.name: [self._warmup + at for at in moments(fault, experiment) if at is not None]
+            for fault in experiment.faults
+            if not fault.happens
+        }
+        write_json(folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings], "without": idle})
 
     async def _one(self, happening: Happening) -> None:
         injection = happening.injection
@@ -217,6 +224,8 @@ class Injector:
         """Wait for the end of what has begun, and heal it; what cannot be healed fails the run."""
         injection = happening.injection
         if injection.duration is None:
+            if injection.kind == "kill":  # it is over as soon as it has begun
+                await self._leave(happening)
             return
         await self._clock.sleep(happening.begun + injection.duration - self._clock.now() if happening.begun is not None else 0.0)
         try:
@@ -233,7 +242,7 @@ class Injector:
 
     async def _begin(self, happening: Happening) -> None:
         injection = happening.injection
-        if injection.kind in DATA_KINDS:
+        if injection.kind in TOLD:
             await self._tell(injection, "disturb")
         elif isinstance(self._provision, Breakable):
             self._collector.expect(injection.hosts, injection.replicas)
@@ -247,19 +256,24 @@ class Injector:
 
     async def _heal(self, happening: Happening) -> None:
         injection = happening.injection
-        if injection.kind in DATA_KINDS:
+        if injection.kind in TOLD:
             await self._tell(injection, "calm")
         elif isinstance(self._provision, Breakable):
             await self._provision.heal(injection)
         happening.ended = self._clock.now()
         self._mark(OVER, injection, happening.ended)
+        await self._leave(happening)
+
+    async def _leave(self, happening: Happening) -> None:
+        """Let those begin that wait for the same."""
         self._on.remove(happening)
         async with self._changed:
             self._changed.notify_all()
 
     async def _tell(self, injection: Injection, say: str) -> None:
         """Tell replicas themselves: what befalls their data is the same on every platform."""
-        for name in injection.replicas:
+        components = (name for name in injection.replicas if self._plan.replicas[name].service.component is not None)
+        for name in components:
             outputs = [output.rpartition(".")[2] for output in injection.outputs if output.rpartition(".")[0] == name]
             frame = {
                 "say": say, "key": injection.key, "kind": injection.kind, "outputs": outputs, "settings": dict(injection.settings),

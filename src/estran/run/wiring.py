@@ -11,6 +11,7 @@ from typing import Any, Final
 from estran.errors import PlatformError
 from estran.platforms.base import OPEN, Access
 from estran.runtime.launch import ChannelEnd, Launch, Readiness, Yielding
+from estran.spec.faults import DOWN
 from estran.spec.plan import Channel, Plan, Replica, router_port, stream_ports
 
 Address = Callable[[str, str], str]
@@ -85,6 +86,7 @@ def wire(
             folder=str(run_folder.resolve() / "work" / replica.name),  # where a replica works, relative paths mean others
             experiment_folder=experiment.folder,
             cores=service.cores,
+            mortal=any(injection.kind in DOWN for injection in plan.injections),
             ready=Readiness(service.ready.port, service.ready.output, service.ready.file, service.ready.timeout),
             restart=service.restart,
             max_restarts=service.max_restarts,

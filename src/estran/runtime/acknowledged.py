@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from struct import pack
 
@@ -122,6 +122,10 @@ class AcknowledgedSender:
         self._outbound.close()
         self._senders.wake()
         self._drainers.wake()
+
+    def corrupt(self, damaged: Callable[[], bool] | None) -> None:
+        """Have segments damaged on their way when this says so, each time that one is sent."""
+        self._outbound.damaged = damaged
 
     def counters(self) -> Mapping[str, int]:
         """What this end has counted."""
@@ -241,16 +245,15 @@ class _Incarnation:
 
 
 class AcknowledgedReceiver(FrameQueue):
-    """Hands out frames in order and tells the producer when they have been processed."""
+    """Hands out frames in order and tells the producer when they have been processed, after ``before`` has been called."""
 
-    def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int) -> None:
+    def __init__(self, lane: Lane, spec: ChannelSpec, clock: Clock, epoch: int, before: Callable[[], None] | None = None) -> None:
         super().__init__(spec.key)
         self._lives = deque([_Incarnation(0, 0)])
         self._told = 0
         self._share = max(spec.capacity // 8, 1)
-        self._inbound = Inbound(
-            lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=lambda: self._lives[-1].done
-        )
+        self._before = before
+        self._inbound = Inbound(lane, clock, epoch, deliver=self._deliver, renewed=self._renewed, processed=self._processed)
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -290,6 +293,11 @@ class AcknowledgedReceiver(FrameQueue):
     def counters(self) -> Mapping[str, int]:
         """What this end has counted."""
         return self._inbound.stats
+
+    def _processed(self) -> int:
+        if self._before is not None:
+            self._before()
+        return self._lives[-1].done
 
     def _deliver(self, frames: list[Delivered]) -> None:
         self._lives[-1].taken = frames[-1].seq + 1

@@ -40,7 +40,7 @@ class Agent:
         self._link = link
         self._clock = RealClock(origin_ns)
         self._supervisor = Supervisor(link.write, self._clock, enclosures or {})
-        self._faults = HostFaults(self._supervisor, self._start)
+        self._faults = HostFaults(self._supervisor)
         self._replicas: asyncio.TaskGroup
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -103,10 +103,7 @@ class Agent:
             self._supervisor.flush()
 
     async def _do_start(self, launch: Mapping[str, Any]) -> None:
-        self._start(Launch.read(launch))
-
-    def _start(self, launch: Launch) -> None:
-        self._supervisor.start(launch, self._replicas)
+        self._supervisor.start(Launch.read(launch), self._replicas)
 
     async def _do_break(self, key: str, kind: str, replicas: Sequence[str], settings: Mapping[str, Any]) -> None:
         await self._faults.begin(key, kind, replicas, settings)

@@ -10,14 +10,13 @@ import os
 import resource
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError, RequestError
 from estran.runtime import hog
-from estran.runtime.launch import Launch
 from estran.runtime.supervisor import Supervised, Supervisor
 from estran.runtime.tree import tree
 from estran.units import show
@@ -42,13 +41,10 @@ class HostFaults:
     ----------
     supervisor
         Of the host's services.
-    start
-        Starts a replica anew that has ended.
     """
 
-    def __init__(self, supervisor: Supervisor, start: Callable[[Launch], None]) -> None:
+    def __init__(self, supervisor: Supervisor) -> None:
         self._supervisor = supervisor
-        self._start = start
         self._ends: dict[str, tuple[str, tuple[str, ...]]] = {}
         self._slowing: dict[str, asyncio.Task[None]] = {}
         self._hogs: dict[str, asyncio.subprocess.Process] = {}
@@ -95,12 +91,6 @@ class HostFaults:
         for replica in replicas:
             replica.kill(key)
 
-    async def _end_kill(self, key: str, replicas: list[Supervised]) -> None:
-        """Start again what its policy has left dead."""
-        for replica in replicas:
-            if replica.over:
-                self._start(replica.launch)
-
     async def _begin_crash(self, key: str, replicas: list[Supervised], settings: Mapping[str, Any]) -> None:
         for replica in replicas:
             replica.crash(key)
@@ -126,16 +116,6 @@ class HostFaults:
         task = self._slowing.pop(key)
         task.cancel()
         await asyncio.wait({task})
-
-    # Clocks
-
-    async def _begin_clock_skew(self, key: str, replicas: list[Supervised], settings: Mapping[str, Any]) -> None:
-        for replica in replicas:
-            replica.skew(settings["offset"])
-
-    async def _end_clock_skew(self, key: str, replicas: list[Supervised]) -> None:
-        for replica in replicas:
-            replica.skew(0.0)
 
     # Disks and memory
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from estran.errors import TransportError
@@ -24,11 +24,14 @@ class Channels:
     ----------
     epoch
         Names this incarnation of the transport; positive, below 2**64, and greater than that of any former one of this replica.
+    before
+        Called before any end says that frames have been processed.
     """
 
-    def __init__(self, clock: Clock, epoch: int) -> None:
+    def __init__(self, clock: Clock, epoch: int, before: Callable[[], None] | None = None) -> None:
         self._clock = clock
         self._epoch = epoch
+        self._before = before
         self._senders: dict[str, SenderEnd] = {}
         self._receivers: dict[str, ReceiverEnd] = {}
 
@@ -48,8 +51,12 @@ class Channels:
     def receiver(self, spec: ChannelSpec, lane: Lane) -> ReceiverEnd:
         """Open the consumer's end over a lane; raises as `sender` does."""
         _once(self._receivers, spec, lane)
-        kind = AcknowledgedReceiver if spec.delivery == "acknowledged" else LatestReceiver
-        end = self._receivers[spec.key] = kind(lane, spec, self._clock, self._epoch)
+        end: ReceiverEnd
+        if spec.delivery == "acknowledged":
+            end = AcknowledgedReceiver(lane, spec, self._clock, self._epoch, self._before)
+        else:
+            end = LatestReceiver(lane, spec, self._clock, self._epoch)
+        self._receivers[spec.key] = end
         return end
 
     def stats(self) -> Mapping[str, Mapping[str, float]]:

@@ -10,15 +10,7 @@ _KEPT: Final = 512
 
 
 class Clock(Protocol):
-    """Time as the experiment sees it, in seconds since the run's origin.
-
-    Attributes
-    ----------
-    skew
-        Seconds by which it is wrong on purpose, as a fault of the run makes it; else 0.
-    """
-
-    skew: float
+    """Time as the experiment sees it, in seconds since the run's origin."""
 
     def now(self) -> float:
         """Seconds since the run's origin; the same instant reads alike on every host, up to the stated offset error."""
@@ -75,8 +67,6 @@ class RealClock:
         ``CLOCK_MONOTONIC`` of *this* machine at the run's origin, in nanoseconds (already corrected for offset).
     """
 
-    skew: float = 0.0
-
     def __init__(self, origin_ns: int) -> None:
         self.origin_ns = origin_ns
         self.lateness = Lateness()
@@ -89,23 +79,3 @@ class RealClock:
             due = self.now() + seconds
             await asyncio.sleep(seconds)
             self.lateness.add(self.now() - due, seconds)
-
-
-class HostClock:
-    """A host's clock, which a fault may set wrong: what a component reads, while timers of the network below it go on.
-
-    Parameters
-    ----------
-    right
-        What it shows as long as it is not set wrong.
-    """
-
-    def __init__(self, right: Clock) -> None:
-        self.skew = 0.0
-        self._right = right
-
-    def now(self) -> float:
-        return self._right.now() + self.skew
-
-    async def sleep(self, seconds: float) -> None:
-        await self._right.sleep(seconds)

@@ -139,6 +139,12 @@ class Component:
         """Do the work, until done or cancelled."""
         raise NotImplementedError(f"{type(self).__name__} has no run()")
 
+    def disturb(self, kind: str, settings: Mapping[str, Any]) -> None:
+        """A fault of one of ``FAULTS`` begins, with its settings in SI units; nothing unless overridden."""
+
+    def calm(self, kind: str) -> None:
+        """It is over; nothing unless overridden."""
+
     async def compute(
         self, fn: Callable[..., R], *args: Any, operation: str | None = None, size: int = 1, parameters: int = 0
     ) -> R:

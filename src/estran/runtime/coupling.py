@@ -21,7 +21,7 @@ from estran.errors import TransportError
 from estran.runtime.clock import Clock
 from estran.runtime.component import Component
 from estran.runtime.launch import ChannelEnd
-from estran.runtime.transport import Frame, Sender
+from estran.runtime.transport import Corruptible, Frame, Sender
 from estran.runtime.waiting import Waiters
 
 RECORD_EVERY: Final = 0.25
@@ -92,6 +92,11 @@ class CoupledSender:
     async def ready(self) -> None:
         """Return when the consumer's end has answered."""
         await self._sender.ready()
+
+    def corrupt(self, damaged: Callable[[], bool] | None) -> None:
+        """Have frames damaged on their way when this says so."""
+        if isinstance(self._sender, Corruptible):
+            self._sender.corrupt(damaged)
 
     def has_room(self, size: int) -> bool:
         """Whether `send` would take a frame without waiting."""

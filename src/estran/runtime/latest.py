@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from estran.runtime.clock import Clock
 from estran.runtime.flight import Flight
@@ -81,6 +81,10 @@ class LatestSender:
         self._closed = True
         self._outbound.close()
         self._drainers.wake()
+
+    def corrupt(self, damaged: Callable[[], bool] | None) -> None:
+        """Have segments damaged on their way when this says so, each time that one is sent."""
+        self._outbound.damaged = damaged
 
     def counters(self) -> Mapping[str, int]:
         """What this end has counted."""

@@ -107,6 +107,8 @@ class Launch:
         Threads that the replica may run at once.
     yields
         How it lets others compute first, if it does.
+    mortal
+        Replicas of the run are killed on purpose: what is acknowledged must have been recorded before.
     """
 
     replica: str
@@ -134,6 +136,7 @@ class Launch:
     restart: Literal["never", "on-failure", "always"] = "never"
     max_restarts: int = 5
     yields: Yielding | None = None
+    mortal: bool = False
 
     def plain(self) -> dict[str, Any]:
         """As msgpack-able data."""

@@ -123,6 +123,7 @@ class Outbound:
         self._epoch = epoch
         self._supply, self._replay, self._settled, self._pressed = supply, replay, settled, pressed
         self._resumes = resumes
+        self.damaged: Callable[[], bool] | None = None
         self._loop = asyncio.get_running_loop()
         self._peer: int | None = None
         self._queue: deque[Segment] = deque()
@@ -210,7 +211,10 @@ class Outbound:
             packet, 0, DATA, flags, 0, segment.count, self._epoch, self._peer or 0,
             self._transmission, segment.number, segment.first, segment.offset, segment.total,
         )  # fmt: skip
-        self._lane.put(packet)
+        if self.damaged is not None and self.damaged():
+            self.stats["corrupted"] += 1  # the consumer's end would refuse it, and not answer
+        else:
+            self._lane.put(packet)
 
     def _note_departure(self) -> None:
         self._sent_at.append((self._transmission, self._clock.now(), self._landed))

@@ -226,7 +226,7 @@ class Input(Generic[P]):
         source.slot = None
         payload, story = decode(frame.data, self._payload)
         story.stream, story.origin, story.seq = source.stream, source.origin, frame.seq
-        story.received, story.bytes = frame.received + self._clock.skew, len(frame.data)
+        story.received, story.bytes = frame.received, len(frame.data)
         message = Message(payload, story, started=now)
         self._owners[id(message)] = source
         return message
@@ -303,7 +303,8 @@ class Output(Generic[P]):
         if self._toll is not None and self._toll.owed():
             await self._toll.paid()
         now = self._clock.now()
-        trace, created = (parent.trace, parent.created) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
+        # A component whose clock goes ahead may say that what it sends is yet to come.
+        trace, created = (parent.trace, min(parent.created, now)) if parent else (f"{self._replica}:{self.name}:{self._count}", now)
         story = Story(trace=trace, created=created, sent=now, version=version)
         if self._groups:
             frame = encode(payload, story)

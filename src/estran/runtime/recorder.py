@@ -61,6 +61,10 @@ class Recorder:
         for table, rows in pending.items():
             self._emit(table, rows)
 
+    def mute(self) -> None:
+        """Hand on nothing more."""
+        self._emit = lambda table, rows: None
+
     def _add(self, table: str, row: tuple[Any, ...]) -> None:
         self._pending.setdefault(table, []).append(row)
 

@@ -15,10 +15,11 @@ from typing import Any
 import msgspec
 
 from estran.errors import EstranError
-from estran.runtime.clock import HostClock, RealClock
+from estran.runtime.clock import RealClock
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import RealCompute
 from estran.runtime.control import Link
+from estran.runtime.disturbing import hear
 from estran.runtime.launch import Launch
 from estran.runtime.life import attach, finish, load_component, root_cause, run_component
 from estran.runtime.recorder import Recorder, RecorderHandler, printable
@@ -34,7 +35,7 @@ def serve(launch: Launch, end: socket.socket, place: Place | None = None) -> int
     Parameters
     ----------
     end
-        The agent's control connection: rows and readiness go out, ``go``, ``stop`` and ``latencies`` come in.
+        The agent's control connection: rows and readiness go out, ``go``, ``stop``, ``latencies`` and faults come in.
     place
         Where it says whether it computes.
     """
@@ -46,10 +47,10 @@ class _Service:
         self._launch = launch
         self._place = place
         self._clock = RealClock(launch.origin_ns)
-        self._shown = HostClock(self._clock)
-        self._recorder = Recorder(self._emit, self._shown, host=launch.host, replica=launch.replica)
+        self._recorder = Recorder(self._emit, self._clock, host=launch.host, replica=launch.replica)
         self._go: asyncio.Event = asyncio.Event()
         self._link: Link | None = None
+        self._component: Component | None = None
         self._governor = None if launch.yields is None else Governor(launch.yields, self._clock, self._recorder)
 
     async def run(self, end: socket.socket) -> int:
@@ -82,10 +83,11 @@ class _Service:
                 load_component(launch.component or "", launch.experiment_folder),
                 launch.settings,
                 Surroundings(
-                    launch.replica, launch.service, launch.index, launch.replicas, self._shown, compute, self._recorder,
+                    launch.replica, launch.service, launch.index, launch.replicas, self._clock, compute, self._recorder,
                     launch.seed, launch.folder, launch.experiment_folder,
                 ),
             )  # fmt: skip
+            self._component = component
             transport = await stack.enter_async_context(self._transport())
             await attach(component, launch.inputs, launch.outputs, transport)
             await component.setup()
@@ -106,7 +108,7 @@ class _Service:
         routed = {end.key for end in (*launch.inputs, *launch.outputs) if end.routed}
         return ZenohTransport(
             launch.listen, launch.connect, self._clock, round_trip=launch.round_trip, security=launch.security,
-            router=launch.router, routed=routed,
+            router=launch.router, routed=routed, before=self._recorder.flush if launch.mortal else None,
         )  # fmt: skip
 
     async def _finish(self, component: Component, transport: Transport) -> None:
@@ -125,8 +127,8 @@ class _Service:
                 self._go.set()
             elif frame["say"] == "latencies" and self._governor is not None:
                 self._governor.observe(frame["times"])
-            elif frame["say"] == "skew":
-                self._shown.skew = frame["offset"]
+            elif frame["say"] in ("disturb", "calm") and self._component is not None:
+                hear(self._component, frame)
             elif frame["say"] == "stop":
                 main.cancel()
         main.cancel()

@@ -61,9 +61,7 @@ class Supervised:
         self._crashed = False
         self._up = asyncio.Event()
         self._up.set()
-        self._skew = 0.0
         self.frozen = False
-        self.over = False
         self._origin_ns: int | None = None
         self._child: Child | None = None
         self._link: Link | None = None
@@ -82,9 +80,14 @@ class Supervised:
         while True:
             status = await self._incarnation()
             if self._crashed:
-                await self._stay_down(status)
-                if not self._stopping:
-                    continue
+                self._ended(status, restarts)
+                self._over.clear()
+                await self._up.wait()
+                self._crashed = False
+                if self._stopping:
+                    self._over.set()
+                    return
+                continue  # what its restart policy counts is its own failures only
             policy = self.launch.restart
             again = not self._stopping and (policy == "always" or (policy == "on-failure" and status != 0))
             if not again or restarts >= self.launch.max_restarts:
@@ -99,14 +102,6 @@ class Supervised:
             if self._stopping:
                 self._ended(status, restarts)
                 return
-
-    async def _stay_down(self, status: int) -> None:
-        """Wait until its host is up again, or it is to end; what its restart policy counts is its own failures only."""
-        what = self._cause(status)
-        self._event("down", what)
-        self._say({"say": "restarting", "replica": self.launch.replica, "status": status, "attempt": 0, "what": what})
-        await self._up.wait()
-        self._crashed = False
 
     def kill(self, fault: str) -> None:
         """Kill all its processes, as a fault asks; its restart policy says what follows."""
@@ -137,11 +132,6 @@ class Supervised:
             self._enclosure.freeze(on)
         elif self._child is not None:
             signal_tree(self._child.pid, signal.SIGSTOP if on else signal.SIGCONT)
-
-    def skew(self, offset: float) -> None:
-        """Show a component, and those that follow it, a clock that is off by so many seconds."""
-        self._skew = offset
-        self.tell({"say": "skew", "offset": offset})
 
     def go(self, origin_ns: int) -> None:
         """Let a component that waits for the start begin; later incarnations begin at once."""
@@ -230,8 +220,6 @@ class Supervised:
 
     async def _read_control(self, end: Any) -> None:
         self._link = link = await Link.over(end)
-        if self._skew:
-            self.skew(self._skew)
         try:
             async for frame in link.frames():
                 if frame["say"] == "ready":
@@ -318,7 +306,6 @@ class Supervised:
             "say": "ended", "replica": self.launch.replica, "status": status, "failed": failed or bool(reason),
             "restarts": restarts, "what": self._cause(status), "remedy": reason.get("remedy"), "tail": list(self._tail),
         })  # fmt: skip
-        self.over = True
         self._over.set()
 
     def _cause(self, status: int) -> str:
@@ -363,13 +350,10 @@ class Supervisor:
         ServiceError
             If one of that name is there already.
         """
-        former = self.supervised.get(launch.replica)
-        if former is not None and not former.over:
+        if launch.replica in self.supervised:
             raise ServiceError(f"{launch.replica} is already running", where=launch.host)
         place = self._board.place() if launch.component is not None else None
         replica = Supervised(launch, self._enclosures.get(launch.replica), self._hear, self._clock, place)
-        if former is not None:
-            replica.go(self._clock.origin_ns)
         self.supervised[launch.replica] = replica
         group.create_task(replica.run(), name=launch.replica)
 

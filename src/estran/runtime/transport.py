@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias, runtime_checkable
 
 import msgspec
 
@@ -55,6 +55,18 @@ class Sender(Protocol):
 
     async def drain(self) -> None:
         """Return when everything sent has been processed (acknowledged) or received (latest)."""
+        ...
+
+
+@runtime_checkable
+class Corruptible(Protocol):
+    """A `Sender` whose frames can be damaged on purpose."""
+
+    def corrupt(self, damaged: Callable[[], bool] | None) -> None:
+        """Have frames damaged on their way when this says so; None for never.
+
+        What is damaged is noticed by its checksum and not handed out: an acknowledged frame is sent again, as is the newest one.
+        """
         ...
 
 

@@ -55,6 +55,8 @@ class ZenohTransport:
         Certificates for endpoints such as ``tls/10.0.0.7:7450``.
     router, routed
         Endpoint of a router, and the keys of the channels that go through it.
+    before
+        Called before an acknowledged channel is told that frames have been processed.
     """
 
     def __init__(
@@ -67,9 +69,11 @@ class ZenohTransport:
         security: Security | None = None,
         router: str | None = None,
         routed: Collection[str] = (),
+        before: Callable[[], None] | None = None,
     ) -> None:
         self._listen, self._connect, self._clock, self._round_trip = tuple(listen), tuple(connect), clock, round_trip
         self._security, self._router, self._routed = security, router, frozenset(routed)
+        self._before = before
         self._ways: list[_Way] = []
         self._channels: Channels | None = None
         self._bell: Bell | None = None
@@ -86,7 +90,7 @@ class ZenohTransport:
             await self.__aexit__()
             raise
         self._bell = Bell()
-        self._channels = Channels(self._clock, _epoch(self._clock.now(), str(self._ways[0].session.zid())))
+        self._channels = Channels(self._clock, _epoch(self._clock.now(), str(self._ways[0].session.zid())), self._before)
         return self
 
     async def __aexit__(self, *exc: object) -> None:

@@ -191,11 +191,13 @@ class FaultReferences:
 
 def _meet(one: Fault, other: Fault) -> float | None:
     """The first moment that both are on, of those that are given."""
-    meetings = [
-        max(a, b)
-        for a in one.at
-        for b in other.at
-        if a < b + (float("inf") if other.duration is None else other.duration)
-        and b < a + (float("inf") if one.duration is None else one.duration)
-    ]
+    lasting, other_lasting = _lasting(one), _lasting(other)
+    meetings = [max(a, b) for a in one.at for b in other.at if a == b or (a < b + other_lasting and b < a + lasting)]
     return min(meetings, default=None)
+
+
+def _lasting(fault: Fault) -> float:
+    """Seconds; a kill without a duration is over at once."""
+    if fault.duration is None:
+        return 0.0 if fault.kind == "kill" else float("inf")
+    return fault.duration

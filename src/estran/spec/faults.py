@@ -18,6 +18,9 @@ SERVICE_KINDS: Final[tuple[FaultKind, ...]] = ("kill", "hang")
 DATA_KINDS: Final[tuple[FaultKind, ...]] = ("corrupt", "burst", "drift")
 KINDS: Final[tuple[FaultKind, ...]] = (*LINK_KINDS, *HOST_KINDS, *SERVICE_KINDS, *DATA_KINDS)
 
+TOLD: Final[tuple[FaultKind, ...]] = (*DATA_KINDS, "clock-skew")
+"""Kinds that replicas of components are told of and bring about themselves, the same on every platform."""
+
 DOWN: Final[tuple[FaultKind, ...]] = ("crash", "reboot", "kill", "hang")
 """Kinds that take replicas out of service."""
 

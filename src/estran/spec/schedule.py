@@ -32,14 +32,15 @@ def late(plan: Plan) -> list[str]:
 
 def _injections(fault: Fault, plan: Plan) -> Iterator[Injection]:
     links, hosts, replicas, outputs = _targets(fault, plan)
-    for number, at in enumerate(_moments(fault, plan.experiment)):
+    for number, at in enumerate(moments(fault, plan.experiment)):
         yield Injection(
             f"{fault.name}/{number}", fault.name, fault.kind, at, fault.duration, fault.when, links, hosts, replicas, outputs,
             fault.settings,
         )  # fmt: skip
 
 
-def _moments(fault: Fault, experiment: Experiment) -> list[float | None]:
+def moments(fault: Fault, experiment: Experiment) -> list[float | None]:
+    """When a fault begins, or would if it took any time: seconds of the measurement, None while its condition has not held."""
     if fault.when is not None:
         return [None]
     if fault.chance is None:
@@ -75,7 +76,7 @@ def _targets(fault: Fault, plan: Plan) -> Targets:
     if fault.kind in ("kill", "hang", "burst", "drift"):
         return (), (), tuple(dict.fromkeys(name for text in fault.on for name in _replicas(text, plan))), ()
     hosts = tuple(match_any(fault.on, layers))
-    taken = {*hosts} if fault.kind in (*DOWN, "disk-full", "memory-pressure") else set()
+    taken = {*hosts} if fault.kind in (*DOWN, "disk-full", "memory-pressure", "clock-skew") else set()
     return (), hosts, tuple(replica.name for replica in plan.replicas.values() if replica.host in taken), ()
 
 

@@ -54,7 +54,7 @@ class Link:
         self.hands = hands or Hands()
         self.hosts = ("near", "near") if local else ("near", "far")
         loop = asyncio.get_running_loop()
-        self._connection = Connection(loop, self.network.pair(*self.hosts), 0.0 if local else link.delay)
+        self._connection = Connection(loop, self.network.pair(*self.hosts), self.network.pair(*self.hosts[::-1]))
         self._ends: dict[str, Ends] = {}
 
     def find(self, spec: ChannelSpec) -> Ends:

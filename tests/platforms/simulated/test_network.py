@@ -38,12 +38,12 @@ def both_landings(
             await asyncio.sleep(10)
 
     async def scene() -> list[list[float]]:
-        network = Network([("near", "far", link)], seed)
+        network = Network([("near", "far", link), ("far", "near", LinkSpec(link.delay if back is None else back))], seed)
         loop = asyncio.get_running_loop()
         found: list[list[float]] = [[] for _ in flows]
         async with asyncio.TaskGroup() as group:
             for messages, own in zip(flows, found, strict=True):
-                connection = Connection(loop, network.pair("near", "far"), link.delay if back is None else back)
+                connection = Connection(loop, network.pair("near", "far"), network.pair("far", "near"))
                 group.create_task(flow(connection, messages, own))
         return found
 
@@ -138,9 +138,9 @@ def test_streams_between_other_hosts_do_not_disturb() -> None:
         network = Network([("a", "b", link), ("b", "a", link), ("a", "c", link)], 1)
         loop = asyncio.get_running_loop()
         found: list[float] = []
-        Connection(loop, network.pair("b", "a"), 0.005).send(1 << 20, lambda there: None)
-        Connection(loop, network.pair("a", "c"), 0.005).send(1 << 20, lambda there: None)
-        Connection(loop, network.pair("a", "b"), 0.005).send(100, found.append)
+        Connection(loop, network.pair("b", "a"), network.pair("a", "b")).send(1 << 20, lambda there: None)
+        Connection(loop, network.pair("a", "c"), network.pair("c", "a")).send(1 << 20, lambda there: None)
+        Connection(loop, network.pair("a", "b"), network.pair("b", "a")).send(100, found.append)
         await asyncio.sleep(1)
         return found
 

@@ -13,6 +13,7 @@ import msgspec
 
 from estran.errors import PlatformError
 from estran.platforms.base import Problem
+from estran.platforms.breaking import clock_problems
 from estran.platforms.emulated.links.engine import Trial
 from estran.spec.model import LinkSpec
 from estran.spec.plan import Plan
@@ -98,7 +99,7 @@ def problems(plan: Plan, found: Survey, stand_ins: Collection[str] = ()) -> list
     hosts = {name: host for name, host in plan.hosts.items() if name not in stand_ins}
     replicas = {name: replica for name, replica in plan.replicas.items() if replica.host in hosts}
     plan = replace(plan, hosts=hosts, replicas=replicas)
-    looks = (_engine_problems, _observation_problems, _cpu_problems, _memory_problems)
+    looks = (_engine_problems, _fault_problems, _observation_problems, _cpu_problems, _memory_problems)
     return [*(problem for look in looks for problem in look(plan, found)), *_limiter_problems(found)]
 
 
@@ -120,6 +121,16 @@ def _engine_problems(plan: Plan, found: Survey) -> list[Problem]:
             what = f"{topic} on the engine {engine.name}: {limit}"
             issues.append(Problem(what, where, _remedy(found.engines), fatal=topic == "loss"))
     return issues
+
+
+def _fault_problems(plan: Plan, found: Survey) -> list[Problem]:
+    """Faults that the engine cannot bring about, and clocks that are not ours to set."""
+    issues = {}
+    for one in plan.injections:
+        if one.settings.get("loss") and one.kind == "degrade" and found.engine is not None and "loss" in found.engine.limits:
+            what = f"no loss on the engine {found.engine.name}: {found.engine.limits['loss']}"
+            issues[one.fault] = Problem(what, f"faults.{one.fault}", _remedy(found.engines))
+    return [*issues.values(), *clock_problems(plan)]
 
 
 def _observation_problems(plan: Plan, found: Survey) -> list[Problem]:

@@ -15,11 +15,13 @@ from estran.platforms.mixed.file import read_mixed
 from estran.platforms.mixed.parts import part, with_stand_in
 from estran.platforms.mixed.provision import MixedProvision
 from estran.platforms.mixed.through import adds_up, passing
+from estran.platforms.remote.breaking import breaks
 from estran.platforms.remote.platform import RealTime, RemotePlatform, layers_of
 from estran.platforms.remote.provision import authority_of, provision
 from estran.platforms.remote.source import Found, Occasion, Source
 from estran.platforms.remote.together import first_of, together
 from estran.spec.document import Document
+from estran.spec.faults import FaultKind
 from estran.spec.plan import Plan
 from estran.spec.platform_file import wrong_at
 
@@ -60,7 +62,11 @@ class MixedPlatform(RealTime):
             found += _apart(plan, emulated, gateway)
         elif emulated:
             found += await EmulatedPlatform().check(plan)
-        return found
+        return [*found, *_unbreakable(plan, real, self._gateway(plan) if emulated and real else None)]
+
+    def breaks(self, kind: FaultKind) -> str | None:
+        """Any kind, on some hosts; `check` looks at which."""
+        return None
 
     def cost(self, plan: Plan) -> list[str]:
         """What the run may cost, in words."""
@@ -81,7 +87,7 @@ class MixedPlatform(RealTime):
                 )
             names = {} if side is None else {side.gateway: [side.inner_address]}
             provided = await stack.enter_async_context(provision(part(plan, real), found, self._file, folder, authority, names))
-            yield MixedProvision(provided, side, plan.links)
+            yield MixedProvision(provided, side, plan)
 
     async def _found(self, plan: Plan, folder: Path, run_id: str, stack: AsyncExitStack) -> Found:
         """All real hosts; what is reserved is waited for side by side."""
@@ -121,6 +127,22 @@ def _source(path: Path) -> Source:
     if not isinstance(platform, RemotePlatform):
         raise SpecError("hosts of such a platform cannot be mixed", where=str(path), remedy="name a platform of real hosts")
     return platform.source
+
+
+def _unbreakable(plan: Plan, real: Sequence[str], gateway: str | None) -> list[Problem]:
+    """Faults that would befall real machines, or links that are two: one within the emulated network, and one behind it."""
+    found = {}
+    for one in plan.injections:
+        machines = [host for host in one.hosts if host in real]
+        if machines and (why := breaks(one.kind)) is not None:
+            found[one.fault] = Problem(
+                f"no {one.kind} of {machines[0]}: {why}", f"faults.{one.fault}", "let it befall emulated hosts"
+            )
+        for a, b in one.links:
+            if gateway not in (None, a, b) and (a in real) != (b in real):
+                what = f"{a} and {b} have no link of their own: all between them goes by {gateway}"
+                found[one.fault] = Problem(what, f"faults.{one.fault}", f"break the link to {gateway}")
+    return list(found.values())
 
 
 def _apart(plan: Plan, emulated: Sequence[str], gateway: str) -> list[Problem]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -15,7 +15,8 @@ from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.provision import RemoteProvision
 from estran.platforms.remote.together import first_of
 from estran.runtime.clock import Clock
-from estran.spec.plan import PlannedLink
+from estran.spec.faults import Injection
+from estran.spec.plan import Plan
 
 
 class MixedProvision:
@@ -25,14 +26,15 @@ class MixedProvision:
     ----------
     side
         The emulated part, if there is one.
-    links
-        All that are planned.
+    plan
+        Of the whole run.
     """
 
-    def __init__(self, real: RemoteProvision, side: Beside | None, links: Sequence[PlannedLink]) -> None:
+    def __init__(self, real: RemoteProvision, side: Beside | None, plan: Plan) -> None:
         self._real = real
         self._side = side
-        self._links = links
+        self._links = plan.links
+        self._at = {replica.name: replica.host for replica in plan.replicas.values()}
         self.hosts: Mapping[str, Host] = {**real.hosts, **({} if side is None else side.hosts)}
 
     @property
@@ -86,6 +88,33 @@ class MixedProvision:
     def observer(self, host: str) -> tuple[str, Mapping[str, Any]] | None:
         """As the part does that the host is of."""
         return self._part(host).observer(host)
+
+    async def inject(self, injection: Injection) -> None:
+        """Each part begins what befalls it; see `estran.platforms.base.Breakable`."""
+        for provision, own in self._shares(injection):
+            await provision.inject(own)
+
+    async def heal(self, injection: Injection) -> None:
+        """Each part ends it."""
+        for provision, own in self._shares(injection):
+            await provision.heal(own)
+
+    def _shares(self, injection: Injection) -> list[tuple[RemoteProvision | EmulatedProvision, Injection]]:
+        """What of an injection is of each part; links to the gateway from within are emulated."""
+        inside = set() if self._side is None else {*self._side.hosts}
+
+        def share(emulated: bool) -> Injection:
+            return replace(
+                injection,
+                links=tuple(pair for pair in injection.links if bool(inside & set(pair)) == emulated),
+                hosts=tuple(host for host in injection.hosts if (host in inside) == emulated),
+                replicas=tuple(name for name in injection.replicas if (self._at[name] in inside) == emulated),
+            )
+
+        shares: list[tuple[RemoteProvision | EmulatedProvision, Injection]] = [(self._real, share(False))]
+        if self._side is not None:
+            shares.append((self._side.provision, share(True)))
+        return [(provision, own) for provision, own in shares if own.links or own.hosts or own.replicas]
 
     def _part(self, host: str) -> RemoteProvision | EmulatedProvision:
         return self._side.provision if self._side is not None and host in self._side.hosts else self._real

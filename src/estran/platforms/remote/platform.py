@@ -11,8 +11,11 @@ from typing import Protocol, runtime_checkable
 
 from estran.errors import RequestError
 from estran.platforms.base import Problem
+from estran.platforms.breaking import clock_problems
+from estran.platforms.remote.breaking import breaks
 from estran.platforms.remote.provision import RemoteProvision, authority_of, leaves, provision, undialled
 from estran.platforms.remote.source import Occasion, Source
+from estran.spec.faults import FaultKind
 from estran.spec.plan import Plan
 
 
@@ -77,7 +80,7 @@ class RemotePlatform(RealTime):
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""
-        return [*self.source.check(layers_of(plan)), *self._undialled(plan)]
+        return [*self.source.check(layers_of(plan)), *self._undialled(plan), *clock_problems(plan)]
 
     def _undialled(self, plan: Plan) -> list[Problem]:
         """Hosts of the inventory whose addresses streams cannot use."""
@@ -86,6 +89,10 @@ class RemotePlatform(RealTime):
         consuming = {plan.replicas[channel.consumer].host for channel in plan.channels if leaves(plan, channel)}
         addresses = self.source.addresses(layers_of(plan))
         return [undialled(name, addresses[name]) for name in sorted(consuming) if ":" in addresses.get(name, "")]
+
+    def breaks(self, kind: FaultKind) -> str | None:
+        """Why it does not do faults of a kind; see `estran.platforms.base.Breaking`."""
+        return breaks(kind)
 
     def cost(self, plan: Plan) -> list[str]:
         """What the run may cost, in words."""

@@ -14,6 +14,7 @@ from typing import Any, Final
 from estran.errors import PlatformError
 from estran.platforms.base import Access, Host, Problem, Verification
 from estran.platforms.remote.agents import RemoteAgent, start_agent
+from estran.platforms.remote.breaking import RemoteBreaker, worst_links
 from estran.platforms.remote.certificates import Authority, equip
 from estran.platforms.remote.environment import Environment, Supplies
 from estran.platforms.remote.host import ClockOffset, RemoteHost
@@ -80,8 +81,12 @@ async def provision(
     access = replace(_access(plan, places, open_, security), translated=[name for name, can in listen.items() if not can])
     links = {(link.source, link.target): link.link for link in plan.links}
     hosts = {name: place.remote for name, place in places.items()}
-    async with shaped(hosts, lambda source, target: places[target].address, links, access.behind) as shaping:
-        yield RemoteProvision(found, ready, access, shaping, observers(plan, places))
+    worst = worst_links(plan, places)
+    async with (
+        shaped(hosts, lambda source, target: places[target].address, links, access.behind, worst) as shaping,
+        RemoteBreaker(plan, {name: one.agent for name, one in ready.items()}, shaping) as breaker,
+    ):
+        yield RemoteProvision(found, ready, access, shaping, observers(plan, places), breaker)
 
 
 def authority_of(plan: Plan, run_id: str) -> Authority | None:
@@ -173,7 +178,10 @@ class RemoteProvision:
         access: Access,
         links: ShapedLinks,
         observing: Mapping[str, Mapping[str, Any]],
+        breaker: RemoteBreaker,
     ) -> None:
+        self.inject, self.heal = breaker.inject, breaker.heal
+        self._breaker = breaker
         self.hosts: Mapping[str, Host] = {name: one.agent for name, one in ready.items()}
         self._found = found
         self._ready = ready
@@ -263,8 +271,9 @@ class RemoteProvision:
         return [f"clocks of hosts are known to within {bound:.2f} ms ({worst} least well)"]
 
     async def broken(self) -> PlatformError:
-        """Wait until a host is lost, or what was reserved is taken away, and say how."""
+        """Wait until a host is lost, what was reserved is taken away, or a fault cannot go on, and say how."""
         hosts = [asyncio.create_task(_lost(name, place.remote)) for name, place in self._found.places.items()]
+        hosts.append(asyncio.create_task(self._breaker.failed()))
         reserved = [] if self._found.broken is None else [asyncio.ensure_future(self._found.broken())]
         try:
             done, _ = await asyncio.wait([*reserved, *hosts], return_when=asyncio.FIRST_COMPLETED)

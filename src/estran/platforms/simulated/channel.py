@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from functools import partial
 from typing import Final, Protocol
@@ -10,6 +11,7 @@ from typing import Final, Protocol
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.network import ANSWER, ANSWER_PERIOD, ENVELOPE, HEADERS, PIECE, Network, Window, on_wire
 from estran.platforms.simulated.tcp import Connection, Landed
+from estran.runtime.flight import MIN_INTERVAL
 from estran.runtime.transport import ChannelSpec, Delivered
 from estran.runtime.waiting import Waiters
 
@@ -21,6 +23,8 @@ _WINDOWS: Final = {
     "latest": {"floor": 4 << 10, "initial": 64 << 10, "queueing": 0.01},
 }
 """Those of `estran.runtime.acknowledged` and `estran.runtime.latest`."""
+SLACK: Final = 0.02
+"""Seconds beyond a round trip after which an unanswered frame is asked for, as `estran.runtime.flight` has it."""
 _COUNTED: Final = ("frames", "bytes", "retransmitted", "duplicates", "dropped", "reordered")
 
 
@@ -56,6 +60,18 @@ class Inlet(Protocol):
         ...
 
 
+class Outlet(Protocol):
+    """A producer's end."""
+
+    def repeat(self) -> None:
+        """Send again what the consumer may not have."""
+        ...
+
+    def unblock(self) -> None:
+        """There may be more room than there was."""
+        ...
+
+
 class Channel:
     """The model of one channel.
 
@@ -63,6 +79,11 @@ class Channel:
     ----------
     hosts
         Source and target; the same one twice for a channel within a host, which takes no network.
+
+    Attributes
+    ----------
+    life
+        Counts new connections and new ends: what was under way in a former one does not arrive.
     """
 
     def __init__(
@@ -80,25 +101,85 @@ class Channel:
         self.loop = asyncio.get_running_loop()
         self.clock = clock
         self.hands = hands
-        self.frames = self.bytes = self.dropped = 0
+        self.begin_to_count()
         self.opened = Waiters()
         self.receiver: Inlet | None = None
-        there, back = network.link(*hosts), network.link(*hosts[::-1])
-        self.back = back.delay
-        shape = _WINDOWS[spec.delivery]
-        self.window = Window(
-            there, there.delay + back.delay, floor=int(shape["floor"]), initial=int(shape["initial"]), queueing=shape["queueing"]
-        )
+        self._network, self._hosts = network, hosts
+        self.sender: Outlet | None = None
+        self.life = 0
+        self._held: list[Callable[[], None]] = []
+        self._noticing: deque[tuple[int, int, bytes, float]] = deque()
+        self._paused: list[tuple[int, int, bytes, float]] | None = None
+        self.damaged: Callable[[], bool] | None = None
+        self._shape_window()
         self._trace_sender, self._trace_receiver = trace_sender, trace_receiver
-        self._connection = connection
+        self.connect(connection)
         self._here, self._there = network.counted(hosts[0]), network.counted(hosts[1])
         self._local = hosts[0] == hosts[1]
         self._answered = self._arrived = self._noticed = -1.0
 
+    def begin_to_count(self) -> None:
+        """A producer begins, maybe anew."""
+        self.frames = self.bytes = self.dropped = self.retransmitted = self.duplicates = self.corrupted = 0
+
+    def connect(self, connection: Connection) -> None:
+        """Send by this connection from now on."""
+        self._connection = connection
+        connection.on_restored.append(self._restored)
+        connection.on_renewed.append(self.renew)
+        connection.on_reshaped.append(self.reshape)
+
+    def reshape(self) -> None:
+        """Go on with a window for the line as it is now."""
+        self._shape_window()
+        if self.sender is not None:
+            self.sender.unblock()
+
+    def renew(self) -> None:
+        """Nothing is known of what was under way, by a new connection or to a new end: the producer repeats what it must."""
+        self.life += 1
+        self._held.clear()
+        self._shape_window()
+        if self.sender is not None:
+            self.sender.repeat()
+
+    def _shape_window(self) -> None:
+        there, back = self._network.link(*self._hosts), self._network.link(*self._hosts[::-1])
+        self.back = back.delay
+        self._patience = max(there.delay + back.delay + SLACK, MIN_INTERVAL)
+        shape = _WINDOWS[self.spec.delivery]
+        self.window = Window(
+            there, there.delay + back.delay, floor=int(shape["floor"]), initial=int(shape["initial"]), queueing=shape["queueing"]
+        )
+
+    def word(self, told: Callable[[], None]) -> bool:
+        """Whether word of what the consumer does reaches the producer; else it does when the connection is there again."""
+        if not self._connection.cut or self._local:
+            return True
+        self._held.append(told)
+        return False
+
+    def _restored(self) -> None:
+        held, self._held = self._held, []
+        for told in held:
+            told()
+
+    def pause(self, paused: bool) -> None:
+        """The consumer takes nothing from now on, since it stands still; or it takes what has come meanwhile."""
+        if paused:
+            self._paused = []
+            return
+        waiting, self._paused = self._paused or [], None
+        for life, seq, data, arrived in waiting:
+            self._hand_over(life, seq, data, arrived)
+
     @property
     def stats(self) -> dict[str, int]:
         """What was counted."""
-        return dict.fromkeys(_COUNTED, 0) | {"frames": self.frames, "bytes": self.bytes, "dropped": self.dropped}
+        return dict.fromkeys(_COUNTED, 0) | {
+            "frames": self.frames, "bytes": self.bytes, "retransmitted": self.retransmitted, "duplicates": self.duplicates,
+            "dropped": self.dropped, "corrupted": self.corrupted,
+        }  # fmt: skip
 
     def taken(self, seq: int, size: int) -> None:
         """The producer has handed a frame over."""
@@ -110,10 +191,11 @@ class Channel:
 
     def put(self, size: int, last: bool, landed: Landed) -> None:
         """Put bytes of a frame on the network, ``last`` if none of it follow; told when they will be there."""
-        self.window.launched(size)
+        window = self.window
+        window.launched(size)
 
         def lands(there: float) -> None:
-            self.window.lands(there + self.back, size)
+            window.lands(there + self.back, size)
             landed(there)
 
         if self._local:
@@ -126,10 +208,42 @@ class Channel:
         now = self.loop.time()
         if not self._local:
             self._count(now, on_wire(len(data)))
+        if self.damaged is not None and (again := self._repeated(seq, data, there)):
+            if again < 0:
+                return
+            there += again
         hands = self.hands
         self._arrived = arrived = max(there + hands.extra(), self._arrived)
         self._noticed = noticed = max(arrived + hands.wake(), self._noticed)
-        self.loop.call_at(noticed, self._hand_over, seq, data, arrived)
+        # Of several that are noticed at one instant the loop may call any first.
+        self._noticing.append((self.life, seq, data, arrived))
+        self.loop.call_at(noticed, self._notice)
+
+    def _notice(self) -> None:
+        self._hand_over(*self._noticing.popleft())
+
+    def _repeated(self, seq: int, data: bytes, there: float) -> float:
+        """Seconds that a frame takes longer as it comes damaged and is sent again; below 0 if that is not done here.
+
+        Of acknowledged frames later ones wait; of those of which the newest counts, this one is given up if there is a newer one.
+        """
+        assert self.damaged is not None
+        late = 0.0
+        while self.damaged():
+            self.corrupted += 1
+            if self.spec.delivery == "latest":
+                self.loop.call_at(there + self._patience, self._offer_again, self.life, seq, data)
+                return -1.0
+            self.retransmitted += 1
+            late += self._patience
+        return late
+
+    def _offer_again(self, life: int, seq: int, data: bytes) -> None:
+        if life != self.life or seq < self.frames - 1:
+            self.dropped += 1
+        else:
+            self.retransmitted += 1
+            self.deliver(seq, data, self.loop.time())
 
     def _count(self, now: float, size: int) -> None:
         self._here.sent += size
@@ -139,7 +253,12 @@ class Channel:
             self._there.sent += ANSWER + HEADERS
             self._here.received += ANSWER + HEADERS
 
-    def _hand_over(self, seq: int, data: bytes, arrived: float) -> None:
+    def _hand_over(self, life: int, seq: int, data: bytes, arrived: float) -> None:
+        if life != self.life:
+            return
+        if self._paused is not None:
+            self._paused.append((life, seq, data, arrived))
+            return
         if self._trace_receiver is not None:
             self._trace_receiver("notices", f"{self.spec.key} #{seq}")
         self.hands.receiving()
@@ -194,11 +313,16 @@ class Pump:
         return True
 
     def _come_back(self, when: float) -> None:
-        self._channel.loop.call_at(when, self._unblock)
+        self._channel.loop.call_at(when, self.unblock)
 
-    def _unblock(self) -> None:
+    def unblock(self) -> None:
+        """There may be room again."""
         self._blocked = False
         self.go()
+
+    def forget(self) -> None:
+        """Begin again with what is supplied next."""
+        self._frame, self._started, self._blocked = None, 0, False
 
 
 def _nobody(there: float) -> None:

@@ -22,8 +22,6 @@ class VirtualClock:
         How late timers fire, as on real hosts; exactly on time without it.
     """
 
-    skew: float = 0.0
-
     def __init__(self, loop: asyncio.AbstractEventLoop, origin_ns: int, late: Lateness | None = None) -> None:
         self._loop = loop
         self._late = late

@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from estran.errors import EstranError
+from estran.errors import EstranError, PlatformError
 from estran.platforms.emulated.links.relay_core import MSS
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.commands import Peers, replay
@@ -62,8 +62,8 @@ class CommandSurroundings:
             return
         connection = self._connections.get((source, target))
         if connection is None:
-            back = self._network.link(target, source).delay
-            connection = self._connections[source, target] = Connection(self._loop, self._network.pair(source, target), back)
+            there, back = self._network.pair(source, target), self._network.pair(target, source)
+            connection = self._connections[source, target] = Connection(self._loop, there, back)
         wire = size + HEADERS * max(1, -(-size // MSS))
         self._network.counted(source).sent += wire
         self._network.counted(target).received += wire
@@ -113,6 +113,13 @@ class SimulatedCommand:
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})
+
+    def kill(self) -> bool:
+        """Never called: the platform refuses faults that end modelled commands."""
+        raise PlatformError("a modelled command cannot be killed", where=self._launch.replica)
+
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        """A model hears nothing."""
 
     def line(self, channel: str, text: str) -> None:
         """Take a line of output: a model prints nothing."""

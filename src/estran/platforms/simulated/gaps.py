@@ -88,7 +88,7 @@ class YieldingProcessor:
 
     def __init__(self, gaps: Gaps, speed: float) -> None:
         self.used = 0.0
-        self.share = speed
+        self.share = self._speed = speed
         self._gaps = gaps
         self._charged = self._target = 0.0
 
@@ -103,6 +103,9 @@ class YieldingProcessor:
         while target - self._gaps.work > TINY and (when := self._gaps.when(target)) > loop.time():
             await until(loop, when)
             self._gaps.advance(loop.time())
+
+    def slow(self, now: float, speed: float) -> None:
+        self.share = self._speed * speed
 
     def worked(self, now: float) -> float:
         self._gaps.advance(now)
@@ -137,6 +140,7 @@ class RestProcessor(QuotaProcessor):
         self._rest, self._most, self._replicas = Rest(whole), most, replicas
         self._first, self._yielding = first, yielding
         self._looked = -math.inf
+        self._slowed = 1.0
         super().__init__(cores, *self._cap(), phase)
 
     def charge(self, now: float, cost: float) -> float:
@@ -146,6 +150,10 @@ class RestProcessor(QuotaProcessor):
             self.resize(now, *self._cap())
         return super().charge(now, cost)
 
+    def slow(self, now: float, speed: float) -> None:
+        self._slowed = speed
+        self.resize(now, *self._cap())
+
     def _cap(self) -> tuple[float, float]:
         quota, period = quota_and_period(min(self._rest.share / self._replicas, self._most))
-        return quota * 1e-6, period * 1e-6
+        return self._slowed * quota * 1e-6, period * 1e-6

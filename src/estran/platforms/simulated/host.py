@@ -5,7 +5,9 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shutil
-from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextvars import Context
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -17,6 +19,8 @@ from estran.platforms.simulated.processor import Processor
 from estran.platforms.simulated.stability import Gauges
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
+from estran.runtime.rows import EventRow
+from estran.runtime.supervisor import BACKOFF
 
 
 class Life(Protocol):
@@ -36,6 +40,14 @@ class Life(Protocol):
         """End."""
         ...
 
+    def kill(self) -> bool:
+        """End at once; False if it had ended already."""
+        ...
+
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        """Say something to it."""
+        ...
+
 
 class Maker(Protocol):
     """Makes the replicas of a run."""
@@ -50,6 +62,8 @@ class SimulatedHost:
     ----------
     replicas, processors
         Names of its replicas, in the order of the plan, and what they compute with.
+    sever
+        Told which replica begins anew, so that nothing of its former life is left.
     idle_cpu
         Processor seconds per second that its services use whatever comes.
     gauges
@@ -62,6 +76,7 @@ class SimulatedHost:
         self,
         name: str,
         make: Maker,
+        sever: Callable[[str], None],
         replicas: Sequence[str],
         processors: Sequence[Processor],
         idle_cpu: float,
@@ -71,6 +86,7 @@ class SimulatedHost:
     ) -> None:
         self.name = name
         self._make = make
+        self._sever = sever
         self._processors = processors
         self._idle_cpu = idle_cpu
         self._traffic = traffic
@@ -79,14 +95,60 @@ class SimulatedHost:
         self._clock = VirtualClock(asyncio.get_running_loop(), 0)
         self._names = list(replicas)
         self._lives: dict[str, Life] = {}
+        self._launches: dict[str, Launch] = {}
+        self._restarts: Counter[str] = Counter()
+        self._down: set[str] = set()
+        self._stopped: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._news: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
         self._closing = asyncio.Event()
         self._group: asyncio.TaskGroup
 
     def say(self, frame: Mapping[str, Any]) -> None:
-        """Tell the conductor."""
-        self._news.put_nowait(frame)
+        """Tell the conductor; a replica that has ended is started again if its policy says so."""
+        self._news.put_nowait(self._again(frame) if frame["say"] == "ended" else frame)
+
+    def _again(self, frame: Mapping[str, Any]) -> Mapping[str, Any]:
+        name, status = frame["replica"], frame["status"]
+        launch = self._launches[name]
+        again = launch.restart == "always" or (launch.restart == "on-failure" and status != 0)
+        if not again or self._restarts[name] >= launch.max_restarts or name in self._down | self._stopped:
+            return {**frame, "restarts": self._restarts[name]}
+        self._restarts[name] += 1
+        attempt = self._restarts[name]
+        pause = BACKOFF * 2 ** min(attempt - 1, 5)
+        asyncio.get_running_loop().call_later(pause, self._start_again, name, context=Context())
+        told = f"attempt {attempt} of {launch.max_restarts} after exit status {status}"
+        self.emit("events", [EventRow(self._clock.now(), self.name, name, "restarted", told)])
+        return {"say": "restarting", "replica": name, "status": status, "attempt": attempt, "what": frame["what"]}
+
+    def kill(self, replica: str, *, down: bool) -> bool:
+        """End a replica at once; it is started again by its policy, unless it is to stay ``down``. False if it did not run."""
+        if down:
+            self._down.add(replica)
+        life = self._lives[replica]
+        return life.kill()
+
+    def raise_again(self, replica: str) -> None:
+        """Start a replica that was kept down."""
+        self._down.discard(replica)
+        self._start_again(replica)
+
+    async def end(self, replica: str) -> None:
+        """End a replica in order, as `stop` does, but not for good."""
+        await self._lives[replica].stop()
+
+    def keep_down(self, replica: str) -> None:
+        """Do not start a replica again when it ends."""
+        self._down.add(replica)
+
+    def _start_again(self, name: str) -> None:
+        if name in self._down | self._stopped or self._closing.is_set():
+            return
+        self._sever(name)
+        life = self._lives[name] = self._make(self._launches[name], self)
+        life.start(self._group)
+        life.go(self._clock.origin_ns)
 
     def emit(self, table: str, rows: Sequence[tuple[Any, ...]]) -> None:
         """Hand rows to the conductor."""
@@ -107,6 +169,7 @@ class SimulatedHost:
         read = Launch.read(launch)
         if read.replica in self._lives:
             raise ServiceError(f"{read.replica} is already running", where=self.name)
+        self._launches[read.replica] = read
         life = self._lives[read.replica] = self._make(read, self)
         self._lives = dict(sorted(self._lives.items(), key=lambda named: self._names.index(named[0])))  # whoever came first
         life.start(self._group)
@@ -120,10 +183,11 @@ class SimulatedHost:
     async def stop(self, replica: str, *, grace: float = 2.0) -> None:
         if replica not in self._lives:
             raise RequestError(f"no replica {replica!r} was started here", where=self.name)
+        self._stopped.add(replica)
         await self._lives[replica].stop()
 
     async def tell(self, replica: str, frame: Mapping[str, Any]) -> None:
-        raise RequestError(f"{replica} cannot be told to {frame['say']} in simulated time", where=self.name)
+        self._lives[replica].tell(frame)
 
     async def task(self, path: str, settings: Mapping[str, Any]) -> None:
         """Run ``module:function(emit, clock, settings, read)``; ``read`` gives this host's counters."""

@@ -82,6 +82,15 @@ class VirtualLoop(asyncio.BaseEventLoop):
         self._busy: set[int] = set()
         self._handlers: dict[int, Any] = {}
         self.on_still: Callable[[TimeStoodStillError], None] | None = None
+        self._frozen: dict[int, list[Due]] = {}
+
+    def freeze(self, rank: int) -> None:
+        """Run nothing of a replica, as if its process were stopped, until `thaw`."""
+        self._frozen.setdefault(rank, [])
+
+    def thaw(self, rank: int) -> None:
+        """Let a replica go on: what was due meanwhile is run now, in its order."""
+        self._todo.extend(self._frozen.pop(rank, ()))
 
     def time(self) -> float:
         """Seconds of virtual time since the loop was made."""
@@ -165,6 +174,9 @@ class VirtualLoop(asyncio.BaseEventLoop):
         for _ in range(len(todo)):
             due = todo.popleft()
             if due._cancelled:
+                continue
+            if self._frozen and (held := self._frozen.get(due.context.get(RANK, -1))) is not None:
+                held.append(due)
                 continue
             try:
                 due.context.run(due.callback, *due.args)

@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from estran.platforms.emulated.links.relay_core import MSS
-from estran.platforms.simulated.tcp import Pair
+from estran.platforms.simulated.line import Pair
 from estran.runtime.lane import FORWARD_SIZE
 from estran.spec.model import LinkSpec
 
@@ -106,6 +106,7 @@ class Network:
         self._links = {(source, target): link for source, target, link in links}
         self._pairs: dict[tuple[str, str], Pair] = {}
         self._seed = seed
+        self._down: set[tuple[str, str]] = set()
         self.traffic: dict[str, Traffic] = {}
 
     def link(self, source: str, target: str) -> LinkSpec:
@@ -117,7 +118,14 @@ class Network:
         found = self._pairs.get((source, target))
         if found is None:
             found = self._pairs[source, target] = Pair(source, target, self.link(source, target), self._seed)
+            found.down = (source, target) in self._down
         return found
+
+    def change(self, source: str, target: str, link: LinkSpec, *, down: bool = False) -> None:
+        """Have a line do something else from now on, or carry nothing."""
+        self._links[source, target] = link
+        (self._down.add if down else self._down.discard)((source, target))
+        self.pair(source, target).change(link, down=down)
 
     def counted(self, host: str) -> Traffic:
         """A host's counters."""

@@ -17,6 +17,7 @@ from typing import Any, Final
 from estran.components.index import Components
 from estran.errors import PlatformError
 from estran.platforms.base import OPEN, Access, Host, Problem, Verification
+from estran.platforms.simulated.breaking import UNSIMULATED, Breaker
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.costs import Costs
 from estran.platforms.simulated.host import Life, SimulatedHost
@@ -29,6 +30,7 @@ from estran.platforms.simulated.world import Seat, World
 from estran.runtime.clock import Clock
 from estran.runtime.launch import Launch
 from estran.spec.calibration import Calibration
+from estran.spec.faults import FaultKind
 from estran.spec.plan import Plan
 
 SAMPLER: Final = "estran.observe.sampler:run_modelled"
@@ -78,10 +80,12 @@ class SimulatedPlatform:
                         "declare one (model: {serves: …, calls: …}), or run it emulated once and `estran calibrate` that run",
                     )
                 )
-            if service.restart != "never":
-                what = f"restart: {service.restart} is not simulated: a service that fails, fails the run"
-                found.append(Problem(what, f"services.{service.name}", "use --on emulate to study restarts", fatal=False))
+        found += _immortal(plan)
         return found
+
+    def breaks(self, kind: FaultKind) -> str | None:
+        """Why it cannot do faults of a kind."""
+        return UNSIMULATED.get(kind)
 
     @asynccontextmanager
     async def provide(self, plan: Plan, folder: Path, run_id: str) -> AsyncIterator[SimulatedProvision]:
@@ -109,6 +113,16 @@ def _unsimulated(plan: Plan) -> Iterator[Problem]:
         reason = None if service.component is None else components.find(service.component).UNSIMULATED
         if reason is not None:
             yield Problem(reason[0], f"services.{service.name}", reason[1])
+
+
+def _immortal(plan: Plan) -> Iterator[Problem]:
+    """Faults that end commands, of which there are only models here."""
+    for one in plan.injections:
+        for name in one.replicas if one.kind in ("crash", "reboot", "kill") else ():
+            if plan.replicas[name].service.command is not None:
+                what = f"{name} is a command, and its model does not know how to begin anew"
+                yield Problem(what, f"faults.{one.fault}", "run it emulated, or name services that are components")
+                break
 
 
 def _unpriced(plan: Plan, costs: Costs) -> Iterator[Problem]:
@@ -149,7 +163,8 @@ class SimulatedProvision:
         plan = world.plan
         measure = plan.experiment.measure
         self._period = max(LEAST_PERIOD, measure.duration / SAMPLES, 3 * len(plan.hosts) / ROWS_PER_SECOND)
-        flush = LEAST_PERIOD if measure.until is not None else max(LEAST_PERIOD, measure.duration / FLUSHES)
+        watched = measure.until is not None or any(one.when is not None for one in plan.injections)
+        flush = LEAST_PERIOD if watched else max(LEAST_PERIOD, measure.duration / FLUSHES)
         self._broken: asyncio.Future[PlatformError] = world.loop.create_future()
         world.loop.on_still = self._still
         processors = {name: seat.processor for name, seat in world.seats.items()}
@@ -157,7 +172,10 @@ class SimulatedProvision:
         seats: defaultdict[str, list[Seat]] = defaultdict(list)
         for seat in world.seats.values():
             seats[seat.replica.host].append(seat)
-        self.hosts: Mapping[str, Host] = {name: self._host(name, seats[name], flush) for name in plan.hosts if name in seats}
+        made = {name: self._host(name, seats[name], flush) for name in plan.hosts if name in seats}
+        self.hosts: Mapping[str, Host] = made
+        breaker = Breaker(world, made)
+        self.inject, self.heal = breaker.inject, breaker.heal
 
     def _still(self, error: TimeStoodStillError) -> None:
         if not self._broken.done():
@@ -170,7 +188,7 @@ class SimulatedProvision:
     def _host(self, name: str, seats: Sequence[Seat], flush_period: float) -> SimulatedHost:
         idle = sum(seat.handling.idle_cpu for seat in seats)
         return SimulatedHost(
-            name, self._make, [seat.replica.name for seat in seats], [seat.processor for seat in seats], idle,
+            name, self._make, self._world.sever, [seat.replica.name for seat in seats], [seat.processor for seat in seats], idle,
             self._world.network.counted(name), self._gauges,
             flush_period,
         )  # fmt: skip

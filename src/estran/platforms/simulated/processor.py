@@ -35,6 +35,10 @@ class Processor(Protocol):
         """Processor seconds spent up to now of what it gives."""
         ...
 
+    def slow(self, now: float, speed: float) -> None:
+        """Have this part of its own speed from now on; what has been asked for already is not changed."""
+        ...
+
 
 class Cores:
     """The cores of one host, first come, first served.
@@ -80,7 +84,7 @@ class SlowProcessor:
 
     def __init__(self, cores: Cores, speed: float) -> None:
         self.used = 0.0
-        self.share = speed
+        self.share = self._speed = speed
         self._cores = cores
         self._charged = self._free = 0.0
 
@@ -103,6 +107,9 @@ class SlowProcessor:
     def worked(self, now: float) -> float:
         return self._charged - max(self._free - now, 0.0) * self.share
 
+    def slow(self, now: float, speed: float) -> None:
+        self.share = self._speed * speed
+
 
 class QuotaProcessor:
     """A fast core of which a replica may use so much in each period, as emulated devices do.
@@ -123,7 +130,7 @@ class QuotaProcessor:
         self.used = 0.0
         self.share = min(quota / period, 1.0)  # of one core: work of one replica is done one after another
         self._cores = cores
-        self._quota = quota
+        self._quota = self._own_quota = quota
         self._period = period
         self._phase = phase
         self._charged = self._free = 0.0
@@ -162,6 +169,9 @@ class QuotaProcessor:
 
     def worked(self, now: float) -> float:
         return self._charged - max(self._free - now, 0.0) * self.share
+
+    def slow(self, now: float, speed: float) -> None:
+        self.resize(now, self._own_quota * speed, self._period)
 
     def resize(self, now: float, quota: float, period: float) -> None:
         """Have another quota from now on, in seconds; what was spent beyond the former one is still owed."""

@@ -16,13 +16,14 @@ from estran.errors import EstranError
 from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.moment import turn
 from estran.platforms.simulated.seams import EscapeError
+from estran.platforms.simulated.transport import SimulatedTransport
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import Compute
+from estran.runtime.disturbing import hear
 from estran.runtime.launch import Launch
 from estran.runtime.life import attach, finish, load_component, root_cause, run_component
 from estran.runtime.ports import Toll
 from estran.runtime.recorder import Recorder, RecorderHandler, printable
-from estran.runtime.transport import Transport
 
 TAIL: Final = 20
 
@@ -48,7 +49,7 @@ class SimulatedReplica:
         clock: VirtualClock,
         recorder: Recorder,
         compute: Compute,
-        transport: Transport,
+        transport: SimulatedTransport,
         toll: Toll | None,
         say: Say,
         watch: Callable[[str], None],
@@ -65,7 +66,8 @@ class SimulatedReplica:
         self._tail: deque[str] = deque(maxlen=TAIL)
         self._logger = logging.getLogger(f"estran.service.{launch.replica}")
         self._begin = asyncio.Event()
-        self._stopping = False
+        self._stopping = self._killed = False
+        self._component: Component | None = None
         self._task: asyncio.Task[None] | None = None
 
     def start(self, group: asyncio.TaskGroup) -> None:
@@ -83,6 +85,27 @@ class SimulatedReplica:
         if self._task is not None and not self._task.done():
             self._task.cancel()
             await asyncio.wait({self._task})
+
+    def kill(self) -> bool:
+        """End at once: nothing that is under way is finished, and nothing more is recorded. False if it had ended already."""
+        if self._task is None or self._task.done() or self._killed:
+            return False
+        self._killed = True
+        self._transport.abort()
+        self.recorder.event("ended", "status -9")
+        self.recorder.flush()
+        self.recorder.mute()
+        self._task.cancel()
+        self._say({
+            "say": "ended", "replica": self.launch.replica, "status": -9, "failed": True, "restarts": 0,
+            "what": "was killed by signal 9 (SIGKILL)", "remedy": None, "tail": list(self._tail),
+        })  # fmt: skip
+        return True
+
+    def tell(self, frame: Mapping[str, Any]) -> None:
+        """Say something to the component, if it is there."""
+        if self._component is not None and not self._killed:
+            self._context.run(hear, self._component, frame)
 
     def line(self, channel: str, text: str) -> None:
         """Take a line of output."""
@@ -105,7 +128,8 @@ class SimulatedReplica:
                 self.line("stderr", text)
         finally:
             self._logger.removeHandler(handler)
-        self._ended(failure)
+        if not self._killed:
+            self._ended(failure)
 
     async def _life(self) -> None:
         launch = self.launch
@@ -113,7 +137,7 @@ class SimulatedReplica:
         await turn(loop, loop.time())  # who was started first of several does not matter
         self.recorder.event("started")
         async with AsyncExitStack() as stack:
-            component = self._built()
+            component = self._component = self._built()
             transport = await stack.enter_async_context(self._transport)
             await attach(component, launch.inputs, launch.outputs, transport)
             await component.setup()
@@ -125,7 +149,8 @@ class SimulatedReplica:
             try:
                 await run_component(component)
             finally:
-                await finish(component, transport, self.recorder)
+                if not self._killed:
+                    await finish(component, transport, self.recorder)
 
     def _built(self) -> Component:
         launch = self.launch

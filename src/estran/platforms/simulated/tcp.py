@@ -3,7 +3,8 @@
 Segments are counted, not sent one by one. The rules are those of Reno with SACK as Linux has them: an initial window of ten
 segments (RFC 6928); slow start and congestion avoidance, only while the window is what limits (RFC 5681, RFC 7661); a window
 halved for each retransmission timeout that a connection has idled, down to the initial one (RFC 2861); a loss noticed when three
-later segments have come, or else by a timer (RFC 5681, RFC 8985), and repaired in one round trip at half the window.
+later segments have come, or else by a timer (RFC 5681, RFC 8985), and repaired in one round trip at half the window. Where a line
+carries nothing, the timer doubles each time that all is lost again (RFC 6298, 5.5), and who uses the connection may give it up.
 """
 
 from __future__ import annotations
@@ -15,13 +16,20 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Final
 
-from estran.platforms.emulated.links.relay_core import FULL_FRAME, MSS, Line, generator, queue_seconds, stream_wire_size
-from estran.spec.model import LinkSpec
+from estran.platforms.emulated.links.relay_core import MSS
+from estran.platforms.simulated.line import Pair
 
 INITIAL_WINDOW: Final = 10
 """Segments."""
 LEAST_TIMEOUT: Final = 0.2
 """Seconds that TCP waits at least for an acknowledgement beyond the round trip (RFC 6298 as Linux has it)."""
+LONGEST_TIMEOUT: Final = 120.0
+"""Seconds that it waits at the most, as Linux has it."""
+ATTEMPT: Final = 0.8
+"""Seconds from one attempt to make a new connection to the next: what an attempt is given, and a pause
+(`estran.runtime.zenoh_session`)."""
+HANDSHAKE: Final = 3
+"""Round trips until a new connection carries frames: TCP's, and the transport's two."""
 REORDERING: Final = 3
 """Segments that must have come later before one is taken for lost."""
 BATCH: Final = 65535
@@ -38,49 +46,6 @@ Landed = Callable[[float], None]
 """Told when the last byte of a message will be there, by the loop's time."""
 
 
-class Pair:
-    """One directed pair of hosts: its line, shared by all connections between them, and its queue, which is finite."""
-
-    def __init__(self, source: str, target: str, link: LinkSpec, seed: int) -> None:
-        self.link = link
-        self._line = Line(link, generator(seed, source, target), lossless=True)
-        self._luck = generator(seed, target, source)
-        self._until_loss = self._gap()
-        self._patience = queue_seconds(link)
-        self.frame = FULL_FRAME * 8 / link.rate if link.rate else 0.0
-
-    def carry(self, now: float, payload: int, *, repair: bool = False) -> tuple[float, int]:
-        """Take bytes of a stream in; when the last of them is there, and how many of its segments were lost on the way.
-
-        Segments that would wait longer than the line's queue holds are dropped without taking its time; those that ``repair`` a
-        loss come one by one as others leave, and find a place.
-        """
-        segments = max(1, -(-payload // MSS))
-        fitting = segments if repair or not self.frame else self._fitting(now, segments)
-        if not fitting:
-            return max(self._line.free, now + self.link.delay), segments
-        size, frames = stream_wire_size(payload if fitting == segments else fitting * MSS)
-        there = self._line.depart(now, size, frames)
-        assert there is not None  # the line itself loses nothing
-        return there, segments - fitting + self._lost(fitting)
-
-    def _fitting(self, now: float, segments: int) -> int:
-        """How many of so many segments find a place in the queue."""
-        room = self._patience - max(self._line.free - now - self.link.delay, 0.0)
-        return 0 if room < 0 else min(segments, int(room / self.frame) + 1)
-
-    def _lost(self, segments: int) -> int:
-        lost = 0
-        self._until_loss -= segments
-        while self._until_loss <= 0:
-            lost += 1
-            self._until_loss += self._gap()
-        return lost
-
-    def _gap(self) -> float:
-        return float(self._luck.geometric(self.link.loss)) if self.link.loss > 0 else math.inf
-
-
 @dataclass(slots=True)
 class _Batch:
     """Messages that are written together and handed up together, and how many of their bytes have not been sent."""
@@ -95,29 +60,116 @@ class Connection:
     Parameters
     ----------
     back
-        Seconds that an acknowledgement takes on the way back.
+        The line that acknowledgements take on the way back.
+    lease
+        Seconds of silence after which its user gives it up and makes a new one; None for never.
+
+    Attributes
+    ----------
+    cut
+        Whether nothing passes: one of the two lines carries nothing, or a new connection has not been made yet.
+    on_restored, on_renewed
+        Told when segments pass again: of the same connection; of a new one, on which nothing is known of what went before.
+    on_reshaped
+        Told when a line has another delay or rate.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, pair: Pair, back: float) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, pair: Pair, back: Pair, lease: float | None = None) -> None:
         self._loop = loop
         self._pair = pair
-        self._back = back
+        self._back_pair = back
+        self._lease = lease
+        self.cut = False
+        self.on_restored: list[Callable[[], None]] = []
+        self.on_renewed: list[Callable[[], None]] = []
+        self.on_reshaped: list[Callable[[], None]] = []
+        self._cut_at = -math.inf
+        self._shape = pair.link, back.link
+        self._renewal: asyncio.TimerHandle | None = None
+        self._flush: asyncio.TimerHandle | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._repair: asyncio.TimerHandle | None = None
+        self._reset()
+        for line in (pair, back):
+            line.watchers.append(self._relinked)
+        self._relinked()
+
+    def _reset(self) -> None:
+        """Begin as a new connection."""
+        for timer in (self._flush, self._timer, self._repair):
+            if timer is not None:
+                timer.cancel()
+        self._back = self._back_pair.link.delay
+        self._backoff = 0
         self.window = float(INITIAL_WINDOW)
         self._threshold = math.inf
         self._queue: deque[_Batch] = deque()
         self._gathering: deque[_Batch] = deque()
         self._writing = -math.inf
-        self._flush: asyncio.TimerHandle | None = None
+        self._flush = None
         self._flights: deque[tuple[float, int, float]] = deque()
         self._queued = self._out = self._most_out = self._lost = self._later = self._grown = 0
         self._limited = False
-        self._trip = pair.link.delay + back
+        self._trip = self._pair.link.delay + self._back
         self._variation = 0.0
         self._sent = self._last = -math.inf
-        self._timer: asyncio.TimerHandle | None = None
-        self._repair: asyncio.TimerHandle | None = None
+        self._timer = self._repair = None
         self._repair_at = math.inf
         self._parked: list[tuple[Landed, float]] = []
+
+    def close(self) -> None:
+        """Forget all that is under way, for good."""
+        for line in (self._pair, self._back_pair):
+            line.watchers.remove(self._relinked)
+        if self._renewal is not None:
+            self._renewal.cancel()
+        self._reset()
+        self.cut = True
+        self._carry = self._nothing
+
+    # -- lines that change
+
+    def _relinked(self) -> None:
+        """One of the lines does something else from now on."""
+        shape = self._pair.link, self._back_pair.link
+        if shape != self._shape:
+            self._shape = shape
+            self._back = self._back_pair.link.delay
+            for told in self.on_reshaped:
+                told()
+        if self._pair.down or self._back_pair.down:
+            if self._renewal is not None:
+                self._renewal.cancel()
+                self._renewal = None
+            elif not self.cut:
+                self._cut_at = self._loop.time()
+            self.cut, self._carry = True, self._nothing
+        elif not self.cut:
+            self._carry = self._pair.carry
+        elif self._renewal is None:
+            self._up_again(self._loop.time())
+
+    def _up_again(self, now: float) -> None:
+        if self._lease is None or now - self._cut_at < self._lease:
+            self.cut, self._carry = False, self._pair.carry
+            for told in self.on_restored:
+                told()
+            return
+        given_up = self._cut_at + self._lease
+        attempts = math.ceil((now - given_up) / ATTEMPT)
+        trip = self._pair.link.delay + self._back
+        self._renewal = self._loop.call_at(given_up + attempts * ATTEMPT + HANDSHAKE * trip, self._renew)
+
+    def _renew(self) -> None:
+        self._renewal = None
+        self._reset()
+        self.cut, self._carry = False, self._pair.carry
+        for told in self.on_renewed:
+            told()
+
+    def _nothing(self, now: float, payload: int, *, repair: bool = False) -> tuple[float, int]:
+        """What `Pair.carry` comes to where nothing passes."""
+        return now + self._pair.link.delay, max(1, -(-payload // MSS))
 
     @property
     def timeout(self) -> float:
@@ -141,7 +193,7 @@ class Connection:
 
     def _send_small(self, now: float, payload: int, landed: Landed) -> None:
         """What `_write` comes to for one segment that nothing hinders: most messages are such."""
-        there, lost = self._pair.carry(now, payload)
+        there, lost = self._carry(now, payload)
         if lost:
             self._queue.append(_Batch(payload, [landed]))
             self._queued += payload
@@ -228,7 +280,7 @@ class Connection:
         self._pump(now)
 
     def _transmit(self, now: float, size: int, segments: int) -> float:
-        there, lost = self._pair.carry(now, size)
+        there, lost = self._carry(now, size)
         self._account(now, there, segments, lost)
         return there
 
@@ -295,7 +347,8 @@ class Connection:
         if not self._lost:
             self._later = 0
             # A probe after two round trips finds out if others are under way; else only the timer does (RFC 8985, 7.2).
-            self._notice(now + (min(2 * self._trip, self.timeout) if others else self.timeout) + self._trip * others)
+            timer = min(self.timeout * 2**self._backoff, LONGEST_TIMEOUT)
+            self._notice(now + (min(2 * self._trip, self.timeout) if others else timer) + self._trip * others)
         self._lost += lost
 
     def _notice(self, when: float) -> None:
@@ -312,7 +365,8 @@ class Connection:
         self._repair, self._repair_at = None, math.inf
         self._threshold = self.window = max(self.window / 2, 2.0)
         missing, self._lost = self._lost, 0
-        there, again = self._pair.carry(now, missing * MSS, repair=True)
+        there, again = self._carry(now, missing * MSS, repair=True)
+        self._backoff = self._backoff + 1 if again >= missing else 0
         if missing > again:
             self._note(there + self._back, missing - again, now)
         self._last = max(self._last, there)

@@ -10,6 +10,8 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
 from typing import Final
 
 from estran.errors import TransportError
@@ -30,7 +32,7 @@ class AcknowledgedSender:
         self._channel = channel
         self._next = self._processed = 0
         self._known: deque[tuple[float, int]] = deque()
-        self._sizes: deque[int] = deque()
+        self._open: deque[bytes] = deque()
         self._open_bytes = self._unsent_bytes = 0
         self._unsent: deque[tuple[int, bytes]] = deque()
         self._senders, self._drainers = Waiters(), Waiters()
@@ -49,7 +51,7 @@ class AcknowledgedSender:
             raise closed(self._channel.spec.key)
         seq = self._next
         self._next += 1
-        self._sizes.append(len(data))
+        self._open.append(data)
         self._open_bytes += len(data)
         self._unsent_bytes += len(data)
         self._unsent.append((seq, data))
@@ -93,13 +95,33 @@ class AcknowledgedSender:
         """The consumer's end is there."""
         self._pump.go()
 
+    def corrupt(self, damaged: Callable[[], bool] | None) -> None:
+        """Have frames damaged on their way when this says so."""
+        self._channel.damaged = damaged
+
     def processed(self, count: int) -> None:
         """The consumer has processed that many frames; word of it is on the way."""
         channel = self._channel
+        if self._closed or not channel.word(partial(self.processed, count)):
+            return
         channel.hands.answered()
         self._known.append((channel.loop.time() + channel.back, count))
         if self._senders or self._drainers:
             channel.loop.call_later(channel.back, self._wake)
+
+    def repeat(self) -> None:
+        """Send again, in order, what is not known to be processed."""
+        self._learn()
+        repeated = len(self._open) - len(self._unsent)
+        self._channel.retransmitted += repeated
+        self._unsent = deque(enumerate(self._open, self._processed))
+        self._unsent_bytes = self._open_bytes
+        self._pump.forget()
+        self._pump.go()
+
+    def unblock(self) -> None:
+        """There may be more room than there was."""
+        self._pump.unblock()
 
     def _supply(self) -> tuple[int, bytes] | None:
         if not self._unsent or self._closed:
@@ -126,7 +148,7 @@ class AcknowledgedSender:
         while self._known and self._known[0][0] <= now:
             count = self._known.popleft()[1]
             while self._processed < count:
-                self._open_bytes -= self._sizes.popleft()
+                self._open_bytes -= len(self._open.popleft())
                 self._processed += 1
         return self._processed
 
@@ -158,6 +180,7 @@ class LatestSender:
         self._next = 0
         self._received = -1
         self._waiting: tuple[int, bytes] | None = None
+        self._newest: tuple[int, bytes] | None = None
         self._drainers = Waiters()
         self._pump = Pump(channel, self._supply)
         self._closed = False
@@ -174,7 +197,7 @@ class LatestSender:
         seq = self._next
         self._next += 1
         self._channel.dropped += self._waiting is not None
-        self._waiting = seq, data
+        self._waiting = self._newest = seq, data
         self._channel.taken(seq, len(data))
         self._pump.go()
         await asyncio.sleep(0)
@@ -204,8 +227,24 @@ class LatestSender:
         """The consumer's end is there."""
         self._pump.go()
 
+    def corrupt(self, damaged: Callable[[], bool] | None) -> None:
+        """Have frames damaged on their way when this says so."""
+        self._channel.damaged = damaged
+
+    def repeat(self) -> None:
+        """Send the newest again, though the last consumer may have had it."""
+        self._waiting = self._newest
+        self._pump.forget()
+        self._pump.go()
+
+    def unblock(self) -> None:
+        """There may be more room than there was."""
+        self._pump.unblock()
+
     def received(self, seq: int) -> None:
         """The consumer has a frame; word of it is on the way."""
+        if self._closed or not self._channel.word(partial(self.received, seq)):
+            return
         self._channel.hands.answered()
         self._channel.loop.call_later(self._channel.back, self._acknowledged, seq)
 
@@ -218,28 +257,59 @@ class LatestSender:
         return None if self._closed else frame
 
 
+@dataclass(slots=True)
+class _Life:
+    """Frames of one life of the producer: those below ``done`` are processed, those below ``taken`` are in the consumer's hands."""
+
+    sender: AcknowledgedSender | LatestSender | None
+    done: int = 0
+    taken: int = 0
+
+
 class AcknowledgedReceiver(FrameQueue):
     """Hands out frames in order and tells the producer when they have been processed."""
 
     def __init__(self, channel: Channel, ends: Ends) -> None:
         super().__init__(channel.spec.key)
+        self._channel = channel
         self._ends = ends
-        self._taken = self._done = 0
+        self._lives: deque[_Life] = deque()
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
-        if seq < self._done:
+        lives = self._lives
+        while len(lives) > 1:  # what a former producer has sent is released first; nobody waits for word of it any more
+            former = lives[0]
+            if former.done <= seq < former.taken:
+                former.done = seq + 1
+                if former.done == former.taken:
+                    lives.popleft()
+                return
+            lives.popleft()
+        life = lives[0] if lives else _Life(None)
+        if seq < life.done:
             return
-        if seq >= self._taken:
+        if seq >= life.taken:
             remedy = "release frames that were received, by their seq"
             raise TransportError(f"frame {seq} is released but has not come", where=self._key, remedy=remedy)
-        self._done = seq + 1
-        if isinstance(self._ends.sender, AcknowledgedSender):
-            self._ends.sender.processed(self._done)
+        life.done = seq + 1
+        if isinstance(self._ends.sender, AcknowledgedSender) and self._ends.sender is life.sender:
+            self._ends.sender.processed(life.done)
 
     def arrive(self, frame: Delivered) -> None:
-        """Take a frame that is there."""
-        self._taken = frame.seq + 1
+        """Take a frame that is there; one that has come before is not handed out again."""
+        lives, sender = self._lives, self._ends.sender
+        if not lives or lives[-1].sender is not sender:
+            if lives and lives[-1].done == lives[-1].taken:
+                lives.pop()
+            lives.append(_Life(sender))
+        life = lives[-1]
+        if frame.seq < life.taken:
+            self._channel.duplicates += 1
+            if frame.seq < life.done and isinstance(sender, AcknowledgedSender):
+                sender.processed(life.done)
+            return
+        life.taken = frame.seq + 1
         self.put((frame,))
 
 
@@ -287,22 +357,29 @@ class SimulatedTransport:
         self._ours: dict[str, tuple[Ends, list[AcknowledgedSender | LatestSender | AcknowledgedReceiver | LatestReceiver]]] = {}
         self._sent_on: list[Ends] = []
 
+    def abort(self) -> None:
+        """Close all ends, without a word; others of the same channels may be opened."""
+        for ends, ours in self._ours.values():
+            for end in ours:
+                end.close()
+            if ends.receiver in ours:
+                ends.receiver = ends.channel.receiver = None
+            if ends.sender in ours:
+                ends.sender = ends.channel.sender = None
+
     async def __aenter__(self) -> SimulatedTransport:
         return self
 
     async def __aexit__(self, *exc: object) -> None:
-        for ends, ours in self._ours.values():
-            for end in ours:
-                end.close()
-                if end is ends.receiver:
-                    ends.receiver = ends.channel.receiver = None
+        self.abort()
 
     async def sender(self, channel: ChannelSpec) -> Sender:
         """Open the producer's end."""
         ends = self._find(channel)
         _once(ends.sender, channel)
         kind = AcknowledgedSender if channel.delivery == "acknowledged" else LatestSender
-        sender = ends.sender = kind(ends.channel)
+        ends.channel.begin_to_count()
+        sender = ends.sender = ends.channel.sender = kind(ends.channel)
         self._ours.setdefault(channel.key, (ends, []))[1].append(sender)
         self._sent_on.append(ends)
         return sender

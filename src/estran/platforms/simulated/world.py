@@ -35,6 +35,7 @@ from estran.runtime.recorder import Recorder
 from estran.runtime.rows import MessageRow
 from estran.runtime.transport import ChannelSpec
 from estran.runtime.yielding import Governed, Governor, LocalBoard, Marked
+from estran.runtime.zenoh_session import LEASE_MS
 from estran.spec.calibration import TOGETHER, Handling, way
 from estran.spec.costs import FREE, Cost
 from estran.spec.plan import Plan, Replica
@@ -173,6 +174,7 @@ class World:
         self._boards: dict[str, LocalBoard] = {}
         self._governors: dict[str, list[Governor]] = {}
         self._begins: list[tuple[Toll, float]] = []
+        self._begun = False
 
     def generator(self, *names: str) -> np.random.Generator:
         """A random stream of the model itself, apart from those of the components."""
@@ -239,7 +241,11 @@ class World:
         begin = seat.handling.begin
         toll = None if seat.handling.take == FREE and begin == FREE else Toll(self.loop, seat)
         if toll is not None and begin != FREE:
-            self._begins.append((toll, begin.draw(1, seat.draw())))
+            seconds = begin.draw(1, seat.draw())
+            if self._begun:
+                toll.hold(self.loop.time() + seconds)
+            else:
+                self._begins.append((toll, seconds))
         made = SimulatedReplica(
             launch, seat.context, clock, recorder, compute, SimulatedTransport(self.channel), toll, say,
             self._seams.watch,
@@ -307,6 +313,24 @@ class World:
             self._inbound.setdefault(planned.consumer, []).append(found)
         return found
 
+    def sever(self, replica: str) -> None:
+        """A replica has died: its connections are gone, and what was under way on them."""
+        for producer, consumer in [pair for pair in self._connections if replica in pair]:
+            self._connections.pop((producer, consumer)).close()
+        for key, ends in self._ends.items():
+            planned = self._planned[key]
+            if replica in (planned.producer, planned.consumer):
+                hosts = self.plan.replicas[planned.producer].host, self.plan.replicas[planned.consumer].host
+                ends.channel.connect(self._connection(planned.producer, planned.consumer, hosts))
+                ends.channel.renew()
+
+    def stand_still(self, replica: str, still: bool) -> None:
+        """Have a replica stand still as if its process were stopped, or go on."""
+        rank = self.seats[replica].rank
+        for ends in self._inbound.get(replica, ()):
+            ends.channel.pause(still)
+        (self.loop.freeze if still else self.loop.thaw)(rank)
+
     def waiting(self, replica: str) -> int:
         """Frames that were sent to a replica by acknowledged delivery, and that it has not processed."""
         senders = (ends.sender for ends in self._inbound.get(replica, ()))
@@ -316,12 +340,13 @@ class World:
         """Streams between two replicas share one."""
         found = self._connections.get((producer, consumer))
         if found is None:
-            back = self.network.link(*hosts[::-1]).delay
-            found = self._connections[producer, consumer] = Connection(self.loop, self.network.pair(*hosts), back)
+            there, back = self.network.pair(*hosts), self.network.pair(*hosts[::-1])
+            found = self._connections[producer, consumer] = Connection(self.loop, there, back, LEASE_MS * 1e-3)
         return found
 
     def begin(self, origin_ns: int) -> None:
         """The run's origin is known."""
+        self._begun = True
         if self.trace is not None:
             self.trace.origin = origin_ns * 1e-9
         for ends in self._ends.values():

@@ -310,3 +310,37 @@ remove_tree(tree._folders[0])
 
 def test_remove_tree_of_nothing_is_no_error(tmp_path: Path) -> None:
     remove_tree(tmp_path / "none")
+
+
+@needs_v1
+def test_a_paced_host_gets_its_part_and_then_all_again(limiter: CgroupLimiter) -> None:
+    host = limiter.host("edge-0", 0.4, None)
+    services = [host.service(name, 0.3) for name in "ab"]  # together above the host's: it has a cap of its own
+    caps = [(folder / "cpu.cfs_quota_us", folder / "cpu.cfs_period_us") for one in (host, *services) for folder in one.folders]
+    shares = [[int(file.read_text()) for file in cap] for cap in caps if cap[0].exists()]
+    with burner() as pid:
+        services[0].attach(pid)
+        host.pace(0.25)
+        time.sleep(0.1)
+        before, start = services[0].usage().cpu, time.monotonic()
+        time.sleep(0.8)
+        assert (services[0].usage().cpu - before) / (time.monotonic() - start) < 0.1
+    host.pace(1.0)
+    assert [[int(file.read_text()) for file in cap] for cap in caps if cap[0].exists()] == shares
+    with pytest.raises(PlatformError, match="edge-0: a CPU share"):
+        host.pace(0.001)
+
+
+@needs_v1
+def test_a_frozen_service_does_nothing_until_it_is_let_go_on(limiter: CgroupLimiter) -> None:
+    service = limiter.host("edge-0", 0.5, None).service("a", 0.5)
+    with burner() as pid:
+        service.attach(pid)
+        time.sleep(0.1)
+        service.freeze(True)
+        before = service.usage().cpu
+        time.sleep(0.3)
+        assert service.usage().cpu - before < 0.01
+        service.freeze(False)
+        time.sleep(0.3)
+        assert service.usage().cpu - before > 0.01

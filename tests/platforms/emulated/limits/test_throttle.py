@@ -272,3 +272,33 @@ def test_the_ladder_ends_here_for_a_user_without_privilege() -> None:
     if "no interpreter for the user nobody" in done.stderr or "PermissionError" in done.stderr:
         pytest.skip(f"the user nobody cannot read this checkout: {done.stderr[-200:]}")
     assert done.stdout == "throttle True cgroup2 cgroup1 throttle\n", done.stdout + done.stderr
+
+
+def test_a_paced_host_gets_its_part_and_then_all_again(throttle: Throttle) -> None:
+    host = throttle.host("edge-0", 0.4, None)
+    host.service("gone", 0.1).remove()
+    service = host.service("a", 0.4)
+    with burner() as pid:
+        service.attach(pid)
+        whole = used(lambda: service.usage().cpu, 0.6)
+        host.pace(0.25)
+        part = used(lambda: service.usage().cpu, 0.8)
+        host.pace(1.0)
+        again = used(lambda: service.usage().cpu, 0.6)
+    assert whole > 0
+    assert part < 0.13
+    assert again > 0
+    with pytest.raises(PlatformError, match="edge-0: a CPU share"):
+        host.pace(0.001)
+
+
+def test_a_frozen_service_does_nothing_until_it_is_let_go_on(throttle: Throttle) -> None:
+    service = throttle.host("edge-0", 0.3, None).service("a", 0.3)
+    with burner() as pid:
+        service.attach(pid)
+        assert used(lambda: service.usage().cpu, 0.3) > 0
+        service.freeze(True)
+        time.sleep(0.02)
+        assert used(lambda: service.usage().cpu, 0.4) < 0.01
+        service.freeze(False)
+        assert used(lambda: service.usage().cpu, 0.4) > 0

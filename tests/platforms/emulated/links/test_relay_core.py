@@ -174,3 +174,34 @@ def test_the_schedule_gives_out_what_is_due_in_order() -> None:
     assert schedule.due(1.02) == ["slow 1", "slow 2"]
     assert schedule.next() is None
     assert len(schedule) == 0
+
+
+@given(
+    st.lists(
+        st.tuples(st.sampled_from(["packet", "cut", "mend"]), st.sampled_from([b"ab", b"ba"]), st.floats(0, 0.1)), max_size=60
+    ),
+    st.booleans(),
+)
+def test_a_cut_pair_loses_or_keeps_all_and_the_other_none(steps: list[tuple[str, bytes, float]], lossless: bool) -> None:
+    both = {b"ab": Line(LinkSpec(0.01), generator(1, "a", "b"), lossless=lossless), b"ba": Line(LinkSpec(), generator(1, "b", "a"))}
+    schedule: Schedule[tuple[bytes, int]] = Schedule(both, lossless=lossless)
+    now, sent, lost, down = 0.0, [], 0, set[bytes]()
+    for number, (step, key, passed) in enumerate(steps):
+        now += passed
+        if step == "cut":
+            schedule.cut([key])
+            down.add(key)
+        elif step == "mend":
+            schedule.mend([key], now)
+            down.discard(key)
+        elif schedule.offer(now, key, 100, 1, (key, number)):
+            sent.append((key, number))
+        else:
+            assert key in down
+            assert not lossless
+            lost += 1
+    schedule.mend([b"ab", b"ba"], now)
+    came = schedule.due(now + 10)
+    for key in (b"ab", b"ba"):
+        assert [item for item in came if item[0] == key] == [item for item in sent if item[0] == key]
+    assert schedule.severed == lost

@@ -207,3 +207,19 @@ def test_it_needs_no_privilege() -> None:
     done = subprocess.run(argv, capture_output=True, text=True, env=environment, check=False)
     assert done.returncode == 0, done.stderr
     assert done.stdout.strip() == "[(True, None), (True, None)]"
+
+
+def test_what_is_said_into_a_cut_arrives_whole_when_it_is_mended() -> None:
+    with running(LinkSpec(0.002)) as (fabric, process), connection(fabric) as (client, server):
+        process.cut([("a", "b")])
+        client.sendall(b"first")
+        server.settimeout(0.3)
+        with pytest.raises(TimeoutError):
+            server.recv(5)
+        server.sendall(b"other")
+        assert take(client, 5) == b"other"
+        client.sendall(b"second")
+        process.mend([("a", "b")])
+        server.settimeout(2)
+        assert take(server, 11) == b"firstsecond"
+        assert process.facts()["severed"] == 0

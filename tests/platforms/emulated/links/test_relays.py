@@ -295,3 +295,55 @@ def test_the_iptables_program_is_a_way_too(engine: Engine, monkeypatch: pytest.M
     with running(engine, LinkSpec(0.01)) as (fabric, process), datagrams(fabric) as ends:
         assert statistics.median(delays(*ends, 5)) >= 0.01
         assert process.facts()["rule"] == "iptables"
+
+
+def heard(sender: socket.socket, receiver: socket.socket, count: int) -> int:
+    """How many of so many datagrams come through."""
+    for number in range(count):
+        sender.send(number.to_bytes(4, "big"))
+    receiver.settimeout(0.3)
+    came = 0
+    with contextlib.suppress(TimeoutError):
+        while True:
+            receiver.recv(64)
+            came += 1
+    return came
+
+
+def test_a_cut_lets_nothing_pass_until_it_is_mended(engine: Engine) -> None:
+    link = LinkSpec(0.005)
+    with running(engine, link) as (fabric, process), datagrams(fabric) as forth, datagrams(fabric, "a", "c") as unlinked:
+        for ends, pair in ((forth, ("a", "b")), (unlinked, ("a", "c"))):
+            before = statistics.median(delays(*ends, 9, 0.002))
+            process.cut([pair])
+            assert heard(*ends, 20) == 0
+            process.mend([pair])
+            ends[1].settimeout(2.0)
+            assert heard(*ends, 20) == 20
+            ends[1].settimeout(2.0)
+            assert statistics.median(delays(*ends, 9, 0.002)) == pytest.approx(before, abs=0.004)
+        facts = process.facts()
+    assert facts["severed"] == 40
+    assert facts["lost"] == 0
+
+
+def test_the_other_direction_of_a_cut_stays_and_so_does_a_connection(engine: Engine) -> None:
+    link = LinkSpec(0.002)
+    with running(engine, link) as (fabric, process), open_socket(fabric, "b", socket.SOCK_STREAM) as listener:
+        listener.bind((fabric.address("a", "b"), PORT))
+        listener.listen()
+        with open_socket(fabric, "a", socket.SOCK_STREAM) as client:
+            client.connect((fabric.address("a", "b"), PORT))
+            server, _ = listener.accept()
+            with server:
+                process.cut([("a", "b"), ("b", "a")])
+                client.sendall(b"waits")
+                server.settimeout(0.5)
+                with pytest.raises(TimeoutError):
+                    server.recv(9)
+                process.mend([("a", "b"), ("b", "a")])
+                server.settimeout(5.0)
+                assert server.recv(9) == b"waits"
+        with datagrams(fabric, "b", "a") as back:
+            process.cut([("a", "b")])
+            assert heard(*back, 10) == 10

@@ -216,3 +216,47 @@ async def test_a_path_that_lets_no_probe_through_is_named(fabric: Fabric, hosts:
         assert "htb" not in queues(fabric, "edge")
     finally:
         subprocess.run([*enter, "del", "blackhole", f"{fabric.hosts['edge'].address}/32"], check=True)
+
+
+async def test_a_direction_is_cut_and_mended_and_changed_and_ssh_goes_on(fabric: Fabric, hosts: Hosts) -> None:
+    asked = {("edge", "fog"): LinkSpec(rate=20e6)}
+    pair, unasked = ("edge", "fog"), ("fog", "edge")
+    async with shaped(hosts, fabric.address, asked, worst={pair: LinkSpec(rate=2e6), unasked: LinkSpec()}) as running:
+        before = {name: queues(fabric, name) for name in ("edge", "fog")}
+        assert [(measure.source, measure.target) for measure in (await running.verify()).links] == [pair]
+        quick = seconds_to_send(fabric, *pair, 200_000)
+        await running.change({pair: LinkSpec(rate=2e6)})
+        assert seconds_to_send(fabric, *pair, 200_000) > 3 * quick
+        await running.change({pair: None, unasked: None})
+        assert not passes(fabric, *pair)
+        assert not passes(fabric, *unasked)
+        assert seconds_to_send(fabric, *pair, 20_000, SSH_PORT) < 5
+        await running.change({pair: LinkSpec(rate=20e6), unasked: LinkSpec()})
+        assert seconds_to_send(fabric, *pair, 200_000) < 2 * quick
+        assert passes(fabric, *unasked)
+        assert without_handles(queues(fabric, "edge")) == without_handles(before["edge"])
+        with pytest.raises(PlatformError, match="link edge → cloud: is not shaped"):
+            await running.change({("edge", "cloud"): None})
+    for name in NAMES:
+        assert "htb" not in queues(fabric, name)
+
+
+def passes(fabric: Fabric, source: str, target: str) -> bool:
+    """Whether a datagram comes through."""
+    with entered(fabric.hosts[target].namespace_fd):
+        receiver = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with entered(fabric.hosts[source].namespace_fd):
+        sender = socket.socket(socket.AF_INET, socket.SOCK_DGRAM)
+    with receiver, sender:
+        receiver.bind((fabric.address(source, target), 0))
+        receiver.settimeout(0.3)
+        sender.sendto(b"over", receiver.getsockname())
+        try:
+            return receiver.recv(9) == b"over"
+        except TimeoutError:
+            return False
+
+
+def without_handles(rules: str) -> list[str]:
+    """Rules, but for their numbers and how many packets they have seen."""
+    return [" ".join(line.partition("direct_packets_stat")[0].split()[:2] + line.split()[3:5]) for line in rules.splitlines()]

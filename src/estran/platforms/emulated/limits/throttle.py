@@ -42,6 +42,7 @@ class ThrottledService:
         self.asked = cpu
         self.cpu = min(cpu, host.cpu)
         self.memory = host.memory
+        self._host = host
         self._throttle = host.throttle
         self._slot = self._throttle.slot()
         self._throttle.order(do="service", slot=self._slot, host=host.slot, share=self.cpu, yields=yields)
@@ -72,6 +73,7 @@ class ThrottledService:
         self._throttle.order(do="pace", slot=self._slot, share=self.cpu * speed)
 
     def remove(self) -> None:
+        self._host.forget(self)
         self._throttle.order(do="remove", slot=self._slot)
 
 
@@ -113,10 +115,14 @@ class ThrottledHost:
     def oom_kills(self) -> int:
         return int(self.throttle.figure(self.slot, KILLS))
 
+    def forget(self, service: ThrottledService) -> None:
+        """One that is removed has no share any more."""
+        if service in self._services:
+            self._services.remove(service)
+
     def remove(self) -> None:
-        for service in self._services:
+        for service in list(self._services):
             service.remove()
-        self._services.clear()
 
 
 class Throttle:

@@ -212,7 +212,7 @@ class Schedule(Generic[Item]):
     Attributes
     ----------
     severed
-        Packets of pairs that were cut. They draw no random numbers, so that later ones fare as they would have without them.
+        Packets that were lost to a cut. They draw no random numbers, so that later ones fare as they would have without them.
     """
 
     __slots__ = ("_count", "_down", "_heap", "_held", "_lines", "_lossless", "severed", "undeclared")
@@ -233,9 +233,10 @@ class Schedule(Generic[Item]):
         """Take a packet in; False if it is lost, so that the caller may forget it."""
         line = self._lines.get(key)
         if self._down and key in self._down:
-            self.severed += frames
             if self._lossless:
                 self._held.append((key, size, frames, item))
+            else:
+                self.severed += frames
             return self._lossless
         if line is None:
             self.undeclared += 1
@@ -258,7 +259,6 @@ class Schedule(Generic[Item]):
         self._down.difference_update(keys)
         held, self._held = self._held, []
         for key, size, frames, item in held:
-            self.severed -= 0 if key in self._down else frames
             self.offer(now, key, size, frames, item)
 
     def next(self) -> float | None:

@@ -139,3 +139,9 @@ def burst(rate: float) -> int:
 def packets(link: LinkSpec) -> int:
     """How many packets a link with delay may hold, be they small: those under way, and those that wait for its rate."""
     return packets_under_way(replace(link, delay=link.delay + QUEUE))
+
+
+def held(link: LinkSpec) -> int:
+    """How many full packets a link of a rate may hold: those under way, and those that wait for `QUEUE` seconds."""
+    assert link.rate is not None
+    return 10 + math.ceil(link.rate / 8 * (link.delay + 4 * link.jitter + QUEUE) / queueing.FRAME)

@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from estran.errors import PlatformError
@@ -56,12 +57,20 @@ def asked(links: Links) -> dict[Pair, LinkSpec]:
 
 
 async def survey(
-    hosts: Mapping[str, RemoteHost], address: Callable[[str, str], str], links: Links, behind: Collection[str] = ()
+    hosts: Mapping[str, RemoteHost],
+    address: Callable[[str, str], str],
+    links: Links,
+    behind: Collection[str] = (),
+    worst: Links = MappingProxyType({}),
 ) -> tuple[Paths, list[Problem]]:
     """Find the ways that links go, and what stands against shaping them; changes nothing on the hosts.
 
     Parameters
     ----------
+    links
+        What is asked of directions, or may be.
+    worst
+        What more may be asked of some later.
     address
         By which address the first host reaches the second.
     behind
@@ -72,15 +81,16 @@ async def survey(
     PlatformError
         If a host goes.
     """
-    wanted = asked(links)
+    wanted = {**asked(links), **{pair: links[pair] for pair in worst}}
     addresses = {pair: address(*pair) for one in wanted for pair in (one, one[::-1]) if set(pair) <= set(hosts)}
     issues = [problem for pair in wanted for problem in _unreachable(pair, hosts, addresses, behind)]
     usable = {pair: link for pair, link in wanted.items() if not _unreachable(pair, hosts, addresses, behind)}
-    by_source: dict[str, dict[str, LinkSpec]] = defaultdict(dict)
+    by_source: dict[str, dict[str, list[LinkSpec]]] = defaultdict(dict)
     for (source, target), link in usable.items():
-        by_source[source][target] = link
+        by_source[source][target] = [link, worst.get((source, target), link)]
     looks = {
-        name: _look(hosts[name], {far: addresses[name, far] for far in targets}, targets) for name, targets in by_source.items()
+        name: _look(hosts[name], {far: addresses[name, far] for far in targets}, [one for both in targets.values() for one in both])
+        for name, targets in by_source.items()
     }
     interface, signatures = {}, {}
     for name, (found, signature, more) in (await together(looks)).items():
@@ -109,7 +119,7 @@ def _unreachable(
 
 
 async def _look(
-    host: RemoteHost, addresses: Mapping[str, str], links: Mapping[str, LinkSpec]
+    host: RemoteHost, addresses: Mapping[str, str], links: Sequence[LinkSpec]
 ) -> tuple[dict[str, tuple[int, str]], tuple[int, int], list[Problem]]:
     """The interface for each target, the envoy's signature, and what a host cannot do."""
     await host.load(_MODULE, _source())
@@ -137,13 +147,13 @@ def _taken(host: str, interface: str, kind: str, handle: int) -> Problem:
     return Problem(what, host, remedy)
 
 
-async def _trial(host: RemoteHost, links: Mapping[str, LinkSpec]) -> Problem | None:
+async def _trial(host: RemoteHost, links: Sequence[LinkSpec]) -> Problem | None:
     """Shape a throw-away network of the host as the links ask, in kind."""
     requests = queueing.sort_by(_LOOPBACK, "destination")
     requests.append(queueing.limit_class(_LOOPBACK, 1, None, 1.0))
-    if any(link.rate for link in links.values()):
+    if any(link.rate for link in links):
         requests.append(queueing.pace(_LOOPBACK, 1, 1e6, queueing.FRAME, 10 * queueing.FRAME))
-    if any(link.delay or link.jitter or link.loss for link in links.values()):
+    if any(link.delay or link.jitter or link.loss for link in links):
         requests.append(queueing.limit_class(_LOOPBACK, 2, None, 1.0))
         requests.append(queueing.impair(_LOOPBACK, 2, LinkSpec(0.01, 0.001, 1e6, 0.01), 10))
         requests.append(queueing.assign(_LOOPBACK, "destination", "127.0.0.2", 2, queueing.police(1e6, 10 * queueing.FRAME)))

@@ -11,6 +11,7 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, dataclass, replace
+from types import MappingProxyType
 from typing import Any, Final
 
 from estran.errors import PlatformError
@@ -23,7 +24,7 @@ from estran.platforms.emulated.network.netlink import Request
 from estran.platforms.emulated.probes.verdict import Samples, judge
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.links import ground
-from estran.platforms.remote.links.arithmetic import Base, added, ahead, bases, burst, expected, packets, shortfalls, timed
+from estran.platforms.remote.links.arithmetic import Base, added, ahead, bases, burst, expected, held, packets, shortfalls, timed
 from estran.platforms.remote.links.envoy_queues import SIGNED
 from estran.platforms.remote.links.ground import Pair, Paths
 from estran.platforms.remote.links.probing import BESIDE, MOST_AT_ONCE, probe, teach
@@ -59,19 +60,28 @@ async def problems(
 
 @asynccontextmanager
 async def shaped(
-    hosts: Mapping[str, RemoteHost], address: Callable[[str, str], str], links: Links, behind: Collection[str] = ()
+    hosts: Mapping[str, RemoteHost],
+    address: Callable[[str, str], str],
+    links: Links,
+    behind: Collection[str] = (),
+    worst: Links = MappingProxyType({}),
 ) -> AsyncIterator[ShapedLinks]:
     """Measure the paths of links, and add to them what is asked until the context is left; see `problems` for the parameters.
 
     If this process dies the hosts' envoys remove the rules.
+
+    Parameters
+    ----------
+    worst
+        Directions that may be changed meanwhile, whether something is asked of them or not, and what they may have to do then.
 
     Raises
     ------
     PlatformError
         On entering, if links cannot be shaped, the first reason why not; nothing is left then.
     """
-    wanted = ground.asked(links)
-    paths, found = await ground.survey(hosts, address, wanted, behind)
+    wanted = {**ground.asked(links), **{pair: links.get(pair, LinkSpec()) for pair in worst}}
+    paths, found = await ground.survey(hosts, address, wanted, behind, worst)
     if found:
         first = found[0]
         raise PlatformError(first.what, where=first.where, remedy=first.remedy)
@@ -82,27 +92,43 @@ async def shaped(
     rules = {pair: added(link, base[pair]) for pair, link in wanted.items()}
     removals: dict[str, list[Sequence[str]]] = defaultdict(list)
     try:
-        sources = dict.fromkeys(source for source, _ in wanted)
-        await together({name: _shape(hosts, name, paths, rules, removals[name]) for name in sources})
-        yield ShapedLinks(used, paths, wanted, base, rules)
+        classes = _classes(paths, {pair: rule for pair, rule in rules.items() if rule != LinkSpec() or pair in worst})
+        sources = dict.fromkeys(source for source, _ in classes)
+        await together({name: _shape(hosts, name, paths, rules, classes, removals[name]) for name in sources})
+        yield ShapedLinks(used, paths, ground.asked(links), base, rules, classes)
     finally:
         await together({name: _remove(hosts[name], commands) for name, commands in removals.items()})
 
 
-async def _shape(hosts: Mapping[str, RemoteHost], source: str, paths: Paths, rules: Links, removals: list[Sequence[str]]) -> None:
+def _classes(paths: Paths, pairs: Collection[Pair]) -> dict[Pair, tuple[int, int]]:
+    """The interface of each direction, and the number of its class there."""
+    found: dict[Pair, tuple[int, int]] = {}
+    for pair in pairs:
+        index = paths.interface[pair][0]
+        found[pair] = index, 1 + sum(pair[0] == other[0] and index == taken for other, (taken, _) in found.items())
+    return found
+
+
+async def _shape(
+    hosts: Mapping[str, RemoteHost],
+    source: str,
+    paths: Paths,
+    rules: Links,
+    classes: Mapping[Pair, tuple[int, int]],
+    removals: list[Sequence[str]],
+) -> None:
     host = hosts[source]
-    by_interface: dict[int, dict[str, LinkSpec]] = defaultdict(dict)
-    for pair, rule in rules.items():
-        if pair[0] == source and rule != LinkSpec():
-            by_interface[paths.interface[pair][0]][pair[1]] = rule
-    for index, targets in by_interface.items():
+    by_interface: dict[int, list[Request]] = defaultdict(list)
+    for (near, target), (index, minor) in classes.items():
+        if near == source:
+            rule, untouched = rules[near, target], _untouched(host, hosts[target])
+            by_interface[index] += _class(index, minor, paths.address[near, target], rule, untouched)
+    for index, requests in by_interface.items():
         command = await ground.removal(host, index)
         await host.undo(command)
         removals.append(command)
-        requests = [*queueing.sort_by(index, "destination"), queueing.sign(index, SIGNED & 0xFFFF, *paths.signatures[source])]
-        for minor, (target, rule) in enumerate(targets.items(), 1):
-            requests += _class(index, minor, paths.address[source, target], rule, _untouched(host, hosts[target]))
-        await ground.shape(host, index, requests)
+        signed = queueing.sign(index, SIGNED & 0xFFFF, *paths.signatures[source])
+        await ground.shape(host, index, [*queueing.sort_by(index, "destination"), signed, *requests])
 
 
 def _untouched(host: RemoteHost, target: RemoteHost) -> list[Lane]:
@@ -121,11 +147,18 @@ def _class(index: int, minor: int, address: str, rule: LinkSpec, untouched: Sequ
     timely = timed(rule)
     bound = queueing.police(rule.rate, queue_size(rule.rate)) if timely and rule.rate is not None else b""
     requests.append(queueing.assign(index, "destination", address, minor, bound))
-    if timely:
-        requests.append(queueing.impair(index, minor, rule, packets(rule)))
-    elif rule.rate is not None:
-        requests.append(queueing.pace(index, minor, rule.rate, burst(rule.rate), queue_size(rule.rate)))
+    if rule != LinkSpec():
+        requests.append(_does(index, minor, rule))
     return requests
+
+
+def _does(index: int, minor: int, rule: LinkSpec) -> Request:
+    """Make a class do to packets what a rule says, whatever it did before."""
+    if timed(rule):
+        return queueing.impair(index, minor, rule, packets(rule))
+    if rule.rate is not None:
+        return queueing.pace(index, minor, rule.rate, burst(rule.rate), queue_size(rule.rate))
+    return queueing.bound_queue(index, minor, queue_size(None))
 
 
 async def _remove(host: RemoteHost, commands: Sequence[Sequence[str]]) -> None:
@@ -144,13 +177,45 @@ async def _remove(host: RemoteHost, commands: Sequence[Sequence[str]]) -> None:
 
 @dataclass(frozen=True, slots=True)
 class ShapedLinks:
-    """Links that are shaped, what their paths do by themselves, and what was added."""
+    """Links that are shaped, what their paths do by themselves, and what was added.
+
+    Attributes
+    ----------
+    classes
+        Interface and class of each direction that can be changed.
+    """
 
     hosts: Mapping[str, RemoteHost]
     paths: Paths
     links: Links
     base: Mapping[Pair, Base]
     rules: Links
+    classes: Mapping[Pair, tuple[int, int]]
+
+    async def change(self, states: Mapping[Pair, LinkSpec | None]) -> None:
+        """Let directions do other things to packets from now on, or let nothing pass (None) but SSH and probes of the path.
+
+        Where a delay comes to a rate that is new, packets are counted that may wait, and not bytes.
+
+        Raises
+        ------
+        PlatformError
+            If a direction cannot be changed, or its kernel refuses.
+        """
+        requests: dict[tuple[str, int], list[Request]] = defaultdict(list)
+        for pair, link in states.items():
+            if pair not in self.classes:
+                raise PlatformError("is not shaped, so that nothing can be changed of it", where=f"link {pair[0]} → {pair[1]}")
+            index, minor = self.classes[pair]
+            rule = None if link is None else added(link, self.base[pair])
+            if rule is None:
+                request = queueing.bound_queue(index, minor, 0)
+            elif timed(rule) and rule.rate is not None and rule.rate != self.rules[pair].rate:
+                request = queueing.impair(index, minor, rule, held(rule))
+            else:
+                request = _does(index, minor, rule)
+            requests[pair[0], index].append(request)
+        await together({(name, index): ground.shape(self.hosts[name], index, sent) for (name, index), sent in requests.items()})
 
     async def verify(self) -> Verification:
         """Probe every direction again, twice where it seems wrong, and compare with what was asked of it.

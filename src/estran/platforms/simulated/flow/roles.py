@@ -74,7 +74,12 @@ def roles(experiment: Experiment, index: Components, calibration: Calibration | 
 
 
 def _check_coupling(experiment: Experiment) -> None:
-    """Refuse what costs alone do not model: streams that leave messages out or hold them back, and shares of processors."""
+    """Refuse what costs alone do not model: streams that leave messages out or hold them back, shares of processors, faults."""
+    for fault in experiment.faults:
+        if fault.happens:
+            what = f"no {fault.kind} here: costs alone know nothing that breaks"
+            remedy = f"simulate without --detail flow, or give it no time (--set faults.{fault.name}.for=none)"
+            raise RequestError(what, where=f"faults.{fault.name}", remedy=remedy)
     for service in experiment.services.values():
         if service.share != Share():
             raise RequestError("share: is not modelled by costs alone", where=service.name, remedy="simulate without --detail flow")
