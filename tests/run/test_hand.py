@@ -142,6 +142,13 @@ async def test_what_is_no_fault_is_refused_and_touches_nothing(scene: Scene, fau
     assert scene.record.warnings == []
 
 
+async def test_two_at_once_follow_each_other(scene: Scene) -> None:
+    async with door(scene.hand, "x"):
+        hang, kill = {"hang": "camera"}, {"kill": "trainer"}
+        await asyncio.gather(ask("x", {"fault": hang}), ask("x", {"fault": kill}))
+    assert {one.injection.key for one in scene.injector.happenings} == {"by-hand-1/0", "by-hand-2/0"}
+
+
 async def test_nonsense_ends_only_its_own_connection(scene: Scene) -> None:
     async with door(scene.hand, "x"):
         folder = os.open(door_of("x").parent, os.O_RDONLY)

@@ -31,7 +31,7 @@ globalThis.estranTables = (() => {
   // A table that lives, of any length: only the rows that are in sight are drawn. `columns`: name, value(row) to sort by,
   // cell(row) to show, numeric. `chosen` is told of the keys of chosen rows, `open` leads from a row to its page.
   const large = (place, columns, { chosen, keyOf, sort, down = false, caption, open, told = () => {} }) => {
-    let rows = [], words = [], keep = () => true, by = sort, falling = down, found = [], shown = [], tall = 42, first = -1, last = 0, here = 0;
+    let rows = [], words = [], keep = () => true, by = sort, falling = down, found = [], shown = [], tall = 34, first = -1, last = 0, here = 0;
     const picked = new Set();
     const head = make("tr"), above = make("tr", { "aria-hidden": "true" }), below = make("tr", { "aria-hidden": "true" }), body = make("tbody", { class: "rows" });
     const table = make("table", { class: "long" }, make("thead", {}, head), make("tbody", {}, above), body, make("tbody", {}, below));
