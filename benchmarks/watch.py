@@ -2,8 +2,8 @@
 
 Every view is timed over HTTP from a server in this process, cold (the first look) and warm, with the processor time of both sides,
 and, where Chromium is installed, in the browser from the address to the painted page, beside an empty page of the same server, and
-from frame to frame while something moves. Beside it: what merely reading all `run.json` and `responses.json` takes. On a machine that
-does other things too, processor time and ratios are what to believe.
+from frame to frame while something moves. Beside it: what merely reading all `run.json` and `responses.json` takes. On a machine
+that does other things too, processor time and ratios are what to believe.
 """
 
 from __future__ import annotations
