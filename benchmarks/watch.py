@@ -1,8 +1,9 @@
 """How fast the live page answers with many runs: `python benchmarks/watch.py [RUNS]`.
 
 Every view is timed over HTTP from a server in this process, cold (the first look) and warm, with the processor time of both sides,
-and, where Chromium is installed, in the browser from the address to the drawn page. Beside it: what merely reading all `run.json`
-and `responses.json` takes. On a machine that does other things too, processor time is what to believe.
+and, where Chromium is installed, in the browser from the address to the painted page, beside an empty page of the same server, and
+from frame to frame while something moves. Beside it: what merely reading all `run.json` and `responses.json` takes. On a machine
+that does other things too, processor time and ratios are what to believe.
 """
 
 from __future__ import annotations
@@ -73,8 +74,28 @@ def over_http(one: Served, views: dict[str, str]) -> None:
         print(f"{name:34} {figures} {size / 1e3:6.0f} kB")
 
 
+READY = """() => new Promise((done) => {
+  const painted = () => requestAnimationFrame(() => setTimeout(() => done(performance.now())));
+  const over = () => document.body && (document.body.dataset.ready || !document.querySelector('script'));
+  const look = () => (over() ? painted() : requestAnimationFrame(look));
+  look(); })"""
+FRAMES = """(work) => new Promise((done) => {
+  const step = new Function("i", work), spent = [];
+  let last = performance.now(), i = 0;
+  const frame = () => {
+    const now = performance.now();
+    spent.push(now - last);
+    last = now;
+    step(i);
+    if (++i < 90) requestAnimationFrame(frame);
+    else done(spent.slice(5).sort((a, b) => a - b));
+  };
+  requestAnimationFrame(frame); })"""
+EMPTY = "an empty page"
+
+
 def in_browser(one: Served, views: dict[str, str]) -> None:
-    """From the address to the drawn page, and from a click on a heading to the sorted table."""
+    """From the address to the painted page, beside an empty page of the same server; then frames of what moves."""
     from playwright.sync_api import sync_playwright
 
     with tempfile.TemporaryDirectory() as home, sync_playwright() as driver:
@@ -83,28 +104,62 @@ def in_browser(one: Served, views: dict[str, str]) -> None:
         name, _, value = one.cookie.partition("=")
         context.add_cookies([{"name": name, "value": value, "url": one.origin}])
         page = context.new_page()
-        ready = """() => new Promise((done) => {
-          const look = () => document.body.dataset.ready ? done(performance.now()) : requestAnimationFrame(look);
-          look(); })"""
-        print(f"\n{'page':34} {'first':>9} {'median':>9} {'most':>9}")
-        for title, path in views.items():
-            spent = []
-            for _ in range(TIMES):
-                page.goto(one.origin + path)
-                spent.append(float(page.evaluate(ready)))
-            print(f"{title:34} {spent[0]:6.0f} ms {statistics.median(spent[1:]):6.0f} ms {max(spent[1:]):6.0f} ms")
-        page.goto(one.origin + "/")
-        page.evaluate(ready)
-        sort = """() => new Promise((done) => { const begun = performance.now();
-          document.querySelector("#run-table th:nth-child(4) button").click();
-          requestAnimationFrame(() => done(performance.now() - begun)); })"""
-        find = """() => new Promise((done) => { const begun = performance.now(); const field = document.getElementById("find");
-          field.value = field.value === "experiment-3" ? "" : "experiment-3"; field.dispatchEvent(new Event("input"));
-          requestAnimationFrame(() => done(performance.now() - begun)); })"""
-        for title, code in (("sorting the runs", sort), ("finding among the runs", find)):
-            spent = [float(page.evaluate(code)) for _ in range(TIMES)]
-            print(f"{title:34} {spent[0]:6.0f} ms {statistics.median(spent[1:]):6.0f} ms {max(spent[1:]):6.0f} ms")
+        tools = context.new_cdp_session(page)
+        tools.send("Performance.enable")
+
+        def visit(path: str) -> tuple[float, float]:
+            """Milliseconds until it is painted, and of the renderer's processor time."""
+            page.goto(one.origin + path, wait_until="commit")
+            spent = float(page.evaluate(READY))
+            counts = {count["name"]: count["value"] for count in tools.send("Performance.getMetrics")["metrics"]}
+            return spent, 1e3 * counts["TaskDuration"]
+
+        print(f"\n{'page, painted':34} {'first':>9} {'median':>9} {'most':>9} {'cpu':>9} {'to empty':>9}")
+        empty = 0.0
+        for title, path in {EMPTY: "/enter?token=x", **views}.items():
+            found = [visit(path) for _ in range(TIMES)]
+            spent, cpu = [ms for ms, _ in found], statistics.median(ms for _, ms in found[1:])
+            middle = statistics.median(spent[1:])
+            empty = empty or middle
+            print(f"{title:34} {spent[0]:6.0f} ms {middle:6.0f} ms {max(spent[1:]):6.0f} ms {cpu:6.0f} ms {middle / empty:8.1f}x")
+        visit("/")
+        sort = "document.querySelector('#run-table th:nth-child(4) button').click()"
+        find = (
+            "const field = document.getElementById('find'); field.value = field.value ? '' : 'experiment-3'; "
+            "field.dispatchEvent(new Event('input'))"
+        )
+        scroll = "document.querySelector('#run-table .tall').scrollTop = 200 * i"
+        print(f"\n{'frames while':34} {'median':>9} {'95 %':>9}")
+        for title, work in (
+            ("nothing moves", ""),
+            ("sorting the runs", sort),
+            ("finding among them", find),
+            ("scrolling them", scroll),
+        ):
+            frames(page, title, work)
+        visit(views["a run"])
+        page.evaluate("document.querySelector('[data-chart]').scrollIntoView()")
+        page.wait_for_selector("[data-chart] canvas")
+        page.evaluate(SERIES)
+        frames(page, "zooming six series of 10,000", "series.setScale('x', {min: 20 * i, max: 10000 - 20 * i})")
+        frames(page, "new data for them", "series.setData(data)")
         browser.close()
+
+
+SERIES = """() => {
+  const x = Array.from({length: 10000}, (_, i) => i);
+  globalThis.data = [x, ...Array.from({length: 6}, (_, k) => x.map((i) => Math.sin(i / 300 + k) + Math.random()))];
+  const place = document.createElement("div");
+  document.getElementById("chart-list").prepend(place);
+  const lines = data.slice(1).map((y, k) => ({ label: String(k), role: "main", y, dash: [] }));
+  globalThis.series = estranPlot.make({ x, series: lines, xunit: "s", unit: "s", zero: false }, place).plot;
+  place.scrollIntoView(); }"""
+
+
+def frames(page: Any, title: str, work: str) -> None:
+    """Milliseconds from frame to frame while something is done in each."""
+    spent = page.evaluate(FRAMES, work)
+    print(f"{title:34} {statistics.median(spent):6.0f} ms {spent[int(0.95 * len(spent))]:6.0f} ms")
 
 
 def main() -> None:
@@ -125,6 +180,7 @@ def main() -> None:
             over_http(one, {
                 "runs and studies": "/api/list", "a study": f"/api/study/{study}", "a run: topology": f"/api/run/{run}/drawing",
                 "a run: all figures": f"/api/run/{run}/stream", "a run: charts of a part": f"/api/run/{run}/charts?start=5&end=9",
+                "a run: at a moment": f"/api/run/{run}/moment?at=10",
                 "a run: logs": f"/api/run/{run}/logs", "five runs compared": f"/api/compare?{compared}", "Prometheus": "/metrics",
             })  # fmt: skip
             if CHROMIUM.exists():

@@ -59,6 +59,7 @@ COMPUTING = (
     "report/",
     "reproduce/",
     "run/test_conductor.py",
+    "run/test_hand.py",
     "run/test_coupled_runs.py",
     "run/test_escapes.py",
     "run/test_flow.py",
@@ -96,6 +97,7 @@ COMPUTING = (
 WAITING = (
     "checks/test_platforms.py",
     "e2clab/",
+    "platforms/emulated/test_breaking.py",
     "platforms/mixed/",
     "platforms/remote/test_certificates.py",
     "platforms/remote/test_envoy.py",
@@ -103,6 +105,7 @@ WAITING = (
     "platforms/ssh/",
     "platforms/testbeds/",
     "run/test_commands.py",
+    "run/test_emulated_faults.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
     "run/test_killed.py",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -10,8 +12,10 @@ from typing import Any
 
 import pytest
 
+from estran.run.hand import door_of
 from estran.web.index import key_of
 
+from .answering import answering
 from .growing import Growing
 from .served import Served, served
 
@@ -73,6 +77,13 @@ def done(root: Path) -> Path:
     return root / "runs" / "visual-inspection" / "done"
 
 
+def draw_all(page: Any) -> None:
+    """Bring every chart into sight, as they are drawn only then."""
+    for place in page.locator("[data-chart]").all():
+        place.scroll_into_view_if_needed()
+        place.locator("canvas").wait_for()
+
+
 def fits(page: Any) -> bool:
     return bool(page.evaluate("document.documentElement.scrollWidth <= innerWidth"))
 
@@ -93,21 +104,21 @@ def test_runs_are_sorted_narrowed_and_chosen(browser: Any, server: Served) -> No
     with visit(browser, server) as seen:
         page = seen.page
         seen.go("/")
-        assert len(seen.texts("#run-table tbody tr")) == 8
+        assert len(seen.texts("#run-table .rows tr")) == 8
         page.get_by_role("button", name="accuracy").click()
-        shown = [float(text.split()[0]) for text in seen.texts("#run-table tbody td:nth-child(11)")]
+        shown = [float(text.split()[0]) for text in seen.texts("#run-table .rows td:nth-child(11)")]
         assert shown == sorted(shown, reverse=True)
         assert page.get_by_role("columnheader", name="accuracy").get_attribute("aria-sort") == "descending"
         page.keyboard.press("Enter")  # the heading has kept the focus
         assert page.get_by_role("columnheader", name="accuracy").get_attribute("aria-sort") == "ascending"
         page.fill("#find", "fog visual OTHER")
-        assert seen.texts("#run-table tbody td:nth-child(2)") == ["other"]
+        assert seen.texts("#run-table .rows td:nth-child(2)") == ["other"]
         page.fill("#find", "")
         page.select_option("#status", "failed")
-        assert set(seen.texts("#run-table tbody td:nth-child(2)")) == {"failed", "hostile", "1-1"}
+        assert set(seen.texts("#run-table .rows td:nth-child(2)")) == {"failed", "hostile", "1-1"}
         page.select_option("#status", "")
         page.check("#single")
-        assert len(seen.texts("#run-table tbody tr")) == 4
+        assert len(seen.texts("#run-table .rows tr")) == 4
         for name in ("done", "other"):
             page.check(f"[aria-label='choose {name}']")
         page.click("#compare")
@@ -132,6 +143,7 @@ def test_markup_in_a_runs_strings_stays_text(browser: Any, server: Served, root:
 def test_a_finished_run_is_shown_whole(browser: Any, server: Served, done: Path, width: int, scheme: str) -> None:
     with visit(browser, server, width=width, color_scheme=scheme) as seen:
         seen.go(f"/run/{key_of(done)}")
+        draw_all(seen.page)
         ink = seen.page.evaluate(INK)
         assert len(ink) == 10
         assert min(ink) >= 3
@@ -148,6 +160,7 @@ def test_a_run_is_used_with_keyboard_and_mouse(browser: Any, server: Served, don
     with visit(browser, server) as seen:
         page = seen.page
         seen.go(f"/run/{key_of(done)}")
+        draw_all(page)
         page.focus("[data-chart=accuracy]")
         page.keyboard.press("End")
         assert page.evaluate(value).endswith("%")
@@ -173,6 +186,7 @@ def test_a_run_is_used_with_keyboard_and_mouse(browser: Any, server: Served, don
         before = page.evaluate("getComputedStyle(document.body).backgroundColor")
         page.click("#theme")
         assert page.evaluate("getComputedStyle(document.body).backgroundColor") != before
+        draw_all(page)
         assert min(page.evaluate(INK)) >= 3
 
 
@@ -188,6 +202,141 @@ def test_a_report_is_made_and_opened(browser: Any, server: Served, done: Path) -
         (done / "report.html").unlink(missing_ok=True)
 
 
+def test_a_finished_run_is_replayed(browser: Any, server: Served, done: Path) -> None:
+    samples = "() => document.getElementById('figures').innerText.match(/samples\\s+(\\d+)/)?.[1]"
+    with visit(browser, server) as seen:
+        page = seen.page
+        seen.go(f"/run/{key_of(done)}")
+        draw_all(page)
+        whole = page.inner_text("#figures")
+        newest = max(int(text) for text in re.findall(r"v(\d+)", page.text_content("#model-table")))
+        page.fill("#replay-at", "4")
+        page.wait_for_function("() => document.getElementById('figures').innerText.includes('answers so far')")
+        early = int(page.evaluate(samples))
+        assert page.inner_text("#replay-now").startswith("4.0 of")
+        assert page.locator("[data-chart=accuracy] .moment").is_visible()
+        page.keyboard.press(".")
+        page.wait_for_function(f"() => Number(({samples})()) > {early}")
+        last = f"v{newest}"
+        assert last not in page.text_content("#model-table")
+        page.select_option("#replay-speed", "20")
+        page.click("#replay-play")
+        page.wait_for_function(f"() => document.getElementById('model-table').textContent.includes('{last}')")
+        page.wait_for_function("() => document.getElementById('replay-play').textContent.includes('Replay')")
+        page.click("#replay-whole")
+        assert page.inner_text("#figures") == whole
+        assert not page.locator("[data-chart=accuracy] .moment").is_visible()
+
+
+def test_keys_do_what_buttons_do(browser: Any, server: Served) -> None:
+    with visit(browser, server) as seen:
+        page = seen.page
+        seen.go("/")
+        page.keyboard.press("?")
+        assert "next run" in page.inner_text("dialog[open]")
+        page.keyboard.press("?")
+        assert page.locator("dialog[open]").count() == 0
+        page.keyboard.press("/")
+        page.keyboard.type("jason")  # letters in a field are letters
+        assert page.input_value("#find") == "jason"
+        page.fill("#find", "")
+        page.locator("#find").blur()
+        for _ in range(2):
+            page.keyboard.press("j")
+            page.keyboard.press("Space")
+        assert page.inner_text("#compare") == "Compare 2"
+        page.keyboard.press("k")
+        leads = page.evaluate("document.activeElement.querySelector('a').href")
+        page.keyboard.press("Enter")
+        page.wait_for_url(leads)
+        page.wait_for_selector(READY)
+
+
+def test_of_a_long_table_what_is_in_sight_is_drawn(browser: Any, root: Path, tmp_path: Path) -> None:
+    record = json.loads((root / "runs" / "visual-inspection" / "done" / "run.json").read_text())
+    for number in range(400):
+        folder = tmp_path / "runs" / "e" / f"run-{number:03d}"
+        folder.mkdir(parents=True)
+        (folder / "run.json").write_text(
+            json.dumps(record | {"id": folder.name, "started": f"2026-11-23T18:{number // 60:02d}:{number % 60:02d}Z"})
+        )
+    with served([tmp_path]) as one:
+        one.enter()
+        with visit(browser, one) as seen:
+            page = seen.page
+            seen.go("/")
+            assert page.inner_text("#count") == "400 runs"
+            shown = seen.texts("#run-table .rows td:nth-child(2)")
+            assert shown[:2] == ["run-399", "run-398"]
+            assert len(shown) < 60
+            page.evaluate("document.querySelector('#run-table .tall').scrollTop = 1e6")
+            page.wait_for_function(
+                "() => document.querySelector('#run-table .rows tr:last-child td:nth-child(2)').textContent === 'run-000'"
+            )
+            page.locator("#run-table .rows tr").last.focus()
+            page.keyboard.press("Home")
+            assert page.evaluate("document.activeElement.querySelector('a').textContent") == "run-399"
+            page.keyboard.press("End")
+            assert page.evaluate("document.activeElement.querySelector('a').textContent") == "run-000"
+
+
+def test_runs_are_compared_over_time(browser: Any, server: Served, done: Path) -> None:
+    with visit(browser, server) as seen:
+        seen.go(f"/compare?of={key_of(done)}&of={key_of(done.with_name('other'))}")
+        seen.page.wait_for_selector("[data-chart=latency] canvas")
+        names = seen.page.locator("[data-chart=accuracy] .u-legend th").all_text_contents()
+        assert {"done", "other"} <= {name.strip() for name in names}
+        assert min(seen.page.evaluate(INK)) >= 3
+
+
+def test_something_is_broken_from_the_page(browser: Any, root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    growing = Growing(root / "runs" / "visual-inspection" / "done", tmp_path / "e" / "r")
+    growing.until(4.0)
+    growing.record("running", "measure")
+    asked: list[Any] = []
+
+    def answer(request: Any) -> Any:
+        asked.append(request)
+        if "fault" not in request:
+            return {"kinds": {"cut": None, "degrade": None, "crash": "not here"}}
+        if request["fault"].get("delay") == "fast":
+            return {"what": "'fast' is not a duration", "remedy": "write 10ms"}
+        return {"begun": 4.5, "key": "by-hand-1/0", "targets": []}
+
+    with answering(door_of("r"), answer), served([tmp_path]) as one:
+        one.enter()
+        with visit(browser, one) as seen:
+            page = seen.page
+            seen.go(f"/run/{key_of(growing.folder)}")
+            page.click("#break")
+            page.wait_for_selector("#fault[open]")
+            assert page.locator("#fault-kind option[value=crash]").is_disabled()
+            page.select_option("#fault-kind", "degrade")
+            page.fill("#fault-settings input[name=delay]", "fast")
+            page.click("#fault-go")
+            page.wait_for_function(
+                "() => document.getElementById('fault-said').textContent.includes('not a duration → write 10ms')"
+            )
+            page.select_option("#fault-kind", "cut")
+            page.select_option("#fault-on", "fog")
+            page.select_option("#fault-beyond", "cloud")
+            page.fill("#fault-for", "2s")
+            page.keyboard.press("Enter")
+            page.wait_for_function("() => !document.getElementById('fault').open")
+            growing.store.add(
+                "events",
+                [(4.5, "", "", "fault-begun", json.dumps({"key": "by-hand-1/0", "kind": "cut", "targets": ["cloud-0 ↔ fog-0"]}))],
+            )
+            growing.until(5.0)
+            page.wait_for_function("() => document.getElementById('alerts').textContent.includes('cut of cloud-0 ↔ fog-0')")
+            assert not page.locator("#fault").is_visible()
+            assert asked[-1] == {"fault": {"cut": ["fog", "cloud"], "for": "2s"}}
+            said = "() => estranTopology.graph().edges().map((edge) => edge.data('said')).join()"
+            assert "broken on purpose" in page.evaluate(said)
+            seen.complaints.clear()  # of the refusal's status
+
+
 def test_a_study_is_shown_with_what_was_made_of_it(browser: Any, server: Served, root: Path) -> None:
     with visit(browser, server) as seen:
         page = seen.page
@@ -196,9 +345,9 @@ def test_a_study_is_shown_with_what_was_made_of_it(browser: Any, server: Served,
         page.wait_for_selector(READY)
         assert page.inner_text("h1") == "visual-inspection"
         assert page.locator(".parts .part").count() == 3
-        assert len(seen.texts("#row-table tbody tr")) == 4
+        assert len(seen.texts("#row-table .rows tr")) == 4
         page.fill("#find", "placement=edge")
-        assert seen.texts("#row-table tbody td:nth-child(2)") == ["2", "4"]
+        assert seen.texts("#row-table .rows td:nth-child(2)") == ["2", "4"]
         page.fill("#find", "")
         page.check("[aria-label='choose 1']")
         page.check("[aria-label='choose 2']")

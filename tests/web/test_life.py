@@ -80,10 +80,19 @@ def test_what_is_not_there_is_told(root: Path) -> None:
     done = subprocess.run([*ESTRAN, "watch", "absent"], cwd=root, capture_output=True, text=True, timeout=60)
     assert done.returncode == 2
     assert "there is no run 'absent'" in done.stderr
-    simulated = [*ESTRAN, "run", "x.yaml", "--on", "simulate", "--watch"]
-    done = subprocess.run(simulated, cwd=root, capture_output=True, text=True, timeout=60)
-    assert done.returncode == 2
-    assert "nobody reads along" in done.stderr
+
+
+def test_a_simulated_run_is_replayed_when_it_is_over(tmp_path: Path) -> None:
+    subprocess.run([*ESTRAN, "init", "x"], cwd=tmp_path, check=True, capture_output=True, timeout=60)
+    command = [*ESTRAN, "run", "x", "--on", "simulate", "--watch", "--set", "measure.duration=1s"]
+    with subprocess.Popen(command, cwd=tmp_path, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stderr is not None
+        link = next(line for line in process.stderr if line.startswith("the page: ")).removeprefix("the page: ").strip()
+        (run,) = (tmp_path / "runs").glob("*/*")
+        assert link.endswith(f"&to=/run/{key_of(run)}")
+        assert status(link) == 200
+        process.send_signal(signal.SIGINT)
+        assert process.wait(15) == 0
 
 
 def test_the_page_beside_a_run_ends_with_it(tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""What broke in a run, when, and what it cost: a table, and marks on the curves."""
+"""What broke in a run, when, and what it cost: a table, and shades on the curves."""
 
 from __future__ import annotations
 
@@ -23,23 +23,21 @@ class Faults:
 
 def faults_of(document: Any, responses: Mapping[str, Mapping[str, Any]]) -> Faults | None:
     """Of a run that has any, else None."""
-    return None if document is None else Faults(list(document["faults"]), list(document["without"]), responses)
+    return None if document is None else Faults(list(document["faults"]), list(document.get("without") or []), responses)
 
 
 def marked(found: Faults | None, chart: Chart) -> Chart:
-    """A chart over time with marks where faults began and were over."""
+    """A chart over time with the times shaded in which something was broken."""
     if found is None or "warmup" not in chart:
         return chart
-    begun = [one["begun"] for one in found.happened if one["begun"] is not None]
-    ended = [one["ended"] for one in found.happened if one["ended"] is not None]
-    marks = [{"label": "fault began", "role": "layer-3", "at": begun}, {"label": "fault over", "role": "layer-2", "at": ended}]
-    return {**chart, "marks": [*chart.get("marks", []), *(mark for mark in marks if mark["at"])]}
+    begun = [one for one in found.happened if one["begun"] is not None]
+    return {**chart, "spans": [{"label": one["kind"], "from": one["begun"], "to": one["ended"]} for one in begun]}
 
 
 def faults_table(found: Faults) -> str:
     """A row for each happening, and what each fault cost."""
     rows = [
-        [text(one["key"]), text(one["kind"]), text(_targets(one)), *(_moment(one[name]) for name in ("begun", "ended")),
+        [_name(one), text(one["kind"]), text(_targets(one)), *(_moment(one[name]) for name in ("begun", "ended")),
          text(one["note"] or "")]
         for one in found.happened
     ]  # fmt: skip
@@ -49,6 +47,10 @@ def faults_table(found: Faults) -> str:
     costs = [[text(name), *(_cost(found, f"{kind}_{name}", UNITS[kind]) for kind in PER_FAULT)] for name in names]
     heads = ["fault", "time to detect", "time to recover", "accuracy dip", "accuracy area"]
     return told + table(heads, costs, numeric=frozenset({1, 2, 3, 4}))
+
+
+def _name(one: Mapping[str, Any]) -> str:
+    return text(one["key"]) + (" (by hand)" if one.get("by_hand") else "")
 
 
 def _targets(one: Mapping[str, Any]) -> str:

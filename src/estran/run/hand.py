@@ -13,7 +13,8 @@ import socket
 import struct
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from itertools import count
 from pathlib import Path
 from typing import Any, Final
 
@@ -62,6 +63,7 @@ class Hand:
     platform: Platform
     injector: Injector
     record: RunRecord
+    _turn: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     def kinds(self) -> dict[str, str | None]:
         """Why each kind of fault cannot be had here; None where it can."""
@@ -77,13 +79,18 @@ class Hand:
         EstranError
             If it is none, or cannot be had here or now.
         """
-        number = 1 + sum(one.by_hand for one in self.injector.happenings)
-        for injection in await asyncio.to_thread(self._read, asked, f"{BY_HAND}{number}"):
+        async with self._turn:  # two at once would have the same name
+            return await self._begin(asked)
+
+    async def _begin(self, asked: Mapping[str, Any]) -> Happening:
+        taken = {one.injection.fault for one in self.injector.happenings}
+        name = next(name for number in count(1) if (name := f"{BY_HAND}{number}") not in taken)
+        for injection in await asyncio.to_thread(self._read, asked, name):
             happening = await self.injector.by_hand(injection)
             lasts = "until the end" if injection.duration is None else f"for {injection.duration:g}s"
             told = f"{injection.kind} of {', '.join(shown(injection))} at {happening.begun:.2f}s {lasts}"
             self.record.warnings.append(f"touched by hand: {told}; no other run of this experiment is like it")
-            self.record.note(by_hand=number)
+            self.record.note(by_hand=sum(one.by_hand and one.begun is not None for one in self.injector.happenings))
             self.record.write()
             return happening
         raise RequestError("a fault of no time does not happen", where="for", remedy="give it a time")

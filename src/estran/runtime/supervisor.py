@@ -81,7 +81,9 @@ class Supervised:
             status = await self._incarnation()
             if self._crashed:
                 self._ended(status, restarts)
-                await self._revived()
+                self._over.clear()
+                await self._up.wait()
+                self._crashed = False
                 if self._stopping:
                     self._over.set()
                     return
@@ -100,12 +102,6 @@ class Supervised:
             if self._stopping:
                 self._ended(status, restarts)
                 return
-
-    async def _revived(self) -> None:
-        """Wait until its host is up again, or it is to end."""
-        self._over.clear()
-        await self._up.wait()
-        self._crashed = False
 
     def kill(self, fault: str) -> None:
         """Kill all its processes, as a fault asks; its restart policy says what follows."""

@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+import duckdb
 import pytest
 
 from tests.platforms.ssh.sshd import Machine, machines, usable
@@ -57,6 +58,51 @@ def test_emulated_hosts_and_hosts_over_ssh_run_one_experiment(hosts: Mapping[str
     assert {link["target"] for link in network["links"] if link["source"] == "edge-0"} == {"fog-0"}
     nothing_stays(hosts)
     assert not left_processes(record(tmp_path)["id"])
+
+
+FAULTS = """
+faults:
+  near: {cut: [edge-0, fog-0], at: 0.3s, for: 0.7s}
+  stuck: {hang: [meter-1, total], at: 0.3s, for: 0.5s}
+  down: {crash: [edge-1, cloud-0], at: 1.5s, for: 0.3s}
+"""
+
+
+@usable
+@pytest.mark.root
+def test_each_part_breaks_what_it_has(hosts: Mapping[str, Machine], tmp_path: Path) -> None:
+    written(tmp_path, hosts, labels="fog cloud")
+    (tmp_path / "experiment.yaml").write_text(EXPERIMENT.replace("duration: 2s", "duration: 4s") + FAULTS)
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    done = estran("run", "experiment.yaml", "--on", "mixed.yaml", cwd=tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    faults = json.loads((run_folder(tmp_path) / "faults.json").read_text())["faults"]
+    assert [one["begun"] is not None and one["ended"] is not None for one in faults] == [True] * 3
+    events = duckdb.sql(f"SELECT replica FROM '{run_folder(tmp_path)}/events.parquet' WHERE event = 'started'").fetchall()
+    assert sorted(name for (name,) in events) == [
+        "meter-0",
+        "meter-1",
+        "meter-1",
+        "near-0",
+        "near-1",
+        "near-1",
+        "total-0",
+        "total-0",
+    ]
+    nothing_stays(hosts)
+
+
+def test_a_link_that_is_none_and_a_real_machine_are_not_broken(tmp_path: Path) -> None:
+    faults = "faults: {far: {partition: [edge, cloud], at: 1s, for: 1s}, again: {reboot: cloud, at: 1s, for: 0.5s}}\n"
+    (tmp_path / "experiment.yaml").write_text(EXPERIMENT + faults)
+    (tmp_path / "parts.py").write_text(PARTS)
+    (tmp_path / "lab.yaml").write_text("platform: ssh\nhosts: [{host: a, labels: fog}, {host: b, labels: cloud}]\n")
+    (tmp_path / "mixed.yaml").write_text(MIXED)
+    done = estran("run", "experiment.yaml", "--on", "mixed.yaml", cwd=tmp_path)
+    assert done.returncode == 2
+    assert "all between them goes by fog-0" in done.stderr
+    assert "real machines are not rebooted" in done.stderr
+    assert not (tmp_path / "runs").exists()
 
 
 @pytest.mark.parametrize(

@@ -151,7 +151,7 @@
       known.shape = shapeOf(chart);
       known.drawn = estranPlot.make(chart, known.place, { setSelect: [closer] });
     }
-    point(known);
+    requestAnimationFrame(() => point(known)); // when it knows how wide it is
   };
   addEventListener("beforeprint", () => plots.forEach(drawChart));
   const closer = (plot) => {

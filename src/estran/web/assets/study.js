@@ -74,7 +74,7 @@
     measured = Object.keys(UNITS).filter((name) => found.rows.some((row) => row.responses[name] !== undefined));
     document.title = `${found.name} · Estran`;
     byId("study-name").textContent = found.experiment;
-    byId("study-facts").textContent = [found.name, `design ${found.design}`, `platform ${found.platform}`, `first seed ${found.seed}`, `${found.replicates} replicates`].join(" · ");
+    byId("study-facts").textContent = [found.name, `design ${found.design}`, `platform ${found.platform}`, `first seed ${found.seed}`, `${found.replicates} replicate${found.replicates === 1 ? "" : "s"}`].join(" · ");
     progress(found);
     if (made !== found.pages.join()) {
       made = found.pages.join();

@@ -31,7 +31,7 @@ globalThis.estranTables = (() => {
   // A table that lives, of any length: only the rows that are in sight are drawn. `columns`: name, value(row) to sort by,
   // cell(row) to show, numeric. `chosen` is told of the keys of chosen rows, `open` leads from a row to its page.
   const large = (place, columns, { chosen, keyOf, sort, down = false, caption, open, told = () => {} }) => {
-    let rows = [], words = [], keep = () => true, by = sort, falling = down, found = [], shown = [], tall = 36, first = -1, here = 0;
+    let rows = [], words = [], keep = () => true, by = sort, falling = down, found = [], shown = [], tall = 34, first = -1, last = 0, here = 0;
     const picked = new Set();
     const head = make("tr"), above = make("tr", { "aria-hidden": "true" }), below = make("tr", { "aria-hidden": "true" }), body = make("tbody", { class: "rows" });
     const table = make("table", { class: "long" }, make("thead", {}, head), make("tbody", {}, above), body, make("tbody", {}, below));
@@ -78,16 +78,21 @@ globalThis.estranTables = (() => {
       const focused = body.contains(document.activeElement) ? here : -1;
       first = start;
       body.replaceChildren(...found.slice(start, end).map((row, i) => line(row, start + i)));
-      above.style.height = `${start * tall}px`;
-      below.style.height = `${(found.length - end) * tall}px`;
-      above.parentNode.hidden = start === 0;
-      below.parentNode.hidden = end === found.length;
+      last = end;
+      space();
       if (focused >= start && focused < end) body.children[focused - start].focus({ preventScroll: true });
       if (anew && body.firstChild) requestAnimationFrame(measure);
+    };
+    const space = () => {
+      above.style.height = `${first * tall}px`;
+      below.style.height = `${(found.length - last) * tall}px`;
+      above.parentNode.hidden = first === 0;
+      below.parentNode.hidden = last === found.length;
     };
     // Rows are equally tall; columns never become narrower while one scrolls.
     const measure = () => {
       tall = body.firstElementChild?.getBoundingClientRect().height || tall;
+      space();
       const widths = [...head.children].map((cell) => cell.offsetWidth);
       [...head.children].forEach((cell, i) => { cell.style.minWidth = `${widths[i]}px`; });
     };
