@@ -303,13 +303,6 @@ def _signature(node: ast.FunctionDef | ast.AsyncFunctionDef) -> str:
     return f"{'async ' if isinstance(node, ast.AsyncFunctionDef) else ''}{node.name}({given}){answer}"
 
 
-def command_line() -> str:
-    """All verbs and options."""
-    from estran.cli.main import app
-
-    return f"{app.generate_docs()}\n"
-
-
 def _parsed(file: Path) -> ast.Module:
     return ast.parse(file.read_text(encoding="utf-8"))
 
@@ -319,15 +312,11 @@ def _module(file: Path) -> str:
 
 
 def _first(node: ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> str:
-    return _paragraph(ast.get_docstring(node) or "")
+    return _cell((ast.get_docstring(node) or "").partition("\n\n")[0])
 
 
 def _summary(thing: type) -> str:
-    return _paragraph(inspect.getdoc(thing) or "")
-
-
-def _paragraph(text: str) -> str:
-    return _cell(text.partition("\n\n")[0])
+    return _cell((inspect.getdoc(thing) or "").partition("\n\n")[0])
 
 
 def _attributes(docstring: str) -> dict[str, str]:
@@ -378,6 +367,13 @@ def _table(head: tuple[str, ...], rows: list[tuple[str, ...]]) -> list[str]:
         *(f"| {' | '.join(cell or ' ' for cell in row)} |" for row in rows),
         "",
     ]
+
+
+def command_line() -> str:
+    """All verbs and options."""
+    from estran.cli.main import app
+
+    return f"{app.generate_docs()}\n"
 
 
 GENERATED: dict[str, Callable[[], str]] = {

@@ -92,6 +92,8 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def desk(made: Path, folder: Path, page: Path) -> Path:
     """A folder with what the page takes for granted, under the names that it uses."""
+    if page.name == "tutorial.md":
+        return folder  # it begins from nothing
     shutil.copytree(made, folder, dirs_exist_ok=True)
     (folder / "studies" / "tiny").mkdir()
     name_newest(folder, page)
@@ -130,10 +132,12 @@ def test_commands_do_what_the_page_says(page: str, made: Path, tmp_path: Path) -
         if block.page == page and block != STUDIED:
             for command in commands(block.text):
                 shell.does(command)
-                name_newest(tmp_path, ROOT / page)
+                if (tmp_path / "STUDY").is_symlink():
+                    name_newest(tmp_path, ROOT / page)
                 if command.startswith("estran init"):
                     file = tmp_path / "my-study" / "experiment.yaml"
-                    file.write_text(short(file.read_text()).replace("[fog, edge, cloud]", "[fog, edge]").replace(", 10s]", "]"))
+                    text = short(file.read_text()).partition("claims:")[0]
+                    file.write_text(text.replace("[fog, edge, cloud]", "[fog, edge]").replace(", 10s]", "]"))
 
 
 @pytest.mark.parametrize("block", of("python"), ids=str)
@@ -246,7 +250,7 @@ def test_what_simulation_says(tmp_path: Path, made: Path) -> None:
         (tmp_path / f"{name}.yaml").write_text(text)
         told = estran(["run", f"{name}.yaml", "--on", "simulate"], tmp_path)
         assert told.status == status, told.err
-        assert alike(shown, re.sub("[│╭╰─╮╯]", "", told.out + told.err)), told.out
+        assert alike(shown, re.sub("[│╭╰─╮╯]", "", (told.out + told.err).replace(f"{tmp_path}/", ""))), told.out
 
 
 def test_the_first_steps_are_those_of_the_tutorial() -> None:
