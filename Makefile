@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # `make testbeds test` also tests what needs EnOSlib.
-.PHONY: run test testbeds docs reference lint install install-test apt-extras clean
+.PHONY: run test testbeds docs reference lint install install-test apt-extras sbom audit clean
 
 run: $(VENV)/.installed
 	$(BIN)/estran run examples/visual-inspection/experiment.yaml
@@ -48,6 +48,20 @@ reference: $(VENV)/.installed-test
 testbeds: $(VENV)/testbeds
 $(VENV)/testbeds: $(VENV)/.installed-test
 	ESTRAN_TESTBEDS=$(CURDIR)/$@ $(BIN)/estran testbeds install --with iotlab,chameleon,vagrant
+
+# What is installed: as CycloneDX, and by licence; the GPL in other extras than those that may have it is an error.
+sbom: $(VENV)/audit
+	$(VENV)/audit/bin/cyclonedx-py environment --output-reproducible --pyproject pyproject.toml --mc-type application \
+		--output-file sbom.json $(BIN)/python
+	$(BIN)/python .ci/licences.py
+
+# Known holes in what is installed. Needs an index that tells of them; AUDIT=--where-possible passes without one, and says so.
+audit: $(VENV)/audit
+	$(BIN)/python .ci/audit.py $(VENV)/audit/bin/pip-audit $$($(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))') $(AUDIT)
+
+$(VENV)/audit: $(VENV)/.installed-test
+	$(PYTHON) -m venv $@
+	$@/bin/pip install --quiet --disable-pip-version-check 'cyclonedx-bom>=7,<8' 'pip-audit>=2.9,<3'
 
 # Programs that some tests need; without root those tests are skipped with the reason.
 apt-extras:

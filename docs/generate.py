@@ -37,7 +37,7 @@ PUBLIC = {
         "learning/bandits/bandit.py": "Bandit create",
         "learning/sklearn.py": "",
     },
-    "Studies in notebooks": {"explain/notebook.py": ""},
+    "Scripts and notebooks": {f"api/{name}.py": "" for name in ("experiments", "runs", "studies", "explaining", "optimising")},
     "Platforms": {"platforms/base.py": "", "platforms/remote/source.py": ""},
     "Suites for plug-ins": {
         **{f"checks/{name}.py": "" for name in ("learners", "regressors", "platforms", "hosts", "transports", "clocks")},

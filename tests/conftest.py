@@ -15,6 +15,7 @@ settings.register_profile("untimed", deadline=None)  # how long an example takes
 settings.load_profile("untimed")
 
 COMPUTING = (
+    "api/",
     "checks/test_experiments.py",
     "checks/test_simulated.py",
     "cli/",
@@ -86,7 +87,10 @@ COMPUTING = (
     "tasks/test_any_values.py",
     "tasks/test_task.py",
     "tasks/test_templating.py",
+    "test_plug_ins.py",
+    "test_supply.py",
     "test_units.py",
+    "test_wheel.py",
     "web/",
 )
 WAITING = (
@@ -109,6 +113,7 @@ WAITING = (
     "study/test_slurm.py",
     "study/test_study.py",
     "tasks/",
+    "test_plug_ins.py",
 )
 """Of a file that also computes, only the tests that emulate."""
 ALONE = ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py")

@@ -144,7 +144,7 @@ def test_commands_do_what_the_page_says(page: str, made: Path, tmp_path: Path) -
 def test_python_runs_and_its_components_have_sound_ports(block: Block, made: Path, tmp_path: Path) -> None:
     for library in re.findall(r"^\s*from (torch|sklearn|river)\b", block.text, flags=re.MULTILINE):
         pytest.importorskip(library, reason=f"the page uses {library}")
-    before = [one.text for one in blocks(ROOT / block.page) if one.language == "python" and one.line < block.line]
+    before = [one.text for one in blocks(ROOT / block.page) if one in RUN and one.language == "python" and one.line < block.line]
     module = type(sys)(f"docs_{Path(block.page).stem.replace('-', '_')}_{block.line}")
     sys.modules[module.__name__] = module
     folder = desk(made, tmp_path, ROOT / block.page) if "open_study" in "".join((*before, block.text)) else tmp_path

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import Any
 
-import numpy as np
 import pytest
 
 pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran[study]'")
@@ -120,23 +117,3 @@ def test_a_study_is_opened_with_all_its_tables(slow: Path) -> None:
     for query in ("SELECT beauty FROM runs", "SELECT FROM"):
         with pytest.raises(RequestError):
             study.sql(query)
-
-
-def test_the_notebook_runs(slow: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    notebook: Any = json.loads((Path(__file__).parents[2] / "examples/notebooks/study.ipynb").read_text(encoding="utf-8"))
-    assert (notebook["nbformat"], notebook["nbformat_minor"]) == (4, 5)
-    assert len({cell["id"] for cell in notebook["cells"]}) == len(notebook["cells"])
-    monkeypatch.setenv("STUDY", str(slow))
-    names: dict[str, Any] = {}
-    for cell in notebook["cells"]:
-        if cell["cell_type"] == "code":
-            assert cell["outputs"] == []
-            exec("".join(cell["source"]), names)
-    assert np.isfinite(names["found"].mean)
-
-
-def test_importing_estran_loads_nothing_heavy() -> None:
-    import subprocess
-
-    code = "import sys, estran; print(sorted({'numpy', 'duckdb', 'scipy'} & set(sys.modules)))"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "[]\n"

@@ -104,10 +104,10 @@ def run(
     """
     from rich.console import Console
 
-    from estran.cli.execute import reported
     from estran.cli.listing import print_run
     from estran.cli.progress import progress_on
     from estran.e2clab.session import ask, runs
+    from estran.report.page import reported
     from estran.report.table import print_summary
 
     names = [name for part in app_conf.split(",") if (name := part.strip())]

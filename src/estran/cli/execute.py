@@ -57,6 +57,7 @@ def run(
     """
     from rich.console import Console
 
+    from estran.report.page import reported
     from estran.report.table import print_summary
 
     if watch and on == "simulate":
@@ -96,6 +97,7 @@ def _by_components(
 
     from estran.cli.progress import progress_on
     from estran.cli.watch import watched
+    from estran.report.page import reported
     from estran.run.prepare import Simulation, prepare
     from estran.run.session import execute, new_run_id
 
@@ -134,14 +136,3 @@ def _by_costs(
     if trace:
         raise RequestError("cost models have no events to trace", where="--trace", remedy="leave out --detail flow")
     return run_flow(file, overrides, seed=seed, out=out, calibration=calibration, quiet=json)
-
-
-def reported(folder: Path) -> EstranError | None:
-    """Write the report; what prevents it is told after the run's own figures, which matter more."""
-    from estran.report.page import write_report
-
-    try:
-        write_report(folder)
-    except EstranError as error:
-        return error
-    return None

@@ -53,13 +53,8 @@ def run_flow(
     SpecErrors, RequestError
         If the file is wrong, or holds what costs alone cannot describe.
     """
-    from estran.run.describing import Asked
-    from estran.run.flow import execute_flow
-    from estran.run.prepare import experiment_folder, find_calibration, read_experiment
+    from estran.run.flow import prepare_by_costs
 
-    experiment, index = read_experiment(file, overrides=overrides, seed=seed)
-    known, origin = find_calibration(calibration, experiment_folder(file))
-    asked = Asked("simulate", tuple(overrides), seed=seed, calibration=calibration, detail="flow")
-    place = None if origin is None else Path(origin)
-    with _progress(Console(stderr=True), f"{experiment.name} by costs alone", quiet=quiet) as progress:
-        return execute_flow(experiment, index, out=out, progress=progress, calibration=known, file=place, asked=asked)
+    prepared = prepare_by_costs(file, overrides=overrides, seed=seed, calibration=calibration)
+    with _progress(Console(stderr=True), f"{prepared.experiment.name} by costs alone", quiet=quiet) as progress:
+        return prepared.execute(out=out, progress=progress)

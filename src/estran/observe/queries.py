@@ -95,7 +95,15 @@ class Run:
 
     @contextmanager
     def database(self) -> Iterator[duckdb.DuckDBPyConnection]:
-        """An in-memory DuckDB with the run's tables as views; of a live run, as they are now.
+        """An in-memory DuckDB with the run's tables, see `attach`."""
+        import duckdb
+
+        with duckdb.connect(":memory:") as connection:
+            self.attach(connection)
+            yield connection
+
+    def attach(self, connection: duckdb.DuckDBPyConnection) -> None:
+        """Give a DuckDB the run's tables as views; of a live run, as they are now.
 
         Raises
         ------
@@ -104,14 +112,12 @@ class Run:
         """
         import duckdb
 
-        with duckdb.connect(":memory:") as connection:
-            for table in PARQUET:
-                path = self.folder / LIVE if self.live else self.folder / f"{table}.parquet"
-                try:
-                    self._attach(connection, table, path)
-                except (duckdb.Error, sqlite3.Error) as error:
-                    raise EstranError(f"the table {table} cannot be read: {error}", where=str(path)) from error
-            yield connection
+        for table in PARQUET:
+            path = self.folder / LIVE if self.live else self.folder / f"{table}.parquet"
+            try:
+                self._attach(connection, table, path)
+            except (duckdb.Error, sqlite3.Error) as error:
+                raise EstranError(f"the table {table} cannot be read: {error}", where=str(path)) from error
 
     def _attach(self, connection: duckdb.DuckDBPyConnection, table: str, path: Path) -> None:
         names = ", ".join(f'"{column.name}"' for column in COLUMNS[table])

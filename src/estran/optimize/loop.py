@@ -29,6 +29,14 @@ class Watcher(Protocol):
         ...
 
 
+class Unwatched:
+    """Tells nobody."""
+
+    def began(self, ask: Ask) -> None: ...
+
+    def ended(self, ask: Ask, told: Told) -> None: ...
+
+
 def recall(journal: Journal, strategy: Strategy, trials: Trials) -> list[Ask]:
     """Give a strategy and its trials all that a journal knows; return the asks whose runs were cut off, which are to be made."""
     cut = []

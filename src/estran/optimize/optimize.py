@@ -22,6 +22,7 @@ from estran.optimize.running import Runs
 from estran.optimize.space import Space
 from estran.optimize.strategies import strategy_of, trust_in_words
 from estran.optimize.trials import Trials
+from estran.run.interrupting import interruptible
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.record import write_json, write_text
 from estran.run.session import new_run_id
@@ -159,7 +160,7 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     widths = {one.name: _width(folder, one, jobs) for one in folder.fidelities}
     with alone(folder.path / ASKED), asyncio.Runner() as runner:
         try:
-            runner.run(_carry_out(folder, widths, watcher, command))
+            runner.run(interruptible(_carry_out(folder, widths, watcher, command)))
         except ExceptionGroup as error:
             raise cause(error) from error
     return conclude(folder)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Final
 
 from estran.platforms.base import Platform
 from estran.spec.platform_file import read_platform_file
+from estran.spec.plug_ins import loaded, plug_ins
 
 GROUP: Final = "estran.platform_files"
 """Entry points of this group make a platform of a platform file's document, by the file's kind."""
@@ -26,7 +26,7 @@ def platform_of(path: Path, *, but: str | None = None) -> Platform:
     SpecErrors
         All that is wrong with the file.
     """
-    kinds = {entry.name: entry for entry in entry_points(group=GROUP) if entry.name != but}
+    kinds = {name: point for name, point in plug_ins(GROUP).items() if name != but}
     kind, document = read_platform_file(path, kinds)
-    platform: Platform = kinds[kind].load()(document)
+    platform: Platform = loaded(kinds[kind], str(path))(document)
     return platform

@@ -127,19 +127,26 @@ def read_folder(folder: Path) -> RunFolder:
         raise RequestError(
             "there is no run here (no run.json)", where=str(folder), remedy="give a run folder; 'estran ls' lists them"
         )
-    plan = _read(folder / "plan.json")
+    names = ("run", "plan", "network", "responses", "manifest", "assignment")
+    return gathered(folder, {name: _read(folder / f"{name}.json") for name in names})
+
+
+def gathered(folder: Path, documents: Mapping[str, Mapping[str, Any]]) -> RunFolder:
+    """A run folder's documents, by name, as plain values; those that are not there are empty."""
+    found = {name: documents.get(name, {}) for name in ("run", "plan", "network", "responses", "manifest", "assignment")}
+    plan = found["plan"]
     return RunFolder(
         folder=folder,
-        run=_read(folder / "run.json"),
+        run=found["run"],
         hosts=_by_name(_host(host) for host in _entries(plan.get("hosts"))),
         replicas=_by_name(_replica(replica) for replica in _entries(plan.get("replicas"))),
         channels=tuple(_channel(channel) for channel in _entries(plan.get("channels"))),
         links=tuple(_entries(plan.get("links"))),
         plan_warnings=tuple(str(warning) for warning in plan.get("warnings") or []),
-        network=_read(folder / "network.json"),
-        responses={name: _response(name, entry) for name, entry in _read(folder / "responses.json").items()},
-        manifest=_read(folder / "manifest.json"),
-        assignment=_read(folder / "assignment.json"),
+        network=found["network"],
+        responses={name: _response(name, entry) for name, entry in found["responses"].items()},
+        manifest=found["manifest"],
+        assignment=found["assignment"],
     )
 
 

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
 
+from estran.errors import EstranError
 from estran.report import records, sections
 from estran.report.data import Report, gather
 from estran.report.frame import CHARTS, document, write_page
@@ -52,6 +53,15 @@ def write_report(folder: Path) -> Path:
         If one of its files is damaged.
     """
     return write_page(render(folder), folder / NAME, "`estran report`")
+
+
+def reported(folder: Path) -> EstranError | None:
+    """Write the report; return what prevents it, to be told after the run's own figures, which matter more."""
+    try:
+        write_report(folder)
+    except EstranError as error:
+        return error
+    return None
 
 
 def page(report: Report) -> str:

@@ -6,14 +6,17 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from estran.components.index import Components
 from estran.errors import EstranError
 from estran.run.describing import Asked, describe
+from estran.run.interrupting import asked_by_waiter, signals_come
+from estran.run.prepare import experiment_folder, find_calibration, read_experiment
 from estran.run.record import Progress, RunRecord, Status
 from estran.run.session import make_folder, new_run_id
 from estran.spec.calibration import Calibration
@@ -23,6 +26,53 @@ if TYPE_CHECKING:
     from estran.platforms.simulated.flow.engine import Engine
     from estran.platforms.simulated.flow.program import Program
     from estran.run.flow_figures import Figures
+
+
+@dataclass(frozen=True, slots=True)
+class ByCosts:
+    """A run by cost models alone that has been asked for, and not yet started.
+
+    Attributes
+    ----------
+    calibration, file
+        The calibration that is in force, and the file that it is from; None for estimates.
+    asked
+        How it was asked for: for the record.
+    """
+
+    experiment: Experiment
+    index: Components
+    calibration: Calibration | None
+    file: Path | None
+    asked: Asked
+
+    def execute(self, *, out: Path, progress: Progress, **options: Any) -> tuple[Path, Status]:
+        """Make the run; see `execute_flow`."""
+        known: dict[str, Any] = {"calibration": self.calibration, "file": self.file, "asked": self.asked}
+        return execute_flow(self.experiment, self.index, out=out, progress=progress, **known, **options)
+
+
+def prepare_by_costs(
+    file: str,
+    *,
+    overrides: Sequence[str] = (),
+    assignment: Mapping[str, Any] | None = None,
+    seed: int | None = None,
+    calibration: str | None = None,
+) -> ByCosts:
+    """Load an experiment, and the calibration that it is simulated with (see `estran.run.prepare.Simulation`).
+
+    Raises
+    ------
+    SpecErrors
+        All that is wrong with the file.
+    RequestError
+        If a file does not exist or cannot be read.
+    """
+    experiment, index = read_experiment(file, overrides=overrides, assignment=assignment, seed=seed)
+    known, origin = find_calibration(calibration, experiment_folder(file))
+    asked = Asked("simulate", tuple(overrides), dict(assignment or {}), seed, calibration, detail="flow")
+    return ByCosts(experiment, index, known, None if origin is None else Path(origin), asked)
 
 
 def execute_flow(
@@ -133,10 +183,11 @@ def _simulate(engine: Engine, progress: Progress, asked: threading.Event) -> Non
 
 @contextmanager
 def _interruptible() -> Iterator[threading.Event]:
-    """Note that Ctrl-C or SIGTERM has come, instead of ending where we are; only the main thread hears of signals."""
+    """Note that Ctrl-C or SIGTERM has come, instead of ending where we are."""
     asked = threading.Event()
-    if threading.current_thread() is not threading.main_thread():
-        yield asked
+    if not signals_come():
+        with asked_by_waiter(asked.set):
+            yield asked
         return
     numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
     before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}

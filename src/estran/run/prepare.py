@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from estran.spec import base_folder, load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
 from estran.spec.model import Experiment
 from estran.spec.plan import Plan
+from estran.spec.plug_ins import loaded, plug_ins
 from estran.spec.resolve import plan as make_plan
 
 PLATFORM_GROUP = "estran.platforms"
@@ -86,14 +86,14 @@ def open_platform(name: str, folder: Path = Path(), simulation: Simulation | Non
 
         return platform_of(Path(name))
     kind, _, option = name.partition(":")
-    found = {entry.name: entry for entry in entry_points(group=PLATFORM_GROUP)}
+    found = plug_ins(PLATFORM_GROUP)
     if kind not in found:
         raise RequestError(
             f"there is no platform {kind!r} in this version",
             where="--on",
             remedy=f"choose one of {', '.join(sorted(found))}, or give a platform file (NAME.yaml)",
         )
-    make = found[kind].load()
+    make = loaded(found[kind], "--on")
     if kind == "simulate":
         if option:
             raise RequestError(f"simulate has no engine {option!r}", where="--on", remedy="write --on simulate")

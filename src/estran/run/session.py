@@ -10,12 +10,14 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 
 from estran.errors import RequestError
 from estran.platforms.base import Platform, Reserving
 from estran.run.conductor import Conductor
 from estran.run.describing import describe
+from estran.run.interrupting import asked_by_waiter, signals_come
 from estran.run.prepare import Prepared, plain_plan
 from estran.run.record import Progress, RunRecord, Status, write_json
 
@@ -116,6 +118,10 @@ def _signals(task: asyncio.Task[Status]) -> Iterator[None]:
             asked = True
             task.cancel()
 
+    if not signals_come():
+        with asked_by_waiter(partial(loop.call_soon_threadsafe, interrupt)):
+            yield
+        return
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         loop.add_signal_handler(number, interrupt)
     try:

@@ -11,10 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from estran.errors import RequestError
+from estran.spec.plug_ins import loaded, plug_ins
 from estran.study.factors import Factor, counting, settled
 
 Point: TypeAlias = dict[str, Any]
 """A level for each factor."""
+GROUP: Final = "estran.designs"
 MOST: Final = 100_000
 """Points of a design at the most: beyond, the order of a power was surely not meant."""
 
@@ -25,7 +27,8 @@ def points(kind: str, factors: Sequence[Factor], samples: int | None, rng: np.ra
     Parameters
     ----------
     kind
-        One of `KINDS`.
+        One of `KINDS`, or a function ``(factors, samples, rng)`` that an installed package has under this name in the group
+        ``estran.designs``: it returns points, each a map of levels by the names of factors; those left out are at their default.
     samples
         Of designs that draw: how many points (``latin``), base points (``sobol``) or trajectories (``morris``); None for the usual.
     rng
@@ -37,7 +40,7 @@ def points(kind: str, factors: Sequence[Factor], samples: int | None, rng: np.ra
         If there is no such design, it cannot be made of these factors, takes no ``samples``, or would be too large.
     """
     if kind not in KINDS:
-        raise RequestError(f"there is no design {kind!r}", where="--design", remedy=f"choose {', '.join(KINDS)}, or a CSV file")
+        return _settled(_plugged_in(kind, factors, samples, rng), factors)
     conditional = [factor.name for factor in factors if factor.when]
     if conditional and kind in _EVERYWHERE:
         which = f"{', '.join(conditional)} {_DO[len(conditional) > 1]} not"
@@ -60,6 +63,21 @@ def notes(kind: str, factors: Sequence[Factor]) -> list[str]:
             ends = f"{factor.levels[0]} and {factor.levels[1]}"
             found.append(f"{factor.name} is a range: {kind} takes its ends, {ends}; write `levels: 3` for more, or choose latin")
     return found
+
+
+def _plugged_in(kind: str, factors: Sequence[Factor], samples: int | None, rng: np.random.Generator) -> list[Point]:
+    """The points of an installed package's design."""
+    found = plug_ins(GROUP)
+    if kind not in found:
+        names = ", ".join((*KINDS, *sorted(found)))
+        raise RequestError(f"there is no design {kind!r}", where="--design", remedy=f"choose {names}, or a CSV file")
+    made = [dict(point) for point in loaded(found[kind], "--design")(factors, samples, rng)]
+    default = _point(factors, [factor.default for factor in factors])
+    if unknown := sorted({name for point in made for name in point} - set(default)):
+        raise RequestError(f"the design {kind} has levels for {', '.join(unknown)}, which is no factor", where="--design")
+    if not 0 < len(made) <= MOST:
+        raise RequestError(f"the design {kind} has {len(made):,} points", where="--design", remedy=f"1 to {MOST:,} can be run")
+    return [default | point for point in made]
 
 
 def _settled(points: list[Point], factors: Sequence[Factor]) -> list[Point]:

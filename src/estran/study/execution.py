@@ -35,6 +35,16 @@ class Watcher(Protocol):
         ...
 
 
+class Unwatched:
+    """Tells nobody."""
+
+    def began(self, row: Row) -> None: ...
+
+    def ended(self, row: Row, outcome: Outcome) -> None: ...
+
+    def told(self, text: str) -> None: ...
+
+
 async def carry_out(
     folder: Folder, choice: Choice, *, jobs: int | None, watcher: Watcher, command: Sequence[str]
 ) -> dict[int, Outcome]:

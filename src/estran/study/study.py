@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from estran.errors import RequestError, SpecErrors, cause
+from estran.run.interrupting import interruptible
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
@@ -176,7 +177,7 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     chosen = _jobs(folder, jobs)
     with alone(folder.path / DOCUMENT), asyncio.Runner() as runner:
         try:
-            return runner.run(carry_out(folder, choice, jobs=chosen, watcher=watcher, command=command))
+            return runner.run(interruptible(carry_out(folder, choice, jobs=chosen, watcher=watcher, command=command)))
         except ExceptionGroup as error:
             raise cause(error) from error
 

@@ -146,16 +146,15 @@ class Workshop:
 
 def _flow(task: Task) -> str:
     """Make a run by cost models alone, on one thread: others go on beside it."""
-    from estran.run.flow import execute_flow
-    from estran.run.prepare import experiment_folder, find_calibration, read_experiment
+    from estran.run.flow import prepare_by_costs
     from estran.run.record import QuietProgress
 
-    experiment, index = read_experiment(task["file"], overrides=task["overrides"], assignment=task["levels"], seed=task["seed"])
-    known, _ = find_calibration(task["calibration"], experiment_folder(task["file"]))
-    return execute_flow(
-        experiment, index, out=Path(task["out"]), progress=QuietProgress(), calibration=known, command=task["command"],
-        threads=1, named=task["named"],
-    )[1]  # fmt: skip
+    prepared = prepare_by_costs(
+        task["file"], overrides=task["overrides"], assignment=task["levels"], seed=task["seed"], calibration=task["calibration"]
+    )
+    return prepared.execute(
+        out=Path(task["out"]), progress=QuietProgress(), command=task["command"], threads=1, named=task["named"]
+    )[1]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from estran.errors import PlatformError, RequestError
 from estran.platforms.agent_host import AgentHost
 from estran.platforms.base import OPEN, Access, Host, Problem, Verification
 from estran.platforms.emulated.keeping import Keeping
-from estran.platforms.emulated.links.ladder import RUNGS
+from estran.platforms.emulated.links.ladder import engines
 from estran.platforms.emulated.order import HostOrder, LinkOrder, Order
 from estran.platforms.emulated.survey import Survey, problems, survey
 from estran.runtime.clock import Clock, RealClock
@@ -44,8 +44,8 @@ class EmulatedPlatform:
     virtual = False
 
     def __init__(self, engine: str | None = None, limiter: str | None = None, stand_ins: Collection[str] = ()) -> None:
-        if engine is not None and engine not in RUNGS:
-            raise RequestError(f"there is no engine {engine!r}", where="--on", remedy=did_you_mean(engine, RUNGS, kind="engine"))
+        if engine is not None and engine not in (known := engines()):
+            raise RequestError(f"there is no engine {engine!r}", where="--on", remedy=did_you_mean(engine, known, kind="engine"))
         self._engine = engine
         self._limiter = limiter
         self._stand_ins = stand_ins

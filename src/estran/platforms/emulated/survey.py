@@ -197,7 +197,7 @@ def _look(engine: str | None, limiter: str | None) -> Survey:
         notes.append("as root" if privilege == "root" else "rootless, in a user namespace")
     except PlatformError as error:
         notes.append(f"no namespaces: {error.what}" + (f" ({error.remedy})" if error.remedy else ""))
-    engines = [(name, trial) for name, trial in try_engines().items() if engine in (None, name)]
+    engines = list(try_engines(engine).items())
     return Survey(
         engines=_rungs(engines),
         limiters=_rungs(limiters),

@@ -9,10 +9,12 @@ from pathlib import Path
 from typing import Final, Protocol, TypeVar
 
 from estran.errors import EstranError, RequestError
+from estran.spec.plug_ins import plug_ins
 from estran.study.worker import Task
 
 Tell = Callable[[str], None]
 """Tells whoever watches a study what its engine does."""
+GROUP: Final = "estran.study_engines"
 NAMES: Final = ("local", "slurm", "ray", "parsl")
 _Number = TypeVar("_Number", int, float)
 
@@ -63,7 +65,7 @@ class Choice:
     Attributes
     ----------
     name
-        One of `NAMES`.
+        One of `NAMES`, or what an installed package calls its own.
     options
         What ``--engine-option`` gave; a name without ``=value`` has no value.
     """
@@ -80,8 +82,9 @@ class Choice:
         RequestError
             If there is no such engine, or an option is given twice.
         """
-        if name not in NAMES:
-            raise RequestError(f"there is no engine {name!r}", where="--engine", remedy=f"choose {', '.join(NAMES)}")
+        if name not in NAMES and name not in (known := plug_ins(GROUP)):
+            names = ", ".join((*NAMES, *sorted(known)))
+            raise RequestError(f"there is no engine {name!r}", where="--engine", remedy=f"choose {names}")
         found: dict[str, str | None] = {}
         for option in options:
             key, equals, value = option.partition("=")

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractAsyncContextManager
 
 from estran.errors import RequestError
+from estran.spec.plug_ins import loaded, plug_ins
 from estran.study.engines import futures, slurm
-from estran.study.engines.engine import Choice, Engine, Place
+from estran.study.engines.engine import GROUP, NAMES, Choice, Engine, Place
 from estran.study.engines.local import Local
 
 
@@ -30,8 +32,10 @@ def check(choice: Choice, on: str) -> None:
         )
     if choice.name == "slurm":
         slurm.check(choice)
-    else:
+    elif choice.name in NAMES:
         futures.check(choice)
+    else:
+        _plugged_in(choice)
 
 
 def opened(choice: Choice, place: Place) -> AbstractAsyncContextManager[Engine]:
@@ -47,4 +51,13 @@ def opened(choice: Choice, place: Place) -> AbstractAsyncContextManager[Engine]:
     slurm.make_sure_of_none(place.study)
     if choice.name == "local":
         return Local(place.jobs or 1)
-    return futures.opened(choice, place)
+    if choice.name in NAMES:
+        return futures.opened(choice, place)
+    made: AbstractAsyncContextManager[Engine] = _plugged_in(choice)(choice, place)
+    return made
+
+
+def _plugged_in(choice: Choice) -> Callable[[Choice, Place], AbstractAsyncContextManager[Engine]]:
+    """An installed package's engine: made of the choice and the place, an async context manager of what makes runs."""
+    made: Callable[[Choice, Place], AbstractAsyncContextManager[Engine]] = loaded(plug_ins(GROUP)[choice.name], "--engine")
+    return made

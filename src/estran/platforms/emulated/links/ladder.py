@@ -11,7 +11,9 @@ from estran.errors import PlatformError
 from estran.platforms.emulated.links.engine import Engine, Links, Trial
 from estran.platforms.emulated.network.fabric import Fabric
 from estran.platforms.emulated.network.loopback_fabric import LoopbackFabric, Ports
+from estran.spec.plug_ins import loaded, plug_ins
 
+GROUP: Final = "estran.link_engines"
 RUNGS: Final = ("netem", "nfqueue", "tun", "loopback")
 
 
@@ -22,6 +24,8 @@ def make_engine(rung: str, seed: int = 0) -> Engine:
     ------
     PlatformError
         If there is no such rung.
+    RequestError
+        If an installed package's engine cannot be loaded.
     """
     from estran.platforms.emulated.links.relay_loopback import LoopbackEngine
     from estran.platforms.emulated.links.relay_nfqueue import NfqueueEngine
@@ -34,9 +38,17 @@ def make_engine(rung: str, seed: int = 0) -> Engine:
         "tun": lambda: TunEngine(seed),
         "loopback": lambda: LoopbackEngine(seed),
     }
-    if rung not in makers:
-        raise PlatformError(f"there is no engine {rung!r}", remedy=f"choose one of {', '.join(RUNGS)}")
-    return makers[rung]()
+    if rung in makers:
+        return makers[rung]()
+    if rung not in (found := plug_ins(GROUP)):
+        raise PlatformError(f"there is no engine {rung!r}", remedy=f"choose one of {', '.join(engines())}")
+    engine: Engine = loaded(found[rung], f"emulate:{rung}")(seed)
+    return engine
+
+
+def engines() -> tuple[str, ...]:
+    """Names of the ladder's rungs, and of engines of installed packages, which are used only where they are asked for by name."""
+    return (*RUNGS, *sorted(plug_ins(GROUP)))
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""Estran for Python: the verbs as functions, for scripts and notebooks. Use them from `estran` itself."""
