@@ -146,7 +146,7 @@ def _settings(kind: type, maps: dict[str, type]) -> list[str]:
     for field in dataclasses.fields(kind):
         for inner in _dataclasses_in(hints[field.name]):
             maps[inner.__name__] = inner
-        rows.append((f"`{field.name}`", f"`{field.type}`".replace("|", "\\|"), _default(field), _cell(told.get(field.name, ""))))
+        rows.append((f"`{field.name}`", f"`{field.type}`".replace(" | ", " or "), _default(field), _cell(told.get(field.name, ""))))
     return _table(("setting", "what it takes", "default", "meaning"), rows)
 
 
