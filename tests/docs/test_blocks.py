@@ -123,6 +123,7 @@ def newest(folder: Path) -> Path:
     return sorted(path for path in folder.glob("visual-inspection/*") if not path.is_symlink())[-1]
 
 
+@pytest.mark.timeout(400)  # it is many commands
 @pytest.mark.parametrize("page", sorted({block.page for block in of("sh")}))
 def test_commands_do_what_the_page_says(page: str, made: Path, tmp_path: Path) -> None:
     if "jq " in (ROOT / page).read_text(encoding="utf-8") and not shutil.which("jq"):
