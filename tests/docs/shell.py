@@ -52,8 +52,8 @@ def understood(command: str) -> None:
 class Shell:
     """A folder in which blocks are run one after another.
 
-    What would emulate simulates instead, searches make five runs, and studies make two of each point, one after another. All else
-    is done as it is written.
+    What would emulate simulates instead, searches make five runs, studies two of each point, one after another, and no more than
+    two further ones are asked for. All else is done as it is written.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -118,8 +118,9 @@ def _short(words: list[str]) -> list[str]:
         words = [*words, "--replicates", "2"]
     if verb in ("study", "optimize"):
         words = [*words, "--jobs", "1"]
-    if "--trials" in words:
-        words[words.index("--trials") + 1] = "5"
+    for option, few in (("--trials", "5"), ("--next-runs", "2")):
+        if option in words:
+            words[words.index(option) + 1] = few
     return words
 
 
