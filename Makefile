@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # `make testbeds test` also tests what needs EnOSlib.
-.PHONY: run test testbeds lint install install-test apt-extras sbom audit clean
+.PHONY: run test testbeds docs reference lint install install-test apt-extras sbom audit clean
 
 run: $(VENV)/.installed
 	$(BIN)/estran run examples/visual-inspection/experiment.yaml
@@ -26,7 +26,7 @@ $(VENV)/bin/pip:
 	$(PYTHON) -m venv $(VENV)
 
 $(VENV)/.installed: $(VENV)/bin/pip pyproject.toml
-	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples]'
+	$(BIN)/pip install --quiet --disable-pip-version-check -e '.[examples,optimize]'
 	touch $@
 
 $(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
@@ -34,6 +34,15 @@ $(VENV)/.installed-test: $(VENV)/.installed pyproject.toml
 	# Asks for an older rich than Estran, without need; what else it needs is in the extra.
 	$(BIN)/pip install --quiet --disable-pip-version-check --no-deps 'roc-validator>=0.13,<0.14'
 	touch $@
+
+# The site, into site/; its index.html opens from there.
+docs: export NO_MKDOCS_2_WARNING := 1
+docs: $(VENV)/.installed-test
+	$(BIN)/mkdocs build --strict --quiet
+
+# Pages of the reference that follow from code and schema.
+reference: $(VENV)/.installed-test
+	$(BIN)/python docs/generate.py
 
 # EnOSlib, apart from all else: without it, tests that need it are skipped with the reason.
 testbeds: $(VENV)/testbeds

@@ -10,47 +10,9 @@ from pathlib import Path
 import pytest
 
 from estran.components.index import Components
-from estran.runtime.component import Component, shape
 from estran.spec import load
+from tests.docs.pages import PAGES, ROOT, written
 from tests.run.experiments import estran
-
-ROOT = Path(__file__).parents[2]
-TOP = [ROOT / name for name in ("README.md", "CHANGELOG.md", "CONTRIBUTING.md", "SECURITY.md")]
-PAGES = [*TOP, *sorted((ROOT / "docs").rglob("*.md"))]
-VERBS = {
-    "init",
-    "examples",
-    "learners",
-    "check",
-    "plan",
-    "run",
-    "study",
-    "resume",
-    "explain",
-    "export",
-    "optimize",
-    "compare",
-    "reproduce",
-    "calibrate",
-    "validate",
-    "ls",
-    "show",
-    "logs",
-    "report",
-    "doctor",
-    "clean",
-    "e2clab",
-    "schema",
-    "testbeds",
-    "watch",
-}
-
-
-def blocks(page: Path, language: str) -> list[str]:
-    return re.findall(rf"```{language}\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
-
-
-PYTHON = [(page, index, code) for page in PAGES for index, code in enumerate(blocks(page, "python"))]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: str(page.relative_to(ROOT)))
@@ -58,19 +20,6 @@ def test_links_lead_somewhere(page: Path) -> None:
     for target in re.findall(r"\]\(([^)#]+)(?:#[^)]*)?\)", page.read_text(encoding="utf-8")):
         if "://" not in target:
             assert (page.parent / target).exists(), f"{page.name} links to {target}"
-
-
-@pytest.mark.parametrize(("page", "index", "code"), PYTHON, ids=[f"{page.stem}-{index}" for page, index, _ in PYTHON])
-def test_python_blocks_run_and_their_components_have_sound_ports(page: Path, index: int, code: str) -> None:
-    for library in re.findall(r"^\s*from (torch|sklearn|river)\b", code, flags=re.MULTILINE):
-        pytest.importorskip(library, reason=f"the page uses {library}")
-    names: dict[str, object] = {"__name__": f"docs_{page.stem.replace('-', '_')}_{index}"}
-    module = type(sys)(str(names["__name__"]))
-    sys.modules[module.__name__] = module
-    exec(compile(code, str(page), "exec"), module.__dict__)  # our own pages
-    for value in vars(module).values():
-        if isinstance(value, type) and issubclass(value, Component) and value is not Component:
-            shape(value)
 
 
 def test_every_page_is_in_the_index() -> None:
@@ -87,15 +36,8 @@ def test_tests_that_the_page_on_security_names_exist() -> None:
         assert re.search(rf"def {name}\(", (ROOT / "tests" / file).read_text(encoding="utf-8")), f"{file}::{name}"
 
 
-def test_commands_in_the_pages_exist() -> None:
-    for page in PAGES:
-        for block in blocks(page, "sh"):
-            for verb in re.findall(r"^estran ([a-z0-9-]+)", block, flags=re.MULTILINE):
-                assert verb in VERBS, f"{page.name} shows `estran {verb}`"
-
-
 def test_the_how_to_component_loads_and_checks_in_an_experiment(tmp_path: Path) -> None:
-    code = blocks(ROOT / "docs" / "how-to" / "own-component.md", "python")[0]
+    code = written("docs/how-to/own-component.md", "python")
     (tmp_path / "brightness.py").write_text(code)
     text = (ROOT / "examples" / "visual-inspection" / "experiment.yaml").read_text()
     text = text.replace(
@@ -119,7 +61,7 @@ def test_the_tutorials_mistakes_give_the_messages_that_it_shows(tmp_path: Path) 
     file.write_text(text.replace("delay: 5ms", "delay: fast").replace("    on: cloud\n", "    on: clowd\n"))
     shown = estran("check", "my-study", cwd=tmp_path).stderr
     page = (ROOT / "docs" / "tutorial.md").read_text()
-    for line in blocks(ROOT / "docs" / "tutorial.md", "text")[0].strip().splitlines():
+    for line in written("docs/tutorial.md", "text").strip().splitlines():
         message = re.sub(r"^\S+:\d+:\d+: ", "", line.strip())
         assert message in shown, f"{message!r} is not in\n{shown}"
     assert "estran check my-study" in page
@@ -132,13 +74,3 @@ def test_the_package_has_no_syntax_of_a_newer_python() -> None:
         cwd=ROOT, capture_output=True, text=True, timeout=60, check=False,
     )  # fmt: skip
     assert checked.returncode == 0, checked.stdout
-
-
-GENERATE = "from estran.cli.main import app; print(app.generate_docs())"
-
-
-def test_the_command_line_reference_is_what_the_command_line_says() -> None:
-    """Regenerate it with ``python -c`` and the line above, into the page."""
-    page = ROOT / "docs" / "reference" / "command-line.md"
-    made = subprocess.run([sys.executable, "-c", GENERATE], capture_output=True, text=True, timeout=30, check=True)
-    assert page.read_text(encoding="utf-8") == made.stdout

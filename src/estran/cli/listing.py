@@ -86,16 +86,27 @@ def print_logs(folder: Path, service: str | None) -> None:
     Raises
     ------
     RequestError
-        If no log belongs to the service.
+        If the run has no such service.
     """
     found = [path for path in sorted((folder / "logs").glob("*.log")) if service is None or _belongs(path.stem, service)]
-    if not found and service is not None:
-        raise RequestError(
-            f"there is no log of {service!r}", where=str(folder), remedy="name a service or replica that printed something"
-        )
+    if not found:
+        services = _services(folder)
+        if service is not None and not any(_belongs(replica, service) for replica in services):
+            known = ", ".join(sorted(set(services.values())))
+            remedy = f"its services are {known}" if known else "it ended before it had any"
+            raise RequestError(f"there is no service {service!r}", where=str(folder), remedy=remedy)
+        print("nothing was printed" if service is None else f"{service} printed nothing", file=sys.stderr)
     for path in found:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             sys.stdout.write(f"{path.stem}: {line}\n" if len(found) > 1 else f"{line}\n")
+
+
+def _services(folder: Path) -> dict[str, str]:
+    """Services of a run by replica; none if it ended before it was planned."""
+    import json
+
+    plan = folder / "plan.json"
+    return {one["name"]: one["service"] for one in json.loads(plan.read_bytes())["replicas"]} if plan.exists() else {}
 
 
 def _belongs(replica: str, service: str) -> bool:
