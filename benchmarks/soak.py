@@ -106,7 +106,7 @@ class Names:
         children = [self._known.get(int(one), "") for one in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
         if services := [one for one in children if one and not one.startswith("?")]:
             return f"agent of {', '.join(sorted(services))}"
-        return f"relay or guard {pid}" if int(stat[16]) < 0 else f"? {pid}"
+        return f"? child of the keeper {pid}"
 
 
 def watch(process: subprocess.Popen[bytes], cwd: Path) -> dict[str, Series]:
