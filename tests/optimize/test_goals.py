@@ -23,6 +23,13 @@ def test_goals_and_limits_are_read_with_their_units() -> None:
     assert not goals.single
 
 
+def test_bounds_without_a_unit_are_named_where_there_is_one() -> None:
+    goals = Goals.read(["energy"], [], ["latency_p99<=120", "latency@detector<=120ms", "accuracy>=0.9", "unknown<=1"])
+    (text,) = goals.bare({name: one["unit"] for name, one in MEASURED.items()})
+    assert text.startswith("--subject-to latency_p99<=120: ")
+    assert "in s," in text
+
+
 def test_goals_read_what_they_write() -> None:
     goals = Goals.read(["latency_p99", "energy"], ["accuracy"], ["energy<=40J"])
     plain = goals.plain()

@@ -37,13 +37,16 @@ class Watching:
     """Counts."""
 
     def __init__(self) -> None:
-        self.begun, self.told = list[Ask](), list[Told]()
+        self.begun, self.told, self.minded = list[Ask](), list[Told](), list[str]()
 
     def began(self, ask: Ask) -> None:
         self.begun.append(ask)
 
     def ended(self, ask: Ask, told: Told) -> None:
         self.told.append(told)
+
+    def mind(self, text: str) -> None:
+        self.minded.append(text)
 
 
 @pytest.fixture
@@ -103,7 +106,7 @@ def test_a_search_is_made_and_told_and_is_the_same_each_time(
         reopen_study(folder.path / "simulate")
 
 
-@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT])
+@pytest.mark.parametrize("how", [signal.SIGKILL, signal.SIGINT, signal.SIGTERM])
 def test_a_search_that_was_ended_goes_on_where_it_was(
     how: signal.Signals, whole: tuple[Folder, Answer, Watching], file: Path, tmp_path: Path
 ) -> None:
@@ -117,8 +120,8 @@ def test_a_search_that_was_ended_goes_on_where_it_was(
         time.sleep(0.01)
     os.kill(process.pid, how)
     said = process.communicate()[0]
-    assert process.returncode == (1 if how == signal.SIGINT else -signal.SIGKILL)
-    assert ("to go on: estran resume" in said) == (how == signal.SIGINT)
+    assert process.returncode == (-signal.SIGKILL if how == signal.SIGKILL else 1)
+    assert ("to go on: estran resume" in said) == (how != signal.SIGKILL)
     (path,) = tmp_path.glob("studies/tiny/*")
     watcher = Watching()
     conduct(reopen(path), jobs=1, watcher=watcher, command=["estran", "resume"])
@@ -177,6 +180,7 @@ def test_a_search_starts_from_what_earlier_ones_measured(file: Path, tmp_path: P
         ({"trials": 0}, "0 make no optimisation"),
         ({"prune": "median", "maximize": ()}, "simulated runs are not ended early"),
         ({"fidelities": ("simulate", "simulate")}, "simulate is named twice"),
+        ({"fidelities": ("flow", "simulate")}, "flow cannot simulate this"),
         ({"fidelities": ("simulate", "")}, "between commas stands nothing"),
         ({"overrides": ("fail=-1", "rate=1", "delay=1ms")}, "there is no factor to vary"),
         ({"earlier": ("nowhere",)}, "no folder of a study"),
@@ -186,6 +190,14 @@ def test_what_cannot_be_searched_is_refused(file: Path, tmp_path: Path, more: di
     with pytest.raises(RequestError, match=what):
         begin(asked(file, **more), out=tmp_path / "out")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_bound_without_a_unit_is_told_with_the_one_that_is_taken(file: Path, tmp_path: Path) -> None:
+    _, found, watcher = optimised(asked(file, subject_to=("latency<=120",), trials=2), tmp_path / "out")
+    (text,) = watcher.minded
+    assert "taken to be in s" in text
+    assert "120ms" in text
+    assert text in found.notes
 
 
 def test_jobs_that_cannot_be_leave_no_folder(file: Path, tmp_path: Path) -> None:

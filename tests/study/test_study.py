@@ -122,14 +122,15 @@ def _is_worker(entry: Path, path: Path) -> bool:
         return False
 
 
-def test_an_interrupted_study_ends_its_runs_and_says_how_to_go_on(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_study_ends_its_runs_and_says_how_to_go_on(how: signal.Signals, tmp_path: Path) -> None:
     write(tmp_path, VARIED)
     process = start("study", "experiment.yaml", "--on", "simulate", "--replicates", "20", cwd=tmp_path)
     deadline = time.monotonic() + 60
     while _done(tmp_path) < 2:
         assert time.monotonic() < deadline
         time.sleep(0.02)
-    process.send_signal(signal.SIGINT)
+    process.send_signal(how)
     said, _ = process.communicate(timeout=40)
     assert process.returncode == 1
     (path,) = tmp_path.glob("studies/tiny/*")
@@ -138,6 +139,11 @@ def test_an_interrupted_study_ends_its_runs_and_says_how_to_go_on(tmp_path: Path
     states = {folder.name: _status(folder) for folder in path.glob("runs/*")}
     assert set(states.values()) <= {"done", "interrupted"}, states
     assert sum(row["status"] == "done" for row in table(path)) == _done(tmp_path)
+    shown = estran("show", str(path), cwd=tmp_path)
+    assert f"are still to be made: estran resume {path}" in shown.stdout.replace("\n", "")
+    told = json.loads(estran("show", str(path), "--json", cwd=tmp_path).stdout)
+    assert told["done"] == _done(tmp_path)
+    assert told["done"] + told["failed"] + told["todo"] == told["runs"]
 
 
 def test_failed_runs_are_made_again_then_marked_and_the_rest_goes_on(tmp_path: Path) -> None:

@@ -24,12 +24,12 @@ def ls(folder: Path = Path("runs"), /, *, json: JsonOption = False) -> None:
 
 
 def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption = False) -> int:
-    """Show a run's figures, or what an optimisation found.
+    """Show a run's figures, a study's table, or what an optimisation found.
 
     Parameters
     ----------
     run
-        A run folder, a run's id (or the beginning of it), or `latest`; or the folder of an optimisation.
+        A run folder, a run's id (or the beginning of it), or `latest`; or the folder of a study or of an optimisation.
     out
         Where run folders are.
     json
@@ -42,6 +42,16 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
 
     if (Path(run) / "optimize.json").exists():
         return _show_optimisation(Path(run), json=json)
+    if (Path(run) / "study.json").exists():
+        from estran.cli.studying import print_plain, print_study
+        from estran.study.folder import Folder
+
+        study = Folder.open(Path(run))
+        if json:
+            print_plain(study, study.outcomes())
+        else:
+            print_study(Console(), study, study.outcomes())
+        return 0
     folder = find_run(run, out)
     if json:
         from estran.report.folder import read_folder

@@ -87,6 +87,12 @@ def optimize(
     return conduct(begin(request, out=out, jobs=jobs), jobs, json=json)
 
 
+def _led(folder: Folder) -> str:
+    """Which fidelities lead to the one that counts, in words."""
+    *lower, target = (fidelity.name for fidelity in folder.fidelities)
+    return f": on {target}, led by {' and '.join(lower)}" if lower else ""
+
+
 def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     """Make the runs, say how it goes, and print the answer."""
     import msgspec
@@ -100,7 +106,7 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
 
     console = Console(stderr=True)
     if not json:
-        console.print(f"optimisation in {folder.path}", highlight=False)
+        console.print(f"optimisation in {folder.path}{_led(folder)}", highlight=False, soft_wrap=True)
     try:
         with watching(console, folder, quiet=json) as watcher:
             found = make(folder, jobs=jobs, watcher=watcher, command=sys.argv)

@@ -29,6 +29,7 @@ class _Watching:
             trial.ask.number: (trial.ask, trial.told) for trial in folder.trials() if trial.told is not None
         }
         self.going: dict[int, tuple[Ask, float]] = {}
+        self.notes: list[str] = []
         self.begun, self.before = time.monotonic(), self._at_target()
 
     def began(self, ask: Ask) -> None:
@@ -37,6 +38,9 @@ class _Watching:
     def ended(self, ask: Ask, told: Told) -> None:
         self.going.pop(ask.number, None)
         self.ended_ones[ask.number] = (ask, told)
+
+    def mind(self, text: str) -> None:
+        self.notes.append(text)
 
     def _at_target(self) -> int:
         return sum(ask.fidelity == self.folder.target.name for ask, _ in self.ended_ones.values())
@@ -84,6 +88,9 @@ class _Lines(_Watching):
         line = f"trial {ask.number} on {ask.fidelity} ({ask.why.get('what', '')}) {_levels(ask)}: {told.status}{why} {figures}"
         self._console.print(f"{line.rstrip()} — {self.head()}", highlight=False, soft_wrap=True)
 
+    def mind(self, text: str) -> None:
+        self._console.print(f"mind: {text}", style="yellow", highlight=False, soft_wrap=True)
+
 
 class _Panel(_Watching):
     """A panel that is redrawn in place."""
@@ -99,7 +106,8 @@ class _Panel(_Watching):
             what = f"trial {ask.number} {ask.why.get('what', '')}"
             going.add_row(Text(what, style="cyan"), Text(_levels(ask)), Text(f"{time.monotonic() - since:.0f}s", style="dim"))
         best = Text(f"best so far: {self.best()}", style="dim", no_wrap=True, overflow="ellipsis")
-        return Group(title, bar, going, best)
+        notes = [Text(f"mind: {text}", style="yellow") for text in self.notes]
+        return Group(title, bar, going, best, *notes)
 
 
 def watching(console: Console, folder: Folder, *, quiet: bool) -> AbstractContextManager[Watcher]:

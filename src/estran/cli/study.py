@@ -119,12 +119,9 @@ def resume(
 
 
 def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
-    import msgspec
     from rich.console import Console
 
-    from estran.cli.studying import print_interrupted, print_study, watching
-    from estran.reproduce.claims import judge_all
-    from estran.reproduce.observed import evidence
+    from estran.cli.studying import print_interrupted, print_plain, print_study, watching
     from estran.study.study import conduct
 
     console = Console(stderr=True)
@@ -138,13 +135,8 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     except KeyboardInterrupt:
         print_interrupted(console, folder.path)
         return 1
-    failed = [row for row in folder.rows if outcomes[row.run].status != "done"]
     if json:
-        counts = {"runs": len(folder.rows), "done": len(folder.rows) - len(failed), "failed": len(failed)}
-        failures = [{"run": row.run, "levels": row.levels, "what": outcomes[row.run].failure} for row in failed]
-        data = {"study": str(folder.path), "experiment": folder.asked.experiment, **counts, "failures": failures}
-        data["claims"] = judge_all(evidence(folder.path))
-        sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+        print_plain(folder, outcomes)
     else:
         print_study(Console(), folder, outcomes)
-    return 1 if failed else 0
+    return 0 if all(outcomes[row.run].status == "done" for row in folder.rows) else 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from collections import defaultdict
 from collections.abc import Iterator, Mapping
@@ -131,6 +132,24 @@ def print_interrupted(console: Console, folder: Path) -> None:
     console.print(f"interrupted; to go on: estran resume {quote(str(folder))}", style="yellow", highlight=False, soft_wrap=True)
 
 
+def print_plain(folder: Folder, outcomes: Mapping[int, Outcome]) -> None:
+    """How many runs were done, what failed, and which claims hold, as one JSON object; ``todo`` if runs are still to be made."""
+    import msgspec
+
+    from estran.reproduce.claims import judge_all
+    from estran.reproduce.observed import evidence
+
+    todo = sum(outcomes[row.run].status == "todo" for row in folder.rows)
+    failed = [row for row in folder.rows if outcomes[row.run].status not in ("done", "todo")]
+    counts = {"runs": len(folder.rows), "done": len(folder.rows) - len(failed) - todo, "failed": len(failed)}
+    failures = [{"run": row.run, "levels": row.levels, "what": outcomes[row.run].failure} for row in failed]
+    data = {"study": str(folder.path), "experiment": folder.asked.experiment, **counts, "failures": failures}
+    if todo:
+        data["todo"] = todo
+    data["claims"] = judge_all(evidence(folder.path)) if counts["done"] else ()
+    sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
+
+
 def print_study(console: Console, folder: Folder, outcomes: Mapping[int, Outcome]) -> None:
     """The means of the best-known responses at each point, with their standard deviation over replicates; and what failed."""
     names = list(folder.asked.factors)
@@ -153,13 +172,18 @@ def print_study(console: Console, folder: Folder, outcomes: Mapping[int, Outcome
     console.print(table)
     if len(points) > MOST_LINES:
         console.print(f"… and {len(points) - MOST_LINES} points more", style="dim")
+    todo = sum(outcomes[row.run].status == "todo" for row in folder.rows)
     for row in folder.rows:
-        if outcomes[row.run].status != "done":
+        if outcomes[row.run].status not in ("done", "todo"):
             why = outcomes[row.run].failure or outcomes[row.run].status
             console.print(
                 f"run {row.run} ({_levels(row)}, seed {row.seed}) failed: {why}", style="red", highlight=False, soft_wrap=True
             )
-    print_claims(console, folder.path)
+    if todo:
+        go_on = f"{todo} of {len(folder.rows)} runs are still to be made: estran resume {quote(str(folder.path))}"
+        console.print(go_on, style="yellow", highlight=False, soft_wrap=True)
+    if todo < len(folder.rows):
+        print_claims(console, folder.path)
     console.print(f"→ {folder.path / 'responses.csv'}", highlight=False, soft_wrap=True)
 
 

@@ -18,6 +18,11 @@ SI: Final[Mapping[str, Dimension]] = {
     "s": "duration", "B": "size", "bit/s": "rate", "J": "energy", "W": "power", "/s": "frequency", "fraction": "fraction",
 }  # fmt: skip
 """What the units of responses measure; others are mere numbers."""
+_UNITS: Final = frozenset(SI) - {"fraction"}
+"""Units that a number is more often meant in another one of."""
+_EXAMPLES: Final[Mapping[Dimension, str]] = {
+    "duration": "120ms", "size": "40MB", "rate": "5mbit", "energy": "40J", "power": "5W", "frequency": "50/s",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,21 @@ class Goals:
                 unit = measured[limit.response]["unit"] or "a mere number"
                 what = f"{limit.response} is in {unit}, and the limit says {limit.dimension}"
                 raise RequestError(what, where=f"--subject-to {limit.text}", remedy="write the limit in its unit")
+
+    def bare(self, units: Mapping[str, str]) -> list[str]:
+        """In words, which limits have a mere number where the response has a unit, and in which one the number was taken.
+
+        Parameters
+        ----------
+        units
+            Of responses; of one that is not among them nothing is said.
+        """
+        return [
+            f"--subject-to {limit.text}: the bound was taken to be in {unit}, the unit of {limit.response}; "
+            f"write the unit, such as {_EXAMPLES[SI[unit]]}"
+            for limit in self.limits
+            if limit.dimension is None and (unit := units.get(limit.response, "")) in _UNITS
+        ]
 
     def plain(self) -> dict[str, Any]:
         """As JSON; `Goals.read` makes the same of its lists."""

@@ -28,6 +28,10 @@ class Watcher(Protocol):
         """It has ended."""
         ...
 
+    def mind(self, text: str) -> None:
+        """Something is to be minded."""
+        ...
+
 
 class Unwatched:
     """Tells nobody."""

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from estran.errors import RequestError, cause
+from estran.errors import EstranError, RequestError, cause
 from estran.optimize import pruning, sampling
 from estran.optimize.answer import Answer, answer
 from estran.optimize.earlier import known_of
@@ -22,7 +21,6 @@ from estran.optimize.running import Runs
 from estran.optimize.space import Space
 from estran.optimize.strategies import strategy_of, trust_in_words
 from estran.optimize.trials import Trials
-from estran.run.interrupting import interruptible
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.record import write_json, write_text
 from estran.run.session import new_run_id
@@ -30,6 +28,7 @@ from estran.spec.plan import Plan
 from estran.study.engines.local import Local
 from estran.study.factors import factors_of
 from estran.study.folder import digest
+from estran.study.interrupting import carried_out
 from estran.study.lock import alone
 from estran.study.rows import cell, csv_text
 from estran.study.study import make_sure_unchanged, side_by_side
@@ -158,9 +157,9 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
         If it was interrupted; runs that went on have ended in good order, and `estran resume` goes on.
     """
     widths = {one.name: _width(folder, one, jobs) for one in folder.fidelities}
-    with alone(folder.path / ASKED), asyncio.Runner() as runner:
+    with alone(folder.path / ASKED):
         try:
-            runner.run(interruptible(_carry_out(folder, widths, watcher, command)))
+            carried_out(_carry_out(folder, widths, watcher, command))
         except ExceptionGroup as error:
             raise cause(error) from error
     return conclude(folder)
@@ -175,6 +174,7 @@ def conclude(folder: Folder) -> Answer:
         name = folder.goals.goals[0].response
         notes.append(f"no run could be ended early: {name} was not known while runs went on")
     notes += trust_in_words(folder, journal)
+    notes += folder.goals.bare(_units(folder))
     found = answer(
         trials,
         folder.goals,
@@ -202,7 +202,7 @@ async def _carry_out(folder: Folder, widths: Mapping[str, int], watcher: Watcher
     cut = recall(journal, strategy, trials)
     async with AsyncExitStack() as stack:
         engines = {name: await stack.enter_async_context(Local(width)) for name, width in widths.items()}
-        runs = Runs(folder, trials, engines, pruning=_pruning(folder, journal, trials), command=command)
+        runs = Runs(folder, trials, engines, pruning=_pruning(folder, journal, trials), command=command, mind=watcher.mind)
         await search(strategy, trials, journal, runs, cut=cut, widths=widths, watcher=watcher)
 
 
@@ -232,6 +232,7 @@ def _check(request: Request, space: Space, fidelities: Sequence[Fidelity]) -> No
 
     for one in fidelities:
         if one.flow:
+            _check_flow(request, space)
             continue
         simulation = Simulation(request.calibration) if one.virtual else None
         prepared = prepare(request.file, overrides=request.overrides, assignment=space.default, on=one.on, simulation=simulation)
@@ -246,6 +247,27 @@ def _check(request: Request, space: Space, fidelities: Sequence[Fidelity]) -> No
             raise RequestError(
                 f"a point of the space cannot be: {errors}", where=where, remedy="change or remove that level"
             ) from errors
+
+
+def _check_flow(request: Request, space: Space) -> None:
+    """Make sure that cost models alone describe the default.
+
+    Raises
+    ------
+    RequestError
+        Saying what they do not.
+    """
+    from estran.platforms.simulated.flow.building import build
+    from estran.run.prepare import experiment_folder, find_calibration
+
+    experiment, index = read_experiment(request.file, overrides=request.overrides, assignment=space.default)
+    calibration, _ = find_calibration(request.calibration, experiment_folder(request.file))
+    try:
+        build(experiment, index, calibration)
+    except EstranError as error:
+        remedy = "leave flow out: --fidelities simulate,emulate"
+        what = f"flow cannot simulate this: {error.what}"
+        raise RequestError(what, where=error.where or "--fidelities", remedy=remedy) from error
 
 
 def _front_text(found: Answer, names: Sequence[str]) -> str:

@@ -36,13 +36,23 @@ class Runs:
         What ends hopeless runs; None for nothing.
     command
         That was given, for the runs' records.
+    mind
+        Hears what is to be minded of a request, as soon as a run shows it.
     """
 
     def __init__(
-        self, folder: Folder, trials: Trials, engines: Mapping[str, Engine], *, pruning: Pruning | None, command: Sequence[str]
+        self,
+        folder: Folder,
+        trials: Trials,
+        engines: Mapping[str, Engine],
+        *,
+        pruning: Pruning | None,
+        command: Sequence[str],
+        mind: Callable[[str], None],
     ) -> None:
         self._folder, self._trials, self._engines = folder, trials, engines
-        self._pruning, self._command = pruning, list(command)
+        self._pruning, self._command, self._mind = pruning, list(command), mind
+        self._said = set[str]()
         self._due = 0.0
         self._measured_before = any(trial.told and trial.told.costs for trial in trials.at(folder.target.name))
         self._numbers: dict[int, int] = {}
@@ -155,11 +165,19 @@ class Runs:
         if ask.fidelity == self._folder.target.name and not self._measured_before:
             goals.check(measured)
             self._measured_before = True
+        self._say({name: str(one["unit"]) for name, one in measured.items()})
         if absent := goals.absent(values):
             if self._fidelity(ask) == self._folder.target:
                 return Told("failed", None, limits, seconds, values, f"it did not measure {', '.join(absent)}")
             return Told(status, None, limits, seconds, values)
         return Told(status, goals.costs(values), limits, seconds, values)
+
+    def _say(self, units: Mapping[str, str]) -> None:
+        """Say once what the units of responses show."""
+        for text in self._folder.goals.bare(units):
+            if text not in self._said:
+                self._said.add(text)
+                self._mind(text)
 
     def _measured(self, outcome: Outcome) -> Mapping[str, Mapping[str, float]]:
         """What a run measured, also one that was ended before its time."""

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
-from functools import partial
-from typing import Any, TypeVar
+from typing import TypeVar
 
 T = TypeVar("T")
 _LISTENERS: ContextVar[list[Callable[[], object]] | None] = ContextVar("listeners", default=None)
@@ -70,29 +69,3 @@ def asked_by_waiter(interrupt: Callable[[], object]) -> Iterator[None]:
         yield
     finally:
         listeners.remove(interrupt)
-
-
-async def interruptible(main: Coroutine[Any, Any, T]) -> T:
-    """Await what is to be cancelled on Ctrl-C, which `asyncio.Runner` does by itself in the main thread.
-
-    Raises
-    ------
-    KeyboardInterrupt
-        If it was interrupted by who waits for this thread.
-    """
-    if _LISTENERS.get() is None:
-        return await main
-    task, loop, asked = asyncio.ensure_future(main), asyncio.get_running_loop(), False
-
-    def interrupt() -> None:
-        nonlocal asked
-        asked = True
-        task.cancel()
-
-    with asked_by_waiter(partial(loop.call_soon_threadsafe, interrupt)):
-        try:
-            return await task
-        except asyncio.CancelledError:
-            if asked:
-                raise KeyboardInterrupt from None
-            raise

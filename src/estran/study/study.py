@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -13,7 +12,6 @@ from typing import Any, Final
 import numpy as np
 
 from estran.errors import RequestError, SpecErrors, cause
-from estran.run.interrupting import interruptible
 from estran.run.prepare import Simulation, experiment_path, prepare, read_experiment
 from estran.run.session import new_run_id
 from estran.spec.plan import Plan
@@ -23,6 +21,7 @@ from estran.study.engines.opening import check
 from estran.study.execution import Watcher, carry_out
 from estran.study.factors import Factor, counting, factors_of, settled
 from estran.study.folder import DOCUMENT, Asked, Folder, Outcome, digest
+from estran.study.interrupting import carried_out
 from estran.study.lock import alone
 from estran.study.rows import arranged, read_points
 
@@ -175,9 +174,9 @@ def conduct(folder: Folder, *, jobs: int | None, watcher: Watcher, command: Sequ
     """
     choice = Choice.read(folder.asked.engine, folder.asked.engine_options)
     chosen = _jobs(folder, jobs)
-    with alone(folder.path / DOCUMENT), asyncio.Runner() as runner:
+    with alone(folder.path / DOCUMENT):
         try:
-            return runner.run(interruptible(carry_out(folder, choice, jobs=chosen, watcher=watcher, command=command)))
+            return carried_out(carry_out(folder, choice, jobs=chosen, watcher=watcher, command=command))
         except ExceptionGroup as error:
             raise cause(error) from error
 

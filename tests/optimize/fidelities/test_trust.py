@@ -2,25 +2,57 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from estran.optimize.fidelities.trust import ENOUGH, judged, ranked
+from estran.optimize.fidelities.trust import ENOUGH, agreeing, judged, ranked
+
+
+def kendall(low, high):
+    return sum(np.sign(low[i] - low[j]) * np.sign(high[i] - high[j]) for i in range(len(low)) for j in range(i))
 
 
 def verdict(low, high, noise=0.0):
     return judged("simulate", "latency", np.asarray(low, dtype=float), np.asarray(high, dtype=float), noise)
 
 
-def test_five_pairs_in_the_opposite_order_are_enough():
-    found = verdict([1, 2, 3, 4, 5], [9, 7, 6, 4, 1])
+def test_three_pairs_in_the_opposite_order_are_enough():
+    found = verdict([1, 2, 3], [9, 7, 4])
     assert found.verdict == "distrusted"
+    assert found.agreement < 0.25
     assert "misleading" in found.words("emulate")
+
+
+def test_of_five_the_correlation_is_told():
+    found = verdict([1, 2, 3, 4, 5], [9, 7, 6, 4, 1])
+    assert found.agreement < 0.05
     assert "-1.00" in found.words("emulate")
 
 
-def test_four_are_not():
-    found = verdict([1, 2, 3, 4], [4, 3, 2, 1])
+def test_one_pair_says_nothing():
+    found = verdict([1], [4])
     assert found.verdict == "untested"
     assert found.used
     assert "not tested" in found.words("emulate")
+
+
+def test_points_that_are_alike_below_say_nothing():
+    assert verdict([1, 1.01, 1.02], [9, 7, 4]).verdict == "untested"
+
+
+def test_trust_is_won_back_by_later_pairs():
+    assert verdict([1, 2, 3], [3, 2, 1]).verdict == "distrusted"
+    assert verdict([1, 2, 3, 4, 5, 6, 7, 8], [3, 2, 1, 4, 5, 6, 7, 8]).verdict == "trusted"
+
+
+def test_no_order_at_all_is_not_believed_for_long():
+    rng = np.random.default_rng(3)
+    assert verdict(rng.normal(size=40), rng.normal(size=40)).verdict == "distrusted"
+
+
+@given(st.permutations(range(6)))
+def test_the_opposite_of_what_agrees_does_not(order):
+    low, high = np.arange(6.0), np.array(order, dtype=float)
+    one, other = agreeing(low, high), agreeing(low, -high)
+    assert 0 < one < 1
+    assert (one > other) == (kendall(low, high) > 0) or kendall(low, high) == 0
 
 
 def test_a_biased_fidelity_with_the_right_order_is_believed():

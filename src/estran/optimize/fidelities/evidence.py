@@ -57,6 +57,11 @@ class Evidence:
         """Which runs measured a response."""
         return np.asarray(np.isfinite(self.values[response]))
 
+    def below(self, rung: int) -> Evidence:
+        """Runs of lower rungs only."""
+        kept = self.rungs < rung
+        return Evidence(self.points[kept], self.rungs[kept], {name: values[kept] for name, values in self.values.items()})
+
     def at(self, rung: int) -> NDArray[np.int64]:
         """Points with a run at a rung, ascending."""
         return np.unique(self.points[self.rungs == rung])

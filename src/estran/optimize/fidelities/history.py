@@ -71,6 +71,10 @@ class History:
         number = self._numbers.get(key(levels))
         return [] if number is None else self.trials.points[number].at(self.ladder.names[rung])
 
+    def at_top(self) -> list[Levels]:
+        """Points that were run at the highest rung, or are now."""
+        return list({key(trial.ask.levels): trial.ask.levels for trial in self.trials.at(self.ladder.highest)}.values())
+
     def for_purpose(self, what: str) -> list[Levels]:
         """Points that were asked for to some purpose, each once, in order."""
         return list({key(t.ask.levels): t.ask.levels for t in self.trials if t.ask.why.get("what") == what}.values())

@@ -1,4 +1,4 @@
-"""The first runs: the default everywhere, some points at the lowest fidelity, and pairs that put the ladder to the test."""
+"""The first runs: the default everywhere, and some points at the lowest fidelity; and pairs that put the ladder to the test."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ from typing import Final
 
 import numpy as np
 
-from estran.optimize.fidelities.candidates import Levels, key
-from estran.optimize.fidelities.gaussian import Array
+from estran.optimize.fidelities.candidates import Levels
 from estran.optimize.fidelities.history import Choice, History
 
-TESTS: Final = 4
-"""Points that are run at every fidelity, beside the default: with it, as many as a verdict needs (`trust.ENOUGH`)."""
+PAIRS: Final = 8
+"""Points that are run at every fidelity, whichever chooses them: so many tell whether the ladder misleads."""
+FEWEST: Final = 5
+"""First runs at the lowest fidelity, at the least."""
 OPENING: Final = 1.0
 """Runs at the highest fidelity whose time the first runs at the lowest may take: what is lost if the ladder proves misleading."""
 PER_FACTOR: Final = 10
@@ -41,51 +42,19 @@ def opening_size(factors: int, low: float | None, high: float | None) -> int:
     """How many points to begin with at the lowest rung, given what a run costs there and at the highest (None: not known)."""
     if low is None or high is None:
         return factors + 1
-    return int(np.clip(OPENING * high / low, TESTS + 1, max(PER_FACTOR * factors, TESTS + 1)))
+    return int(np.clip(OPENING * high / low, FEWEST, max(PER_FACTOR * factors, FEWEST)))
 
 
-def test(history: History) -> Choice | None:
-    """Points at every rung, so that pairs tell whether rungs agree."""
-    dead, tested = history.ladder.dead(history.trials), history.for_purpose("test")
-    rungs = [rung for rung in range(len(dead)) if not dead[rung] or rung == history.ladder.top]
-    if len(tested) < TESTS and (chosen := _tester(history, tested)) is not None:
-        tested = [*tested, chosen]
-    for levels in tested:
-        for rung in rungs:
-            if not history.ran(levels, rung):
-                return Choice(levels, rung, {"what": "test"})
-    return None
+def tested(history: History, chosen: Choice) -> Choice:
+    """A run at a lower rung in place of a chosen one at the highest, where it makes a pair that the ladder is to be judged by."""
+    if chosen.rung < history.ladder.top:
+        return chosen
+    for rung, dead in enumerate(history.ladder.dead(history.trials)[:-1]):
+        if not dead and pairs(history, rung) < PAIRS and not history.ran(chosen.levels, rung):
+            return Choice(chosen.levels, rung, {"what": "test"})
+    return chosen
 
 
-def _tester(history: History, tested: Sequence[Levels]) -> Levels | None:
-    """The next point to test with, of those that were run at the lowest rung; None if there are none."""
-    complete, (goals, _) = history.complete(0), history.measured(0)
-    before = {key(levels) for levels in (*tested, history.space.default)}
-    at = [place for place, (levels, _) in enumerate(complete) if key(levels) in before]
-    if len(at) == len(complete) or not goals:
-        return None
-    costs = np.array([[goal.cost(values[goal.response]) for goal in goals] for _, values in complete])
-    return complete[tester(costs, at)][0]
-
-
-def tester(costs: Array, tested: Sequence[int]) -> int:
-    """Which point to run at every fidelity next.
-
-    The one whose ranks differ most from those of points that were tested before. With two goals these are soon the best in either,
-    in both and in none: so pairs show whether ranks agree, and whichever way that turns out, some of them are good.
-
-    Parameters
-    ----------
-    costs
-        Of each point at the lowest fidelity, shape (n, goals).
-    tested
-        Numbers of points that were.
-    """
-    from scipy.stats import rankdata
-
-    ranks = rankdata(costs, axis=0) / len(costs)
-    away = np.full(len(costs), np.inf)
-    for point in tested:
-        away = np.minimum(away, np.abs(ranks - ranks[point]).max(axis=1))
-    away[list(tested)] = -1.0
-    return int(np.argmax(np.where(np.isinf(away), -ranks.sum(axis=1), away)))
+def pairs(history: History, rung: int) -> int:
+    """Points that were run both at a rung and at the highest."""
+    return sum(bool(history.ran(levels, rung)) for levels in history.at_top())

@@ -12,9 +12,14 @@ from estran.optimize.fidelities.gaussian import Array
 Verdict = Literal["untested", "trusted", "distrusted", "silent"]
 
 ENOUGH: Final = 5
-"""Pairs that a verdict needs: five in the opposite order are chance with a probability of 1 in 120."""
-AGREEING: Final = 0.3
-"""A rank correlation whose interval lies below this is no agreement."""
+"""Pairs of which a correlation is told."""
+BELIEVED: Final = 0.5
+"""Least probability that ranks agree, with which a fidelity has a say."""
+_KINDS: Final = ((0.8, 0.85), (0.1, 0.5), (0.1, 0.15))
+"""Fidelities that agree, that say nothing, and that say the opposite: how many there are taken to be, and how often one of them has
+two points in the right order."""
+_ALIKE: Final = 0.1
+"""Points that differ by less at the lower fidelity, in deviations of the response, are not told apart there."""
 _HALF: Final = 1.96
 
 
@@ -26,6 +31,8 @@ class Trust:
     ----------
     pairs
         Points that were run both there and at the highest fidelity.
+    agreement
+        Probability that it orders points as the highest does (`agreeing`); None where no two pairs can be told apart.
     correlation, interval
         Spearman's, of the pairs' ranks, and its 95 % interval; None where there are too few pairs.
     discrepancy
@@ -40,6 +47,7 @@ class Trust:
     response: str
     pairs: int
     verdict: Verdict
+    agreement: float | None = None
     correlation: float | None = None
     interval: tuple[float, float] | None = None
     discrepancy: float | None = None
@@ -57,10 +65,12 @@ class Trust:
         """In one sentence."""
         if self.verdict == "silent":
             return f"{self.fidelity} says nothing of {self.response}: it is not measured there, or never varies"
-        if self.correlation is None or self.interval is None:
+        if self.agreement is None:
             return f"{self.fidelity} is not tested for {self.response}: {_counted(self.pairs)} run both there and on {highest}"
-        low, high = self.interval
-        figures = f"rank correlation {self.correlation:.2f} (95 % {low:.2f} to {high:.2f}) over {_counted(self.pairs)}"
+        figures = f"it has the same order with a probability of {self.agreement:.2g}, by {_counted(self.pairs)}"
+        if self.correlation is not None and self.interval is not None:
+            low, high = self.interval
+            figures += f"; rank correlation {self.correlation:.2f} (95 % {low:.2f} to {high:.2f})"
         if self.discrepancy is not None:
             figures += f"; it misses {100 * min(max(self.discrepancy, 0.0), 1.0):.0f} % of what differs between them"
         if self.verdict == "trusted":
@@ -75,9 +85,8 @@ def _counted(pairs: int) -> str:
 def judged(fidelity: str, response: str, low: Array, high: Array, noise: float) -> Trust:
     """Judge a response at a fidelity.
 
-    It is misleading if the interval of the rank correlation says that there is no agreement, or if it does not help to predict one
-    pair from the others (the variance of the discrepancy is as large as the signal) and ranks do not agree either. It takes part
-    until that is shown.
+    It is misleading where it is likelier than not that it does not have the order of the highest. Until two pairs can be told apart
+    it takes part.
 
     Parameters
     ----------
@@ -87,14 +96,36 @@ def judged(fidelity: str, response: str, low: Array, high: Array, noise: float) 
     noise
         Variance of ``high`` about its expectation.
     """
-    count = len(low)
-    if count < ENOUGH:
+    count, agreement = len(low), agreeing(low, high)
+    if agreement is None:
         return Trust(fidelity, response, count, "untested")
+    verdict: Verdict = "trusted" if agreement >= BELIEVED else "distrusted"
+    if count < ENOUGH:
+        return Trust(fidelity, response, count, verdict, agreement)
     correlation, interval = ranked(low, high)
-    discrepancy = _discrepancy(low, high, noise)
-    astray = discrepancy is not None and discrepancy >= 1.0 and correlation < AGREEING
-    verdict: Verdict = "distrusted" if astray or interval[1] < AGREEING else "trusted"
-    return Trust(fidelity, response, count, verdict, correlation, interval, discrepancy)
+    return Trust(fidelity, response, count, verdict, agreement, correlation, interval, _discrepancy(low, high, noise))
+
+
+def agreeing(low: Array, high: Array) -> float | None:
+    """Probability that a fidelity orders points as the highest does, after what pairs of runs say.
+
+    Bayes' theorem over three kinds of fidelities (`_KINDS`): each two points are in the same order at both, or are not. Of n points
+    n - 1 such comparisons are independent at the most, so their likelihood is taken to the power of (n - 1) / comparisons (a
+    composite likelihood: Varin, Reid and Firth, *An overview of composite likelihood methods*, Statistica Sinica 21, 2011). Two
+    pairs in the opposite order are just enough for doubt, three in the right order for some confidence. None where no two points
+    can be told apart.
+    """
+    one, other = np.triu_indices(len(low), 1)
+    apart = low[one] - low[other]
+    counted = np.abs(apart) >= _ALIKE
+    if not counted.any():
+        return None
+    same = np.sign(apart[counted]) * np.sign(high[one] - high[other])[counted]
+    right = float(((same + 1) / 2).mean())  # a tie is half right
+    independent = min(len(low) - 1, int(counted.sum()))
+    logs = np.array([np.log(share) + independent * (right * np.log(p) + (1 - right) * np.log(1 - p)) for share, p in _KINDS])
+    weights = np.exp(logs - logs.max())
+    return float(weights[0] / weights.sum())
 
 
 def ranked(low: Array, high: Array) -> tuple[float, tuple[float, float]]:
