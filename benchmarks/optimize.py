@@ -252,7 +252,8 @@ def exhaustive(file: Path, out: Path, options: Sequence[str], jobs: int) -> Tabl
     """Run every point, or what is left of it after an interruption."""
     begun = sorted(out.glob("*/*/study.json"))
     verb = ["resume", str(begun[0].parent)] if begun else ["study", str(file), "--out", str(out), *options]
-    subprocess.run([sys.executable, "-m", "estran.cli.main", *verb, "--jobs", str(jobs)], check=True)
+    command = [sys.executable, "-m", "estran.cli.main", *verb, "--jobs", str(jobs)]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL)  # what goes on is told on stderr
     return read_table(sorted(out.glob("*/*/study.json"))[0].parent)
 
 

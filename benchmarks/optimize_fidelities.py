@@ -5,7 +5,7 @@ searches have the time of so many runs at the highest fidelity by the clock of t
 an emulated one. Runs are noisy; points are judged by their true values: printed is the hypervolume of the points that each search
 takes for its front, as a share of that of the exhaustive front. The reference point lies a tenth of the range beyond the worst of
 the exhaustive front and the default. ``top`` is the share of the space's points that were run at the highest fidelity, for spaces
-that are searched exhaustively. Replicates are left out on both sides.
+that are searched exhaustively. Replicates are left out on both sides. Searches of recorded runs of the examples: optimize.py.
 
 Results are kept in ``FOLDER/NAME.jsonl`` (environment variable FOLDER, ``.`` if not given): what is there is not made again.
 ``python benchmarks/optimize_fidelities.py ask`` prints how long a choice takes at 300 cheap and 40 dear runs with eight factors.

@@ -157,3 +157,15 @@ def test_an_unknown_engine_is_named_with_the_known_ones(tmp_path: Path) -> None:
     assert shown.returncode == 2
     assert "there is no engine 'nope'" in shown.stderr
     assert "nfqueue" in shown.stderr
+
+
+def test_examples_of_the_help_are_commands_that_there_are() -> None:
+    from shlex import split
+
+    from estran.cli.main import _EXAMPLES, app
+
+    for verb, line in _EXAMPLES.items():
+        program, *words = split(line)
+        command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
+        assert (program, command.__name__) == ("estran", verb)
+        assert bound.arguments

@@ -8,9 +8,17 @@ from typing import Annotated
 
 from cyclopts import Parameter
 
-OnOption = Annotated[str, Parameter(name="--on")]
+OnOption = Annotated[
+    str,
+    Parameter(
+        name="--on",
+        help="The platform: `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists; `simulate`; "
+        "a platform file (`hosts.yaml`); or one that an installed package adds.",
+    ),
+]
 SetOption = Annotated[list[str] | None, Parameter(name="--set", negative=())]
-JsonOption = Annotated[bool, Parameter(name="--json", negative=())]
+Flag = Parameter(negative=(), show_default=False)
+JsonOption = Annotated[bool, Parameter(name="--json", negative=(), show_default=False)]
 
 
 def init(folder: Path = Path(), /, *, example: str = "visual-inspection") -> None:
@@ -85,8 +93,6 @@ def plan(file: str, /, *, on: OnOption = "emulate", set_: SetOption = None, json
     ----------
     file
         The experiment file, or its folder.
-    on
-        The platform: `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
     set_
         `path=value`: choose a factor's level, or change a place in the document. Repeatable.
     json

@@ -7,9 +7,7 @@ from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated, Literal
 
-from cyclopts import Parameter
-
-from estran.cli.describe import JsonOption, OnOption, SetOption
+from estran.cli.describe import Flag, JsonOption, OnOption, SetOption
 from estran.errors import EstranError, RequestError
 
 
@@ -23,9 +21,9 @@ def run(
     out: Path = Path("runs"),
     detail: Literal["components", "flow"] = "components",
     calibration: str | None = None,
-    trace: Annotated[bool, Parameter(negative=())] = False,
-    keep: Annotated[bool, Parameter(negative=())] = False,
-    watch: Annotated[bool, Parameter(negative=())] = False,
+    trace: Annotated[bool, Flag] = False,
+    keep: Annotated[bool, Flag] = False,
+    watch: Annotated[bool, Flag] = False,
     json: JsonOption = False,
 ) -> int:
     """Run an experiment: build, verify, measure, report, give back.
@@ -34,8 +32,6 @@ def run(
     ----------
     file
         The experiment file, or its folder.
-    on
-        The platform: `simulate`; `emulate`, or `emulate:ENGINE` to insist on one of the engines that `estran doctor` lists.
     set_
         `path=value`: choose a factor's level, or change a place in the document. Repeatable.
     seed

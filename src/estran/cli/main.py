@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import sys
-from typing import NoReturn
+from typing import Final, NoReturn
 
 from cyclopts import App, CycloptsError, Group
 
@@ -25,36 +25,59 @@ _OPTIMISE = Group("Optimise", sort_key=4)
 _LOOK = Group("Look", sort_key=5)
 _MACHINE = Group("This machine", sort_key=6)
 
-app.command("estran.cli.describe:init", group=_DESCRIBE, help="Write a ready-to-run experiment into a folder.")
-app.command("estran.cli.describe:examples", group=_DESCRIBE, help="List the examples that `init` can write.")
-app.command("estran.cli.describe:check", group=_DESCRIBE, help="Find all errors of an experiment file, each at file:line:column.")
-app.command("estran.cli.describe:plan", group=_DESCRIBE, help="Show hosts, links and placements, and what the platform cannot do.")
-app.command("estran.cli.describe:schema", group=_DESCRIBE, help="Print the JSON Schema of experiment files, for editors.")
-app.command("estran.cli.describe:learners", group=_DESCRIBE, help="List learners, by family: order, cost, settings, source.")
-app.command("estran.cli.execute:run", group=_REPRODUCE, help="Run an experiment: build, verify, measure, report, give back.")
+_EXAMPLES: Final = {
+    "init": "estran init my-study --example smart-grid",
+    "check": "estran check my-study --set placement=edge",
+    "plan": "estran plan my-study --on emulate",
+    "run": "estran run my-study --on simulate --set placement=edge --set measure.duration=5s --seed 7",
+    "study": "estran study my-study --on simulate --replicates 5",
+    "resume": "estran resume studies/visual-inspection/20261128-091500-1a2b",
+    "calibrate": "estran calibrate latest",
+    "validate": "estran validate my-study --replicates 3",
+    "export": "estran export latest --to crate",
+    "explain": "estran explain studies/visual-inspection/20261128-091500-1a2b --response latency --what-if delay=60ms",
+    "compare": "estran compare 20261128-0915 latest --margin 5%",
+    "optimize": 'estran optimize my-study --minimize latency_p99 --maximize accuracy --subject-to "energy<=40J" --on simulate',
+    "show": "estran show latest",
+    "logs": "estran logs latest detector",
+}
+"""Ends of verbs' helps."""
+
+
+def _verb(target: str, group: Group, help: str) -> None:  # noqa: A002 the option's name
+    """Add a verb, whose module is imported when it is asked for."""
+    example = _EXAMPLES.get(target.rpartition(":")[2])
+    app.command(target, group=group, help=help, help_epilogue=None if example is None else f"Example: `{example}`")
+
+
+_verb("estran.cli.describe:init", _DESCRIBE, "Write a ready-to-run experiment into a folder.")
+_verb("estran.cli.describe:examples", _DESCRIBE, "List the examples that `init` can write.")
+_verb("estran.cli.describe:check", _DESCRIBE, "Find all errors of an experiment file, each at file:line:column.")
+_verb("estran.cli.describe:plan", _DESCRIBE, "Show hosts, links and placements, and what the platform cannot do.")
+_verb("estran.cli.describe:schema", _DESCRIBE, "Print the JSON Schema of experiment files, for editors.")
+_verb("estran.cli.describe:learners", _DESCRIBE, "List learners, by family: order, cost, settings, source.")
+_verb("estran.cli.execute:run", _REPRODUCE, "Run an experiment: build, verify, measure, report, give back.")
 e2clab = App(name="e2clab", help="Check, run and migrate scenarios of E2Clab.", group=_REPRODUCE)
 e2clab.command("estran.cli.e2clab:check", help="Find all errors of a scenario, and say what is done with it.")
 e2clab.command("estran.cli.e2clab:migrate", help="Write the experiment file that a scenario comes nearest to.")
 e2clab.command("estran.cli.e2clab:run", help="Run a scenario: hosts, links, prepare, launch, wait, finalize, give back.")
 app.command(e2clab)
-app.command("estran.cli.study:study", group=_REPRODUCE, help="Run an experiment at many levels of its factors.")
-app.command("estran.cli.study:resume", group=_REPRODUCE, help="Go on with a study or optimisation that was interrupted or killed.")
-app.command("estran.cli.reproducing:reproduce", group=_REPRODUCE, help="Make a packaged run or study again, and judge its claims.")
-app.command("estran.cli.predict:calibrate", group=_REPRODUCE, help="Learn from finished runs what work costs, for `--on simulate`.")
-app.command(
-    "estran.cli.predict:validate", group=_REPRODUCE, help="Simulate and emulate, and judge how far the one predicts the other."
-)
-app.command("estran.cli.export:export", group=_REPRODUCE, help="Pack a run or study for another lab; or hand it to PROV, MLflow.")
-app.command("estran.cli.explain:explain", group=_UNDERSTAND, help="Say which factors drive the responses of a study.")
-app.command("estran.cli.explain:compare", group=_UNDERSTAND, help="Say how two runs or two studies differ.")
-app.command("estran.cli.optimize:optimize", group=_OPTIMISE, help="Search the levels of factors for the best deployment.")
-app.command("estran.cli.look:ls", group=_LOOK, help="List runs.")
-app.command("estran.cli.look:show", group=_LOOK, help="Show a run's figures.")
-app.command("estran.cli.look:logs", group=_LOOK, help="Print a run's logs.")
-app.command("estran.cli.look:report", group=_LOOK, help="Write a run's self-contained HTML report.")
-app.command("estran.cli.watch:watch", group=_LOOK, help="Show runs as they go, finished runs and studies, in the browser.")
-app.command("estran.cli.machine:doctor", group=_MACHINE, help="Show what this machine can emulate, and why.")
-app.command("estran.cli.machine:clean", group=_MACHINE, help="Remove what a killed run left behind.")
+_verb("estran.cli.study:study", _REPRODUCE, "Run an experiment at many levels of its factors.")
+_verb("estran.cli.study:resume", _REPRODUCE, "Go on with a study or optimisation that was interrupted or killed.")
+_verb("estran.cli.reproducing:reproduce", _REPRODUCE, "Make a packaged run or study again, and judge its claims.")
+_verb("estran.cli.predict:calibrate", _REPRODUCE, "Learn from finished runs what work costs, for `--on simulate`.")
+_verb("estran.cli.predict:validate", _REPRODUCE, "Simulate and emulate, and judge how far the one predicts the other.")
+_verb("estran.cli.export:export", _REPRODUCE, "Pack a run or study for another lab; or hand it to PROV, MLflow.")
+_verb("estran.cli.explain:explain", _UNDERSTAND, "Say which factors drive the responses of a study.")
+_verb("estran.cli.explain:compare", _UNDERSTAND, "Say how two runs or two studies differ.")
+_verb("estran.cli.optimize:optimize", _OPTIMISE, "Search the levels of factors for the best deployment.")
+_verb("estran.cli.look:ls", _LOOK, "List runs.")
+_verb("estran.cli.look:show", _LOOK, "Show the figures of a run, or what an optimisation found.")
+_verb("estran.cli.look:logs", _LOOK, "Print a run's logs.")
+_verb("estran.cli.look:report", _LOOK, "Write the self-contained HTML report of a run, study or optimisation.")
+_verb("estran.cli.watch:watch", _LOOK, "Show runs as they go, finished runs and studies, in the browser.")
+_verb("estran.cli.machine:doctor", _MACHINE, "Show what this machine can emulate, and why.")
+_verb("estran.cli.machine:clean", _MACHINE, "Remove what a killed run left behind.")
 _TESTBEDS = App(
     name="testbeds", help="Grid'5000, FIT IoT-LAB, Chameleon, Vagrant: install, look, reserve, give back.", group=_MACHINE
 )

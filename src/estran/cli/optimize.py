@@ -54,8 +54,6 @@ def optimize(
         Runs in all, replicates included.
     replicates
         Runs of a point at the most: points whose place is uncertain are run again, each time with the next seed.
-    on
-        The platform, as for `run`.
     fidelities
         Instead of `--on`: several, the cheapest first and the one that counts last, such as `flow,simulate,emulate`.
     jobs

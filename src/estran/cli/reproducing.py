@@ -8,7 +8,7 @@ from typing import Annotated, Literal
 
 from cyclopts import Parameter
 
-from estran.cli.describe import JsonOption
+from estran.cli.describe import Flag, JsonOption
 
 
 def reproduce(
@@ -16,7 +16,7 @@ def reproduce(
     /,
     *,
     on: Annotated[str | None, Parameter(name="--on")] = None,
-    yes: Annotated[bool, Parameter(negative=())] = False,
+    yes: Annotated[bool, Flag] = False,
     env: Literal["new", "here"] = "new",
     margin: str = "10%",
     out: Path = Path("reproductions"),

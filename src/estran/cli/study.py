@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 from cyclopts import Parameter
 
-from estran.cli.describe import JsonOption, OnOption, SetOption
+from estran.cli.describe import Flag, JsonOption, OnOption, SetOption
 from estran.errors import RequestError
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ def study(
     engine_option: EngineOption = None,
     set_: SetOption = None,
     seed: int | None = None,
-    ordered: Annotated[bool, Parameter(negative=())] = False,
+    ordered: Annotated[bool, Flag] = False,
     retries: int = 1,
     calibration: str | None = None,
     out: Path = Path("studies"),
@@ -50,8 +50,6 @@ def study(
         How often each point is run, each time with the next seed and in an order of its own.
     samples
         Points of `latin`, base points of `sobol`, trajectories of `morris`.
-    on
-        The platform, as for `run`.
     jobs
         Runs side by side: as many as there are processors when simulated, else one. With Slurm: array tasks at once, 32.
     engine

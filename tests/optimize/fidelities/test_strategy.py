@@ -103,11 +103,9 @@ def test_a_fidelity_that_says_the_opposite_is_found_out_and_left():
     strategy = made()
     trials = search(strategy, {"simulate": opposite, "emulate": truth})
     assert {trust.verdict for trust in strategy.trusts(GOALS.goals)} == {"distrusted"}
-    what = [trial.ask.why["what"] for trial in trials]
-    believed = [at for at, one in enumerate(what) if one in ("lead", "promote")]
-    assert len([at for at in believed if what[at] == "promote"]) <= 2
-    later = [trial.ask.why["what"] for trial in list(trials)[max(believed, default=0) + 10 :] if trial.ask.fidelity == "simulate"]
-    assert set(later) <= {"test"}
+    made_for = Counter((trial.ask.fidelity, trial.ask.why["what"]) for trial in trials)
+    assert made_for["emulate", "promote"] <= 2
+    assert made_for["simulate", "lead"] + made_for["simulate", "improve"] <= 5
     assert "misleading" in strategy.trusts(GOALS.goals)[0].words("emulate")
 
 

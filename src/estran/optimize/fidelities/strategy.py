@@ -58,6 +58,8 @@ class MultiFidelity:
         self._apart = Apart(alone, ladder.top)
         self._cube = Cube.of(space)
         self._believer, self._leader = Believer(ladder.names), Believer(ladder.names[:-1])
+        self._beliefs_now: dict[tuple[str, int], Belief] = {}
+        self._nothing_below: tuple[object, ...] | None = None
         self._everything = self._cube.everything
         count = max(PER_FACTOR * self._cube.dimensions, FEWEST) + 1
         self._opening = self._cube.spread(count, np.random.default_rng(seed))
@@ -70,6 +72,7 @@ class MultiFidelity:
 
     def tell(self, number: int, told: Told) -> None:
         """See `Strategy`."""
+        self._beliefs_now.clear()
         self._history.trials.tell(number, told)
         if self._history.trials[number].ask.fidelity == self.ladder.highest:
             self._apart.tell(number, told)
@@ -103,10 +106,13 @@ class MultiFidelity:
 
     def _beliefs(self, responses: Iterable[str], top: int | None = None) -> dict[str, Belief]:
         """Of each response, as the ladder knows it, or one that ends with rung ``top``."""
-        evidence, vectors = self._history.evidence(), self._history.vectors(self._history.points())
-        if top is None or top == self.ladder.top:
-            return {name: self._believer.belief(name, evidence, vectors) for name in responses}
-        return {name: self._leader.belief(name, evidence.below(top + 1), vectors) for name in responses}
+        top = self.ladder.top if top is None else top
+        wanted = list(responses)
+        if lacking := [name for name in wanted if (name, top) not in self._beliefs_now]:
+            evidence, vectors = self._history.evidence().below(top + 1), self._history.vectors(self._history.points())
+            believer = self._believer if top == self.ladder.top else self._leader
+            self._beliefs_now |= {(name, top): believer.belief(name, evidence, vectors) for name in lacking}
+        return {name: self._beliefs_now[name, top] for name in wanted}
 
     def _leading(self) -> Choice | None:
         """A run that finds out where the fidelity below the highest has its own best, as long as it is believed and that gains."""
@@ -115,8 +121,13 @@ class MultiFidelity:
         if sum(lower) > LEADING * (top + self._seconds()[-1]) or self._shut()[rung] or not (told := self._told(rung)).goals:
             return None
         failed = [limit for limit in history.goals.limits if limit.response == FAILED]
-        chosen = self._improve(rung, replace(told, limits=(*told.limits, *failed)))
+        wanted = replace(told, limits=(*told.limits, *failed))
+        known = (wanted, *(len(history.trials.at(name)) for name in self.ladder.names[:-1]), len(history.trials.going))
+        if known == self._nothing_below:  # nothing new was learnt there since nothing was to be gained
+            return None
+        chosen = self._improve(rung, wanted)
         if chosen is None or chosen.why["gain"] < ENOUGH:
+            self._nothing_below = known
             return None
         return replace(chosen, why={**chosen.why, "what": "lead"})
 
@@ -142,18 +153,24 @@ class MultiFidelity:
 
     def _improve(self, top: int, goals: Goals) -> Choice | None:
         """What is worth most per second for the best at a rung, as if all runs that go on had ended as expected."""
-        history, rng = self._history, np.random.default_rng([self._history.seed, len(self._history.trials), top])
+        history, rng = self._history, np.random.default_rng([self._history.seed, self._asked_up_to(top), top])
         going = [trial for trial in history.trials.going if self.ladder.number(trial.ask.fidelity) <= top]
         x = history.vectors([trial.ask.levels for trial in going])
         rungs = np.array([self.ladder.number(trial.ask.fidelity) for trial in going], dtype=np.int64)
         beliefs = {name: belief.believing(x, rungs) for name, belief in self._beliefs(goals.responses, top).items()}
         chooser = Chooser(goals, beliefs, self.ladder.names[: top + 1], self._seconds()[: top + 1], rng)
-        points = history.points()
+        points = [levels for levels in history.points() if top == self.ladder.top or self._ran_up_to(levels, top)]
         weighed = chooser.weighed(self._field([*points, *self._unknown(points, self._spread(rng))], top))
         if self._everything is None:
             near = self._unknown(weighed.field.points, self._cube.neighbours(weighed.best(PARENTS), SPREAD, rng))
             weighed = chooser.weighed(weighed.field.joined(self._field(near, top)))
         return chooser.choice(weighed)
+
+    def _asked_up_to(self, top: int) -> int:
+        return sum(len(self._history.trials.at(name)) for name in self.ladder.names[: top + 1])
+
+    def _ran_up_to(self, levels: Levels, top: int) -> bool:
+        return any(self._history.ran(levels, rung) for rung in range(top + 1))
 
     def _spread(self, rng: np.random.Generator) -> Sequence[Levels]:
         return self._cube.spread(SPREAD, rng) if self._everything is None else self._everything

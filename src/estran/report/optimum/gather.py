@@ -26,11 +26,13 @@ MOST_POINTS = 10_000
 WHY = {
     "default": "the default of every factor",
     "explore": "a new point",
+    "first": "to fill the space at the cheapest fidelity",
+    "lead": "to find the best of a cheaper fidelity",
+    "promote": "the best by the words of a cheaper fidelity",
     "improve": "worth most per second",
     "replicate": "its place was uncertain",
     "confirm": "to compare it with the default",
     "test": "to test the cheaper fidelities",
-    "pioneer": "no cheaper fidelity has a say",
 }
 """What a strategy calls a reason, in words; others are shown as they are."""
 
