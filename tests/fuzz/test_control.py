@@ -11,6 +11,7 @@ import struct
 import tarfile
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,10 +33,13 @@ from tests.runtime.agents import running_agent
 from .hostile import HOSTILE, bounded, examples, judged, mutated_bytes, mutated_document
 
 REQUESTS = [
-    {"id": 1, "do": "stop", "replica": "a-0", "grace": 1.0}, {"id": 2, "do": "get", "path": "/nowhere", "offset": 0, "size": 10},
-    {"id": 3, "do": "start", "launch": {"replica": "a-0"}}, {"id": 4, "do": "task", "path": "nowhere:nothing", "settings": {}},
-    {"id": 5, "do": "go", "origin_ns": 1}, {"id": 6, "do": "run", "argv": ["true"], "timeout": 5.0},
-]  # fmt: skip
+    {"id": 1, "do": "stop", "replica": "a-0", "grace": 1.0},
+    {"id": 2, "do": "get", "path": "/nowhere", "offset": 0, "size": 10},
+    {"id": 3, "do": "start", "launch": {"replica": "a-0"}},
+    {"id": 4, "do": "task", "path": "nowhere:nothing", "settings": {}},
+    {"id": 5, "do": "go", "origin_ns": 1},
+    {"id": 6, "do": "run", "argv": ["true"], "timeout": 5.0},
+]
 
 
 def _packed(frame: Any) -> bytes:
@@ -47,14 +51,18 @@ def _packed(frame: Any) -> bytes:
 
 SAID = st.lists(
     st.one_of(
-        st.sampled_from(REQUESTS).map(_packed), st.sampled_from(REQUESTS).flatmap(mutated_document).map(_packed),
+        st.sampled_from(REQUESTS).map(_packed),
+        st.sampled_from(REQUESTS).flatmap(mutated_document).map(_packed),
         st.sampled_from(REQUESTS).flatmap(lambda request: mutated_bytes(pack(request))),
-        st.sampled_from([struct.pack("<I", 2**32 - 1), struct.pack("<I", 2**28), pack({"do": "exit", "id": 9}), pack({}), b"\1\0\0\0\xc1"]),
-    ), max_size=6,
-).map(b"".join)  # fmt: skip
+        st.sampled_from(
+            [struct.pack("<I", 2**32 - 1), struct.pack("<I", 2**28), pack({"do": "exit", "id": 9}), pack({}), b"\1\0\0\0\xc1"]
+        ),
+    ),
+    max_size=6,
+).map(b"".join)
 
 
-@examples(40)
+@examples(20)
 @given(said=SAID)
 def test_an_agent_hears_anything(said: bytes) -> None:
     async def main() -> None:
@@ -96,10 +104,16 @@ def _framed(head: bytes, body: bytes = b"") -> bytes:
 
 
 ORDERS = [
-    {"id": 1, "do": "clock"}, {"id": 2, "do": "have", "path": "x", "sha256": "0", "mode": None}, {"id": 3, "do": "stop", "name": "x", "grace": 0.1},
-    {"id": None, "do": "piece", "of": 4, "path": "a/b"}, {"id": 4, "do": "put", "path": "a/b", "sha256": "x", "mode": 384}, {"id": 5, "do": "get", "path": "x"},
-    {"id": None, "do": "write", "of": 6}, {"id": 7, "do": "call", "function": "a.b", "details": {}}, {"id": 8, "do": "undo", "argv": ["true"]},
-]  # fmt: skip
+    {"id": 1, "do": "clock"},
+    {"id": 2, "do": "have", "path": "x", "sha256": "0", "mode": None},
+    {"id": 3, "do": "stop", "name": "x", "grace": 0.1},
+    {"id": None, "do": "piece", "of": 4, "path": "a/b"},
+    {"id": 4, "do": "put", "path": "a/b", "sha256": "x", "mode": 384},
+    {"id": 5, "do": "get", "path": "x"},
+    {"id": None, "do": "write", "of": 6},
+    {"id": 7, "do": "call", "function": "a.b", "details": {}},
+    {"id": 8, "do": "undo", "argv": ["true"]},
+]
 HARMLESS = (
     st.none()
     | st.integers(-5, 5)
@@ -126,7 +140,7 @@ def orders(draw: st.DrawFn) -> bytes:
     )
 
 
-@examples(40)
+@examples(20)
 @given(
     said=st.lists(orders(), max_size=6),
     end=st.sampled_from([b"", b"\0" * 3, b"\xff" * 8, _framed(b"[]"), _framed(b"[" * 5000), _framed(b"{}")]),
@@ -141,22 +155,26 @@ def test_an_envoy_hears_anything_and_leaves_nothing(said: list[bytes], end: byte
             await envoy.serve()
         for task in list(envoy.tasks):
             task.cancel()
-        assert not os.path.exists(envoy.scratch)
+        assert not Path(envoy.scratch).exists()
 
     with bounded():
-        before = os.getcwd()
         asyncio.run(main())
-        assert os.getcwd() == before
 
 
 NEWS = [
-    {"say": "here", "facts": {"scratch": "/x"}}, {"say": "output", "of": 1, "channel": "stdout"}, {"reply": 0, "ok": {"returncode": 0, "sizes": [1, 1]}},
-    {"reply": 0, "error": "no"}, {"say": "piece", "of": 1}, {"say": "ended", "name": "x", "status": 1}, {"say": "shut", "of": 0, "status": 1},
-    {"say": "taken", "of": 0, "count": 5}, {"say": "pipe", "of": 0},
-]  # fmt: skip
+    {"say": "here", "facts": {"scratch": "/x"}},
+    {"say": "output", "of": 1, "channel": "stdout"},
+    {"reply": 0, "ok": {"returncode": 0, "sizes": [1, 1]}},
+    {"reply": 0, "error": "no"},
+    {"say": "piece", "of": 1},
+    {"say": "ended", "name": "x", "status": 1},
+    {"say": "shut", "of": 0, "status": 1},
+    {"say": "taken", "of": 0, "count": 5},
+    {"say": "pipe", "of": 0},
+]
 
 
-@examples(80)
+@examples(40)
 @given(
     said=st.lists(st.sampled_from(NEWS).flatmap(lambda one: st.one_of(st.just(one), mutated_document(one))), max_size=6),
     end=st.sampled_from([b"", b"\0" * 3, b"\xff" * 8, _framed(b"[]"), _framed(b"[" * 5000), _framed(b'{"say": 1')]),
@@ -171,10 +189,8 @@ def test_a_controller_hears_anything_from_an_envoy(said: list[Any], end: bytes) 
         await asyncio.sleep(0)
         async with asyncio.timeout(20):
             await host.serve()
-            try:
+            with suppress(PlatformError):
                 await asked
-            except PlatformError as error:
-                assert error.what
         assert host.gone
 
     with bounded():
@@ -191,7 +207,7 @@ def _archive() -> bytes:
     return packed.getvalue()
 
 
-@examples(80)
+@examples(40)
 @given(packed=mutated_bytes(_archive()))
 def test_whatever_a_host_sends_of_its_files(packed: bytes) -> None:
     with tempfile.TemporaryDirectory() as place:
@@ -237,9 +253,17 @@ async def test_a_component_that_writes_where_only_estran_does_is_ended_alone(tmp
     (tmp_path / "scribbling.py").write_text(SCRIBBLER.replace("WHAT", repr(what)))
     async with running_agent() as agent:
         launch = Launch(
-            "scribbler-0", "scribbler", 0, 1, "host-0", 1, time.monotonic_ns(), component="scribbling:Scribbler", folder=str(tmp_path),
+            "scribbler-0",
+            "scribbler",
+            0,
+            1,
+            "host-0",
+            1,
+            time.monotonic_ns(),
+            component="scribbling:Scribbler",
+            folder=str(tmp_path),
             experiment_folder=str(tmp_path),
-        )  # fmt: skip
+        )
         await agent.host.start(launch.plain())
         await agent.wait_for("ready")
         await agent.host.go(time.monotonic_ns())
@@ -249,7 +273,7 @@ async def test_a_component_that_writes_where_only_estran_does_is_ended_alone(tmp
         assert (await agent.host.run(["true"])).returncode == 0  # the agent goes on
 
 
-@examples(40)
+@examples(20)
 @given(value=HOSTILE)
 def test_rows_that_are_none_fail_the_run_with_the_hosts_name(value: Any) -> None:
     from estran.run.collector import Collector
