@@ -20,6 +20,8 @@ from estran.web.index import key_of
 
 from .hostile import bounded, changed, examples, judged, kept, mutated_file, verb
 
+pytestmark = pytest.mark.timeout(600)  # making the records takes long on a busy machine
+
 RUN = [
     ("show", "{run}"),
     ("show", "{run}", "--json"),
