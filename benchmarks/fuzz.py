@@ -1,8 +1,8 @@
 """All fuzz tests for as long as you like: how many rounds there were, and every distinct defect once, with its traceback.
 
 ``python benchmarks/fuzz.py --minutes 20`` runs ``tests/fuzz`` again and again, each round with another seed and ``--times`` as many
-examples as the test suite has. A defect (any exception that is not Estran's own, a hang, a memory that grows beyond bounds) does not
-end a test: it is written into ``--out``, one file for each place in Estran that it comes from. Status 1 if there is any.
+examples as the test suite has. A defect (an exception that is not Estran's own, a hang, memory that grows beyond bounds) does not end
+a test: it is written into ``--out``, one file for each place in Estran that it comes from. Status 1 if there is any.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def main() -> int:
     until, rounds, failed = time.monotonic() + 60 * options.minutes, 0, 0
     while rounds == 0 or time.monotonic() < until:
         seed = ["--hypothesis-seed", str(options.seed + rounds)]
-        program = [sys.executable, "-m", "pytest", "-q", "tests/fuzz", "-p", "no:cacheprovider", "--timeout", "3600", "--tb", "short"]
+        program = [sys.executable, "-m", "pytest", "-q", "tests/fuzz", "-p", "no:cacheprovider", "--timeout", "3600", "--tb=short"]
         done = subprocess.run([*program, *seed, *only], env=env, capture_output=True, text=True)
         rounds += 1
         failed += done.returncode != 0

@@ -22,7 +22,7 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     live = write_folder(place / "live" / "runs" / "planted" / "r1", {"messages": [hop(n, n * 0.1) for n in range(20)]}, live=True)
     live.joinpath("run.json").write_text(live.joinpath("run.json").read_text().replace('"done"', '"running"'))
     experiment(place / "study")
-    study = _made(place / "study", "study", "experiment.yaml", "--on", "simulate", "--replicates", "1", "--jobs", "1")
+    study = _made(place / "study", "study", "experiment.yaml", "--on", "simulate", "--replicates", "2", "--jobs", "1")
     return {
         "run": simulated_run(place / "run"),
         "flow": _flow(place / "flow"),

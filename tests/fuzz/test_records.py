@@ -18,9 +18,9 @@ from estran.web.app import make_app
 from estran.web.gate import Access
 from estran.web.index import key_of
 
-from .hostile import bounded, changed, examples, judged, kept, mutated_file, verb
+from .hostile import TIMES, bounded, changed, examples, judged, kept, mutated_file, verb
 
-pytestmark = pytest.mark.timeout(600)  # making the records takes long on a busy machine
+pytestmark = pytest.mark.timeout(600 * TIMES)  # making the records takes long on a busy machine
 
 RUN = [
     ("show", "{run}"),
