@@ -1,8 +1,8 @@
 """All fuzz tests for as long as you like: how many rounds there were, and every distinct defect once, with its traceback.
 
 ``python benchmarks/fuzz.py --minutes 20`` runs ``tests/fuzz`` again and again, each round with another seed and ``--times`` as many
-examples as the test suite has. A defect (an exception that is not Estran's own, a hang, memory that grows beyond bounds) does not end
-a test: it is written into ``--out``, one file for each place in Estran that it comes from. Status 1 if there is any.
+examples as the test suite has. A defect (an exception that is not Estran's own, a hang, memory that grows beyond bounds) does not
+end a test: it is written into ``--out``, one file for each place in Estran that it comes from. Status 1 if there is any.
 """
 
 from __future__ import annotations

@@ -134,7 +134,7 @@ def run(main: Callable[[], Any]) -> None:
 @examples(60)
 @given(
     kind=st.sampled_from([AcknowledgedReceiver, LatestReceiver]),
-    datagrams=st.lists(FORWARDS, max_size=30),
+    datagrams=st.lists(FORWARDS, max_size=12),
     capacity=st.integers(1, 4),
 )
 def test_a_receiver_hears_anything(kind: Any, datagrams: list[bytes], capacity: int) -> None:
@@ -154,7 +154,7 @@ def test_a_receiver_hears_anything(kind: Any, datagrams: list[bytes], capacity: 
 
 
 @examples(60)
-@given(kind=st.sampled_from([AcknowledgedSender, LatestSender]), datagrams=st.lists(BACKWARDS, max_size=30))
+@given(kind=st.sampled_from([AcknowledgedSender, LatestSender]), datagrams=st.lists(BACKWARDS, max_size=12))
 def test_a_sender_hears_anything(kind: Any, datagrams: list[bytes]) -> None:
     async def main() -> None:
         lane = HostileLane()
