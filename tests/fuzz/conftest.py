@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from tests.observe.folders import hop, write_folder
-from tests.reproduce.experiments import simulated_run, simulated_study
+from tests.reproduce.experiments import experiment, simulated_run
 from tests.run.experiments import estran
 
 
@@ -21,7 +21,8 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
         (place / name).mkdir()
     live = write_folder(place / "live" / "runs" / "planted" / "r1", {"messages": [hop(n, n * 0.1) for n in range(20)]}, live=True)
     live.joinpath("run.json").write_text(live.joinpath("run.json").read_text().replace('"done"', '"running"'))
-    study = simulated_study(place / "study")
+    experiment(place / "study")
+    study = _made(place / "study", "study", "experiment.yaml", "--on", "simulate", "--replicates", "2", "--jobs", "1")
     return {
         "run": simulated_run(place / "run"),
         "flow": _flow(place / "flow"),
@@ -37,15 +38,32 @@ def _flow(place: Path) -> Path:
     text = file.read_text().replace("[10000, 100000, 1000000]", "[20, 40]").replace("[40, 400, 4000]", "[2, 4]")
     text = text.partition("claims:")[0].replace("{warmup: 60s, duration: 10min}", "{warmup: 20s, duration: 60s}")
     file.write_text(text)
-    done = estran("run", str(file), "--on", "simulate", "--detail", "flow", "--json", cwd=place)
-    assert done.returncode == 0, done.stderr
-    return Path(place, json.loads(done.stdout)["folder"])
+    return _made(place, "run", str(file), "--on", "simulate", "--detail", "flow")
 
 
 def _optimisation(place: Path, experiment: Path) -> Path:
     file = experiment / "experiment.yaml"
-    options = ("--minimize", "latency", "--on", "simulate", "--trials", "4", "--replicates", "1", "--jobs", "1", "--json")
-    done = estran("optimize", str(file), *options, cwd=place)
-    assert done.returncode == 0, done.stderr
+    _made(
+        place,
+        "optimize",
+        str(file),
+        "--minimize",
+        "latency",
+        "--on",
+        "simulate",
+        "--trials",
+        "3",
+        "--replicates",
+        "1",
+        "--jobs",
+        "1",
+    )
     (found,) = place.glob("studies/*/*/optimize.json")
     return found.parent
+
+
+def _made(place: Path, *argv: str) -> Path:
+    done = estran(*argv, "--json", cwd=place, timeout=600)
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    return Path(place, told.get("folder") or told.get("study") or "")

@@ -6,7 +6,7 @@ import asyncio
 import io
 import shutil
 from collections.abc import Mapping
-from contextlib import chdir
+from contextlib import chdir, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any
@@ -43,12 +43,25 @@ EXPERIMENTS = {
 }
 OPTIONS = st.lists(
     st.tuples(
-        st.sampled_from(["seed", "layers.edge.hosts", "network.0.delay", "measure.duration", "services", "streams.0.to.0", "", "x..y", "claims.0"])
+        st.sampled_from(
+            [
+                "seed",
+                "layers.edge.hosts",
+                "network.0.delay",
+                "measure.duration",
+                "services",
+                "streams.0.to.0",
+                "",
+                "x..y",
+                "claims.0",
+            ]
+        )
         | st.text(max_size=8),
         st.sampled_from(TOKENS).map(lambda token: token.decode("utf-8", "surrogateescape")) | st.text(max_size=8),
-    ).map("=".join) | st.text(max_size=6),
+    ).map("=".join)
+    | st.text(max_size=6),
     max_size=2,
-)  # fmt: skip
+)
 
 
 def _document(text: str) -> Any:
@@ -79,7 +92,7 @@ def _plans(path: Path, options: list[str]) -> None:
 
 
 @pytest.mark.parametrize("name", EXPERIMENTS)
-@examples(15)
+@examples(8)
 @given(data=st.data())
 def test_experiments(tmp_path: Path, name: str, data: st.DataObject) -> None:
     folder = tmp_path / "experiment"
@@ -94,14 +107,43 @@ def test_experiments(tmp_path: Path, name: str, data: st.DataObject) -> None:
 @pytest.mark.parametrize(
     "content",
     [
-        BOMB.encode(), f"experiment: x\nlayers:\n{BOMB}".encode(), b"a: &a {b: *a}", b"? [a]\n: b", b"[" * 100_000, b"{a: " * 100_000,
-        b"- " * 100_000, b"a: " * 1000 + b"\n", b"experiment: 1\0", b"\xef\xbb\xbfexperiment: x", b"experiment: x\r\nseed: 1\r\n", b"a:\n\tb: 1",
-        b"a: 1\na: 2", b"\xff\xfe", "experiment: x".encode("utf-16"), b"seed: " + b"9" * 100_000, b"seed: 1e400", b"seed: 0x" + b"f" * 100_000,
-        b"experiment: " + b"x" * 1_000_000, b"experiment: &a x\nb: [*a, *b]", b"\n" * 100_000, b"#" * 1_000_000, b"a: '" + b"'" * 100_001, b"--- \n--- \n",
-        b"<<: *a", b"<<: {<<: {<<: 1}}", b"x: !!python/object/new:os.system [id]", b"a: |\n" + b" " * 100_000, b"%TAG ! " + b"x" * 1000 + b"\n--- !x",
-        b"seed: " + b"1:" * 2000 + b"1", b"seed: ! 1", b"a: !<tag:yaml.org,2002:int> x", b'a: "\\ud800"', b'a: "\\uZZZZ"', b'a: "\\UFFFFFFFF"',
+        BOMB.encode(),
+        f"experiment: x\nlayers:\n{BOMB}".encode(),
+        b"a: &a {b: *a}",
+        b"? [a]\n: b",
+        b"[" * 100_000,
+        b"{a: " * 100_000,
+        b"- " * 100_000,
+        b"a: " * 1000 + b"\n",
+        b"experiment: 1\0",
+        b"\xef\xbb\xbfexperiment: x",
+        b"experiment: x\r\nseed: 1\r\n",
+        b"a:\n\tb: 1",
+        b"a: 1\na: 2",
+        b"\xff\xfe",
+        "experiment: x".encode("utf-16"),
+        b"seed: " + b"9" * 100_000,
+        b"seed: 1e400",
+        b"seed: 0x" + b"f" * 100_000,
+        b"experiment: " + b"x" * 1_000_000,
+        b"experiment: &a x\nb: [*a, *b]",
+        b"\n" * 100_000,
+        b"#" * 1_000_000,
+        b"a: '" + b"'" * 100_001,
+        b"--- \n--- \n",
+        b"<<: *a",
+        b"<<: {<<: {<<: 1}}",
+        b"x: !!python/object/new:os.system [id]",
+        b"a: |\n" + b" " * 100_000,
+        b"%TAG ! " + b"x" * 1000 + b"\n--- !x",
+        b"seed: " + b"1:" * 2000 + b"1",
+        b"seed: ! 1",
+        b"a: !<tag:yaml.org,2002:int> x",
+        b'a: "\\ud800"',
+        b'a: "\\uZZZZ"',
+        b'a: "\\UFFFFFFFF"',
     ],
-)  # fmt: skip
+)
 def test_known_traps_of_yaml(tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "experiment.yaml"
     path.write_bytes(content)
@@ -112,57 +154,58 @@ def test_known_traps_of_yaml(tmp_path: Path, content: bytes) -> None:
     judged(lambda: read_ansible(content.decode("utf-8", "replace"), "tasks.yml"))
 
 
-@examples(100)
+@examples(50)
 @given(options=OPTIONS)
 def test_options(options: list[str]) -> None:
     judged(lambda: load_text(EXPERIMENTS["visual-inspection/experiment.yaml"].read_text(), overrides=options))
 
 
 TEXTS = st.one_of(
-    st.text(max_size=12), st.sampled_from(TOKENS).map(lambda token: token.decode("utf-8", "surrogateescape")),
-    st.lists(st.sampled_from(["1", "9" * 400, ".", "e", "E400", "_", "-", "+", "m", "s", "mbit", "/", " ", "%", "٣", "µs", "∞"]), max_size=6).map("".join),
-)  # fmt: skip
+    st.text(max_size=12),
+    st.sampled_from(TOKENS).map(lambda token: token.decode("utf-8", "surrogateescape")),
+    st.lists(
+        st.sampled_from(["1", "9" * 400, ".", "e", "E400", "_", "-", "+", "m", "s", "mbit", "/", " ", "%", "٣", "µs", "∞"]),
+        max_size=6,
+    ).map("".join),
+)
 
 
-@examples(200)
+@examples(100)
 @given(text=TEXTS, dimension=st.sampled_from(["duration", "rate", "size", "fraction", "frequency", "power", "energy"]))
 def test_quantities_and_values(text: str, dimension: Any) -> None:
     with bounded():
-        try:
+        with suppress(QuantityError):
             parse(text, dimension)
-        except QuantityError:
-            pass
-        try:
+        with suppress(ValueError):
             parse_value(text)
-        except ValueError as error:
-            assert str(error)
 
 
 CLAIMS = [
-    "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02 at 95%", "mean(latency, placement=edge) within 10% of 120ms at 99%",
-    "latency_p99 <= 120ms ± 5%", "a(x=[1, {b: 2}], y='z') / b < 3",
-]  # fmt: skip
+    "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02 at 95%",
+    "mean(latency, placement=edge) within 10% of 120ms at 99%",
+    "latency_p99 <= 120ms ± 5%",
+    "a(x=[1, {b: 2}], y='z') / b < 3",
+]
 
 
-@examples(150)
+@examples(75)
 @given(data=st.data())
 def test_claims(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(CLAIMS).flatmap(lambda claim: mutated_bytes(claim.encode()))).decode(
         "utf-8", "surrogateescape"
     )
-    with bounded():
-        try:
-            parse_claim(text)
-        except ClaimError as error:
-            assert error.what
+    with bounded(), suppress(ClaimError):
+        parse_claim(text)
 
 
 PLATFORMS = {
     "ssh": b"platform: ssh\nuser: me\nhosts:\n  - {host: 'node[01-03].lab', labels: [edge], port: 2222, python: python3.12}\n"
     b"  - {host: 'fe80::1', name: fog, jump: 'me@gate:22', known_hosts: accept-new, client: openssh, timeout: 3s}\n"
     b"layers: {edge: [edge]}\nbehind: [edge]\ngateway: fog\npackages: [numpy]\n",
-    "slurm": b"platform: slurm\nlogin: {host: login.example.org, user: me}\npartition: cpu\naccount: tides\ntime: 90min\nmodules: [python/3.11]\n"
-    b"options: {reservation: week-3}\nlayers:\n  edge: {hosts_per_node: 4, cpus: 8, memory: 16GiB}\n  hpc: {gres: 'gpu:1', nodes: 4}\n",
+    "slurm": b"platform: slurm\nlogin: {host: login.example.org, user: me}\npartition: cpu\n"
+    b"account: tides\ntime: 90min\nmodules: [python/3.11]\n"
+    b"options: {reservation: week-3}\nlayers:\n"
+    b"  edge: {hosts_per_node: 4, cpus: 8, memory: 16GiB}\n  hpc: {gres: 'gpu:1', nodes: 4}\n",
     "testbed": b"platform: testbed\nprovider: g5k\njob: tide\nwalltime: 2h\nlayers:\n  edge: {cluster: ecotype, nodes: 4}\n"
     b"  cloud: {servers: [gros-1.nancy.grid5000.fr]}\n",
     "mixed": b"platform: mixed\nlayers: {edge: emulate, cloud: other.yaml}\ngateway: cloud\nbehind: []\n",
@@ -170,7 +213,7 @@ PLATFORMS = {
 
 
 @pytest.mark.parametrize("kind", PLATFORMS)
-@examples(60)
+@examples(30)
 @given(data=st.data())
 def test_platform_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     (tmp_path / "other.yaml").write_bytes(PLATFORMS["ssh"])
@@ -180,7 +223,7 @@ def test_platform_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
 
 
 @pytest.mark.parametrize("dialect", DIALECTS)
-@examples(40)
+@examples(20)
 @given(data=st.data())
 def test_scenarios_of_e2clab(tmp_path: Path, dialect: str, data: st.DataObject) -> None:
     files = DIALECTS[dialect]
@@ -218,7 +261,7 @@ TASKS = b"""- name: say
 """
 
 
-@examples(60)
+@examples(30)
 @given(data=st.data())
 def test_task_lists(tmp_path: Path, data: st.DataObject) -> None:
     content = data.draw(_mutated_yaml(TASKS))
@@ -236,40 +279,63 @@ def test_task_lists(tmp_path: Path, data: st.DataObject) -> None:
 
 
 EXPRESSIONS = [
-    "{{ x | default('a') | upper }}", "{% for i in range(3) %}{{ loop.index }}{% endfor %}", "{{ [1, 2] | map('int') | list | sum }}",
-    "{{ {'a': 1} | combine({'b': [2]}) | to_json }}", "{{ '1.2' is version('1.1', '>') }}", "{{ x | regex_search('a+') }}", "{{ 2 ** 3 // 1 }}",
-    "{{ '%d' | format(3) }}", "{{ now() }}", "{{ x | b64encode | hash('sha1') }}", "{{ 'a' * 10 }}", "{{ lookup('vars', 'x') }}", "{% if x %}a{% endif %}",
-    "{{ range(10) | list | batch(3) | list }}", "{{ x | indent(4) | wordwrap(3) | center(9) }}", "{{ x.__class__ }}", "{{ '{:>9}'.format(x) }}",
-]  # fmt: skip
+    "{{ x | default('a') | upper }}",
+    "{% for i in range(3) %}{{ loop.index }}{% endfor %}",
+    "{{ [1, 2] | map('int') | list | sum }}",
+    "{{ {'a': 1} | combine({'b': [2]}) | to_json }}",
+    "{{ '1.2' is version('1.1', '>') }}",
+    "{{ x | regex_search('a+') }}",
+    "{{ 2 ** 3 // 1 }}",
+    "{{ '%d' | format(3) }}",
+    "{{ now() }}",
+    "{{ x | b64encode | hash('sha1') }}",
+    "{{ 'a' * 10 }}",
+    "{{ lookup('vars', 'x') }}",
+    "{% if x %}a{% endif %}",
+    "{{ range(10) | list | batch(3) | list }}",
+    "{{ x | indent(4) | wordwrap(3) | center(9) }}",
+    "{{ x.__class__ }}",
+    "{{ '{:>9}'.format(x) }}",
+]
 
 
-@examples(150)
+@examples(75)
 @given(data=st.data())
 def test_expressions(data: st.DataObject) -> None:
     text = data.draw(st.sampled_from(EXPRESSIONS).flatmap(lambda one: mutated_bytes(one.encode()))).decode("utf-8", "replace")
-    with bounded():
-        try:
-            Templates(lambda *_: ["found"]).evaluate(text, {"x": "value", "n": 3})
-        except EvaluationError as error:
-            assert error.what
+    judged(lambda: Templates(lambda *_: ["found"]).evaluate(text, {"x": "value", "n": 3}))
 
 
 @pytest.mark.parametrize(
     "text",
     [
-        "{{ 'a' * 10 ** 12 }}", "{{ [0] * 10 ** 12 }}", "{{ range(10 ** 12) | list }}", "{{ 'x' | center(10 ** 12) }}",
-        "{{ '%1000000000000d' | format(1) }}", "{{ '{:1000000000000}'.format(1) }}", "{{ 1 << 10 ** 12 }}", "{{ 'x' | indent(10 ** 12) }}",
-        "{{ x.__class__.__mro__ }}", "{{ ''.__class__.__base__.__subclasses__() }}", "{{ lookup.__globals__ }}", "{{ cycler.__init__.__globals__.os }}",
-        "{{ 'x' | regex_search('" + "(" * 200 + "') }}", "{{ 'x' is match('(') }}", "{{ 1 // 0 }}",
-        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}", "{{ " + "-" * 20_000 + "1 }}", "{{ a" + ".b" * 20_000 + " }}", "{% include '/etc/passwd' %}",
+        "{{ 'a' * 10 ** 12 }}",
+        "{{ [0] * 10 ** 12 }}",
+        "{{ range(10 ** 12) | list }}",
+        "{{ 'x' | center(10 ** 12) }}",
+        "{{ '%1000000000000d' | format(1) }}",
+        "{{ '{:1000000000000}'.format(1) }}",
+        "{{ 1 << 10 ** 12 }}",
+        "{{ 'x' | indent(10 ** 12) }}",
+        "{{ x.__class__.__mro__ }}",
+        "{{ ''.__class__.__base__.__subclasses__() }}",
+        "{{ lookup.__globals__ }}",
+        "{{ cycler.__init__.__globals__.os }}",
+        "{{ 'x' | regex_search('" + "(" * 200 + "') }}",
+        "{{ 'x' is match('(') }}",
+        "{{ 1 // 0 }}",
+        "{{ " + "(" * 5000 + "1" + ")" * 5000 + " }}",
+        "{{ " + "-" * 20_000 + "1 }}",
+        "{{ a" + ".b" * 20_000 + " }}",
+        "{% include '/etc/passwd' %}",
     ],
-)  # fmt: skip
+)
 def test_expressions_that_fail_in_their_own_way(text: str) -> None:
     with bounded(), pytest.raises(EvaluationError):
         Templates(lambda *_: []).evaluate(text, {"x": "value"})
 
 
-@examples(80)
+@examples(40)
 @given(data=st.data())
 def test_calibration_files(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "calibration.json"
@@ -281,7 +347,7 @@ def test_calibration_files(tmp_path: Path, data: st.DataObject) -> None:
 DESIGN = b'run,block,point,seed,placement,rate\n0,0,0,1,edge,"{""a"": 1}"\n1,0,1,2,cloud,5\n'
 
 
-@examples(100)
+@examples(50)
 @given(data=st.data())
 def test_designs(tmp_path: Path, data: st.DataObject) -> None:
     path = tmp_path / "design.csv"
@@ -300,9 +366,12 @@ def _tables() -> dict[str, bytes]:
     parquet = io.BytesIO()
     pq.write_table(pa.table({"a": [1.5, None, 3.0], "b": ["x", "y", "z"]}), parquet)
     return {
-        "a.npz": npz.getvalue(), "objects.npz": objects.getvalue(), "a.parquet": parquet.getvalue(),
-        "a.csv": b"a,b\n1,x\n2,y\n", "a.tsv": b"a\tb\n1\tx\n2\ty\n",
-    }  # fmt: skip
+        "a.npz": npz.getvalue(),
+        "objects.npz": objects.getvalue(),
+        "a.parquet": parquet.getvalue(),
+        "a.csv": b"a,b\n1,x\n2,y\n",
+        "a.tsv": b"a\tb\n1\tx\n2\ty\n",
+    }
 
 
 TABLES = _tables()
@@ -310,12 +379,12 @@ TABLES = _tables()
 
 def test_pickles_in_tables_are_refused(tmp_path: Path) -> None:
     (tmp_path / "x.npz").write_bytes(TABLES["objects.npz"])
-    with pytest.raises(EstranError, match="pickle|allow_pickle"):
+    with pytest.raises(EstranError, match="pickle"):
         read_columns(tmp_path / "x.npz")
 
 
 @pytest.mark.parametrize("name", TABLES)
-@examples(40)
+@examples(20)
 @given(data=st.data())
 def test_tables(tmp_path: Path, name: str, data: st.DataObject) -> None:
     (tmp_path / name).write_bytes(data.draw(mutated_file(name, TABLES[name])))
@@ -339,7 +408,7 @@ STATE = {"w": np.arange(100.0), "b": np.zeros((3, 4), np.float32)}
 _DTYPES = st.sampled_from(["<f8", "<f4", "<i8", "|u1", "<u4", "<u8", "|b1", "<c16", "|S3", "<U2"])
 
 
-@examples(150)
+@examples(75)
 @given(data=st.data())
 def test_changes_of_snapshots(data: st.DataObject) -> None:
     new = {name: array.copy() for name, array in STATE.items()}

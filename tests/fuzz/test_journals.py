@@ -24,8 +24,10 @@ RUN = "20260101-000000-dead"
 
 def lines(folder: Path, run: str = RUN) -> bytes:
     entries = [
-        {"kind": "conductor", "value": f"999999999 1 {folder}"}, {"kind": "process", "value": run}, {"kind": "folder", "value": str(folder)},
-    ]  # fmt: skip
+        {"kind": "conductor", "value": f"999999999 1 {folder}"},
+        {"kind": "process", "value": run},
+        {"kind": "folder", "value": str(folder)},
+    ]
     return "".join(json.dumps(entry) + "\n" for entry in entries).encode()
 
 
@@ -64,7 +66,7 @@ def foreign(tmp_path: Path) -> Path:
     return folder
 
 
-@examples(40)
+@examples(20)
 @given(data=st.data())
 def test_whatever_a_journal_says(state: Path, bystander: subprocess.Popen[bytes], foreign: Path, data: st.DataObject) -> None:
     before = {path.name: path.read_bytes() for path in foreign.iterdir()}
@@ -115,7 +117,7 @@ def test_a_conductor_that_is_none_is_said(state: Path, conductor: str) -> None:
     assert "names no conductor" in said
 
 
-@examples(30)
+@examples(15)
 @given(value=HOSTILE)
 def test_whatever_the_ledger_of_reservations_says(state: Path, value: object) -> None:
     ledger = state / "estran" / "testbeds"

@@ -18,20 +18,36 @@ from estran.web.app import make_app
 from estran.web.gate import Access
 from estran.web.index import key_of
 
-from .hostile import bounded, changed, examples, judged, kept, mutated_file, verb
+from .hostile import TIMES, bounded, changed, examples, judged, kept, mutated_file, verb
+
+pytestmark = pytest.mark.timeout(600 * TIMES)  # making the records takes long on a busy machine
 
 RUN = [
-    ("show", "{run}"), ("show", "{run}", "--json"), ("ls", "{above}"), ("ls", "{above}", "--json"), ("logs", "{run}"), ("report", "{run}"),
-    ("compare", "{run}", "{run}"), ("compare", "{run}", "{run}", "--json"), ("calibrate", "{run}", "--out", "{tmp}/calibration.json"),
-    ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"), ("export", "{run}", "--to", "prov", "--out", "{tmp}/prov.json"),
-]  # fmt: skip
-STUDY = [
-    ("explain", "{run}"), ("explain", "{run}", "--json"), ("report", "{run}"), ("compare", "{run}", "{run}"),
+    ("show", "{run}"),
+    ("show", "{run}", "--json"),
+    ("ls", "{above}"),
+    ("ls", "{above}", "--json"),
+    ("logs", "{run}"),
+    ("report", "{run}"),
+    ("compare", "{run}", "{run}"),
+    ("compare", "{run}", "{run}", "--json"),
+    ("calibrate", "{run}", "--out", "{tmp}/calibration.json"),
     ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"),
-]  # fmt: skip
+    ("export", "{run}", "--to", "prov", "--out", "{tmp}/prov.json"),
+]
+STUDY = [
+    ("explain", "{run}"),
+    ("explain", "{run}", "--json"),
+    ("report", "{run}"),
+    ("compare", "{run}", "{run}"),
+    ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"),
+]
 OPTIMISATION = [
-    ("show", "{run}"), ("show", "{run}", "--json"), ("report", "{run}"), ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"),
-]  # fmt: skip
+    ("show", "{run}"),
+    ("show", "{run}", "--json"),
+    ("report", "{run}"),
+    ("export", "{run}", "--to", "crate", "--out", "{tmp}/crates"),
+]
 VERBS = {"run": RUN, "flow": RUN, "live": RUN[:6], "study": STUDY, "optimisation": OPTIMISATION}
 SKIPPED = (".html", ".pyc", ".part", "-wal", "-shm", ".lock", ".patch", ".zip")
 UNREAD = ("/logs/", "parts.py", "environment.json")
@@ -52,7 +68,7 @@ def _said(argv: Sequence[str], folder: Path, place: Path) -> str | None:
 
 
 @pytest.mark.parametrize("kind", VERBS)
-@examples(70)
+@examples(24)
 @given(data=st.data())
 def test_damaged_records(folders: Mapping[str, Path], tmp_path: Path, kind: str, data: st.DataObject) -> None:
     folder = folders[kind]
@@ -73,7 +89,7 @@ def test_whole_records_are_told_by_every_verb(folders: Mapping[str, Path], tmp_p
 
 
 @pytest.mark.parametrize("kind", ["study", "optimisation"])
-@examples(40)
+@examples(14)
 @given(data=st.data())
 def test_records_that_are_gone_on_with(folders: Mapping[str, Path], kind: str, data: st.DataObject) -> None:
     folder = folders[kind]
@@ -85,7 +101,7 @@ def test_records_that_are_gone_on_with(folders: Mapping[str, Path], kind: str, d
             judged(lambda: reopen_optimisation(folder))
 
 
-@examples(40)
+@examples(14)
 @given(data=st.data())
 def test_live_tables_are_recovered_or_refused(folders: Mapping[str, Path], data: st.DataObject) -> None:
     folder = folders["live"]
@@ -95,14 +111,29 @@ def test_live_tables_are_recovered_or_refused(folders: Mapping[str, Path], data:
 
 # The page
 
-PATHS = ["/", "/run/{key}", "/api/list", "/api/run/{key}/drawing", "/api/run/{key}/stream", "/api/run/{key}/charts",
-         "/api/run/{key}/logs", "/api/study/{key}", "/study/{key}", "/api/compare?of={key}&of={key}",
-         "/api/compare?kind=study&of={key}&of={key}", "/metrics", "/run/{key}/report", "/study/{key}/pages/0"]  # fmt: skip
+PATHS = [
+    "/",
+    "/run/{key}",
+    "/api/list",
+    "/api/run/{key}/drawing",
+    "/api/run/{key}/stream",
+    "/api/run/{key}/charts",
+    "/api/run/{key}/logs",
+    "/api/study/{key}",
+    "/study/{key}",
+    "/api/compare?of={key}&of={key}",
+    "/api/compare?kind=study&of={key}&of={key}",
+    "/metrics",
+    "/run/{key}/report",
+    "/study/{key}/pages/0",
+]
 QUERIES = st.dictionaries(
     st.sampled_from(["width", "start", "end", "after", "name", "text", "of", "kind", "known", "token", "to"]),
-    st.sampled_from(["inf", "-inf", "nan", "1e400", "9" * 5000, "-1", "0", "", "%00", "%ff", "%ed%a0%80", "..%2f..", "[", "(", "%0a", "1e9"]),
+    st.sampled_from(
+        ["inf", "-inf", "nan", "1e400", "9" * 5000, "-1", "0", "", "%00", "%ff", "%ed%a0%80", "..%2f..", "[", "(", "%0a", "1e9"]
+    ),
     max_size=3,
-)  # fmt: skip
+)
 
 
 async def _asked(app: Any, access: Access, path: str, query: str, method: str = "GET") -> int:
@@ -110,10 +141,18 @@ async def _asked(app: Any, access: Access, path: str, query: str, method: str = 
     headers = {"host": f"127.0.0.1:{access.port}", "cookie": f"{access.cookie}={access._session}"}
     headers |= {"origin": f"http://127.0.0.1:{access.port}", "x-estran-csrf": access.csrf}
     scope = {
-        "type": "http", "method": method, "path": path, "raw_path": path.encode(), "query_string": query.encode(), "root_path": "",
-        "headers": [(name.encode(), value.encode()) for name, value in headers.items()], "http_version": "1.1", "scheme": "http",
-        "server": ("127.0.0.1", access.port), "client": ("127.0.0.1", 1),
-    }  # fmt: skip
+        "type": "http",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": query.encode(),
+        "root_path": "",
+        "headers": [(name.encode(), value.encode()) for name, value in headers.items()],
+        "http_version": "1.1",
+        "scheme": "http",
+        "server": ("127.0.0.1", access.port),
+        "client": ("127.0.0.1", 1),
+    }
     statuses = []
 
     async def receive() -> dict[str, Any]:
@@ -130,7 +169,7 @@ async def _asked(app: Any, access: Access, path: str, query: str, method: str = 
 
 
 @pytest.mark.parametrize("kind", VERBS)
-@examples(40)
+@examples(14)
 @given(data=st.data())
 def test_the_page_of_damaged_records(folders: Mapping[str, Path], kind: str, data: st.DataObject) -> None:
     folder = folders[kind]
@@ -145,7 +184,7 @@ def test_the_page_of_damaged_records(folders: Mapping[str, Path], kind: str, dat
             assert asyncio.run(_asked(app, access, path, query)) in (200, 404, 500)
 
 
-@examples(100)
+@examples(35)
 @given(path=st.sampled_from(PATHS), query=QUERIES)
 def test_the_page_asked_for_anything(folders: Mapping[str, Path], path: str, query: Mapping[str, str]) -> None:
     folder = folders["study" if "study" in path else "run"]

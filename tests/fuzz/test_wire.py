@@ -16,8 +16,20 @@ from estran.errors import TransportError
 from estran.runtime import inbound, wire
 from estran.runtime.acknowledged import AcknowledgedReceiver, AcknowledgedSender
 from estran.runtime.lane import (
-    ACK, CHUNK, DATA, FORWARD_SIZE, GREETING, HELLO, HIGHEST, PROBE, Arrival, Backward, Datagram, pack_backward, pack_forward_into,
-)  # fmt: skip
+    ACK,
+    CHUNK,
+    DATA,
+    FORWARD_SIZE,
+    GREETING,
+    HELLO,
+    HIGHEST,
+    PROBE,
+    Arrival,
+    Backward,
+    Datagram,
+    pack_backward,
+    pack_forward_into,
+)
 from estran.runtime.latest import LatestReceiver, LatestSender
 from estran.runtime.message import Story
 from estran.runtime.transport import ChannelSpec
@@ -53,8 +65,19 @@ class HostileLane:
         self.arrived([(datagram, 0.0) for datagram in datagrams])
 
 
-def forward(kind: int, flags: int = 0, frames: int = 1, sender: int = PEER, receiver: int = OWN, transmission: int = 1, number: int = 0,
-            first: int = 0, offset: int = 0, total: int = 0, body: bytes = b"") -> bytes:  # fmt: skip
+def forward(
+    kind: int,
+    flags: int = 0,
+    frames: int = 1,
+    sender: int = PEER,
+    receiver: int = OWN,
+    transmission: int = 1,
+    number: int = 0,
+    first: int = 0,
+    offset: int = 0,
+    total: int = 0,
+    body: bytes = b"",
+) -> bytes:
     packet = bytearray(FORWARD_SIZE)
     pack_forward_into(packet, 0, kind, flags, 0, frames, sender, receiver, transmission, number, first, offset, total)
     return bytes(packet) + body
@@ -65,18 +88,34 @@ def data(number: int, first: int, body: bytes = b"12345678") -> bytes:
 
 
 FORWARDS = st.builds(
-    forward, kind=st.sampled_from([GREETING, DATA, DATA, DATA, PROBE, 0, 77]), flags=st.integers(0, 7), frames=NUMBERS.map(lambda n: n % 2**32),
-    sender=st.sampled_from([PEER, PEER, 0, PEER + 1, 2**64 - 1]), receiver=st.sampled_from([OWN, OWN, 0, 2**64 - 1]), transmission=NUMBERS, number=NUMBERS,
-    first=NUMBERS, offset=NUMBERS, total=NUMBERS, body=st.sampled_from([b"", b"\0" * 4, b"1234" + struct.pack("<I", 4), b"x" * 1000, b"\0" * 4000]),
-).flatmap(lambda whole: st.one_of(st.just(whole), st.just(whole), mutated_bytes(whole)))  # fmt: skip
+    forward,
+    kind=st.sampled_from([GREETING, DATA, DATA, DATA, PROBE, 0, 77]),
+    flags=st.integers(0, 7),
+    frames=NUMBERS.map(lambda n: n % 2**32),
+    sender=st.sampled_from([PEER, PEER, 0, PEER + 1, 2**64 - 1]),
+    receiver=st.sampled_from([OWN, OWN, 0, 2**64 - 1]),
+    transmission=NUMBERS,
+    number=NUMBERS,
+    first=NUMBERS,
+    offset=NUMBERS,
+    total=NUMBERS,
+    body=st.sampled_from([b"", b"\0" * 4, b"1234" + struct.pack("<I", 4), b"x" * 1000, b"\0" * 4000]),
+).flatmap(lambda whole: st.one_of(st.just(whole), st.just(whole), mutated_bytes(whole)))
 RANGES = st.lists(st.tuples(NUMBERS, NUMBERS), max_size=5).map(tuple)
 BACKWARDS = st.builds(
     lambda kind, flags, held, sender, receiver, transmission, received, processed, ranges: pack_backward(
         Backward(kind, flags, held, sender, receiver, transmission, received, processed, ranges)
     ),
-    st.sampled_from([ACK, ACK, ACK, HELLO]), st.integers(0, 3), NUMBERS.map(lambda n: n % 2**32), st.sampled_from([OWN, OWN, 0, 2**64 - 1]),
-    st.sampled_from([PEER, PEER, PEER + 1, 0, 2**64 - 1]), NUMBERS, NUMBERS, NUMBERS, RANGES,
-).flatmap(lambda whole: st.one_of(st.just(whole), st.just(whole), mutated_bytes(whole)))  # fmt: skip
+    st.sampled_from([ACK, ACK, ACK, HELLO]),
+    st.integers(0, 3),
+    NUMBERS.map(lambda n: n % 2**32),
+    st.sampled_from([OWN, OWN, 0, 2**64 - 1]),
+    st.sampled_from([PEER, PEER, PEER + 1, 0, 2**64 - 1]),
+    NUMBERS,
+    NUMBERS,
+    NUMBERS,
+    RANGES,
+).flatmap(lambda whole: st.one_of(st.just(whole), st.just(whole), mutated_bytes(whole)))
 
 
 def run(main: Callable[[], Any]) -> None:
@@ -92,10 +131,10 @@ def run(main: Callable[[], Any]) -> None:
         assert not raised, raised[0]
 
 
-@examples(150)
+@examples(60)
 @given(
     kind=st.sampled_from([AcknowledgedReceiver, LatestReceiver]),
-    datagrams=st.lists(FORWARDS, max_size=30),
+    datagrams=st.lists(FORWARDS, max_size=12),
     capacity=st.integers(1, 4),
 )
 def test_a_receiver_hears_anything(kind: Any, datagrams: list[bytes], capacity: int) -> None:
@@ -114,8 +153,8 @@ def test_a_receiver_hears_anything(kind: Any, datagrams: list[bytes], capacity: 
     run(main)
 
 
-@examples(150)
-@given(kind=st.sampled_from([AcknowledgedSender, LatestSender]), datagrams=st.lists(BACKWARDS, max_size=30))
+@examples(60)
+@given(kind=st.sampled_from([AcknowledgedSender, LatestSender]), datagrams=st.lists(BACKWARDS, max_size=12))
 def test_a_sender_hears_anything(kind: Any, datagrams: list[bytes]) -> None:
     async def main() -> None:
         lane = HostileLane()
@@ -249,7 +288,7 @@ FRAME = b"".join(
 )
 
 
-@examples(300)
+@examples(120)
 @given(frame=mutated_bytes(FRAME))
 def test_damaged_frames(frame: bytes) -> None:
     with bounded(memory=64 << 20):

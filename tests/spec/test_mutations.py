@@ -15,7 +15,9 @@ from estran.spec import dump, load_text, plan
 
 from .conftest import EXAMPLE, Index
 
-SLOW = settings(max_examples=int(os.environ.get("ESTRAN_FUZZ", "40")), deadline=None, suppress_health_check=[HealthCheck.too_slow])
+SLOW = settings(
+    max_examples=40 * int(os.environ.get("ESTRAN_FUZZ", "1")), deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 INDEX = Index()
 
 scalars = st.one_of(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import socket
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from estran.errors import RequestError
-from estran.web.index import key_of
+from estran.web.app import Pages
+from estran.web.index import Index, key_of
 from estran.web.server import listen, scraping_token
 
 from .served import Served, served
@@ -74,6 +77,50 @@ def test_changes_need_the_pages_token_and_origin(server: Served, root: Path) -> 
     (folder / "report.html").unlink()
 
 
+def test_nothing_is_changed_without_the_pages_token_and_origin(server: Served, root: Path) -> None:
+    """Whatever there is to be changed: every route that takes more than questions."""
+    run, study = key_of(root / "runs" / "visual-inspection" / "done"), key_of(root / "studies" / "placements")
+    routes = Pages(Index([root]), server.access, None, lambda: False).routes()
+    changing = [route.path for route in routes if not (route.methods or set()) <= {"GET", "HEAD"}]
+    assert len(changing) >= 2
+    for path in changing:
+        place = path.format(key=study if "study" in path else run)
+        for bad in (
+            {},
+            {"origin": server.origin},
+            {"origin": "null", "x_estran_csrf": server.access.csrf},
+            {"x_estran_csrf": server.access.csrf},
+        ):
+            assert server.ask(place, "POST", **bad).status == 403
+        for method in ("PUT", "DELETE", "PATCH", "OPTIONS"):
+            assert server.ask(place, method).status == 403
+
+
+def test_noise_and_half_open_connections_keep_nobody_out(server: Served) -> None:
+    port = server.access.port
+    sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+    for number, one in enumerate(sockets):
+        with suppress(OSError):
+            one.send(
+                [
+                    b"",
+                    b"GET / HT",
+                    b"\xff" * 5000,
+                    b"GET / HTTP/1.1\r\nX: " + b"x" * 200_000,
+                    b"POST / HTTP/1.1\r\nContent-Length: 99999999999\r\n\r\n",
+                ][number % 5]
+            )
+    assert server.ask("/").status == 200
+    for one in sockets:
+        one.close()
+    assert server.ask("/").status == 200
+
+
+def test_it_listens_on_this_machine_only() -> None:
+    with listen(0) as sock:
+        assert sock.getsockname()[0] == "127.0.0.1"
+
+
 SECRETS = ("etc/passwd", "run.json", "web/gate.py")
 
 
@@ -90,6 +137,12 @@ SECRETS = ("etc/passwd", "run.json", "web/gate.py")
         "/static/assets/run.js",
         "/static/%2fetc%2fpasswd",
         "/api/run/runs%2fvisual-inspection%2fdone/drawing",
+        "/run/%252e%252e%252fetc%252fpasswd",
+        "/static/%252e%252e%252fgate.py",
+        "/static//etc/passwd",
+        "/static/%00",
+        "/run/%c0%ae%c0%ae%2fx/report",
+        "/static/..\\gate.py",
     ],
 )
 def test_no_path_leads_out(server: Served, path: str) -> None:

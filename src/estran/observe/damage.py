@@ -85,7 +85,7 @@ def damaged(error: Exception, *folders: Path) -> DataError | None:
 def _damage(folder: Path) -> str | None:
     """What was changed in a folder, in words; None if it is as it was written."""
     if any((folder / name).is_file() for name in _OTHERS):
-        return "a file of it was cut short or edited"
+        return "a file of it was cut short or edited; if none was, this is a defect of Estran"
     try:
         record = msgspec.json.decode((folder / "run.json").read_bytes(), type=_Record)
     except (OSError, ValueError, RecursionError, msgspec.MsgspecError) as error:

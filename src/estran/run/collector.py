@@ -8,6 +8,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from typing import Any, Protocol
 
 from estran.errors import EstranError, PlatformError
+from estran.observe.rows import COLUMNS
 from estran.platforms.base import Host
 from estran.run.record import Progress, ReplicaError
 
@@ -126,6 +127,13 @@ class Collector:
             self.failure.set_result(error)
 
     def _take(self, host: str, frame: Mapping[str, Any]) -> None:
+        try:
+            self._heard(host, frame)
+        except (LookupError, TypeError, ValueError, AttributeError, OverflowError) as error:
+            what = f"its agent says what cannot be understood: {type(error).__name__}: {error}"
+            self.fail(PlatformError(what, where=host, remedy="see whether something else than Estran runs there"))
+
+    def _heard(self, host: str, frame: Mapping[str, Any]) -> None:
         say = frame["say"]
         if say == "rows":
             self._take_rows(frame["origin_ns"], frame["table"], frame["rows"])
@@ -142,6 +150,9 @@ class Collector:
             self.fail(PlatformError(f"{frame['task']} failed: {frame['what']}", where=host))
 
     def _take_rows(self, origin_ns: int, table: str, rows: list[Any]) -> None:
+        width = len(COLUMNS[table])
+        if not all(len(row) == width for row in rows):
+            raise ValueError(f"rows of {table} have {width} columns")
         if self._origin_ns is None:
             self._early.append((origin_ns, table, rows))
             return

@@ -14,6 +14,7 @@ from typing import Any, Final, Literal, Protocol
 from estran.errors import EstranError, ServiceError, Where
 from estran.observe.manifest import digest
 from estran.observe.provenance import FILE, Provenance
+from estran.observe.secrets import known_secrets, without_in_document
 
 SCHEMA: Final = 1
 PATCH: Final = "changes.patch"
@@ -120,6 +121,8 @@ class RunRecord:
         self.failure: Failure | None = None
         self.warnings: list[str] = []
         self.provenance = Provenance(folder)
+        self.secrets = known_secrets()
+        """What is hidden in failures and warnings, which repeat what services have said."""
         self._progress = progress
         self._facts = {"schema": SCHEMA, **facts, "started": _utc_now(), "ended": None}
         self.write()
@@ -203,8 +206,8 @@ class RunRecord:
             **self._facts,
             "status": self.status,
             "phases": [asdict(phase) for phase in self.phases],
-            "failure": asdict(self.failure) if self.failure else None,
-            "warnings": self.warnings,
+            "failure": without_in_document(asdict(self.failure), self.secrets) if self.failure else None,
+            "warnings": without_in_document(self.warnings, self.secrets),
         }
         write_json(self.folder / "run.json", data)
 

@@ -14,6 +14,7 @@ from functools import partial
 from pathlib import Path
 
 from estran.errors import RequestError
+from estran.observe.secrets import secrets_in, without_in_document
 from estran.platforms.base import Platform, Reserving
 from estran.run.conductor import Conductor
 from estran.run.describing import describe
@@ -80,7 +81,8 @@ def execute(
         record.warnings.extend([*prepared.plan.warnings, *(problem.what for problem in prepared.problems)])
         try:
             describe(record, experiment, prepared.asked, command or sys.argv, prepared.calibration)
-            write_json(folder / "plan.json", plain_plan(prepared.plan))
+            record.secrets += secrets_in(prepared.asked.overrides)
+            write_json(folder / "plan.json", without_in_document(plain_plan(prepared.plan), record.secrets))
             conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
             with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
                 return folder, runner.run(_interruptible(conductor))

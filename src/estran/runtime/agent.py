@@ -14,7 +14,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from estran.errors import EstranError, RequestError
+import msgspec
+
+from estran.errors import EstranError, RequestError, TransportError
 from estran.runtime.breaking import HostFaults
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Frame, Link
@@ -61,6 +63,8 @@ class Agent:
         async with asyncio.TaskGroup() as self._replicas, asyncio.TaskGroup() as requests:
             flushing = requests.create_task(self._flush_periodically())
             async for frame in self._link.frames():
+                if not isinstance(frame.get("do"), str) or "id" not in frame:
+                    raise TransportError("a request says neither what to do nor its number", where=self.host)
                 if frame["do"] == "exit":
                     await self._end_tasks()  # before the answer, after which nobody listens to their last rows
                     self._reply(frame, None)
@@ -88,7 +92,7 @@ class Agent:
             self._reply(frame, await handler(**{k: v for k, v in frame.items() if k not in ("id", "do")}))
         except EstranError as error:
             self._refuse(frame, error.what, error.remedy)
-        except (OSError, TypeError, ValueError) as error:
+        except (OSError, TypeError, ValueError, LookupError, AttributeError, ImportError, msgspec.MsgspecError) as error:
             self._refuse(frame, f"{type(error).__name__}: {error}", None)
 
     def _reply(self, frame: Frame, ok: Any) -> None:

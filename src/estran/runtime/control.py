@@ -80,7 +80,13 @@ class Link:
         await self._writer.drain()
 
     async def read(self) -> Frame | None:
-        """The next frame, or None when the peer has gone."""
+        """The next frame, or None when the peer has gone.
+
+        Raises
+        ------
+        TransportError
+            If what comes is no frame.
+        """
         try:
             head = await self._reader.readexactly(_LENGTH.size)
             (length,) = _LENGTH.unpack(head)
@@ -89,9 +95,12 @@ class Link:
             body = await self._reader.readexactly(length)
         except (asyncio.IncompleteReadError, ConnectionError):
             return None
-        frame = _decode(body)
-        if not isinstance(frame, dict):
-            raise TransportError("control frame is not a map")
+        try:
+            frame = _decode(body)
+        except (ValueError, RecursionError, msgspec.MsgspecError) as error:
+            raise TransportError(f"a control frame is malformed: {error}") from error
+        if not isinstance(frame, dict) or not all(isinstance(key, str) for key in frame):
+            raise TransportError("a control frame is no map of names")
         return frame
 
     async def frames(self) -> AsyncIterator[Frame]:

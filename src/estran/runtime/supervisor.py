@@ -12,7 +12,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from estran.errors import ServiceError
+from estran.errors import ServiceError, TransportError
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Link
 from estran.runtime.launch import Launch
@@ -223,14 +223,19 @@ class Supervised:
         self._link = link = await Link.over(end)
         try:
             async for frame in link.frames():
-                if frame["say"] == "ready":
+                if frame.get("say") == "ready":
                     self._become_ready()
-                elif frame["say"] == "failed":
-                    self._failure = frame
+                elif frame.get("say") == "failed":
+                    self._failure = {"what": str(frame.get("what")), "remedy": frame.get("remedy")}
                 else:
-                    if frame.get("table") == "logs":
+                    _check_rows(frame)
+                    if frame["table"] == "logs":
                         self._tail.extend(str(row[4]) for row in frame["rows"])
                     self._say(frame)
+        except (TransportError, LookupError) as error:  # a component has written where only Estran does
+            self._failure = {"what": f"failed: {error}", "remedy": "do not write to descriptors that the component did not open"}
+            if self._child is not None:
+                self._child.signal(signal.SIGKILL)
         finally:
             await link.close()
 
@@ -392,6 +397,13 @@ class Supervisor:
     def pids(self) -> dict[str, int]:
         """Of the replicas that run now."""
         return {name: replica.pid for name, replica in self.supervised.items() if replica.pid is not None}
+
+
+def _check_rows(frame: Mapping[str, Any]) -> None:
+    rows = frame.get("rows")
+    known = frame.get("say") == "rows" and isinstance(frame.get("table"), str) and isinstance(frame.get("origin_ns"), int)
+    if not (known and isinstance(rows, list) and all(isinstance(row, list) for row in rows)):
+        raise TransportError("a control frame says what no service has to say")
 
 
 def _signal_name(number: int) -> str:

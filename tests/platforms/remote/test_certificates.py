@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import datetime
+import os
 import socket
 import ssl
 import time
@@ -19,6 +20,7 @@ from estran.checks import transports
 from estran.errors import TransportError
 from estran.platforms.remote.bootstrap import local_host
 from estran.platforms.remote.certificates import Authority, Identity, equip
+from estran.platforms.remote.certificates import keep as keep_here
 from estran.runtime.clock import RealClock
 from estran.runtime.launch import Security
 from estran.runtime.transport import ChannelSpec, Transport
@@ -61,8 +63,19 @@ def known(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Security]:
         "elsewhere": (ours, ours.issue("edge-1", ["127.0.0.99"])),
         "yesterday": (other, other.issue("edge-0", ["127.0.0.1"])),
         "replayed": (ours, other.issue("edge-0", ["127.0.0.1"])),
+        "expired": (ours, _expired(ours)),
     }
     return {name: keep(folder / name, *pair) for name, pair in made.items()}
+
+
+def _expired(authority: Authority) -> Identity:
+    """A certificate of this run's authority that ended an hour ago."""
+    now, until = datetime.datetime.now(datetime.UTC), authority._until
+    authority._until = (now - datetime.timedelta(hours=3), now - datetime.timedelta(hours=1))
+    try:
+        return authority.issue("edge-0", ["127.0.0.1"])
+    finally:
+        authority._until = until
 
 
 def test_a_certificate_names_its_host_and_holds_until_a_day_after_the_run() -> None:
@@ -93,6 +106,33 @@ async def test_keys_are_only_in_the_scratch_folder_and_go_with_it() -> None:
     assert not Path(found.key).exists()
 
 
+def test_files_of_a_key_are_the_users_alone(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        security = keep_here("edge-0", ["127.0.0.1"], Authority("a-run", 60), tmp_path / "tls")
+    finally:
+        os.umask(before)
+    assert (tmp_path / "tls").stat().st_mode & 0o777 == 0o700
+    assert {Path(file).stat().st_mode & 0o777 for file in (security.key, security.certificate, security.authority)} == {0o600}
+
+
+async def test_half_open_connections_and_noise_keep_nobody_out(known: dict[str, Security]) -> None:
+    """Who has no certificate may connect and say nothing, or anything: hosts of the run get in beside them."""
+    async with listening(known["fog-0"]) as endpoint:
+        port = int(endpoint.rpartition(":")[2])
+        sockets = [socket.create_connection(("127.0.0.1", port)) for _ in range(60)]
+        for number, one in enumerate(sockets):
+            with suppress(OSError):
+                one.send(
+                    [b"", b"\x16\x03\x01", b"\x16\x03\x01\xff\xff" + b"\xff" * 5000, b"GET / HTTP/1.1\r\n\r\n", os.urandom(4000)][
+                        number % 5
+                    ]
+                )
+        assert await gets_through(endpoint, known["edge-0"], 20.0)
+        for one in sockets:
+            one.close()
+
+
 @asynccontextmanager
 async def listening(security: Security) -> AsyncIterator[str]:
     endpoint = free_endpoint()
@@ -121,7 +161,7 @@ async def gets_through(endpoint: str, security: Security | None, patience: float
 
 async def test_only_hosts_of_this_run_get_in(known: dict[str, Security]) -> None:
     async with listening(known["fog-0"]) as endpoint:
-        for stranger in ("yesterday", "replayed"):
+        for stranger in ("yesterday", "replayed", "expired"):
             assert not await gets_through(endpoint, known[stranger], 1.0), stranger
         # Without a certificate: by another program, since zenoh itself would not even dial.
         port = int(endpoint.rpartition(":")[2])
@@ -139,8 +179,9 @@ async def test_only_hosts_of_this_run_get_in(known: dict[str, Security]) -> None
 async def test_who_is_dialled_must_be_the_host_that_was_meant(known: dict[str, Security]) -> None:
     async with listening(known["elsewhere"]) as endpoint:
         assert not await gets_through(endpoint, known["edge-0"], 1.0)
-    async with listening(known["replayed"]) as endpoint:
-        assert not await gets_through(endpoint, known["edge-0"], 1.0)
+    for stranger in ("replayed", "expired"):
+        async with listening(known[stranger]) as endpoint:
+            assert not await gets_through(endpoint, known["edge-0"], 1.0)
 
 
 @pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.__name__)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import shutil
 import tarfile
+import zlib
 from collections.abc import AsyncIterator, Mapping
 from pathlib import Path, PurePosixPath
 from typing import Any, Final
@@ -106,17 +108,25 @@ def unpack_files(packed: bytes, folder: Path) -> None:
     Raises
     ------
     PlatformError
-        If a name leads out of the folder.
+        If a name leads out of the folder, or it is no archive.
     """
-    with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
-        for entry in archive:
-            name = PurePosixPath(entry.name)
-            content = archive.extractfile(entry) if entry.isreg() else None
-            if name.is_absolute() or ".." in name.parts or content is None:
-                raise PlatformError(f"a host sent a file that leads elsewhere: {entry.name}")
-            target = folder / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content.read())
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as archive:
+            for entry in archive:
+                _unpack(archive, entry, folder)
+    except (tarfile.TarError, OSError, EOFError, ValueError, zlib.error) as error:
+        raise PlatformError(f"what a host sent of its services' files cannot be unpacked: {error}") from error
+
+
+def _unpack(archive: tarfile.TarFile, entry: tarfile.TarInfo, folder: Path) -> None:
+    name = PurePosixPath(entry.name)
+    content = archive.extractfile(entry) if entry.isreg() else None
+    if name.is_absolute() or ".." in name.parts or content is None:
+        raise PlatformError(f"a host sent a file that leads elsewhere: {entry.name}")
+    target = folder / name
+    target.parent.mkdir(parents=True, exist_ok=True)
+    with target.open("wb") as file:
+        shutil.copyfileobj(content, file)
 
 
 async def start_agent(

@@ -30,7 +30,8 @@ MAGIC = b"\x00estran-envoy-1\x00"
 """Precedes the first frame: what a login shell may have printed before is skipped."""
 
 LENGTHS = struct.Struct(">II")
-LIMIT = 1 << 30
+LIMIT, HEADS = 1 << 30, 1 << 26
+"""Bytes of what a frame carries, and of its head, at the most."""
 PIECE = 1 << 18
 INPUT_ENDS = 3.0
 """Seconds that processes have to end whose input has."""
@@ -76,7 +77,10 @@ class Envoy:
                 if head["do"] == "clock":  # at once: what waits in line would be taken for the network
                     self.answer(head, {"monotonic_ns": time.monotonic_ns(), "time_ns": time.time_ns()})
                 elif head["do"] in ("piece", "write"):
-                    getattr(self, "do_" + head["do"])(data, **details(head))
+                    try:
+                        getattr(self, "do_" + head["do"])(data, **details(head))
+                    except (TypeError, ValueError, AttributeError):  # no controller of ours speaks like that
+                        break
                 elif head["do"] == "exit":
                     await self.leave()
                     self.answer(head, None)
@@ -92,11 +96,12 @@ class Envoy:
         try:
             sizes = await asyncio.wait_for(self.reader.readexactly(LENGTHS.size), self.lease or None)
             head, body = LENGTHS.unpack(sizes)
-            if head > LIMIT or body > LIMIT:
+            if head > HEADS or body > LIMIT:
                 return None
-            return json.loads((await self.reader.readexactly(head)).decode()), await self.reader.readexactly(body)
-        except (asyncio.IncompleteReadError, asyncio.TimeoutError, OSError, ValueError):
+            frame = json.loads((await self.reader.readexactly(head)).decode()), await self.reader.readexactly(body)
+        except (asyncio.IncompleteReadError, asyncio.TimeoutError, OSError, ValueError, RecursionError):
             return None
+        return frame if isinstance(frame[0], dict) and isinstance(frame[0].get("do"), str) and "id" in frame[0] else None
 
     def say(self, head: dict[str, Any], data: bytes = b"") -> None:
         """Queue a frame."""

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Mapping
 from typing import Any, Protocol
 
 from estran.errors import PlatformError
-from estran.platforms.remote.envoy import LENGTHS, LIMIT, MAGIC
+from estran.platforms.remote.envoy import HEADS, LENGTHS, LIMIT, MAGIC
 
 NOISE: int = 1 << 16
 """Bytes that login shells may print before the envoy speaks."""
@@ -91,10 +91,12 @@ class FrameLink:
         while True:
             try:
                 head, body = LENGTHS.unpack(await self._reader.readexactly(LENGTHS.size))
-                if head > LIMIT or body > LIMIT:
+                if head > HEADS or body > LIMIT:
                     return
                 frame = json.loads(await self._reader.readexactly(head)), await self._reader.readexactly(body)
-            except (asyncio.IncompleteReadError, OSError, ValueError):
+            except (asyncio.IncompleteReadError, OSError, ValueError, RecursionError):
+                return
+            if not isinstance(frame[0], dict):
                 return
             yield frame
 

@@ -74,6 +74,8 @@ class RemoteHost:
         try:
             async for head, data in self._link.frames():
                 self._hear(head, data)
+        except (LookupError, TypeError, ValueError, AttributeError) as error:
+            self._lost(f"its envoy says what cannot be understood ({type(error).__name__}: {error})")
         finally:
             beating.cancel()
             self._lost("the connection to its envoy has ended")
@@ -151,7 +153,7 @@ class RemoteHost:
         if waiting is None or waiting.done():
             return
         if (error := head.get("error")) is not None:
-            waiting.set_exception(PlatformError(error, where=self.name, remedy=remedy_of(error)))
+            waiting.set_exception(PlatformError(str(error), where=self.name, remedy=remedy_of(str(error))))
         else:
             waiting.set_result((head["ok"], data))
 
