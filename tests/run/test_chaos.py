@@ -25,7 +25,7 @@ def test_what_failed_once(case: Path) -> None:
 
 def test_a_violation_is_found_and_made_small(monkeypatch: pytest.MonkeyPatch) -> None:
     """With a transport that repeats nothing, messages are lost, and the fault that does it is singled out."""
-    from estran.platforms.simulated.transport import AcknowledgedSender
+    from estran.platforms.simulated.senders import AcknowledgedSender
 
     monkeypatch.setattr(AcknowledgedSender, "repeat", lambda self: None)
     case = json.loads((Path(__file__).parent / "chaos" / "reboot-and-begin-anew.json").read_text())
