@@ -66,6 +66,18 @@ def test_shares_and_tests_are_those_of_a_textbook_analysis_of_variance() -> None
     assert effect.share + found.residual == pytest.approx(1)
 
 
+def test_an_answer_says_what_an_outage_costs() -> None:
+    """A fault's duration is a factor like others; 0 s is no fault."""
+    rng = np.random.default_rng(5)
+    factors: dict[str, tuple[Any, ...]] = {"outage": ("0s", "2s", "10s")}
+    points = full(factors)
+    cost = {"0s": 0.0, "2s": 0.3, "10s": 2.0}
+    y = [0.01 + cost[p["outage"]] + rng.normal(scale=2e-3) for _ in range(5) for p in points]
+    said = " ".join(answer(explain(table(factors, points, 5, y), "latency", rng))).replace(chr(0x202F), " ")
+    assert "outage explains more than 99 % of how latency varies" in said
+    assert "10s has 2 s more than 0s (95 % CI" in said
+
+
 def test_an_answer_says_what_drives_and_what_does_not() -> None:
     rng = np.random.default_rng(3)
     points = full(TWO)

@@ -8,6 +8,7 @@ from jsonschema import Draft202012Validator
 from ruamel.yaml import YAML
 
 from estran.spec import json_schema, load_text
+from tests.spec.test_faults import BASE, EVERY
 
 PAGE = Path(__file__).parents[2] / "docs" / "reference" / "experiment-file.md"
 BLOCKS = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), flags=re.DOTALL)
@@ -73,3 +74,10 @@ def test_every_field_is_described_and_the_catalogue_is_named() -> None:
             assert field.get("description"), f"{name}.{key}"
     assert "raspberry-pi-4" in str(schema["$defs"]["LayerEntry"]["properties"]["device"])
     assert "wifi-5" in str(schema["$defs"]["NetworkEntry"]["properties"]["link"])
+
+
+def test_faults_of_every_kind_fit() -> None:
+    text = BASE + EVERY + "  z: {kill: camera, at: 19s, for: none}\n"
+    load_text(text)
+    assert messages(read(text)) == []
+    assert messages(read(text.replace("speed: 0.5", "speed: 2"))) != []

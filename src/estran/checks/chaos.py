@@ -68,6 +68,8 @@ def _experiment(rng: np.random.Generator, seed: int) -> Case:
     restart = pick("never", "on-failure", "always")
     publish = {"every": pick("0.2s", "1s"), "send": pick("full", "delta")}
     models = {"delivery": pick("latest", "latest", "acknowledged"), "routing": "all"}
+    # A predictor that begins anew must be able to ask for a whole model where only changes are sent.
+    asking = {"from": "detector.requests", "to": "trainer.requests", "routing": "all"}
     return {
         "experiment": f"chaos-{seed}",
         "seed": seed,
@@ -90,6 +92,7 @@ def _experiment(rng: np.random.Generator, seed: int) -> Case:
         "streams": [
             {"from": "camera.samples", "to": ["detector.samples", "trainer.samples"], "capacity": pick(8, 1024)},
             {"from": "trainer.models", "to": "detector.models", **models},
+            *([asking] if publish["send"] == "delta" else []),
         ],
         "measure": {"warmup": "1s", "duration": f"{DURATION:g}s"},
         "faults": {},

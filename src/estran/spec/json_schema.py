@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from estran.spec.catalogue.loader import device_entries, link_entries
 from estran.spec.factors import PLAIN
+from estran.spec.faults import DATA_KINDS, HOST_KINDS, SERVICE_KINDS
 from estran.spec.index import ComponentIndex
 
 if TYPE_CHECKING:
@@ -40,6 +41,7 @@ def json_schema(components: ComponentIndex | None = None) -> dict[str, Any]:
     _listed(shapes["StreamEntry"]["properties"], "to")
     _timed(shapes)
     _shared(shapes)
+    _faults(shapes["FaultEntry"]["properties"])
     if components is not None:
         _components(shapes, components)
     for shape in (schema, *list(shapes.values())):
@@ -91,6 +93,17 @@ def _shared(shapes: dict[str, Any]) -> None:
     shapes["ServiceEntry"]["properties"]["share"] = {
         **described, "anyOf": [{"$ref": "#/$defs/ShareEntry"}, {"const": "idle"}, most],
     }  # fmt: skip
+
+
+def _faults(properties: dict[str, Any]) -> None:
+    """Admit one item where a list of one is meant, and the word none for no time."""
+    for key in (*HOST_KINDS, *SERVICE_KINDS, *DATA_KINDS, "at"):
+        listed = properties[key]["anyOf"]
+        properties[key]["anyOf"] = [listed[0]["items"], *listed]
+    for option in properties["partition"]["anyOf"]:
+        if "items" in option:
+            option["items"] = {"anyOf": [option["items"]["items"], option["items"]]}
+    properties["for"]["anyOf"] = [{"const": "none"}, *properties["for"]["anyOf"]]
 
 
 def _components(shapes: dict[str, Any], components: ComponentIndex) -> None:

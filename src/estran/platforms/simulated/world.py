@@ -26,9 +26,10 @@ from estran.platforms.simulated.network import Network, UniformDraws
 from estran.platforms.simulated.processor import Cores, Processor, QuotaProcessor, SlowProcessor
 from estran.platforms.simulated.replica import Say, SimulatedReplica
 from estran.platforms.simulated.seams import Seams
+from estran.platforms.simulated.senders import AcknowledgedSender
 from estran.platforms.simulated.tcp import Connection
 from estran.platforms.simulated.trace import TraceFile
-from estran.platforms.simulated.transport import AcknowledgedSender, Ends, SimulatedTransport
+from estran.platforms.simulated.transport import Ends, SimulatedTransport
 from estran.runtime.compute import Compute
 from estran.runtime.launch import Launch, Yielding
 from estran.runtime.recorder import Recorder
