@@ -37,6 +37,26 @@ with limiter:
             limiter.step()
         result["both"] = (both.usage().cpu - before.cpu) / (time.monotonic() - start)
 
+    slow = limiter.host("slow", 0.4, None)
+    paced = slow.service("a", 0.4)
+    caps = [(folder / "cpu.max").read_text() for folder in (*slow.folders, *paced.folders)]
+    with burner() as pid:
+        paced.attach(pid)
+        slow.pace(0.25)
+        time.sleep(0.1)
+        before, start = paced.usage().cpu, time.monotonic()
+        time.sleep(0.8)
+        result["paced"] = (paced.usage().cpu - before) / (time.monotonic() - start)
+        slow.pace(1.0)
+        result["caps as before"] = caps == [(folder / "cpu.max").read_text() for folder in (*slow.folders, *paced.folders)]
+        paced.freeze(True)
+        before = paced.usage().cpu
+        time.sleep(0.3)
+        result["frozen"] = paced.usage().cpu - before
+        paced.freeze(False)
+        time.sleep(0.5)
+        result["went on"] = paced.usage().cpu - before
+
     host = limiter.host("memory", 0.9, 64 << 20)
     greedy = host.service("greedy", 0.9)
     hog = subprocess.Popen([sys.executable, "-IS", "-c", "input(); x = bytearray(200 << 20)"], stdin=subprocess.PIPE)
@@ -83,6 +103,9 @@ def test_limits_in_cgroup_v2() -> None:
         # The guest has no CPU of its own: on a loaded machine it is starved, never too fast.
         assert 0.5 * float(share) < measured < 1.15 * float(share)
     assert result["both"] < 0.2 * 1.15
+    assert 0 < result["paced"] < 0.13
+    assert result["caps as before"]
+    assert result["frozen"] < 0.01 < result["went on"]
     assert (result["hog"], result["kills"], result["kills kept"]) == (-9, 1, 1)
     assert result["peak"] <= (64 << 20) * 1.01
     assert result["left"] == -9

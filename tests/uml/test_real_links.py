@@ -39,6 +39,7 @@ def connecting(fabric, source, target, port):
         sender = socket.socket()
     with listener, sender:
         begun = time.monotonic()
+        sender.settimeout(3)
         sender.connect((fabric.address(source, target), listener.getsockname()[1]))
         return time.monotonic() - begun
 
@@ -76,18 +77,37 @@ def queues(fabric, name):
     argv = ["nsenter", "--net=" + place(fabric.hosts[name].namespace_fd), "tc", "qdisc", "show", "dev", "eth0"]
     return subprocess.run(argv, check=True, capture_output=True, text=True).stdout
 
+def told(rules):
+    # What they do: without the numbers that the kernel gives them, and what it has counted.
+    return sorted(line.partition("parent")[2] for line in rules.splitlines() if "netem" in line)
+
 async def main(fabric, result):
     namespaces = {name: place(host.namespace_fd) for name, host in fabric.hosts.items()}
     ssh = "SSH_CONNECTION='10.9.9.9 40000 10.9.9.1 2222'"
     async with envoys(namespaces, Path(tempfile.mkdtemp()), prefix=ssh) as hosts:
         result["problems"] = [problem.what for problem in await problems(hosts, fabric.address, LINKS)]
-        async with shaped(hosts, fabric.address, LINKS) as running:
+        pair = ("edge", "cloud")
+        async with shaped(hosts, fabric.address, LINKS, worst={pair: LinkSpec(0.1, 0.0, 1e6)}) as running:
             found = await running.verify()
             result["links"] = {m.source + ">" + m.target: [m.ok, m.measured, m.complaint] for m in found.links}
             result["facts"] = found.facts["links"]
             result["stream"] = connecting(fabric, "edge", "cloud", 0)
             result["ssh"] = connecting(fabric, "edge", "cloud", 2222)
             result["flooded"] = flooded(fabric, "edge", "cloud", 600_000)
+            rules = queues(fabric, "edge")
+            await running.change({pair: LinkSpec(0.1, 0.0, 1e6)})
+            result["worse"] = connecting(fabric, "edge", "cloud", 0)
+            result["flooded worse"] = flooded(fabric, "edge", "cloud", 300_000)
+            await running.change({pair: None})
+            try:
+                connecting(fabric, "edge", "cloud", 0)
+                result["cut"] = False
+            except TimeoutError:
+                result["cut"] = True
+            result["ssh in a cut"] = connecting(fabric, "edge", "cloud", 2222)
+            await running.change({pair: LINKS[pair]})
+            result["as before"] = connecting(fabric, "edge", "cloud", 0)
+            result["rules"] = [told(rules), told(queues(fabric, "edge"))]
         result["left"] = [name for name in NAMES if "htb" in queues(fabric, name)]
 
 base = {(a, b): LinkSpec(BASE.get((a, b), 0.0)) for a in NAMES for b in NAMES if a != b}
@@ -118,4 +138,13 @@ def test_links_are_shaped_on_top_of_what_paths_do_by_themselves() -> None:
     goodput, during = result["flooded"]
     assert 0.7 < goodput / (2e6 * 1448 / 1538) < 1.03
     assert during < 1.5, "the queue is not bounded by its bytes: a second is what netem's packets would be"
+    assert 0.1 <= result["worse"] < 0.2
+    goodput, during = result["flooded worse"]
+    assert 0.7 < goodput / (1e6 * 1448 / 1538) < 1.03
+    assert during < 3
+    assert result["cut"]
+    assert result["ssh in a cut"] < 0.03
+    assert 0.030 <= result["as before"] < 0.08
+    before, after = result["rules"]
+    assert before == after
     assert result["left"] == []

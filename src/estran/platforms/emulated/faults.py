@@ -56,10 +56,14 @@ class Faults:
         """Have a process take memory of a host, as fast as the host's processor lets it; it is killed last."""
         group = self._groups.get(host)
         if group is None:
-            raise PlatformError("has no services whose memory could be taken", where=host)
+            raise PlatformError(
+                "has no services whose memory could be taken", where=host, remedy="let it befall a host that has some"
+            )
         if group.memory is not None and memory >= group.memory:
             raise PlatformError(
-                f"{show(memory, 'size')} are no less than all the memory that it has ({show(group.memory, 'size')})", where=host
+                f"{show(memory, 'size')} are no less than all the memory that it has ({show(group.memory, 'size')})",
+                where=host,
+                remedy="let the fault take less",
             )
         refuse_too_much(memory)
         service = group.service(f"fault-{key.replace('/', '-')}", group.cpu)

@@ -130,6 +130,11 @@ def _fault_problems(plan: Plan, found: Survey) -> list[Problem]:
         if one.settings.get("loss") and one.kind == "degrade" and found.engine is not None and "loss" in found.engine.limits:
             what = f"no loss on the engine {found.engine.name}: {found.engine.limits['loss']}"
             issues[one.fault] = Problem(what, f"faults.{one.fault}", _remedy(found.engines))
+        for host in (plan.hosts[name] for name in one.hosts if one.kind == "memory-pressure"):
+            if one.settings["memory"] >= host.device.memory:
+                taken, whole = (show(size, "size") for size in (one.settings["memory"], host.device.memory))
+                what = f"{taken} are no less than all the memory that {host.name} has ({whole})"
+                issues[one.fault] = Problem(what, f"faults.{one.fault}", "let it take less")
     return [*issues.values(), *clock_problems(plan)]
 
 
