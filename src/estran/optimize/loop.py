@@ -40,6 +40,8 @@ class Unwatched:
 
     def ended(self, ask: Ask, told: Told) -> None: ...
 
+    def mind(self, text: str) -> None: ...
+
 
 def recall(journal: Journal, strategy: Strategy, trials: Trials) -> list[Ask]:
     """Give a strategy and its trials all that a journal knows; return the asks whose runs were cut off, which are to be made."""
