@@ -37,8 +37,8 @@ LONGEST: Final = 3.0
 SETTLED: Final = DURATION + 1 - BEFORE - LONGEST - 0.5
 """Seconds after the last fault within which every stream must have moved: a connection that was given up and is made anew, restarts
 by policy, and what a slow line has to catch up with."""
-PATIENCE: Final = 120
-"""Seconds of real time after which a run counts as hanging."""
+PATIENCE: Final = 60
+"""Seconds of processor time after which a run counts as hanging."""
 _LINKS: Final = (["edge", "fog"], ["fog", "cloud"], ["edge", "cloud"])
 _HOSTS: Final = ("edge-0", "edge", "fog", "cloud")
 _SERVICES: Final = ("camera", "camera-1", "detector", "trainer")
@@ -155,26 +155,30 @@ def violations(case: Case) -> list[str]:
                 folder, status = execute(prepared, out=Path(place) / "runs", progress=QuietProgress())
         except EstranError as error:
             return [f"the run could not be made: {error}"]
-        except TimeoutError:
-            return [f"the run hangs: it was not over after {PATIENCE} s"]
+        except _HangsError:
+            return [f"the run hangs: it was not over after {PATIENCE} s of processor time"]
         if status != "done":
             failure = json.loads((folder / "run.json").read_text()).get("failure")
             return [f"the run ended as {status}: {failure}"]
         return list(_broken(open_run(folder), case))
 
 
+class _HangsError(KeyboardInterrupt):
+    """Passes through whatever catches errors, as Ctrl-C does."""
+
+
 @contextmanager
 def _patience() -> Iterator[None]:
     def over(number: int, frame: object) -> None:
-        raise TimeoutError
+        raise _HangsError
 
-    before = signal.signal(signal.SIGALRM, over)
-    signal.alarm(PATIENCE)
+    before = signal.signal(signal.SIGPROF, over)
+    signal.setitimer(signal.ITIMER_PROF, PATIENCE)
     try:
         yield
     finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
+        signal.setitimer(signal.ITIMER_PROF, 0)
+        signal.signal(signal.SIGPROF, before)
 
 
 def shrink(case: Case) -> Case:
