@@ -23,6 +23,7 @@ import argparse
 import json
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -313,6 +314,7 @@ def main() -> int:
     parser.add_argument("--on", default="emulate", help="emulate, or emulate:ENGINE")
     parser.add_argument("--keep", type=Path, help="where folders of runs that break something go")
     options = parser.parse_args()
+    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # so that the run under way is ended, too
     bad, busy, kinds, begun = [], 0, Counter[str](), time.monotonic()
     for seed in range(options.first, options.first + options.runs):
         with tempfile.TemporaryDirectory(prefix="estran-chaos-") as name:

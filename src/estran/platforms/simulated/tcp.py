@@ -83,6 +83,7 @@ class Connection:
         self.on_restored: list[Callable[[], None]] = []
         self.on_renewed: list[Callable[[], None]] = []
         self.on_reshaped: list[Callable[[], None]] = []
+        self._stalled = False
         self._cut_at = -math.inf
         self._shape = pair.link, back.link
         self._renewal: asyncio.TimerHandle | None = None
@@ -141,8 +142,8 @@ class Connection:
             if self._renewal is not None:
                 self._renewal.cancel()
                 self._renewal = None
-            elif not self.cut:
-                self._cut_at = self._loop.time()
+            elif not self.cut and not self._stalled:
+                self._cut_at, self._stalled = self._loop.time(), True
             self.cut, self._carry = True, self._nothing
         elif not self.cut:
             self._carry = self._pair.carry
@@ -154,6 +155,10 @@ class Connection:
             self.cut, self._carry = False, self._pair.carry
             for told in self.on_restored:
                 told()
+            self._stalled = self._lost > 0
+            if self._stalled and self._lease is not None:  # until what was lost is repaired, nothing is heard of the other end
+                trip = self._pair.link.delay + self._back
+                self._renewal = self._loop.call_at(self._cut_at + self._lease + HANDSHAKE * trip, self._renew)
             return
         given_up = self._cut_at + self._lease
         attempts = math.ceil((now - given_up) / ATTEMPT)
@@ -162,10 +167,18 @@ class Connection:
 
     def _renew(self) -> None:
         self._renewal = None
+        self._stalled = False
         self._reset()
         self.cut, self._carry = False, self._pair.carry
         for told in self.on_renewed:
             told()
+
+    def _heard(self) -> None:
+        """What was lost is there, and the connection is not given up."""
+        self._stalled = False
+        if self._renewal is not None and not self.cut:
+            self._renewal.cancel()
+            self._renewal = None
 
     def _nothing(self, now: float, payload: int, *, repair: bool = False) -> tuple[float, int]:
         """What `Pair.carry` comes to where nothing passes."""
@@ -373,6 +386,7 @@ class Connection:
         if again:
             self._miss(now, again, False)
         else:
+            self._heard()
             parked, self._parked = self._parked, []
             for landed, before in parked:
                 landed(max(before, there))
