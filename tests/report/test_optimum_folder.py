@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from estran.optimize.folder import Folder
+from estran.optimize.loop import Unwatched
 from estran.optimize.optimize import Request, begin, conclude, conduct
 from estran.report.optimum.effects import effects
 from estran.report.optimum.gather import _points, command, optimum, sentence
@@ -34,16 +35,6 @@ measure: {warmup: 0.2s, duration: 1s}
 """
 
 
-class Silent:
-    """Nobody watches."""
-
-    def began(self, ask: Any) -> None:
-        """A run began."""
-
-    def ended(self, ask: Any, ended: Any) -> None:
-        """A run ended."""
-
-
 def optimised(folder: Path, fidelities: Sequence[str] = (), **more: Any) -> Folder:
     """Lower the latency and raise the throughput of a quick experiment, within some bytes."""
     file = folder / "experiment.yaml"
@@ -53,7 +44,7 @@ def optimised(folder: Path, fidelities: Sequence[str] = (), **more: Any) -> Fold
         str(file), on="simulate", calibration="none", fidelities=tuple(fidelities) or None, seed=5, **{**goals, **more}
     )
     made = begin(request, out=folder / "studies")
-    conduct(made, jobs=1, watcher=Silent(), command=["estran"])
+    conduct(made, jobs=1, watcher=Unwatched(), command=["estran"])
     return made
 
 
