@@ -30,15 +30,21 @@ _BEFORE: Final[dict[str, frozenset[str]]] = {}
 def look_first_in(folder: str) -> None:
     """Look for modules in an experiment's folder first; those of other experiments' folders are forgotten, names alike or not."""
     for former in [other for other in _BEFORE if other != folder]:
-        before, inside = _BEFORE.pop(former), former + os.sep
+        before = _BEFORE.pop(former)
         if former in sys.path:
             sys.path.remove(former)
-        for name in [name for name, module in sys.modules.items() if (getattr(module, "__file__", None) or "").startswith(inside)]:
+        for name in [name for name, module in sys.modules.items() if _lies_in(former, name, getattr(module, "__file__", None))]:
             if name not in before:
                 del sys.modules[name]
     if folder not in _BEFORE:
         _BEFORE[folder] = frozenset(sys.modules)
         sys.path.insert(0, folder)
+
+
+def _lies_in(folder: str, name: str, file: str | None) -> bool:
+    """Whether a module was found in a folder by its name, and not by another way that leads below it, such as Estran's own."""
+    stem = os.path.join(folder, *name.split("."))
+    return file is not None and file in (stem + ".py", os.path.join(stem, "__init__.py"))
 
 
 def load_component(path: str, folder: str) -> type[Component]:
