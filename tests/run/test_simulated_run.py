@@ -470,3 +470,17 @@ def test_a_damaged_calibration_is_refused(tmp_path: Path, damage: str) -> None:
     (tmp_path / "calibration.json").write_text(damage)
     with pytest.raises(RequestError, match=r"calibration\.json: (is no calibration file|has schema)"):
         simulate(tmp_path, TINY, PARTS_MODULE, calibration=str(tmp_path / "calibration.json"))
+
+
+def test_a_defect_while_figures_are_made_is_in_the_record(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(_: object) -> None:
+        raise ZeroDivisionError("of nothing")
+
+    monkeypatch.setattr(conductor, "measure_responses", broken)
+    with pytest.raises(ZeroDivisionError):
+        simulate(tmp_path, LEARNING, {"parts": NOTES})
+    (folder,) = (tmp_path / "runs").glob("*/*/")
+    found = record(folder)
+    assert (found["status"], found["failure"]["phase"]) == ("failed", "collect")
+    assert found["failure"]["what"] == "ZeroDivisionError: of nothing"
+    assert "defect of Estran" in found["failure"]["remedy"]

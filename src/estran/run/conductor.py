@@ -93,6 +93,10 @@ class Conductor:
         except asyncio.CancelledError:
             status = "interrupted"
             raise
+        except Exception as error:
+            what = f"{type(error).__name__}: {error}"
+            self.record.fail(EstranError(what, remedy="this is a defect of Estran: report it with the traceback"))
+            raise
         finally:
             self.record.end(status)
         return status
