@@ -116,7 +116,9 @@ def test_a_missing_run_is_explained(tmp_path: Path) -> None:
         shown = estran(verb, cwd=tmp_path)
         assert shown.returncode == 2
         assert "estran ls" in shown.stderr
-    assert estran("ls", cwd=tmp_path).returncode == 0
+    listed = estran("ls", "elsewhere", cwd=tmp_path)
+    assert listed.returncode == 0
+    assert listed.stdout.strip() == "no runs in elsewhere"
 
 
 def test_a_missing_run_is_looked_for_by_the_verbs_own_option(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import random
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -17,7 +18,7 @@ import pytest
 from estran.errors import RequestError
 from estran.run import conductor
 from estran.spec.costs import FREE
-from tests.run.experiments import PARTS, TINY, estran, run_folder, start, wait_for_phase
+from tests.run.experiments import PARTS, TINY, command, environment, estran, run_folder, start, wait_for_phase
 from tests.run.experiments import record as only_record
 from tests.run.simulated import digests, ended, record, rows, simulate, started, value, written
 
@@ -76,6 +77,19 @@ def test_a_run_ends_also_where_sums_of_floats_miss_its_end(tmp_path: Path, secon
     text = TINY.replace("0.3s, duration: 1.5s", seconds)
     found = record(simulate(tmp_path, text, PARTS_MODULE))
     assert found["status"] == "done", found["failure"]
+
+
+def test_a_run_goes_on_where_nobody_reads_its_progress_any_more(tmp_path: Path) -> None:
+    written(tmp_path, TINY, PARTS_MODULE)
+    process = subprocess.Popen(
+        command(["run", "experiment.yaml", "--on", "simulate"]),
+        cwd=tmp_path, env=environment(tmp_path), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+    )  # fmt: skip
+    assert process.stderr is not None
+    assert process.stderr.readline().startswith(b"provision")
+    process.stderr.close()  # as `2>&1 | head -1` does
+    process.wait(60)
+    assert only_record(tmp_path)["status"] == "done"
 
 
 def test_the_same_seed_gives_the_same_bytes(learned: Path, tmp_path: Path) -> None:

@@ -42,8 +42,8 @@ def find_run(run: str, out: Path, *, option: str = "--out") -> Path:
     raise RequestError(f"there is no run {run!r}", where=str(out), remedy=f"`estran ls` lists them; {option} names another folder")
 
 
-def print_runs(runs: Sequence[Any], *, json: bool) -> None:
-    """Print runs, newest first."""
+def print_runs(runs: Sequence[Any], folder: Path, *, json: bool) -> None:
+    """Print the runs of a folder, newest first."""
     import msgspec
 
     if json:
@@ -62,7 +62,7 @@ def print_runs(runs: Sequence[Any], *, json: bool) -> None:
             str(run.started)[:16].replace("T", " "),
             duration,
         )
-    Console().print(table if runs else Text("no runs yet", style="dim"))
+    Console().print(table if runs else Text(f"no runs in {folder}", style="dim"))
 
 
 def print_run(folder: Path) -> None:

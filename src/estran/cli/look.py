@@ -20,7 +20,7 @@ def ls(folder: Path = Path("runs"), /, *, json: JsonOption = False) -> None:
     from estran.cli.listing import print_runs
     from estran.observe.queries import list_runs
 
-    print_runs(list_runs(folder), json=json)
+    print_runs(list_runs(folder), folder, json=json)
 
 
 def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption = False) -> int:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
@@ -29,21 +29,25 @@ _SHOWN = ("accuracy", "latency_p50", "latency_p99", "throughput", "staleness", "
 
 
 class PlainProgress(QuietProgress):
-    """One line per phase, for logs and pipes."""
+    """One line per phase, for logs and pipes. Where nobody reads them any more (``| head``), the run goes on."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
 
     def phase(self, name: str, expected: float | None) -> None:
         suffix = "" if expected is None else f" ({expected:g}s)"
-        self._console.print(f"{name}{suffix} …", highlight=False)
+        self._say(f"{name}{suffix} …")
 
     def waits(self, text: str) -> None:
-        self._console.print(f"  {text}", highlight=False, markup=False)
+        self._say(f"  {text}")
 
     def service(self, replica: str, state: str) -> None:
         if state in ("failed", "restarting"):
-            self._console.print(f"  {replica}: {state}", highlight=False)
+            self._say(f"  {replica}: {state}")
+
+    def _say(self, text: str) -> None:
+        with suppress(OSError, SystemExit):  # the latter is what Rich makes of a broken pipe
+            self._console.print(text, highlight=False, markup=False)
 
 
 class LiveProgress:

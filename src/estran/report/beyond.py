@@ -136,6 +136,8 @@ def _print_front(console: Console, found: Front) -> None:
         sure = "" if one.confidence is None else f"{one.confidence:.0%}"
         table.add_row(_levels(one.levels), *values, sure, style="" if one.on_front else "dim")
     console.print(table)
+    if more := len(found.candidates) - len(shown):
+        console.print(f"and {count(more, 'point')} more on the page", highlight=False)
 
 
 def _section(console: Console, title: str, sentences: Iterable[str]) -> None:

@@ -192,7 +192,7 @@ class Conductor:
             raise VerifyError(
                 "the infrastructure is not what was asked: " + "; ".join(wrong),
                 where=_place(bad[0]),
-                remedy="see `estran doctor` for what this machine can do, or close what else runs on it",
+                remedy="see `estran doctor` for what this machine can do, close what else runs on it, or try `--on simulate`",
             )
 
     async def _launch(self, provision: Provision, hosts: Mapping[str, Host], collector: Collector) -> None:
