@@ -62,7 +62,7 @@ def print_runs(runs: Sequence[Any], *, json: bool) -> None:
             str(run.started)[:16].replace("T", " "),
             duration,
         )
-    Console().print(table if runs else Text("no runs yet", style="dim"))
+    Console(emoji=False).print(table if runs else Text("no runs yet", style="dim"))
 
 
 def print_run(folder: Path) -> None:
