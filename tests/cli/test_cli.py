@@ -103,6 +103,21 @@ def test_plan_as_json_names_hosts_replicas_and_links(tmp_path: Path) -> None:
     assert plan["assignment"]["placement"] == "edge"
 
 
+def test_a_plan_tells_settings_of_faults_with_their_units(tmp_path: Path) -> None:
+    degrade = {"degrade": ["edge", "fog"], "delay": "60ms", "rate": "5mbit", "loss": "2%", "at": "1s"}
+    shown = estran("plan", str(EXAMPLE), "--on", "simulate", "--set", f"faults={json.dumps({'bad': degrade})}", cwd=tmp_path)
+    assert shown.returncode == 0, shown.stderr
+    told = shown.stdout[shown.stdout.index("Faults") :]
+    assert all(one in told for one in ("60ms", "5mbit", "2%"))
+
+
+def test_a_place_at_line_100_is_no_emoji(tmp_path: Path) -> None:
+    (tmp_path / "e.yaml").write_text("\n" * 99 + "nonsense: 1\n")
+    shown = estran("check", "e.yaml", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "e.yaml:100:1: nonsense" in shown.stderr
+
+
 def test_doctor_names_every_rung(tmp_path: Path) -> None:
     found = json.loads(estran("doctor", "--json", cwd=tmp_path).stdout)
     assert {rung["name"] for rung in found["engines"]} == {"netem", "nfqueue", "tun", "loopback"}

@@ -22,7 +22,7 @@ PLACES = {
 }
 """Where a factor of a fragment is used, in the settings of a service of the example."""
 
-KEYS = {"layers", "network", "services", "streams", "factors", "claims"}
+KEYS = {"layers", "network", "services", "streams", "factors", "claims", "faults"}
 """What a fragment may have."""
 
 PEERS = """
@@ -88,8 +88,11 @@ def completed(block: Block) -> Map:
         news = fragment["streams"]
         whole["streams"] = news + [stream for stream in whole["streams"] if not _ends(stream) & set().union(*map(_ends, news))]
     for name, factor in fragment.get("factors", {}).items():
-        _use(whole, name, factor)
-    return whole | {key: value for key, value in fragment.items() if key in ("claims", "layers", "network")}
+        if f"${{{name}}}" in str(fragment.get("faults")):
+            whole["factors"][name] = factor
+        else:
+            _use(whole, name, factor)
+    return whole | {key: value for key, value in fragment.items() if key in ("claims", "faults", "layers", "network")}
 
 
 def _base(block: Block) -> Map:

@@ -14,7 +14,7 @@ from estran.units import show
 
 def print_checkup(found: Survey) -> None:
     """Print the ladders, what was chosen, and why."""
-    console = Console()
+    console = Console(emoji=False)
     console.print(
         f"{found.cores} cores, {show(round(found.memory / 2**30, 1) * 2**30, 'size')} of memory; {'; '.join(found.notes)}",
         highlight=False,

@@ -113,13 +113,13 @@ def run(
     names = [name for part in app_conf.split(",") if (name := part.strip())]
     asked = ask(scenario, artifacts, on=on, configurations=names, duration=duration, values=optimization_config)
     statuses = []
-    watched = partial(progress_on, Console(stderr=True), asked.prepared, quiet=json)
+    watched = partial(progress_on, Console(stderr=True, emoji=False), asked.prepared, quiet=json)
     for folder, status in runs(asked, repeats=repeat, out=out, command=sys.argv, watched=watched):
         statuses.append(status)
         if json:
             print_run(folder)
         else:
-            print_summary(Console(), folder)
+            print_summary(Console(emoji=False), folder)
         if (unreported := reported(folder)) is not None:
             raise unreported
     return 0 if all(status == "done" for status in statuses) else 1

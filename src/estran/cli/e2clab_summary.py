@@ -22,7 +22,7 @@ from estran.units import show
 
 def print_scenario(scenario: Scenario) -> None:
     """Print hosts, links, tasks and managers."""
-    console = Console()
+    console = Console(emoji=False)
     console.print(Text.assemble((scenario.name, "bold"), f"   {scenario.job_name or ''}"))
     for table in (_hosts(scenario), _links(scenario), _tasks(scenario)):
         if table.row_count:

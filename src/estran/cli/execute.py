@@ -75,7 +75,7 @@ def run(
 
         print_run(folder)
     else:
-        print_summary(Console(), folder)
+        print_summary(Console(emoji=False), folder)
     if unreported is not None:
         raise unreported
     if afterwards:
@@ -108,7 +108,7 @@ def _by_components(
 
     simulation = Simulation(calibration, trace)
     prepared = prepare(file, overrides=overrides, seed=seed, on=on, simulation=simulation)
-    console, run_id = Console(stderr=True), new_run_id()
+    console, run_id = Console(stderr=True, emoji=False), new_run_id()
     beside = watched(console, out / prepared.experiment.name / run_id, out) if watch else nullcontext()
     with beside, progress_on(console, prepared, quiet=quiet) as progress:
         folder, status = execute(prepared, out=out, progress=progress, run_id=run_id, keep=keep)

@@ -59,7 +59,7 @@ def explain(
             data = {"study": str(study), "page": str(page), **found.plain(), "claims": judge_all(evidence(study))}
             sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
             return
-        print_study_explained(Console(), found)
+        print_study_explained(Console(emoji=False), found)
         print(f"→ {page}")
 
 
@@ -112,6 +112,6 @@ def compare(
             data = plain(found) | {"facts": None if facts is None else facts.plain()}
             sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
             return
-        print_comparison(Console(), found, parts=bool(response) or all("@" in one.response for one in found.differences))
+        print_comparison(Console(emoji=False), found, parts=bool(response) or all("@" in one.response for one in found.differences))
         if facts is not None:
-            print_differences(Console(), facts)
+            print_differences(Console(emoji=False), facts)

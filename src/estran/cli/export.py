@@ -84,7 +84,7 @@ def _folder(run: str, runs: Path) -> Path:
 def _print(told: dict[str, object]) -> None:
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, emoji=False, highlight=False)
     warnings = told.get("warnings")
     for warning in warnings if isinstance(warnings, list) else ():
         console.print(f"warning: {warning}", style="yellow", markup=False, soft_wrap=True)

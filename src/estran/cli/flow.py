@@ -56,5 +56,5 @@ def run_flow(
     from estran.run.flow import prepare_by_costs
 
     prepared = prepare_by_costs(file, overrides=overrides, seed=seed, calibration=calibration)
-    with _progress(Console(stderr=True), f"{prepared.experiment.name} by costs alone", quiet=quiet) as progress:
+    with _progress(Console(stderr=True, emoji=False), f"{prepared.experiment.name} by costs alone", quiet=quiet) as progress:
         return prepared.execute(out=out, progress=progress)

@@ -40,7 +40,7 @@ def print_learners(*, family: str | None = None, json: bool = False) -> None:
         return
     from rich.console import Console
 
-    console = Console()
+    console = Console(emoji=False)
     # One width for all families, so that their columns stand below each other.
     name_width = max(map(len, found), default=0)
     for (kind, task), names in groupby(

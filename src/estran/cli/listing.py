@@ -62,7 +62,7 @@ def print_runs(runs: Sequence[Any], folder: Path, *, json: bool) -> None:
             str(run.started)[:16].replace("T", " "),
             duration,
         )
-    Console().print(table if runs else Text(f"no runs in {folder}", style="dim"))
+    Console(emoji=False).print(table if runs else Text(f"no runs in {folder}", style="dim"))
 
 
 def print_run(folder: Path) -> None:

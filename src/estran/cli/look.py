@@ -53,7 +53,7 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
             if json:
                 print_plain(study, study.outcomes())
             else:
-                print_study(Console(), study, study.outcomes())
+                print_study(Console(emoji=False), study, study.outcomes())
         return 0
     folder = find_run(run, out)
     with telling(folder):
@@ -63,7 +63,7 @@ def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption =
             read_folder(folder)  # says what is wrong with a damaged document
             print_run(folder)
         else:
-            print_summary(Console(), folder)
+            print_summary(Console(emoji=False), folder)
     return 0
 
 
@@ -83,7 +83,7 @@ def _show_optimisation(path: Path, *, json: bool) -> int:
     if json:
         sys.stdout.write(msgspec.json.encode({"optimisation": str(path), **found.plain()}).decode() + "\n")
     else:
-        print_optimum(Console(), told(folder, found))
+        print_optimum(Console(emoji=False), told(folder, found))
     return 0
 
 

@@ -118,7 +118,7 @@ def complain(text: str, remedy: str | None = None) -> None:
     """Print an error for a person, in red where that can be seen."""
     from rich.console import Console
 
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, emoji=False, highlight=False)
     console.print(text, style="red", markup=False, soft_wrap=True)
     if remedy:
         console.print(f"  → {remedy}", markup=False, soft_wrap=True)

@@ -104,7 +104,7 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     from estran.report.optimum.reading import write
     from estran.report.optimum.terminal import print_optimum
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if not json:
         console.print(f"optimisation in {folder.path}{_led(folder)}", highlight=False, soft_wrap=True)
     try:
@@ -118,6 +118,6 @@ def conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
         data = {"optimisation": str(folder.path), "page": str(page), **found.plain()}
         sys.stdout.write(msgspec.json.encode(data).decode() + "\n")
     else:
-        print_optimum(Console(), told)
+        print_optimum(Console(emoji=False), told)
         print(f"→ {page}")
     return 0 if found.recommended is not None else 1

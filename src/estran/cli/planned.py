@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import defaultdict
+from collections.abc import Mapping
+from typing import Final
 
 from rich.console import Console
 from rich.table import Table
@@ -13,12 +15,12 @@ from estran.run.prepare import Prepared
 from estran.spec.faults import Fault
 from estran.spec.plan import Plan
 from estran.spec.schedule import moments
-from estran.units import show
+from estran.units import Dimension, show
 
 
 def print_plan(prepared: Prepared) -> None:
     """Print hosts, links, streams, and what the platform cannot do."""
-    console, plan = Console(), prepared.plan
+    console, plan = Console(emoji=False), prepared.plan
     factors = ", ".join(f"{name}={level}" for name, level in plan.experiment.assignment.items())
     console.print(Text.assemble((plan.experiment.name, "bold"), f"   seed {plan.experiment.seed}   {factors}"))
     for table in (_hosts(plan), _links(plan), _streams(plan), _faults(prepared)):
@@ -91,9 +93,7 @@ def _faults(prepared: Prepared) -> Table:
         table.add_column(column)
     refused = {problem.where for problem in prepared.problems if problem.fatal}
     for fault in prepared.plan.experiment.faults:
-        settings = ", ".join(
-            f"{name} {value:g}" if isinstance(value, float) else f"{name} {value}" for name, value in fault.settings.items()
-        )
+        settings = ", ".join(f"{name} {_as_written(name, value)}" for name, value in fault.settings.items())
         sides = [", ".join(side) for side in (fault.on, fault.beyond) if side]
         can = "–" if not fault.happens else "no" if f"faults.{fault.name}" in refused else "yes"
         table.add_row(
@@ -101,6 +101,19 @@ def _faults(prepared: Prepared) -> Table:
             _when(fault, prepared.plan), "to the end" if fault.duration is None else show(fault.duration, "duration"), can,
         )  # fmt: skip
     return table
+
+
+_DIMENSIONS: Final[Mapping[str, Dimension]] = {
+    "delay": "duration", "jitter": "duration", "period": "duration", "offset": "duration", "rate": "rate", "memory": "size",
+    "loss": "fraction", "share": "fraction", "speed": "fraction",
+}  # fmt: skip
+
+
+def _as_written(name: str, value: object) -> str:
+    """A fault's setting as a file has it, with its unit."""
+    if not isinstance(value, float):
+        return str(value)
+    return show(value, _DIMENSIONS[name]) if name in _DIMENSIONS else f"{value:g}"
 
 
 def _when(fault: Fault, plan: Plan) -> str:

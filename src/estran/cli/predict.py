@@ -39,7 +39,7 @@ def calibrate(*runs: str, out: Path = Path("calibration.json"), folder: Path = P
     if json:
         sys.stdout.write(out.read_text(encoding="utf-8"))
     else:
-        print_calibration(Console(), calibration)
+        print_calibration(Console(emoji=False), calibration)
         print(f"→ {out}", file=sys.stderr)
 
 
@@ -86,14 +86,14 @@ def validate(
     from estran.report.validated import print_validation
     from estran.study.validation import RESPONSES, Request, validate
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     wanted = tuple(responses) if responses else RESPONSES
     request = Request(file, calibration, replicates, tuple(set_ or ()), wanted, fraction(margin), seed)
     found = validate(request, out=out, announce=lambda prepared: progress_on(console, prepared, quiet=json))
     if json:
         sys.stdout.write(msgspec.json.encode(found.plain()).decode() + "\n")
     else:
-        print_validation(Console(), found)
+        print_validation(Console(emoji=False), found)
     return 0 if found.verdict == "valid" else 1
 
 

@@ -55,10 +55,10 @@ def reproduce(
         if json:
             sys.stdout.write(msgspec.json.encode({"verdict": None, "would": shown.plain()}).decode() + "\n")
         else:
-            print_preview(Console(), shown)
+            print_preview(Console(emoji=False), shown)
         print("→ to execute it: add --yes", file=sys.stderr)
         return 2
-    console = Console(stderr=True, highlight=False)
+    console = Console(stderr=True, emoji=False, highlight=False)
     folder, verdict = made_again(
         request, out=out, tell=_silent if json else lambda line: console.print(line, markup=False, soft_wrap=True)
     )
@@ -66,7 +66,7 @@ def reproduce(
     if json:
         sys.stdout.write(msgspec.json.encode({"folder": str(folder), "page": str(page), **verdict.plain()}).decode() + "\n")
     else:
-        print_verdict(Console(), verdict)
+        print_verdict(Console(emoji=False), verdict)
         print(f"→ {page}")
     return 0 if verdict.verdict == "confirmed" else 1
 

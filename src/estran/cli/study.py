@@ -124,7 +124,7 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     from estran.cli.studying import print_interrupted, print_plain, print_study, watching
     from estran.study.study import conduct
 
-    console = Console(stderr=True)
+    console = Console(stderr=True, emoji=False)
     if not json:
         console.print(f"study in {folder.path}", highlight=False)
         for note in folder.asked.notes:
@@ -138,5 +138,5 @@ def _conduct(folder: Folder, jobs: int | None, *, json: bool) -> int:
     if json:
         print_plain(folder, outcomes)
     else:
-        print_study(Console(), folder, outcomes)
+        print_study(Console(emoji=False), folder, outcomes)
     return 0 if all(outcomes[row.run].status == "done" for row in folder.rows) else 1

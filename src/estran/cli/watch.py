@@ -60,7 +60,7 @@ def watch(
     roots, to = _chosen(what, out)
     with listen(port) as sock:
         access = Access(sock.getsockname()[1], scraping_token(metrics_token))
-        _show(Console(stderr=True), access.link(to), browser=browser)
+        _show(Console(stderr=True, emoji=False), access.link(to), browser=browser)
         try:
             asyncio.run(serve(sock, access, roots))
         except KeyboardInterrupt:
@@ -91,7 +91,7 @@ def _on_terminal(run: str, out: Path) -> int:
     from estran.cli.terminal import follow
 
     try:
-        follow(Console(), find_run(run, out))
+        follow(Console(emoji=False), find_run(run, out))
     except KeyboardInterrupt:
         return 0
     return 0

@@ -208,4 +208,4 @@ def _accuracies(one: _Happened, judged: Stories) -> dict[str, float | str]:
     if np.isnan(after).all() or np.isnan(reference).all():
         return dict.fromkeys(PER_FAULT[2:], "too few graded answers in any bin")
     lost = float(np.nanmean(reference)) - after
-    return {"accuracy_dip": max(float(np.nanmax(lost)), 0.0), "accuracy_area": float(np.nansum(lost) * bins.width)}
+    return {"accuracy_dip": max(float(np.nanmax(lost)), 0.0), "accuracy_area": round(float(np.nansum(lost) * bins.width), 12)}

@@ -82,7 +82,8 @@ def accuracy(report: Report) -> str:
     caption = (
         f"Share of right answers in windows of {quantity(found.width, 's', 2)} ({count(sum(found.answered), 'answer')} in all). "
         f"Ticks above the axis: {count(len(published.published), 'model')} published, {len(published.swapped)} taken into service. "
-        "The shaded part is the warm-up, which no response counts."
+        "The shaded part at the beginning is the warm-up, which no response counts"
+        + ("; the others are times in which something was broken." if report.faults else ".")
     )
     return section("accuracy", "Accuracy over time", chart_figure("accuracy", "", caption, tall=True))
 
