@@ -135,7 +135,7 @@ def test_commands_do_what_the_page_says(page: str, made: Path, tmp_path: Path) -
                 shell.does(command)
                 if (tmp_path / "STUDY").is_symlink():
                     name_newest(tmp_path, ROOT / page)
-                if command.startswith("estran init"):
+                if command.startswith("estran init my-study"):
                     file = tmp_path / "my-study" / "experiment.yaml"
                     text = short(file.read_text()).partition("claims:")[0]
                     file.write_text(text.replace("[fog, edge, cloud]", "[fog, edge]").replace(", 10s]", "]"))

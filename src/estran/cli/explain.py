@@ -27,7 +27,7 @@ def explain(
     Parameters
     ----------
     study
-        The study's folder.
+        The study's folder, or latest for the newest in studies/.
     response
         What to explain; accuracy, latency, staleness and what else is best known if not given. Repeatable.
     what_if
@@ -44,6 +44,7 @@ def explain(
     import msgspec
     from rich.console import Console
 
+    from estran.cli.listing import find_study
     from estran.explain.table import read_table
     from estran.observe.damage import telling
     from estran.report.explained import print_study_explained
@@ -52,6 +53,7 @@ def explain(
     from estran.reproduce.claims import judge_all
     from estran.reproduce.observed import evidence
 
+    study = find_study(study)
     with telling(study):
         found = gather(read_table(study), response or (), seed, what_if=what_if, next_runs=next_runs, file=next)
         page = write_study_page(found)

@@ -42,6 +42,22 @@ def find_run(run: str, out: Path, *, option: str = "--out") -> Path:
     raise RequestError(f"there is no run {run!r}", where=str(out), remedy=f"`estran ls` lists them; {option} names another folder")
 
 
+def find_study(study: Path, out: Path = Path("studies")) -> Path:
+    """A study's folder as it was given; for ``latest`` the newest below ``out``.
+
+    Raises
+    ------
+    RequestError
+        If there is none.
+    """
+    if study != Path("latest") or study.exists():
+        return study
+    folders = sorted((path.parent for path in out.glob("*/*/study.json")), key=lambda path: path.name)
+    if not folders:
+        raise RequestError("there is no study", where=str(out), remedy="`estran study FILE` makes one")
+    return folders[-1]
+
+
 def print_runs(runs: Sequence[Any], folder: Path, *, json: bool) -> None:
     """Print the runs of a folder, newest first."""
     import msgspec
