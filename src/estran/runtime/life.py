@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import importlib
-import os
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
+from pathlib import Path
 from typing import Any, Final
 
 import msgspec
@@ -43,8 +43,8 @@ def look_first_in(folder: str) -> None:
 
 def _lies_in(folder: str, name: str, file: str | None) -> bool:
     """Whether a module was found in a folder by its name, and not by another way that leads below it, such as Estran's own."""
-    stem = os.path.join(folder, *name.split("."))
-    return file is not None and file in (stem + ".py", os.path.join(stem, "__init__.py"))
+    stem = Path(folder, *name.split("."))
+    return file is not None and file in (f"{stem}.py", str(stem / "__init__.py"))
 
 
 def load_component(path: str, folder: str) -> type[Component]:
