@@ -158,8 +158,8 @@ def _steps(table: Table, names: list[str], size: int) -> Matrix:
     levels: Mapping[int, Mapping[str, Any]] = {row.point: row.levels for row in table.folder.rows}
     places = np.array([[factors[name].place(levels[point][name]) for name in names] for point in sorted(levels)])
     moved = np.diff(places.reshape(-1, size, len(names)), axis=1)
-    size = np.array([1.0 if factors[name].ordered is None else 2 / 3 for name in names])
-    return np.asarray(np.where(np.abs(moved) > 1e-9, np.sign(moved) * size, 0.0))
+    reach = np.array([1.0 if factors[name].ordered is None else 2 / 3 for name in names])
+    return np.asarray(np.where(np.abs(moved) > 1e-9, np.sign(moved) * reach, 0.0))
 
 
 def _by_point(table: Table, response: str) -> Matrix:
