@@ -11,6 +11,7 @@ pytest.importorskip("scipy", reason="explaining needs scipy: pip install 'estran
 
 from estran.errors import RequestError
 from estran.explain.indices import explain_by_indices
+from estran.report.explaining import told
 from estran.study.design import points
 from estran.study.factors import Factor
 from tests.explain.planted import table
@@ -46,6 +47,17 @@ def test_morris_tells_linear_curved_and_null_factors_apart() -> None:
     linear = explain_by_indices(table(RANGES, drawn, 1, [3 * p["a"] for p in drawn], "morris"), "latency", np.random.default_rng(1))
     assert linear.indices[0].first == pytest.approx(6.0)  # from one end of the range to the other
     assert linear.indices[0].spread == pytest.approx(0, abs=1e-9)
+
+
+def test_morris_tells_changes_between_levels_without_order_as_they_are() -> None:
+    ranges: dict[str, tuple[Any, ...]] = {"a": (-1.0, 1.0), "b": ("near", "far")}
+    drawn = points("morris", tuple(Factor(name, levels) for name, levels in ranges.items()), 10, np.random.default_rng(0))
+    values = [3 * p["a"] + 4 * (p["b"] == "far") for p in drawn]
+    found = explain_by_indices(table(ranges, drawn, 1, values, "morris"), "latency", np.random.default_rng(1))
+    by_name = {index.factor: index for index in found.indices}
+    assert by_name["a"].first == pytest.approx(6.0)
+    assert by_name["b"].first == pytest.approx(4.0)
+    assert [sentence.split(" by ")[1] for sentence in told(found)] == ["6\u202fs over its range.", "4\u202fs from level to level."]
 
 
 def test_replicates_are_averaged_and_broken_samples_counted() -> None:

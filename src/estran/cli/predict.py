@@ -31,6 +31,7 @@ def calibrate(*runs: str, out: Path = Path("calibration.json"), folder: Path = P
     from estran.observe.calibrate.fit import calibrate as fit
     from estran.observe.damage import telling
     from estran.report.calibrated import print_calibration
+    from estran.spec.calibration import FILE_NAME
 
     folders = [find_run(run, folder) for run in runs]
     with telling(*folders):
@@ -40,7 +41,7 @@ def calibrate(*runs: str, out: Path = Path("calibration.json"), folder: Path = P
         sys.stdout.write(out.read_text(encoding="utf-8"))
     else:
         print_calibration(Console(emoji=False), calibration)
-        print(f"→ {out}", file=sys.stderr)
+        print(f"→ {out} (used with --calibration {out}, or where {FILE_NAME} lies beside the experiment file)", file=sys.stderr)
 
 
 def validate(

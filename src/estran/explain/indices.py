@@ -32,6 +32,8 @@ class Index:
         Of ``sobol``: that share with all interactions. Of ``morris``: μ*, the mean of the changes' sizes.
     spread
         Of ``morris``: σ, the standard deviation of the changes: how far the factor's effect depends on the others, or is curved.
+    ordered
+        Whether the factor has a range. Where its levels have no order, changes of ``morris`` are those from one level to another.
     """
 
     factor: str
@@ -40,6 +42,7 @@ class Index:
     total: float
     total_ci95: Interval
     spread: float | None
+    ordered: bool = True
 
 
 @dataclass(frozen=True)
@@ -87,6 +90,7 @@ def explain_by_indices(table: Table, response: str, rng: np.random.Generator) ->
     if not table.varies(response) or np.ptp(kept) == 0:
         raise RequestError(f"{response} never changes", where="--response", remedy="choose another")
     steps = None if kind == "sobol" else _steps(table, names, size)[whole]
+    ordered = {factor.name: factor.ordered is not None for factor in table.folder.factors()}
     estimate = _sobol if steps is None else _morris(steps)
     return Indices(
         response=response,
@@ -95,7 +99,7 @@ def explain_by_indices(table: Table, response: str, rng: np.random.Generator) ->
         samples=len(kept),
         lost=int((~whole).sum()),
         mean=float(kept.mean()),
-        indices=_indices(names, kept, estimate, rng),
+        indices=_indices({name: ordered[name] for name in names}, kept, estimate, rng),
     )
 
 
@@ -103,7 +107,8 @@ Estimate = Callable[[Matrix, NDArray[np.int64]], tuple[Matrix, Matrix, Matrix | 
 """First, total and spread of each factor, shape (factors,), from values, shape (samples, points), and which samples to take."""
 
 
-def _indices(names: list[str], values: Matrix, estimate: Estimate, rng: np.random.Generator) -> tuple[Index, ...]:
+def _indices(names: Mapping[str, bool], values: Matrix, estimate: Estimate, rng: np.random.Generator) -> tuple[Index, ...]:
+    """``names``: of each factor whether its levels have an order."""
     first, total, spread = estimate(values, np.arange(len(values)))
     drawn = [estimate(values, rng.integers(len(values), size=len(values)))[:2] for _ in range(RESAMPLES)]
     ends = np.nanpercentile(np.array(drawn), [2.5, 97.5], axis=0)
@@ -115,8 +120,9 @@ def _indices(names: list[str], values: Matrix, estimate: Estimate, rng: np.rando
             float(total[i]),
             (float(ends[0, 1, i]), float(ends[1, 1, i])),
             None if spread is None else float(spread[i]),
+            ordered,
         )
-        for i, name in enumerate(names)
+        for i, (name, ordered) in enumerate(names.items())
     ]
     return tuple(sorted(found, key=lambda index: -index.total))
 
@@ -147,12 +153,13 @@ def _morris(steps: Matrix) -> Estimate:
 
 
 def _steps(table: Table, names: list[str], size: int) -> Matrix:
-    """Moves in the unit interval, as the design made them: two thirds up or down."""
+    """Moves in the unit interval, as the design made them: two thirds up or down; 1 between levels that are no part of a range."""
     factors = {factor.name: factor for factor in table.folder.factors()}
     levels: Mapping[int, Mapping[str, Any]] = {row.point: row.levels for row in table.folder.rows}
     places = np.array([[factors[name].place(levels[point][name]) for name in names] for point in sorted(levels)])
     moved = np.diff(places.reshape(-1, size, len(names)), axis=1)
-    return np.asarray(np.where(np.abs(moved) > 1e-9, np.sign(moved) * 2 / 3, 0.0))
+    reach = np.array([1.0 if factors[name].ordered is None else 2 / 3 for name in names])
+    return np.asarray(np.where(np.abs(moved) > 1e-9, np.sign(moved) * reach, 0.0))
 
 
 def _by_point(table: Table, response: str) -> Matrix:

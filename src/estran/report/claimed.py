@@ -28,7 +28,7 @@ def print_claims(console: Console, folder: Path) -> None:
     for one in claims:
         mark, colour = MARKS[one.verdict]
         line = Text.assemble((f"{mark} {one.verdict}", colour), "  ", (one.claim, "bold"), "  ", (told(one), "dim"))
-        console.print(line, soft_wrap=True)
+        console.print(line, soft_wrap=not console.is_terminal)  # a terminal would cut words
 
 
 def told(one: Judged) -> str:

@@ -118,7 +118,8 @@ def told(found: Indices) -> Iterator[str]:
         else:
             bent = index.spread is not None and index.spread > 0.5 * index.total
             how = ", depending on the other factors or on where in its range" if bent and index.total else ""
-            yield f"{index.factor} changes {found.response} by {difference(index.total, found.unit)} over its range{how}."
+            over = "over its range" if index.ordered else "from level to level"
+            yield f"{index.factor} changes {found.response} by {difference(index.total, found.unit)} {over}{how}."
     if found.lost:
         yield f"{found.lost} of {found.samples + found.lost} samples do not count: one of their runs failed or did not measure it."
     if found.kind == "sobol" and found.samples < ENOUGH:

@@ -19,6 +19,7 @@ def test_a_real_run_yields_a_calibration(tmp_path: Path) -> None:
     done = estran("calibrate", "latest", cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     assert "total: add" in done.stdout
+    assert "--calibration calibration.json" in done.stderr
     found = read_calibration(tmp_path / "calibration.json")
     (run,) = found.runs
     assert (run["folder"], run["platform"], run["seed"]) == (str(run_folder(tmp_path).relative_to(tmp_path)), "emulate", 1)
