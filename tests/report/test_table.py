@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from io import StringIO
 from pathlib import Path
@@ -10,6 +11,7 @@ import pytest
 from rich.console import Console
 
 from estran.report import print_summary
+from tests.report.synthetic import Scene, write_run
 
 
 def printed(folder: Path, width: int) -> str:
@@ -48,3 +50,16 @@ def test_markup_and_control_characters_of_users_are_text(runs: Mapping[str, Path
     assert "\x1b" not in words
     assert "\x00" not in words
     assert "✗ 1 bad" in words
+
+
+def test_what_broke_is_told(tmp_path: Path) -> None:
+    folder = write_run(tmp_path / "r", Scene(duration=8))
+    assert "broken" not in printed(folder, 80)
+    faults = [
+        {"key": "wan/0", "kind": "cut", "begun": 4.0, "ended": 6.5},
+        {"key": "late/0", "kind": "kill", "begun": None, "ended": None},
+    ]
+    (folder / "faults.json").write_text(json.dumps({"version": 1, "faults": faults, "without": {}}))
+    told = " ".join(printed(folder, 80).replace("\u202f", " ").split())
+    assert "broken on purpose wan/0 (cut) from 4 s to 6.5 s" in told
+    assert "late/0" not in told

@@ -128,7 +128,7 @@ def read_folder(folder: Path) -> RunFolder:
             "there is no run here (no run.json)", where=str(folder), remedy="give a run folder; 'estran ls' lists them"
         )
     names = ("run", "plan", "network", "responses", "manifest", "assignment")
-    return gathered(folder, {name: _read(folder / f"{name}.json") for name in names})
+    return gathered(folder, {name: read_document(folder / f"{name}.json") for name in names})
 
 
 def gathered(folder: Path, documents: Mapping[str, Mapping[str, Any]]) -> RunFolder:
@@ -150,7 +150,14 @@ def gathered(folder: Path, documents: Mapping[str, Mapping[str, Any]]) -> RunFol
     )
 
 
-def _read(path: Path) -> dict[str, Any]:
+def read_document(path: Path) -> dict[str, Any]:
+    """A JSON object of a run folder, empty where there is no such file.
+
+    Raises
+    ------
+    DataError
+        If the file is not a JSON object.
+    """
     if not path.is_file():
         return {}
     try:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from estran.report.claimed import print_claims
-from estran.report.folder import Response, RunFolder, read_folder
+from estran.report.folder import Response, RunFolder, read_document, read_folder
 from estran.report.network import LinkGroup, fallbacks, group, links, worth_telling
 from estran.report.verdict import cause, ordered
 from estran.report.wording import NONE, interval, quantity, together
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 MOST_RESPONSES = 22
 MOST_LINKS = 8
+MOST_FAULTS = 6
 WIDE = 110
 _WORRIES = {"superseded", "duplicates", "reordered", "unprocessed"}
 _DETAILS = {"message_bytes", "staleness_versions"}
@@ -47,6 +48,9 @@ def print_summary(console: Console, folder: Path) -> None:
     groups = group(links(run), run.hosts)
     if groups and not run.simulated:
         console.print(_links(groups))
+    broken = _broken(folder)
+    if broken:
+        console.print(_line("broken on purpose  ", "cyan", broken))
     for warning in fallbacks(run):
         console.print(_line("! ", "yellow", warning))
     if run.status == "done":
@@ -157,6 +161,20 @@ def bare_table() -> Table:
     return Table(
         box=box.SIMPLE_HEAD, pad_edge=False, padding=(0, 1), header_style="dim", caption_style="dim", caption_justify="left"
     )
+
+
+def _broken(folder: Path) -> str:
+    """Which faults happened, and when."""
+    happened = (one for one in read_document(folder / "faults.json").get("faults", ()) if one["begun"] is not None)
+    told = [
+        f"{one['key']} ({one['kind']}) from {quantity(one['begun'], 's')}{_until(one['ended'])}"
+        for one in sorted(happened, key=lambda one: float(one["begun"]))
+    ]
+    return "; ".join(told[:MOST_FAULTS]) + (f" and {len(told) - MOST_FAULTS} more" if len(told) > MOST_FAULTS else "")
+
+
+def _until(ended: float | None) -> str:
+    return "" if ended is None else f" to {quantity(ended, 's')}"
 
 
 def _line(head: str, style: str, words: str) -> Text:

@@ -54,11 +54,17 @@ globalThis.estranPlot = (() => {
     }
     ctx.restore();
   };
-  // Times in which something was broken on purpose: tinted, between dashed lines, named above.
+  // Times in which something was broken on purpose: tinted, between dashed lines, named above, beginning at the shade or within it.
   const shadeSpans = (held) => (plot) => {
     const { ctx, bbox } = plot;
     const right = bbox.left + bbox.width;
     let said = bbox.left;
+    if (held.chart.warmup && plot.valToPos(held.chart.warmup, "x", true) > bbox.left) {
+      ctx.save();
+      ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
+      said += ctx.measureText("warm-up ").width;
+      ctx.restore();
+    }
     for (const span of held.chart.spans || []) {
       const [from, to] = [span.from, span.to ?? Infinity].map((time) => Math.min(Math.max(time === Infinity ? right : plot.valToPos(time, "x", true), bbox.left), right));
       if (to <= bbox.left || from >= right) continue;
@@ -76,9 +82,10 @@ globalThis.estranPlot = (() => {
       ctx.stroke();
       ctx.font = `${11 * devicePixelRatio}px system-ui, sans-serif`;
       ctx.textBaseline = "bottom";
-      if (from >= said) {
-        ctx.fillText(span.label, from, bbox.top - 3 * devicePixelRatio);
-        said = from + ctx.measureText(`${span.label} `).width;
+      const at = Math.max(from, said);
+      if (at === from || at < to) {
+        ctx.fillText(span.label, at, bbox.top - 3 * devicePixelRatio);
+        said = at + ctx.measureText(`${span.label} `).width;
       }
       ctx.restore();
     }
