@@ -11,6 +11,7 @@ from estran.errors import EstranError
 from estran.observe.queries import open_run
 from estran.observe.responses import measure
 from estran.observe.store import recover
+from estran.platforms.emulated.envoys import abandoned
 from estran.platforms.emulated.leftovers import remove_groups
 from estran.platforms.mixed.scratch import scratch
 from estran.platforms.remote.packing import remove_unfinished
@@ -33,7 +34,8 @@ def clean_leftovers() -> list[str]:
     for left in found:
         killed = end_processes(left.run_id)
         door_of(left.run_id).unlink(missing_ok=True)
-        for folder in scratch(left.run_id):
+        places = [abandoned(entry.value) for entry in left.entries if entry.kind == "folder"]
+        for folder in [*scratch(left.run_id), *filter(None, places)]:
             shutil.rmtree(folder, ignore_errors=True)
         try:
             groups = remove_groups(left.run_id)

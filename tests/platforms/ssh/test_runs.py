@@ -186,12 +186,13 @@ def test_a_killed_run_leaves_nothing_on_hosts_nor_here(
     hosts: Mapping[str, Machine], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, phase: str, moment: str
 ) -> None:
     written(tmp_path, hosts, duration="0.5s")
+    before = {name: _temporary(machine) for name, machine in hosts.items()}  # what a host had when it died is there still
     file = tmp_path / "experiment.yaml"
     file.write_text(file.read_text().replace("network: []", "network:\n  - {between: [edge, cloud], rate: 50mbit}"))
     mortal(phase, moment, ["run", "experiment.yaml", "--on", "lab.yaml"], tmp_path)
     nothing_stays(hosts)
-    for machine in hosts.values():
-        assert [path.name for path in (machine.folder / "tmp").iterdir()] == []
+    for name, machine in hosts.items():
+        assert _temporary(machine) == before[name]
         assert "tbf" not in machine.queues()
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path / "tmp"))
@@ -199,6 +200,10 @@ def test_a_killed_run_leaves_nothing_on_hosts_nor_here(
     after = record(tmp_path)
     assert gone(tmp_path, after["id"]) == []
     assert (after["status"], after["failure"]["phase"]) == ("failed", phase)
+
+
+def _temporary(machine: Machine) -> set[str]:
+    return {path.name for path in (machine.folder / "tmp").iterdir()}
 
 
 def test_too_few_hosts_and_a_wrong_file_are_told_before_anything_starts(hosts: Mapping[str, Machine], tmp_path: Path) -> None:

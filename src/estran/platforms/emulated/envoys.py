@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
+import re
 import secrets
 import shutil
+import stat
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -24,6 +27,7 @@ FOLDER: Final = "ESTRAN_ENVOYS"
 ARRIVAL: Final = 20.0
 LONGEST: Final = 100
 """Bytes of the path of a socket; the kernel takes 107."""
+_PLACE: Final = re.compile(r"estran-[0-9a-f]{8}")
 
 
 def command() -> tuple[str, ...]:
@@ -88,6 +92,18 @@ def meeting(run_id: str, hosts: Mapping[str, object], note: Callable[[str, str],
         yield place
     finally:
         shutil.rmtree(folder, ignore_errors=True)
+
+
+def abandoned(value: str) -> Path | None:
+    """The meeting place that a journal's line names, if there is one still: a folder of this user's, made as `meeting` makes them."""
+    path = Path(value)
+    if _PLACE.fullmatch(path.name) is None or str(path.parent) not in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - only looked at
+        return None
+    with contextlib.suppress(OSError):
+        facts = path.lstat()
+        if stat.S_ISDIR(facts.st_mode) and facts.st_uid == os.geteuid():
+            return path
+    return None
 
 
 @asynccontextmanager
