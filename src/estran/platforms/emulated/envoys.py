@@ -95,7 +95,7 @@ def meeting(run_id: str, hosts: Mapping[str, object], note: Callable[[str, str],
 
 
 def abandoned(value: str) -> Path | None:
-    """The meeting place that a journal's line names, if there is one still: a folder of this user's, made as `meeting` makes them."""
+    """The meeting place that a journal's line names, if it is still there: a folder of this user's, as `meeting` makes them."""
     path = Path(value)
     if _PLACE.fullmatch(path.name) is None or str(path.parent) not in (tempfile.gettempdir(), "/tmp"):  # noqa: S108 - only looked at
         return None
