@@ -82,6 +82,14 @@ def test_happenings_are_averaged_and_disturbed_ones_left_out() -> None:
     assert all("another fault was on" in found.missing[f"{kind}_y"] for kind in KINDS)
 
 
+def test_what_an_earlier_fault_left_does_not_hide_a_later_one() -> None:
+    found = judged(
+        stories(lambda time: 1.5 if 8.5 <= time < 9 else 0.01, often, silent=(12.0, 13.0)), ("y", 8.0, 9.0), ("x", 12.0, 13.0)
+    )
+    assert found.values["time_to_detect_x"].value == pytest.approx(0.25, abs=0.1)
+    assert found.values["time_to_recover_x"].value == pytest.approx(1.0, abs=0.26)
+
+
 def test_a_fault_at_once_has_no_reference() -> None:
     found = judged(stories(lambda time: 0.01, often), ("x", 0.5, 1.0))
     assert all("undisturbed" in found.missing[f"{kind}_x"] for kind in KINDS)

@@ -2,8 +2,9 @@
 
 Everything is judged against the *reference*: up to `REFERENCE` seconds of the measurement before the fault, after earlier ones
 were over. Time is cut into bins that hold some `PER_BIN` answers each. A bin *deviates* if fewer answers come in it, or they take
-longer, or fewer of them are right, than in the reference's bins less (more) `DEVIATIONS` standard deviations of these, or
-`TOLERANCE` of their mean if that is more.
+longer, or fewer of them are right, than the median of the reference's bins less (more) `DEVIATIONS` of their scaled median absolute
+deviations, or `TOLERANCE` of the median if that is more. Mean and standard deviation would let what an earlier fault left, such as
+a backlog, hide all that follows (Leys et al., *Detecting outliers*, J. Exp. Soc. Psychol. 49, 2013).
 
 What accuracy a fault took is measured the same where the fault takes no time, at the moments at which it would have begun: what a
 model learns meanwhile is in both, and the difference is the fault's.
@@ -28,6 +29,8 @@ PER_BIN: Final = 25
 NARROWEST, WIDEST = 0.1, 1.0
 """Bins, seconds."""
 DEVIATIONS: Final = 3.0
+NORMAL: Final = 1.4826
+"""Standard deviations in a median absolute deviation, of what is normal."""
 TOLERANCE: Final = 0.1
 RUN: Final = 2
 """Bins in a row that must deviate."""
@@ -191,8 +194,9 @@ def _below(bins: _Bins, series: Floats) -> Mask:
     known = reference[~np.isnan(reference)]
     if len(known) < FEWEST - 2:
         return np.zeros(len(after), dtype=bool)
-    mean = float(known.mean())
-    low = mean - max(DEVIATIONS * float(known.std(ddof=1)), TOLERANCE * abs(mean))
+    middle = float(np.median(known))
+    spread = NORMAL * float(np.median(np.abs(known - middle)))
+    low = middle - max(DEVIATIONS * spread, TOLERANCE * abs(middle))
     found: Mask = np.nan_to_num(after, nan=np.inf) < low
     return found
 
