@@ -84,7 +84,9 @@ def test_happenings_are_averaged_and_disturbed_ones_left_out() -> None:
 
 def test_what_an_earlier_fault_left_does_not_hide_a_later_one() -> None:
     found = judged(
-        stories(lambda time: 1.5 if 8.5 <= time < 9 else 0.01, often, silent=(12.0, 13.0)), ("y", 8.0, 9.0), ("x", 12.0, 13.0)
+        stories(lambda time: 10.0 - time if 8.0 <= time < 9.0 else 0.01, often, silent=(12.0, 13.0)),
+        ("y", 8.0, 9.0),
+        ("x", 12.0, 13.0),
     )
     assert found.values["time_to_detect_x"].value == pytest.approx(0.25, abs=0.1)
     assert found.values["time_to_recover_x"].value == pytest.approx(1.0, abs=0.26)
