@@ -76,7 +76,7 @@ class Scene:
             "Any", SimpleNamespace(expect=lambda *_: None, fail=self.rows.append, take=lambda _, rows: self.rows.extend(rows))
         )
         self.injector = Injector(
-            planned, cast("Provision", self.breaker), collector, cast("Any", None), RealClock(time.monotonic_ns())
+            planned, cast("Provision", self.breaker), collector, cast("Any", None), RealClock(time.monotonic_ns()), folder
         )
         self.record = RunRecord(folder, {"id": "x"}, QuietProgress())
         self.hand = Hand(planned, cast("Any", self.breaker), self.injector, self.record)
@@ -99,6 +99,8 @@ async def test_a_fault_begins_is_marked_and_healed(scene: Scene) -> None:
         answer = await ask("x", {"fault": {"cut": ["fog", "cloud"], "for": "2s"}})
         assert answer["targets"] == ["cloud-0 ↔ fog-0"]
         assert scene.breaker.done == [("inject", "by-hand-1/0")]
+        (told,) = json.loads((scene.folder / "faults.json").read_text())["faults"]  # at once: the run may be killed any time
+        assert (told["begun"] is not None, told["ended"]) == (True, None)
         with pytest.raises(RequestError, match="by-hand-1/0 is still on there"):
             await ask("x", {"fault": {"degrade": ["fog", "cloud"], "delay": "1s"}})
         async with asyncio.timeout(20):
@@ -109,7 +111,6 @@ async def test_a_fault_begins_is_marked_and_healed(scene: Scene) -> None:
     assert not place.exists()
     await scene.injector.heal()  # as the conductor does at the end
     assert scene.breaker.done[-1] == ("heal", "by-hand-2/0")
-    scene.injector.write(scene.folder)
     written = json.loads((scene.folder / "faults.json").read_text())["faults"]
     assert [(one["kind"], one["by_hand"], one["ended"] is not None) for one in written] == [
         ("cut", True, True),

@@ -164,9 +164,9 @@ class Conductor:
         if self.platform.virtual and not self.plan.experiment.faults:
             yield
             return
-        injector = Injector(self.plan, provision, collector, live, clock)
+        injector = Injector(self.plan, provision, collector, live, clock, self.folder)
         async with AsyncExitStack() as stack:
-            await stack.enter_async_context(injecting(injector, self.folder, self.record.warnings))
+            await stack.enter_async_context(injecting(injector, self.record.warnings))
             if not self.platform.virtual:
                 await stack.enter_async_context(door(Hand(self.plan, self.platform, injector, self.record), self.run_id))
             yield

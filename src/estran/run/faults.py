@@ -107,14 +107,19 @@ class Injector:
     ----------
     clock
         The run's.
+    folder
+        Where it is written down what happens, as it happens: a run that is killed has it, too.
     """
 
-    def __init__(self, plan: Plan, provision: Provision, collector: Expecting, live: LiveResponses, clock: Clock) -> None:
+    def __init__(
+        self, plan: Plan, provision: Provision, collector: Expecting, live: LiveResponses, clock: Clock, folder: Path
+    ) -> None:
         self._plan = plan
         self._provision = provision
         self._collector = collector
         self._live = live
         self._clock = clock
+        self._folder = folder
         self._warmup = plan.experiment.measure.warmup
         self._changed = asyncio.Condition()
         self.happenings = [Happening(one) for one in plan.injections]
@@ -167,8 +172,8 @@ class Injector:
                 )
         return None
 
-    def write(self, folder: Path) -> None:
-        """Write down what happened; nothing where nothing was to."""
+    def write(self) -> None:
+        """Write down what has happened until now; nothing where nothing was to."""
         if not self.happenings and not self._plan.experiment.faults:
             return
         experiment = self._plan.experiment
@@ -177,7 +182,7 @@ class Injector:
             for fault in experiment.faults
             if not fault.happens
         }
-        write_json(folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings], "without": idle})
+        write_json(self._folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings], "without": idle})
 
     async def _one(self, happening: Happening) -> None:
         injection = happening.injection
@@ -284,6 +289,7 @@ class Injector:
     def _mark(self, event: str, injection: Injection, now: float) -> None:
         detail = {"key": injection.key, "fault": injection.fault, "kind": injection.kind, "targets": shown(injection)}
         self._collector.take("events", [EventRow(now, "", "", event, msgspec.json.encode(detail).decode())])
+        self.write()
 
 
 def shown(injection: Injection) -> list[str]:
@@ -295,7 +301,7 @@ def shown(injection: Injection) -> list[str]:
 
 
 @asynccontextmanager
-async def injecting(injector: Injector, folder: Path, warnings: list[str]) -> AsyncIterator[None]:
+async def injecting(injector: Injector, warnings: list[str]) -> AsyncIterator[None]:
     """Bring faults about meanwhile; on leaving everything is healed and written down.
 
     Raises
@@ -315,6 +321,6 @@ async def injecting(injector: Injector, folder: Path, warnings: list[str]) -> As
         finally:
             warnings.extend(injector.unbegun())
             blocked = injector.blocked()
-            injector.write(folder)
+            injector.write()
     if blocked is not None:
         raise blocked
