@@ -25,9 +25,12 @@ class Response:
 
     @classmethod
     def of(cls, estimate: Estimate, unit: str, note: str | None = None) -> Response:
-        """A response from an estimate; the notes are joined."""
+        """A response from an estimate; the notes are joined. No interval of a share goes below 0 or above 1."""
         notes = "; ".join(part for part in (note, estimate.note) if part)
-        return cls(estimate.value, unit, estimate.n, estimate.ci95, notes or None)
+        interval = estimate.ci95
+        if interval is not None and unit == "fraction":
+            interval = max(interval[0], min(0.0, estimate.value)), min(interval[1], max(1.0, estimate.value))
+        return cls(estimate.value, unit, estimate.n, interval, notes or None)
 
     def plain(self) -> dict[str, Any]:
         """As plain data, without what is absent."""
