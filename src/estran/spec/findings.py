@@ -98,7 +98,8 @@ def _plain(kind: str, context: Mapping[str, Any], detail: ErrorDetails) -> str:
         name, words = limits[kind]
         return f"must be {words} {context[name]}, not {got}"
     if kind in ("too_short", "string_too_short"):
-        return f"must have at least {context['min_length']} entries" if kind == "too_short" else "must not be empty"
+        least = context["min_length"]
+        return f"must have at least {least} entries" if kind == "too_short" and least > 1 else "must not be empty"
     if kind == "too_long":
         return f"must have at most {context['max_length']} entries, not {context['actual_length']}"
     if kind == "string_pattern_mismatch":
