@@ -40,9 +40,7 @@ def clean_leftovers() -> list[str]:
         try:
             groups = remove_groups(left.run_id)
             jobs = [slurm.cancel(entry.value) for entry in left.entries if entry.kind == slurm.KIND]
-            recovered = _of_run(left.folder, left.run_id) and recover(left.folder)
-            _mark_killed(left.folder, left.run_id)
-            _tidy(left.folder, left.run_id)
+            recovered = _of_run(left.folder, left.run_id) and _closed(left.folder)
         except EstranError as error:
             done.append(f"{left.run_id}: {error}")
             continue
@@ -57,11 +55,17 @@ def _of_run(folder: Path, run_id: str) -> bool:
     return (folder / "run.json").is_file() and open_run(folder).status.id == run_id
 
 
-def _mark_killed(folder: Path, run_id: str) -> None:
+def _closed(folder: Path) -> bool:
+    """Bring a killed run's folder into order; whether its records had to be recovered."""
+    recovered = recover(folder)
+    _mark_killed(folder)
+    _tidy(folder)
+    return recovered
+
+
+def _mark_killed(folder: Path) -> None:
     """Say in a run's record that it was killed, and what it measured until then."""
     path = folder / "run.json"
-    if not _of_run(folder, run_id):
-        return
     data = json.loads(path.read_text(encoding="utf-8"))
     if data["status"] == "running":
         phases = [phase.get("name", "start") for phase in data.get("phases", ())]
@@ -78,10 +82,8 @@ def _mark_killed(folder: Path, run_id: str) -> None:
         write_json(path, data)
 
 
-def _tidy(folder: Path, run_id: str) -> None:
+def _tidy(folder: Path) -> None:
     """Remove what was half written."""
-    if not _of_run(folder, run_id):
-        return
     for name in ("*.part", "*.reserve", "hosts"):
         for path in folder.glob(name):
             path.unlink(missing_ok=True)
