@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import signal
 import threading
-from collections.abc import Callable, Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterable, Iterator
 from concurrent.futures import Future
 from contextlib import contextmanager
 from contextvars import ContextVar, copy_context
@@ -94,25 +94,37 @@ def carried_out(work: Coroutine[Any, Any, T]) -> T:
 
 async def _interruptible(work: Coroutine[Any, Any, T]) -> tuple[bool, T | None]:
     """Whether it came to its end, and what it returned."""
-    loop, asked = asyncio.get_running_loop(), False
     task = asyncio.ensure_future(work)
+    heard = [number for number in _NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
+    with cancelled_when_asked(task, heard) as asked:
+        try:
+            return True, await task
+        except asyncio.CancelledError:
+            if asked():
+                return False, None
+            raise
+
+
+@contextmanager
+def cancelled_when_asked(task: asyncio.Future[T], numbers: Iterable[signal.Signals]) -> Iterator[Callable[[], bool]]:
+    """Have a task cancelled, once, when a signal comes or whoever waits for this thread asks; yields what tells whether it was.
+
+    Later ones are ignored meanwhile: they must not cut short the good order.
+    """
+    loop, asked = asyncio.get_running_loop(), False
 
     def interrupt() -> None:
         nonlocal asked
-        if not asked:  # a second one must not cut short the good order
+        if not asked:
             asked = True
             task.cancel()
 
-    heard = [number for number in _NUMBERS if signals_come() and signal.getsignal(number) != signal.SIG_IGN]
+    heard = list(numbers) if signals_come() else []
     for number in heard:
         loop.add_signal_handler(number, interrupt)
     try:
         with asked_by_waiter(partial(loop.call_soon_threadsafe, interrupt)):
-            return True, await task
-    except asyncio.CancelledError:
-        if asked:
-            return False, None
-        raise
+            yield lambda: asked
     finally:
         for number in heard:
             loop.remove_signal_handler(number)

@@ -7,10 +7,8 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +17,7 @@ from estran.observe.secrets import secrets_in, without_in_document
 from estran.platforms.base import Platform, Reserving
 from estran.run.conductor import Conductor
 from estran.run.describing import describe
-from estran.run.interrupting import asked_by_waiter, signals_come
+from estran.run.interrupting import cancelled_when_asked
 from estran.run.journal import Journal
 from estran.run.prepare import Prepared, plain_plan
 from estran.run.record import Progress, RunRecord, Status, write_json
@@ -110,35 +108,11 @@ def _keeping(platform: Platform) -> list[str]:
 async def _interruptible(conductor: Conductor) -> Status:
     """Conduct; the first Ctrl-C or SIGTERM ends the run in good order, later ones are ignored meanwhile."""
     task = asyncio.create_task(conductor.conduct())
-    with _signals(task):
+    with cancelled_when_asked(task, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)):
         try:
             return await task
         except asyncio.CancelledError:
             return "interrupted"
-
-
-@contextmanager
-def _signals(task: asyncio.Task[Status]) -> Iterator[None]:
-    loop = asyncio.get_running_loop()
-    asked = False
-
-    def interrupt() -> None:
-        nonlocal asked
-        if not asked:
-            asked = True
-            task.cancel()
-
-    if not signals_come():
-        with asked_by_waiter(partial(loop.call_soon_threadsafe, interrupt)):
-            yield
-        return
-    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-        loop.add_signal_handler(number, interrupt)
-    try:
-        yield
-    finally:
-        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.remove_signal_handler(number)
 
 
 def new_run_id() -> str:
