@@ -11,6 +11,7 @@ import msgspec
 
 from estran.errors import DataError, EstranError
 from estran.observe.manifest import digest
+from estran.observe.queries import Status
 
 _OTHERS: Final = ("study.json", "optimize.json")
 """Of these folders no hashes are kept."""
@@ -32,25 +33,14 @@ class _Failure(msgspec.Struct):
     log_tail: list[str] = []
 
 
-class _Record(msgspec.Struct):
+class _Record(Status, frozen=True, kw_only=True):
     """All of ``run.json`` that is looked at anywhere, strictly."""
 
-    schema: int
-    id: str
-    experiment: str
-    status: str
-    platform: str = ""
-    seed: int = 0
-    started: str | None = None
-    ended: str | None = None
     ended_by: str | None = None
-    warmup: float = 0.0
-    duration: float = 0.0
-    phases: list[_Phase] = []
-    failure: _Failure | None = None
-    warnings: list[str] = []
-    missing: dict[str, str] = {}
-    artefacts: dict[str, str] = {}
+    phases: list[_Phase] = msgspec.field(default_factory=list)  # type: ignore[assignment]
+    failure: _Failure | None = None  # type: ignore[assignment]
+    warnings: list[str] = msgspec.field(default_factory=list)
+    missing: dict[str, str] = msgspec.field(default_factory=dict)
 
 
 @contextmanager
