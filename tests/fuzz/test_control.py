@@ -17,7 +17,7 @@ from typing import Any
 
 import msgspec
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from estran.errors import EstranError, PlatformError
@@ -179,18 +179,21 @@ NEWS = [
     said=st.lists(st.sampled_from(NEWS).flatmap(lambda one: st.one_of(st.just(one), mutated_document(one))), max_size=6),
     end=st.sampled_from([b"", b"\0" * 3, b"\xff" * 8, _framed(b"[]"), _framed(b"[" * 5000), _framed(b'{"say": 1')]),
 )
+@example(said=[{"reply": 0}], end=b"")
+@example(said=[{"say": "shut", "of": 0}], end=b"")
 def test_a_controller_hears_anything_from_an_envoy(said: list[Any], end: bytes) -> None:
     async def main() -> None:
         reader = asyncio.StreamReader()
         reader.feed_data(b"".join(_framed(json.dumps(one).encode(), b"ab") for one in said) + end)
         reader.feed_eof()
         host = RemoteHost("a", FrameLink(reader, Kept()))
-        asked = asyncio.ensure_future(host.ask("have", path="x"))
+        asked = [asyncio.ensure_future(one) for one in (host.ask("have", path="x"), host.open(["x"]))]
         await asyncio.sleep(0)
         async with asyncio.timeout(20):
             await host.serve()
-            with suppress(PlatformError):
-                await asked
+            for one in asked:
+                with suppress(PlatformError):
+                    await one
         assert host.gone
 
     with bounded():

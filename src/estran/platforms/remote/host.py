@@ -140,7 +140,8 @@ class RemoteHost:
         elif said == "taken" and of in self._pipes:
             self._pipes[of].taken(head["count"])
         elif said == "shut" and of in self._pipes:
-            self._pipes.pop(of).shut(head["status"])
+            status = head["status"]  # before the pop: what cannot be understood must still find whom to tell of the loss
+            self._pipes.pop(of).shut(status)
         elif said == "here":
             self.facts = head["facts"]
             if not self._here.done():
@@ -149,13 +150,15 @@ class RemoteHost:
             self._news.put_nowait(head)
 
     def _settle(self, head: dict[str, Any], data: bytes) -> None:
+        error = head.get("error")
+        told = head["ok"] if error is None else None  # before the pop, as above
         waiting = self._waiting.pop(head["reply"], None)
         if waiting is None or waiting.done():
             return
-        if (error := head.get("error")) is not None:
+        if error is not None:
             waiting.set_exception(PlatformError(str(error), where=self.name, remedy=remedy_of(str(error))))
         else:
-            waiting.set_result((head["ok"], data))
+            waiting.set_result((told, data))
 
     def _asked(self, do: str, data: bytes, details: Mapping[str, Any]) -> tuple[int, asyncio.Future[tuple[Any, bytes]]]:
         if self.gone is not None:
