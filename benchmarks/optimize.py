@@ -5,11 +5,10 @@ kept in ``--cache``, where an interrupted recording goes on). Searches are then 
 with one of the runs that were really made at those levels, drawn by chance, and is charged the seconds that this run took. So many
 seeds cost seconds; the same seed draws the same runs.
 
-``--on emulate``: simulate leads, emulate counts, on 36 to 40 points of short runs, three times each. To record them, on a machine
-that does nothing else (about 20 minutes a case; emulated runs go on one at a time, only served-engine bears ``--jobs 2``)::
+``--on emulate``: simulate leads, emulate counts, on 24 to 36 points of short runs, three times each. To record them, on a machine
+that does nothing else (15 to 30 minutes a case)::
 
-    python benchmarks/optimize.py --on emulate --record --cache FOLDER visual-inspection smart-grid
-    python benchmarks/optimize.py --on emulate --record --cache FOLDER --jobs 2 served-engine
+    python benchmarks/optimize.py --on emulate --record --cache FOLDER
 
 and to search what was recorded, with 10 seeds that nothing was tuned on, then with a simulator that says the opposite::
 
@@ -32,6 +31,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import math
 import shutil
 import statistics
 import subprocess
@@ -122,8 +122,8 @@ CASES = {
         {},
         {"measure.warmup": "5s", "measure.duration": "13s"},
         ("services.engine.with.contention=0", "services.engine.with.crowding=0"),
-        {"http": [40, 8, 16], "download": [40, 4], "extract": [8, 2, 4], "simsearch": [40, 4]},
-        {"measure.warmup": "3s", "measure.duration": "8s"},
+        {"http": [40, 16], "download": [40, 4], "extract": [8, 2, 4], "simsearch": [40, 4]},
+        {"measure.warmup": "4s", "measure.duration": "16s"},
     ),
     "smart-grid": Case(
         ("bytes_sent",),
@@ -260,6 +260,13 @@ def exhaustive(file: Path, out: Path, options: Sequence[str], jobs: int) -> Tabl
 def tabled(table: Table, names: Sequence[str], goals: Goals) -> Tabled:
     """The finished runs of a study; a point without any is an error."""
     costs: dict[Key, list[tuple[float, ...]]] = {}
+    unmeasured = [
+        name
+        for goal in goals.goals
+        if (name := goal.response) not in table.responses or not all(map(math.isfinite, table.responses[name][table.done]))
+    ]
+    if unmeasured:
+        raise SystemExit(f"{', '.join(unmeasured)} was not measured in every run of {table.folder.path}: measure for longer")
     took: dict[Key, list[float]] = {}
     outcomes = table.folder.outcomes()
     for row in range(table.runs):
