@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -123,10 +124,16 @@ def watch(process: subprocess.Popen[bytes], cwd: Path) -> dict[str, Series]:
             begun = time.monotonic()
             continue
         now = time.monotonic() - begun
-        for pid in [process.pid, *sorted(processes_of(run["id"]))]:
-            with suppress(OSError):
-                found[names.of(pid)].append((now, *memory(pid)))
+        look([process.pid, *sorted(processes_of(run["id"]))], now, names, found)
     return found
+
+
+def look(pids: Sequence[int], now: float, names: Names, found: dict[str, Series]) -> None:
+    """Add what each process has resident now."""
+    for pid in pids:
+        with suppress(OSError):  # it has just ended
+            name, sizes = names.of(pid), memory(pid)
+            found[name].append((now, *sizes))
 
 
 def losses(folder: Path) -> list[str]:

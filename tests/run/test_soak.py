@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+from collections import defaultdict
 from pathlib import Path
 
 import duckdb
 import pytest
+from benchmarks import soak
 
 from estran.run.prepare import prepare
 from estran.run.record import QuietProgress
@@ -13,6 +16,8 @@ from estran.run.session import execute
 from tests.run.experiments import assert_nothing_left
 from tests.run.soaking import lengths, write_soak
 
+GONE = 1 << 23
+"""More than a process's number can be."""
 WINDOW = 1024
 """Messages of a stream that are under way at the most."""
 
@@ -25,6 +30,16 @@ class Looking(QuietProgress):
 
     def live(self, figures: dict[str, float]) -> None:
         self.seen.append(lengths())
+
+
+def test_a_process_that_ends_while_it_is_looked_at_is_passed_over() -> None:
+    found = defaultdict[str, soak.Series](list)
+    names = soak.Names(os.getpid())
+    names._known = dict.fromkeys((os.getpid(), GONE), "known")
+    soak.look([GONE], 0.0, names, found)
+    assert not found
+    soak.look([GONE, os.getpid()], 1.0, names, found)
+    assert [time for time, *_ in found["known"]] == [1.0]
 
 
 @pytest.mark.alone

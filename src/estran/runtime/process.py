@@ -11,6 +11,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import BinaryIO, Protocol
 
+from estran.runtime.heap import limit_arenas
 from estran.runtime.launch import Launch
 from estran.runtime.yielding import Place
 
@@ -192,6 +193,7 @@ def _become(launch: Launch, control: socket.socket | None, place: Place | None) 
 
     assert control is not None
     os.environ.update(environment)
+    limit_arenas(environment)
     return serve(launch, control, place)
 
 

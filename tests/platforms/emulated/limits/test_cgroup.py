@@ -71,6 +71,19 @@ def test_v2_says_why_it_cannot(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) 
     assert "Delegate=yes" in missing
 
 
+def test_of_processes_that_have_ended_a_v1_group_keeps_the_sum_only(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setattr("estran.platforms.emulated.limits.cgroup1._moved", lambda pid: (1, 2))
+    tree = Tree1("run")
+    tree._roots = {"cpuacct": tmp_path}
+    group = tmp_path / "service"
+    group.mkdir()
+    for pid in range(1, 101):
+        (group / "cgroup.procs").write_text(f"7\n{pid + 1000}\n")
+        moved = tree._io("service")
+    assert moved == (1 + 100, 2 + 200)
+    assert [set(book.running) for book in tree._io_books.values()] == [{7, 1100}]
+
+
 trial = CgroupLimiter(Tree1("trial")).trial()
 needs_v1 = pytest.mark.skipif(not trial.works, reason=f"cgroup v1: {trial.why}")
 pytestmark = pytest.mark.root

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final
 
@@ -47,7 +48,7 @@ class Tree1:
         # Controllers mounted together share folders; each is made, joined and removed once.
         self._folders = list(dict.fromkeys(self._roots.values()))
         self._claims: list[int] = []
-        self._io_books: dict[str, dict[int, tuple[int, int]]] = {}
+        self._io_books: dict[str, IoBook] = {}
 
     def missing(self) -> str | None:
         absent = [controller for controller in NEEDED if controller not in self._roots]
@@ -149,10 +150,29 @@ class Tree1:
         # Not from the blkio controller: it does not attribute buffered writes, and counts nothing on recent kernels.
         top = str(self._roots["cpuacct"] / path)
         for folder, _, _ in os.walk(top):
-            book = self._io_books.setdefault(folder, {})
-            book.update({pid: moved for pid in members(Path(folder)) if (moved := _moved(pid)) is not None})
-        books = [book for folder, book in self._io_books.items() if f"{folder}/".startswith(f"{top}/")]
-        read, written = (sum(moved[way] for book in books for moved in book.values()) for way in (0, 1))
+            self._io_books.setdefault(folder, IoBook()).look(members(Path(folder)))
+        sums = [book.sums() for folder, book in self._io_books.items() if f"{folder}/".startswith(f"{top}/")]
+        return sum(read for read, _ in sums), sum(written for _, written in sums)
+
+
+class IoBook:
+    """Bytes that the processes of one group have moved; only the sum of those that have ended, since a shell's loop starts many."""
+
+    def __init__(self) -> None:
+        self.running: dict[int, tuple[int, int]] = {}
+        self._ended = (0, 0)
+
+    def look(self, pids: Sequence[int]) -> None:
+        """Read what the processes have moved that are in the group now."""
+        here = set(pids)
+        for pid in [pid for pid in self.running if pid not in here]:
+            read, written = self.running.pop(pid)
+            self._ended = self._ended[0] + read, self._ended[1] + written
+        self.running.update({pid: moved for pid in pids if (moved := _moved(pid)) is not None})
+
+    def sums(self) -> tuple[int, int]:
+        """Bytes read and written, of all that have ever been seen."""
+        read, written = (sum(moved[way] for moved in self.running.values()) + self._ended[way] for way in (0, 1))
         return read, written
 
 
