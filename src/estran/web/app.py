@@ -17,12 +17,13 @@ from starlette.routing import Route
 
 from estran.errors import EstranError, RequestError
 from estran.observe.damage import damaged, telling
+from estran.report.folder import read_folder
 from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
 from estran.run.hand import LONGEST, ask
 from estran.web import comparing, views
 from estran.web.charts import beside, charts
-from estran.web.drawing import draw
+from estran.web.drawing import Drawing, draw
 from estran.web.following import Following, Followings
 from estran.web.gate import ENTER, FILE_POLICY, Access, Gate
 from estran.web.index import Index
@@ -131,14 +132,14 @@ class Pages:
     async def run(self, request: Request) -> Response:
         """One run."""
         key = request.path_params["key"]
-        awaited, reported = key == self._awaited, False
+        awaited, reported, drawing = key == self._awaited, False, None
         try:
-            folder = await asyncio.to_thread(self._index.path, key, "run")
-            reported = (folder / REPORT).is_file()
+            drawing = await asyncio.to_thread(self._drawing, key)
+            reported = (self._index.path(key, "run") / REPORT).is_file()
         except RequestError:
             if not awaited:
                 raise
-        return HTMLResponse(views.run_page(key, self._access.csrf, awaited=awaited, report=reported))
+        return HTMLResponse(views.run_page(key, self._access.csrf, drawing, awaited=awaited, report=reported))
 
     async def report(self, request: Request) -> Response:
         """A run's report."""
@@ -171,8 +172,8 @@ class Pages:
 
     async def drawing_data(self, request: Request) -> Response:
         """The topology of a run."""
-        run = await asyncio.to_thread(self._following, request.path_params["key"])
-        return _json(draw(run.folder).plain())
+        drawing = await asyncio.to_thread(self._drawing, request.path_params["key"])
+        return _json(drawing.plain() if drawing else {"nodes": [], "edges": []})
 
     async def stream(self, request: Request) -> Response:
         """Figures and charts of a run as they come in, as server-sent events, until it is over."""
@@ -311,6 +312,12 @@ class Pages:
 
     def _following(self, key: str) -> Following:
         return self._followings.of(self._index.path(key, "run"))
+
+    def _drawing(self, key: str) -> Drawing | None:
+        """The topology as planned; None where nothing is yet: the record of a run comes before its plan."""
+        run = self._following(key)
+        folder = run.folder if run.folder.hosts else read_folder(run.path)
+        return draw(folder) if folder.hosts else None
 
     def _state(self, key: str, width: int) -> dict[str, Any]:
         run = self._following(key)

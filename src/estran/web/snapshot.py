@@ -16,6 +16,7 @@ from estran.web.alerts import alerts
 from estran.web.answers import WINDOW
 from estran.web.drawing import Arrow, Drawing
 from estran.web.following import Shown
+from estran.web.placing import Placing, Way
 from estran.web.traffic import Key
 
 CLOSING: Final = 1.0
@@ -23,6 +24,7 @@ CLOSING: Final = 1.0
 MOST_HOSTS: Final = 200
 MOST_REPLICAS: Final = 200
 
+_LINK: Final = ("delay", "rate", "loss")
 _UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s", "energy": "J"}
 
 
@@ -39,14 +41,15 @@ def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
     now
         The time of day, for how long phases take and how long the run will.
     """
-    broken = _broken(run)
+    broken, exchanges = _broken(run), _exchanges(run, drawing.places())
     return {
         "run": _record(run, now),
         "figures": _figures(run),
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
         "edges": {arrow.identity: _edge(run, arrow, broken) for arrow in drawing.arrows},
-        "exchanges": _exchanges(run, drawing.places()),
+        "exchanges": exchanges,
+        "arrows": _unplanned(drawing, exchanges),
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts, broken) for identity, box in drawing.boxes},
         "chips": {
@@ -135,7 +138,11 @@ def _edge(run: Shown, arrow: Arrow, broken: Broken) -> dict[str, Any]:
     """What flows on an arrow, what its label tells, and the last version of a model that arrived on it."""
     hosts = run.folder.replicas
     ways = {(hosts[a].host, hosts[b].host) for _, a, b in arrow.channels}
+    link = arrow.link
     return flow(run, list(arrow.channels)) | {
+        "asked": {name: link.asked(name) for name in _LINK} if link else {},
+        "probed": {name: link.measured(name) for name in _LINK} if link and link.probed else {},
+        "ok": link.ok if link else None,
         "broken": not broken.isdisjoint(ways),
         "version": _carried(run, arrow.channels),
         "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
@@ -148,6 +155,26 @@ def _exchanges(run: Shown, places: Mapping[str, str]) -> list[dict[str, Any]]:
         {"port": key[0], "client": key[1], "server": key[2], "source": places.get(key[1]), "target": places.get(key[2])}
         | flow(run, [key])
         for key in sorted(run.facts.traffic.exchanges)
+    ]
+
+
+def _unplanned(drawing: Drawing, exchanges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Arrows of exchanges, which nobody planned: those on a port between like hosts are one."""
+    together: dict[Way, list[dict[str, Any]]] = {}
+    for one in exchanges:
+        source, target = one["source"], one["target"]
+        if source is not None and target is not None and source != target:
+            name = f"exchange {source} {target} {one['port']}"
+            together.setdefault(Way(name, source, target, name), []).append(one)
+    if not together:
+        return []
+    placing = Placing(drawing)
+    routes = placing.add(together)
+    return [
+        {"id": way.identity, "port": like[0]["port"], "route": asdict(routes[way.identity]), "bottom": placing.bottom}
+        | {name: sum(one[name] for one in like) for name in ("rate", "bytes")}
+        | {"spent": sum(one["rate"] * (one["transfer"] or 0.0) for one in like)}
+        for way, like in together.items()
     ]
 
 
