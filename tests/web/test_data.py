@@ -107,8 +107,15 @@ def test_everything_of_a_finished_run_is_told(server: Served, root: Path) -> Non
 @pytest.mark.parametrize("query", ["start=x", "width=abc", "end=1e"])
 def test_what_is_no_number_is_refused(server: Served, root: Path, query: str) -> None:
     answer = server.ask(f"/api/run/{key_of(root / 'runs' / 'visual-inspection' / 'done')}/charts?{query}")
-    assert answer.status == 404
+    assert answer.status == 400
     assert "is no number" in answer.data["what"]
+
+
+@pytest.mark.parametrize("width", ["inf", "-inf", "nan", "-5", "1e300"])
+def test_any_number_is_a_width(server: Served, root: Path, width: str) -> None:
+    key = key_of(root / "runs" / "visual-inspection" / "done")
+    for path in (f"/api/compare/charts?of={key}&width={width}", f"/api/run/{key}/charts?width={width}&start={width}&end={width}"):
+        assert server.ask(path).status == 200, path
 
 
 def test_runs_are_compared_with_the_first(server: Served, root: Path) -> None:
@@ -121,7 +128,7 @@ def test_runs_are_compared_with_the_first(server: Served, root: Path) -> None:
     energy = next(row for row in found["rows"] if row["response"] == "energy")
     assert energy["cells"][1]["verdict"] == "equivalent"
     one = server.ask(f"/api/compare?of={key_of(folder / 'done')}")
-    assert one.status == 404
+    assert one.status == 400
     assert "choose two" in one.data["remedy"]
 
 

@@ -188,6 +188,8 @@ def test_a_run_whose_conductor_was_killed_is_told_from_one_that_goes_on(
         journal.path.write_text(journal.path.read_text().replace(f"{os.getpid()} ", "999999 "))
         state = told(followed(growing.folder))["run"]
         assert (state["status"], state["over"], state["left"]) == ("killed", True, None)
+        (phase,) = state["phases"]  # as long as it was recorded, neither as planned nor until now
+        assert (phase["name"], phase["status"], phase["seconds"]) == ("warm up", "failed", pytest.approx(3.0, abs=0.1))
     growing.store.close()
 
 

@@ -74,18 +74,22 @@ def _record(run: Shown, now: datetime) -> dict[str, Any]:
         "whole": run.whole,
         "clock": run.facts.newest,
         "factors": {name: cell(level) for name, level in run.folder.factors.items()},
-        "phases": list(_phases(run, now)),
+        "phases": list(_phases(run, now, killed=killed)),
         "left": None if killed else _left(run, now),
         "until": run.measure().get("until"),
     }
 
 
-def _phases(run: Shown, now: datetime) -> Iterator[dict[str, Any]]:
+def _phases(run: Shown, now: datetime, *, killed: bool) -> Iterator[dict[str, Any]]:
+    """Phases with their times; the last one of a killed run lasted until its last record, as far as that tells."""
     expected = {"warm up": run.measure().get("warmup"), "measure": run.measure().get("duration")}
+    until = {"warm up": run.facts.newest, "measure": max(0.0, run.facts.newest - run.folder.warmup)}
     for phase in run.folder.run.get("phases") or []:
-        took = phase.get("seconds")
-        took = _since(phase.get("started"), now) if took is None and not run.over else took
-        yield {"name": phase["name"], "status": phase.get("status"), "seconds": took, "expected": expected.get(phase["name"])}
+        name, status, took = phase["name"], phase.get("status"), phase.get("seconds")
+        if took is None and not run.over:
+            took = until.get(name) if killed else _since(phase.get("started"), now)
+        status = "failed" if killed and status == "running" else status
+        yield {"name": name, "status": status, "seconds": took, "expected": expected.get(name)}
 
 
 def _since(stamp: Any, now: datetime) -> float | None:

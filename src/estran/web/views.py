@@ -35,6 +35,7 @@ ASSETS: Final = {
 """All files that are served, by name: package, place, type. Nothing else can be asked for."""
 _DRAWING: Final = "<!-- the drawing -->"
 
+
 @cache
 def asset(name: str) -> tuple[bytes, str]:
     """Content and type of a file.
