@@ -94,8 +94,12 @@ def test_lists_runs_oldest_first_and_damaged_ones_too(tmp_path: Path) -> None:
         (folder / "run.json").write_text(json.dumps(record))
     (tmp_path / "exp" / "c").mkdir()
     (tmp_path / "exp" / "c" / "run.json").write_text("{")
+    (tmp_path / "exp" / "d").mkdir()
+    going = {"schema": 1, "id": "d", "experiment": "exp", "status": "running", "started": "2026-01-04T00:00:00Z", "duration": 60}
+    (tmp_path / "exp" / "d" / "run.json").write_text(json.dumps(going))
     found = list_runs(tmp_path)
-    assert [(run.id, run.status) for run in found] == [("c", "damaged"), ("b", "done"), ("a", "done")]
+    assert [(run.id, run.status) for run in found] == [("c", "damaged"), ("b", "done"), ("a", "done"), ("d", "running")]
     assert "run.json" in (found[0].problem or "")
     assert found[1].duration == 3
+    assert found[3].duration is None  # what its record says was planned: a killed run would seem to have lasted that long
     assert list_runs(tmp_path / "absent") == []

@@ -49,7 +49,9 @@ def test_a_killed_conductor_leaves_nothing_after_clean(own_state: Path, phase: s
     folder = run_folder(own_state)
     if phase in MEASURED:
         assert json.loads((folder / "responses.json").read_text())["throughput"]["n"] > 5
+        assert 0.1 < after["duration"] <= (0.59 if phase == "measure" else 0.8)  # what was measured, not what was planned
     else:
+        assert after["duration"] == 0.0
         assert "killed before it was measured" in after["missing"]["all responses"]
     assert clean_leftovers() == []
 

@@ -41,9 +41,10 @@ class Served:
     def origin(self) -> str:
         return f"http://127.0.0.1:{self.access.port}"
 
-    def ask(self, path: str, method: str = "GET", **headers: str | None) -> Answer:
+    def ask(self, path: str, method: str = "GET", body: bytes = b"", **headers: str | None) -> Answer:
         """One request; header names with ``_`` for ``-``; None leaves a header out that would be sent."""
         sent: dict[str, str | None] = {"Host": f"127.0.0.1:{self.access.port}", "Cookie": self.cookie or None}
+        sent |= {"Content-Length": str(len(body))} if body else {}
         sent |= {name.replace("_", "-").title(): value for name, value in headers.items()}
         connection = http.client.HTTPConnection("127.0.0.1", self.access.port, timeout=20)
         try:
@@ -51,7 +52,7 @@ class Served:
             for name, value in sent.items():
                 if value is not None:
                     connection.putheader(name, value)
-            connection.endheaders()
+            connection.endheaders(body or None)
             response = connection.getresponse()
             return Answer(response.status, {key.lower(): value for key, value in response.getheaders()}, response.read())
         finally:

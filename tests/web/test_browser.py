@@ -21,7 +21,7 @@ from .served import Served, served
 
 pytestmark = pytest.mark.browser
 
-INK = """() => [...document.querySelectorAll('[data-chart], #drawing')].map((place) => {
+INK = """() => [...document.querySelectorAll('[data-chart]')].map((place) => {
   const colours = new Set();
   for (const canvas of place.querySelectorAll('canvas')) {
     const pixels = canvas.getContext('2d').getImageData(0, 0, canvas.width, canvas.height).data;
@@ -30,6 +30,15 @@ INK = """() => [...document.querySelectorAll('[data-chart], #drawing')].map((pla
   }
   return colours.size;
 })"""
+SAID = "() => [...document.querySelectorAll('#drawing .label')].map((label) => label.textContent).join()"
+OUTSIDE = """() => [...document.querySelectorAll('#drawing .drawn-box, #drawing .drawn-chip')].filter((node) => {
+  const edge = node.querySelector('rect').getBoundingClientRect();
+  return [...node.querySelectorAll('text')].some((text) => {
+    const inside = text.getBoundingClientRect();
+    return inside.left < edge.left || inside.right > edge.right || inside.top < edge.top || inside.bottom > edge.bottom;
+  });
+}).map((node) => node.textContent)"""
+"""Boxes and services whose text leaves them."""
 READY = "body[data-ready]"
 
 
@@ -145,14 +154,24 @@ def test_a_finished_run_is_shown_whole(browser: Any, server: Served, done: Path,
         seen.go(f"/run/{key_of(done)}")
         draw_all(seen.page)
         ink = seen.page.evaluate(INK)
-        assert len(ink) == 10
+        assert len(ink) == 9
         assert min(ink) >= 3
         assert fits(seen.page)
+        assert seen.page.evaluate(OUTSIDE) == []
+        assert seen.page.evaluate(SAID).count("camera.samples49.7 /s") == 8
         assert seen.page.inner_text("#run-status") == "done"
         assert "accuracy" in seen.page.inner_text("#figures")
         for table, least in (("edge", 9), ("host", 6), ("replica", 6), ("model", 12), ("link", 4)):
             assert len(seen.texts(f"#{table}-table tbody tr")) >= least, table
         assert "95 % CI" in seen.page.inner_text("#figures")
+
+
+def test_the_topology_is_there_before_any_script(browser: Any, server: Served, done: Path) -> None:
+    with visit(browser, server, java_script_enabled=False) as seen:
+        seen.page.goto(f"{server.origin}/run/{key_of(done)}")
+        assert seen.page.locator("#drawing .drawn-chip").count() == 6
+        assert seen.page.locator("#drawing .arrow").count() == 9
+        assert "camera-3" in seen.page.inner_text("#drawing")
 
 
 def test_a_run_is_used_with_keyboard_and_mouse(browser: Any, server: Served, done: Path) -> None:
@@ -175,9 +194,18 @@ def test_a_run_is_used_with_keyboard_and_mouse(browser: Any, server: Served, don
         assert all(4.0 < x < 7.0 for x in answered.value.json()[0]["x"])
         page.click("#whole")
         assert page.is_disabled("#whole")
-        chosen = "() => { const graph = estranTopology.graph(); graph.nodes('[kind = \"chip\"]').last().select(); }"
-        page.evaluate(chosen)
-        assert "trainer-0" in page.inner_text("#chosen")
+        page.locator("#drawing .drawn-chip").last.click()
+        assert page.inner_text("#chosen").startswith("trainer-0 (trainer)")
+        page.locator("#drawing .label .name").last.click()
+        assert "trainer.models, trainer-0 → detector-0" in page.inner_text("#chosen")
+        assert page.locator("#drawing .arrow.chosen").count() == 1
+        page.locator("#drawing svg").click(position={"x": 3, "y": 3})
+        assert page.inner_text("#chosen") == ""
+        page.set_viewport_size({"width": 1440, "height": 500})
+        page.click("#fit")
+        assert page.locator("#drawing svg").bounding_box()["height"] <= 400
+        page.click("#fit")
+        assert page.locator("#drawing svg").bounding_box()["height"] > 400
         page.select_option("#log-of", "detector-0")
         page.wait_for_function("() => document.getElementById('log-lines').textContent.includes('detector-0')")
         page.wait_for_function("() => !document.getElementById('log-lines').textContent.includes('camera-0')")
@@ -332,8 +360,8 @@ def test_something_is_broken_from_the_page(browser: Any, root: Path, tmp_path: P
             page.wait_for_function("() => document.getElementById('alerts').textContent.includes('cut of cloud-0 ↔ fog-0')")
             assert not page.locator("#fault").is_visible()
             assert asked[-1] == {"fault": {"cut": ["fog", "cloud"], "for": "2s"}}
-            said = "() => estranTopology.graph().edges().map((edge) => edge.data('said')).join()"
-            assert "broken on purpose" in page.evaluate(said)
+            assert "broken on purpose" in page.evaluate(SAID)
+            assert page.locator("#drawing .arrow.bad").count() >= 1
             seen.complaints.clear()  # of the refusal's status
 
 
@@ -368,11 +396,11 @@ def test_a_run_that_goes_on_is_followed_until_the_server_ends(browser: Any, root
             assert page.inner_text("#run-status") == "running"
             assert page.locator("#phases progress").count() == 1
             assert page.evaluate(last) == "Accuracy"
-            first = page.evaluate("estranTopology.graph().edges().map((edge) => edge.data('said')).join()")
+            first = page.evaluate(SAID)
             growing.until(6.0)
             page.wait_for_function("() => document.getElementById('log-lines').textContent.includes('so far 6')")
             page.wait_for_function("() => document.getElementById('model-table').textContent.includes('v10')")
-            assert page.evaluate("estranTopology.graph().edges().map((edge) => edge.data('said')).join()") != first
+            assert page.evaluate(SAID) != first
             growing.record("running", "measure", warnings=[])
             growing.store.add("events", [(6.5, "fog-0", "detector-0", "restarted", "attempt 1 of 5 after exit status 3")])
             growing.until(7.0)

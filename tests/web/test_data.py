@@ -69,8 +69,14 @@ def test_a_run_that_is_awaited_has_a_page_before_it_begins(root: Path, tmp_path:
         assert 'data-awaited="yes"' in one.ask(f"/run/{key_of(folder)}").text
         assert one.ask(f"/api/run/{key_of(folder)}/drawing").status == 404
         assert one.ask(f"/run/{key_of(tmp_path / 'e' / 'another')}").status == 404
-        shutil.copytree(root / "runs" / "visual-inspection" / "done", folder)
+        done = root / "runs" / "visual-inspection" / "done"
+        folder.mkdir(parents=True)
+        shutil.copy(done / "run.json", folder)  # it comes before the plan
+        assert one.ask(f"/api/run/{key_of(folder)}/drawing").data["nodes"] == []
+        assert "data-edges" not in one.ask(f"/run/{key_of(folder)}").text
+        shutil.copytree(done, folder, dirs_exist_ok=True)
         assert len(one.ask(f"/api/run/{key_of(folder)}/drawing").data["nodes"]) == 3 + 6 + 6
+        assert "data-edges" in one.ask(f"/run/{key_of(folder)}").text
 
 
 def test_everything_of_a_finished_run_is_told(server: Served, root: Path) -> None:
@@ -84,11 +90,12 @@ def test_everything_of_a_finished_run_is_told(server: Served, root: Path) -> Non
     }
     assert state["edges"].keys() == {edge["id"] for edge in drawing["edges"]}
     models = next(edge for edge in drawing["edges"] if edge["stream"] == "trainer.models")
-    assert (models["from"], models["to"], models["delivery"], models["way"]) == ("trainer-0", "detector-0", "latest", "back")
+    assert (models["from"], models["to"], models["delivery"]) == ("trainer-0", "detector-0", "latest")
     assert state["edges"][models["id"]]["transfer"] == pytest.approx(0.047, abs=0.003)
     direct = next(edge for edge in drawing["edges"] if edge["from"] == "camera-0" and edge["to"] == "detector-0")
     assert state["edges"][direct["id"]]["rate"] == pytest.approx(50, rel=0.05)
-    assert direct["asked"]["delay"].startswith("5")
+    assert state["edges"][direct["id"]]["asked"]["delay"].startswith("5")
+    assert state["edges"][direct["id"]]["ok"] is True
     assert {host["name"] for host in state["hosts"]} == {"edge-0", "edge-1", "edge-2", "edge-3", "fog-0", "cloud-0"}
     assert all(host["energy"] > 0 and host["cpu"] > 0 and host["memory"] > 0 for host in state["hosts"])
     assert [chart["id"] for chart in state["charts"]][:4] == ["accuracy", "latency", "throughput", "staleness"]
@@ -100,8 +107,15 @@ def test_everything_of_a_finished_run_is_told(server: Served, root: Path) -> Non
 @pytest.mark.parametrize("query", ["start=x", "width=abc", "end=1e"])
 def test_what_is_no_number_is_refused(server: Served, root: Path, query: str) -> None:
     answer = server.ask(f"/api/run/{key_of(root / 'runs' / 'visual-inspection' / 'done')}/charts?{query}")
-    assert answer.status == 404
+    assert answer.status == 400
     assert "is no number" in answer.data["what"]
+
+
+@pytest.mark.parametrize("width", ["inf", "-inf", "nan", "-5", "1e300"])
+def test_any_number_is_a_width(server: Served, root: Path, width: str) -> None:
+    key = key_of(root / "runs" / "visual-inspection" / "done")
+    for path in (f"/api/compare/charts?of={key}&width={width}", f"/api/run/{key}/charts?width={width}&start={width}&end={width}"):
+        assert server.ask(path).status == 200, path
 
 
 def test_runs_are_compared_with_the_first(server: Served, root: Path) -> None:
@@ -114,7 +128,7 @@ def test_runs_are_compared_with_the_first(server: Served, root: Path) -> None:
     energy = next(row for row in found["rows"] if row["response"] == "energy")
     assert energy["cells"][1]["verdict"] == "equivalent"
     one = server.ask(f"/api/compare?of={key_of(folder / 'done')}")
-    assert one.status == 404
+    assert one.status == 400
     assert "choose two" in one.data["remedy"]
 
 

@@ -188,6 +188,8 @@ def test_a_run_whose_conductor_was_killed_is_told_from_one_that_goes_on(
         journal.path.write_text(journal.path.read_text().replace(f"{os.getpid()} ", "999999 "))
         state = told(followed(growing.folder))["run"]
         assert (state["status"], state["over"], state["left"]) == ("killed", True, None)
+        (phase,) = state["phases"]  # as long as it was recorded, neither as planned nor until now
+        assert (phase["name"], phase["status"], phase["seconds"]) == ("warm up", "failed", pytest.approx(3.0, abs=0.1))
     growing.store.close()
 
 
@@ -206,7 +208,8 @@ def test_exchanges_of_commands_are_told_once_each(tmp_path: Path, live: bool) ->
     with run.lock:
         run.refresh()
         figures = run.facts.answers.figures(10.0)
-        (told,) = snapshot(run, draw(run.folder), NOW)["exchanges"]
+        state = snapshot(run, draw(run.folder), NOW)
+    (told,), (arrow,) = state["exchanges"], state["arrows"]
     assert figures["exchange_latency_p50"] == pytest.approx(0.05, rel=0.0101)
     assert (told["client"], told["server"], told["port"]) == ("camera-0", "fog-0", "8000")
     nodes = {node["id"]: node["label"] for node in draw(run.folder).plain()["nodes"]}
@@ -214,4 +217,7 @@ def test_exchanges_of_commands_are_told_once_each(tmp_path: Path, live: bool) ->
     assert told["rate"] == pytest.approx(10, rel=0.05)
     assert told["bytes"] == pytest.approx(4000, rel=0.05)
     assert told["transfer"] == pytest.approx(0.05)
+    assert arrow["port"] == "8000"
+    assert arrow["spent"] / arrow["rate"] == pytest.approx(0.05)
+    assert (arrow["id"], arrow["route"]["anchor"]) == (f"exchange {told['source']} {told['target']} 8000", "middle")
     assert [chart["id"] for chart in charts(run)] == ["exchanges"]

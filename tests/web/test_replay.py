@@ -8,11 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from estran.run.hand import LONGEST, door_of
 from estran.web.following import Following
 from estran.web.index import key_of
 from estran.web.logs import read_logs
 
-from .served import Served
+from .answering import answering
+from .growing import Growing
+from .served import Served, served
 
 
 @pytest.fixture
@@ -30,7 +33,7 @@ def test_a_finished_run_is_told_at_any_moment(server: Served, done: Path) -> Non
     assert all(model["published"] <= 4.0 for model in found[4.0]["models"])
     assert not found[4.0]["run"]["whole"]
     assert server.ask(f"{address}/logs?until=-1").data["lines"] == []
-    assert server.ask(f"{address}/moment?at=soon").status == 404
+    assert server.ask(f"{address}/moment?at=soon").status == 400
 
 
 def test_logs_are_told_until_a_moment(tmp_path: Path) -> None:
@@ -69,9 +72,34 @@ def test_courses_of_runs_are_told_over_each_other(server: Served, done: Path) ->
 
 def test_a_fault_needs_a_run_that_measures_and_a_page_of_ours(server: Served, done: Path) -> None:
     address = f"/api/run/{key_of(done)}/faults"
-    assert server.ask(address).status == 404
+    assert server.ask(address).status == 409
     assert "no fault can be started now" in server.ask(address).data["what"]
     assert server.ask(address, "POST").status == 403
     ours = {"origin": server.origin, "x_estran_csrf": server.access.csrf}
     assert server.ask(address, "POST", **ours | {"origin": "http://example.org"}).status == 403
-    assert server.ask(address, "POST", **ours).status == 404
+    assert server.ask(address, "POST", **ours).status == 400  # it asks for none
+
+
+def test_what_is_refused_says_by_its_status_whose_fault_it_is(
+    server: Served, root: Path, done: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    growing = Growing(done, tmp_path / "e" / "r")
+    growing.until(1.0)
+    cause = {"what": "fog and cloud have no link", "remedy": "choose others"}
+    with answering(door_of("r"), lambda _: cause), served([tmp_path]) as one:
+        one.enter()
+        ours = {"origin": one.origin, "x_estran_csrf": one.access.csrf}
+        address = f"/api/run/{key_of(growing.folder)}"
+        refused = one.ask(f"{address}/faults", "POST", b'{"cut": ["fog", "cloud"]}', **ours)
+        assert (refused.status, refused.data["what"], refused.data["remedy"]) == (409, *cause.values())
+        assert one.ask(f"{address}/faults", "POST", b"cut", **ours).status == 400
+        assert one.ask(f"{address}/faults", "POST", b" " * (LONGEST + 1), **ours).status == 413
+        replayed = one.ask(f"{address}/moment?at=1")
+        assert (replayed.status, replayed.data["remedy"]) == (409, "wait until it is over")
+        assert one.ask(f"/run/{key_of(growing.folder)}/report").status == 404
+        assert one.ask(f"/api/run/{'0' * 16}/moment?at=1").status == 404
+    growing.store.close()
+    ours = {"origin": server.origin, "x_estran_csrf": server.access.csrf}
+    early = server.ask(f"/api/study/{key_of(root / 'studies' / 'placements')}/explain", "POST", **ours)
+    assert (early.status, early.data["what"]) == (409, "the study has no table yet")

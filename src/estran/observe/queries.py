@@ -212,8 +212,8 @@ def _listed(path: Path) -> Listed:
         status = _decode(path, Status)
     except EstranError as error:
         return Listed(folder=str(folder), id=folder.name, experiment=folder.parent.name, status="damaged", problem=str(error))
-    same = {name: getattr(status, name) for name in ("id", "experiment", "status", "platform", "started", "ended", "duration")}
-    return Listed(folder=str(folder), **same)
+    same = {name: getattr(status, name) for name in ("id", "experiment", "status", "platform", "started", "ended")}
+    return Listed(folder=str(folder), duration=None if status.status == "running" else status.duration, **same)
 
 
 def _decode(path: Path, kind: Any) -> Any:

@@ -27,7 +27,10 @@ from estran.observe.stories import NONE, Floats, Integers, Mask, Stories, duplic
 if TYPE_CHECKING:
     import duckdb
 
-__all__ = ["UNTIL_NAMES", "LiveResponses", "Response", "Responses", "compute_responses", "measure", "measured_window", "ways_end"]
+__all__ = [
+    "UNTIL_NAMES", "LiveResponses", "Response", "Responses", "compute_responses", "measure", "measured_window", "recorded_until",
+    "ways_end",
+]  # fmt: skip
 
 LAST_PART = 0.2
 """The share of the window, at its end, that ``accuracy_final`` is of."""
@@ -73,11 +76,20 @@ def compute_responses(folder: Path) -> dict[str, dict[str, Any]]:
 def measured_window(run: Run, connection: duckdb.DuckDBPyConnection) -> tuple[float, float]:
     """The measured window; a run that stopped before its time ends with its last record."""
     begin, end = run.status.warmup, run.status.warmup + run.status.duration
-    last = connection.execute(
-        "SELECT max(t) FROM (SELECT max(done) t FROM messages UNION ALL SELECT max(time) FROM metrics)"
-    ).fetchone()
-    latest = last[0] if last is not None and last[0] is not None else end
-    return begin, min(end, latest) if latest > begin else end
+    latest = _latest(connection)
+    return begin, min(end, latest) if latest is not None and latest > begin else end
+
+
+def recorded_until(run: Run) -> float:
+    """The latest moment of a run's clock of which there is a record: its end, if nobody wrote that down; 0 if there is none."""
+    with run.database() as connection:
+        return max(0.0, _latest(connection) or 0.0)
+
+
+def _latest(connection: duckdb.DuckDBPyConnection) -> float | None:
+    query = "SELECT max(t) FROM (SELECT max(done) t FROM messages UNION ALL SELECT max(time) FROM metrics)"
+    last = connection.execute(query).fetchone()
+    return None if last is None or last[0] is None else float(last[0])
 
 
 def ways_end(stories: Stories) -> Mask:

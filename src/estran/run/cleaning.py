@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import shutil
+from math import ceil
 from pathlib import Path
+from typing import Any
 
 from estran.errors import EstranError
 from estran.observe.queries import open_run
-from estran.observe.responses import measure
+from estran.observe.responses import measure, recorded_until
 from estran.observe.store import recover
 from estran.platforms.emulated.envoys import abandoned
 from estran.platforms.emulated.leftovers import remove_groups
@@ -75,11 +77,24 @@ def _mark_killed(folder: Path) -> None:
         data["failure"] = {"phase": phase, "what": what, "host": None, "service": None, "remedy": "run it again", "log_tail": []}
         for one in data.get("phases", ()):
             one["status"] = "failed" if one.get("status") == "running" else one.get("status")
+        _time(data, recorded_until(open_run(folder)) if (folder / "messages.parquet").exists() else 0.0)
         write_json(path, data)
-        found = measure(open_run(folder)) if "measure" in phases and (folder / "messages.parquet").exists() else None
+        found = measure(open_run(folder)) if "measure" in phases and data["duration"] > 0.0 else None
         write_json(folder / "responses.json", found.plain() if found else {})
         data["missing"] = dict(found.missing) if found else {"all responses": "the run was killed before it was measured"}
         write_json(path, data)
+
+
+def _time(data: dict[str, Any], until: float) -> None:
+    """Say how long a killed run went on, in place of how long it was to: by its last record, ``until`` on its clock."""
+    measured = max(0.0, until - float(data.get("warmup") or 0.0))
+    phases = {phase.get("name"): phase for phase in data.get("phases", ())}
+    if "measure" in phases:
+        measured = min(measured, float(data.get("duration") or 0.0))
+    data["duration"] = ceil(1e6 * measured) / 1e6  # the last record lies within it
+    for name, took in (("warm up", until), ("measure", measured)):
+        if name in phases and phases[name].get("seconds") is None:
+            phases[name]["seconds"] = round(took, 4)
 
 
 def _tidy(folder: Path) -> None:

@@ -150,12 +150,14 @@ class Conductor:
             await clock.sleep(measure.warmup - clock.now())
         with self.record.phase("measure", measure.duration):
             load = None if self.platform.virtual else MachineLoad()
-            async with self._faults(provision, collector, live, clock):
-                reached = await self._measure(clock, collector, live, load)
+            try:
+                async with self._faults(provision, collector, live, clock):
+                    self.record.note(ended_by=await self._measure(clock, collector, live, load))
+            finally:  # also of a run that fails
+                self.record.note(duration=round(clock.now() - measure.warmup, 6))
             if load is not None:
                 self.record.note(machine_busy=load.mean)
                 self.record.warnings.extend([load.warning] if load.warning is not None else [])
-            self.record.note(duration=round(clock.now() - measure.warmup, 6), ended_by=reached)
         await self._conclude(provision)
 
     @asynccontextmanager
@@ -255,8 +257,11 @@ class Conductor:
         """Turn what was recorded into files and figures; what is missing is said, not invented."""
         with self.record.phase("collect"):
             store.compact(self.folder)
+            if not self._measured():
+                self.record.note(duration=0.0)  # until it is measured, what is planned stands there
             self.record.write()
-            found = measure_responses(open_run(self.folder)) if self._measured() else None
+            run = open_run(self.folder)
+            found = measure_responses(run) if run.status.duration > 0.0 else None
             write_json(self.folder / "responses.json", found.plain() if found else {})
             self.record.note(missing=dict(found.missing) if found else {"all responses": "the run failed before it was measured"})
 

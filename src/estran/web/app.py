@@ -17,17 +17,19 @@ from starlette.routing import Route
 
 from estran.errors import EstranError, RequestError
 from estran.observe.damage import damaged, telling
+from estran.report.folder import read_folder
 from estran.report.page import NAME as REPORT
 from estran.report.page import write_report
 from estran.run.hand import LONGEST, ask
 from estran.web import comparing, views
 from estran.web.charts import beside, charts
-from estran.web.drawing import draw
+from estran.web.drawing import Drawing, draw
 from estran.web.following import Following, Followings
 from estran.web.gate import ENTER, FILE_POLICY, Access, Gate
 from estran.web.index import Index
 from estran.web.logs import read_logs
 from estran.web.prometheus import TYPE, dashboard, exposition
+from estran.web.refusal import Refusal, refused
 from estran.web.snapshot import snapshot
 from estran.web.studying import pages, study_state
 
@@ -131,14 +133,14 @@ class Pages:
     async def run(self, request: Request) -> Response:
         """One run."""
         key = request.path_params["key"]
-        awaited, reported = key == self._awaited, False
+        awaited, reported, drawing = key == self._awaited, False, None
         try:
-            folder = await asyncio.to_thread(self._index.path, key, "run")
-            reported = (folder / REPORT).is_file()
+            drawing = await asyncio.to_thread(self._drawing, key)
+            reported = (self._index.path(key, "run") / REPORT).is_file()
         except RequestError:
             if not awaited:
                 raise
-        return HTMLResponse(views.run_page(key, self._access.csrf, awaited=awaited, report=reported))
+        return HTMLResponse(views.run_page(key, self._access.csrf, drawing, awaited=awaited, report=reported))
 
     async def report(self, request: Request) -> Response:
         """A run's report."""
@@ -155,7 +157,7 @@ class Pages:
         found = pages(self._index.path(request.path_params["key"], "study"))
         number = request.path_params["number"]
         if number >= len(found):
-            raise RequestError("there is no such page", where="the study")
+            raise Refusal(404, "there is no such page", where="the study")
         return _file(found[number])
 
     async def compare(self, request: Request) -> Response:
@@ -171,8 +173,8 @@ class Pages:
 
     async def drawing_data(self, request: Request) -> Response:
         """The topology of a run."""
-        run = await asyncio.to_thread(self._following, request.path_params["key"])
-        return _json(draw(run.folder).plain())
+        drawing = await asyncio.to_thread(self._drawing, request.path_params["key"])
+        return _json(drawing.plain() if drawing else {"nodes": [], "edges": []})
 
     async def stream(self, request: Request) -> Response:
         """Figures and charts of a run as they come in, as server-sent events, until it is over."""
@@ -255,7 +257,7 @@ class Pages:
 
     async def compare_charts(self, request: Request) -> Response:
         """Charts of runs over each other."""
-        keys, width = request.query_params.getlist("of")[: comparing.MOST], int(_number(request, "width", 600))
+        keys, width = request.query_params.getlist("of")[: comparing.MOST], _whole(request, "width", 600)
 
         def read() -> list[dict[str, Any]]:
             runs = [self._following(key) for key in keys]
@@ -283,7 +285,7 @@ class Pages:
 
     async def fault_kinds(self, request: Request) -> Response:
         """Which faults can be started in a run now: of each kind why it cannot."""
-        return _json(await ask(self._run_id(request), {"ask": "kinds"}))
+        return _json(await self._by_hand(request, {"ask": "kinds"}))
 
     async def start_fault(self, request: Request) -> Response:
         """Start a fault in a run that goes on; answers when it has begun."""
@@ -291,26 +293,36 @@ class Pages:
         async for part in request.stream():
             body += part
             if len(body) > LONGEST:
-                raise RequestError("this is too long", where="the fault")
+                raise Refusal(413, "this is too long", where="the fault")
         try:
             fault = msgspec.json.decode(body, type=dict[str, Any])
         except msgspec.DecodeError as error:
             raise RequestError(f"this is no fault: {error}", where="the request") from error
-        return _json(await ask(self._run_id(request), {"fault": fault}))
+        return _json(await self._by_hand(request, {"fault": fault}))
 
     async def make_explanation(self, request: Request) -> Response:
         """Explain a study, into its folder."""
-        path = await asyncio.to_thread(_explain, self._index.path(request.path_params["key"], "study"))
+        with refused(409):
+            path = await asyncio.to_thread(_explain, self._index.path(request.path_params["key"], "study"))
         return _json({"made": path.name})
 
     # Underneath
 
-    def _run_id(self, request: Request) -> str:
+    async def _by_hand(self, request: Request, asked: dict[str, Any]) -> dict[str, Any]:
+        """What a run's conductor answers; that it says no, or is not there, is a conflict with how things stand."""
         run = self._following(request.path_params["key"])
-        return run.run.status.id
+        with refused(409):
+            return await ask(run.run.status.id, asked)
 
     def _following(self, key: str) -> Following:
-        return self._followings.of(self._index.path(key, "run"))
+        with refused(404):  # it may have been removed just now
+            return self._followings.of(self._index.path(key, "run"))
+
+    def _drawing(self, key: str) -> Drawing | None:
+        """The topology as planned; None where nothing is yet: the record of a run comes before its plan."""
+        run = self._following(key)
+        folder = run.folder if run.folder.hosts else read_folder(run.path)
+        return draw(folder) if folder.hosts else None
 
     def _state(self, key: str, width: int) -> dict[str, Any]:
         run = self._following(key)
@@ -349,7 +361,7 @@ def make_app(
 
     async def problem(request: Request, error: Exception) -> Response:
         assert isinstance(error, EstranError)
-        status = 404 if isinstance(error, RequestError) else 500
+        status = error.status if isinstance(error, Refusal) else 400 if isinstance(error, RequestError) else 500
         if request.url.path.startswith("/api/"):
             return _json({"what": str(error.what), "where": str(error.where or ""), "remedy": error.remedy}, status)
         return HTMLResponse(views.problem_page(error.what, error.remedy, access.csrf), status)
@@ -364,7 +376,7 @@ def _json(data: Any, status: int = 200) -> Response:
 def _file(path: Path) -> Response:
     """A self-contained page of a run folder, which may come from anybody."""
     if path.is_symlink() or not path.is_file():
-        raise RequestError("it is not there", where=path.name, remedy="make it first")
+        raise Refusal(404, "it is not there", where=path.name, remedy="make it first")
     return HTMLResponse(path.read_bytes(), headers={"content-security-policy": FILE_POLICY})
 
 

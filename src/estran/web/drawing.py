@@ -1,11 +1,12 @@
-"""The deployment as nodes and edges for the page, and what is to be said at each of them now.
+"""The deployment as nodes and edges for the page.
 
-The arrangement is the report's: layers from left to right, like hosts in one box, like channels in one arrow.
+The arrangement is the report's: layers from left to right, like hosts in one box, like channels in one arrow. Where they lie is
+`estran.web.placing`'s business.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -14,11 +15,8 @@ from estran.report.network import LinkGroup, group, links
 from estran.report.topology import Box, Topology, arrange
 from estran.web.traffic import Key
 
-APART: Final = 470.0
-"""Pixels from the middle of a layer to the next one's: room for what is said of arrows."""
 MOST_LABELS: Final = 5
 """Arrows between two layers that have a label each; where there are more, each stream has one."""
-HEAD, CHIP, BETWEEN, ROW = 54.0, 62.0, 34.0, 46.0
 
 
 @dataclass(frozen=True)
@@ -47,16 +45,8 @@ class Drawing:
     arrows: tuple[Arrow, ...]
 
     def plain(self) -> dict[str, Any]:
-        """Nodes and edges as the page draws them; lanes, boxes and chips lie within each other."""
-        nodes = [*self._lanes(), *self._boxes()]
-        heights = {node["id"]: node["y"] for node in nodes if "y" in node}
-        bends = self._bends(heights)
-        shifts = _shifts(self.arrows, heights, bends)
-        edges = [
-            _edge(arrow) | {"bend": bends.get(arrow.identity, 0.0), "shift": shifts.get(arrow.identity, 0.0), "way": _way(arrow)}
-            for arrow in self.arrows
-        ]
-        return {"nodes": nodes, "edges": edges}
+        """Nodes and edges as the page tells them; lanes, boxes and chips lie within each other."""
+        return {"nodes": [*self._lanes(), *self._boxes()], "edges": [_edge(arrow) for arrow in self.arrows]}
 
     def places(self) -> dict[str, str]:
         """The node of each replica, and of each host: its only service or, where it has others or none, its box."""
@@ -67,27 +57,6 @@ class Drawing:
                 found |= dict.fromkeys(chip.replicas, f"{identity}.{index}")
         return found
 
-    def _bends(self, heights: Mapping[str, float]) -> dict[str, float]:
-        """How far aside the middle of an arrow is drawn: below the hosts of a layer that it passes, beside those of its own."""
-        tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)
-        passing, beside = 0, 0
-        bends: dict[str, float] = {}
-        for arrow in sorted(self.arrows, key=lambda arrow: heights[arrow.source]):
-            start, end = arrow.lanes
-            between = self.topology.lanes[min(start, end) + 1 : max(start, end)]
-            down = heights[arrow.target] - heights[arrow.source]
-            if between:
-                bottom = tallest / 2 + max(_height(boxes) for _, boxes in between) / 2
-                middle = (heights[arrow.source] + heights[arrow.target]) / 2
-                aside = max(bottom + ROW * (passing + 0.5) - middle, ROW)
-                bends[arrow.identity] = aside if end > start else -aside
-                passing += 1
-            elif start == end:
-                aside = ROW * (1.2 + beside % 2)
-                bends[arrow.identity] = -aside if down > 0 else aside
-                beside += 1
-        return bends
-
     def _lanes(self) -> Iterator[dict[str, Any]]:
         for lane, (layer, boxes) in enumerate(self.topology.lanes):
             hidden = self.topology.hidden.get(layer, 0)
@@ -96,49 +65,16 @@ class Drawing:
             yield {"id": f"lane{lane}", "kind": "lane", "label": label, "layer": lane % 6}
 
     def _boxes(self) -> Iterator[dict[str, Any]]:
-        named = {id(box): identity for identity, box in self.boxes}
-        tallest = max((_height(boxes) for _, boxes in self.topology.lanes), default=0.0)
-        for lane, (_, boxes) in enumerate(self.topology.lanes):
-            top, middle = (tallest - _height(boxes)) / 2, lane * APART
-            for box in boxes:
-                identity = named[id(box)]
-                name = box.hosts[0] if len(box.hosts) == 1 else f"{box.layer} ×{len(box.hosts)}"
-                about = {"kind": "box", "label": name, "device": box.device, "parent": f"lane{lane}", "layer": lane % 6}
-                yield {"id": identity, **about} | ({} if box.chips else {"x": middle, "y": top + HEAD})
-                for index, chip in enumerate(box.chips):
-                    yield {
-                        "id": f"{identity}.{index}", "kind": "chip", "label": chip.label, "about": chip.kind.rpartition(":")[2],
-                        "parent": identity, "layer": lane % 6, "x": middle, "y": top + HEAD + (index + 0.5) * CHIP,
-                    }  # fmt: skip
-                top += _height([box])
-
-
-def _height(boxes: list[Box]) -> float:
-    return sum(HEAD + max(1, len(box.chips)) * CHIP + BETWEEN for box in boxes)
-
-
-def _way(arrow: Arrow) -> str:
-    start, end = arrow.lanes
-    return "along" if start == end else "on" if end > start else "back"
-
-
-def _shifts(arrows: Iterable[Arrow], heights: Mapping[str, float], bends: Mapping[str, float]) -> dict[str, float]:
-    """How far up or down labels are moved, so that no two between the same layers lie on each other."""
-    places: dict[tuple[int, ...], list[tuple[float, str]]] = {}
-    for arrow in arrows:
-        if arrow.told:
-            aside = abs(bends.get(arrow.identity, 0.0)) if arrow.lanes[0] != arrow.lanes[1] else 0.0
-            middle = (heights[arrow.source] + heights[arrow.target]) / 2 + aside
-            places.setdefault(tuple(sorted(arrow.lanes)), []).append((middle, arrow.identity))
-    shifts: dict[str, float] = {}
-    for labels in places.values():
-        labels.sort()
-        spread = [labels[0][0]]
-        for middle, _ in labels[1:]:
-            spread.append(max(middle, spread[-1] + ROW))
-        back = sum(new - middle for new, (middle, _) in zip(spread, labels, strict=True)) / len(labels)
-        shifts |= {identity: new - back - middle for new, (middle, identity) in zip(spread, labels, strict=True)}
-    return shifts
+        lanes = {id(box): lane for lane, (_, boxes) in enumerate(self.topology.lanes) for box in boxes}
+        for identity, box in self.boxes:
+            lane = lanes[id(box)]
+            name = box.hosts[0] if len(box.hosts) == 1 else f"{box.layer} ×{len(box.hosts)}"
+            yield {"id": identity, "kind": "box", "label": name, "about": box.device, "parent": f"lane{lane}", "layer": lane % 6}
+            for index, chip in enumerate(box.chips):
+                yield {
+                    "id": f"{identity}.{index}", "kind": "chip", "label": chip.label, "about": chip.kind.rpartition(":")[2],
+                    "parent": identity, "layer": lane % 6,
+                }  # fmt: skip
 
 
 def draw(run: RunFolder) -> Drawing:
@@ -198,14 +134,9 @@ def _told(found: Mapping[Ends, list[Key]], lanes: Mapping[Ends, tuple[int, int]]
 
 
 def _edge(arrow: Arrow) -> dict[str, Any]:
-    link = arrow.link
-    asked = {name: link.asked(name) for name in ("delay", "rate", "loss")} if link else {}
-    probed = {name: link.measured(name) for name in ("delay", "rate", "loss")} if link and link.probed else {}
     return {
         "id": arrow.identity, "source": arrow.source, "target": arrow.target, "stream": arrow.stream, "delivery": arrow.delivery,
         "from": _ends(arrow, 1), "to": _ends(arrow, 2), "channels": len(arrow.channels), "told": len(arrow.told),
-        "asked": asked, "probed": probed,
-        "ok": link.ok if link else None,
     }  # fmt: skip
 
 

@@ -10,13 +10,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, Protocol
 
-from estran.errors import RequestError
 from estran.observe.queries import Run, open_run
 from estran.report.folder import RunFolder, read_folder
 from estran.web.answers import Answers
 from estran.web.happenings import Happenings
 from estran.web.machines import Machines
 from estran.web.models import Models
+from estran.web.refusal import Refusal
 from estran.web.tables import TIMES, News, Tables, between, finished
 from estran.web.traffic import Traffic
 
@@ -147,14 +147,14 @@ class Following:
 
         Raises
         ------
-        RequestError
+        Refusal
             If the run is not over: there is only now.
         EstranError
             If a file of the run is damaged.
         """
         self.refresh()
         if not self._whole:
-            raise RequestError("a run that goes on cannot be replayed", where=self.path.name, remedy="wait until it is over")
+            raise Refusal(409, "a run that goes on cannot be replayed", where=self.path.name, remedy="wait until it is over")
         self._replay.go(min(max(moment, 0.0), self.facts.newest))
         return self._replay
 

@@ -17,8 +17,8 @@ from typing import Any, Final, Literal
 
 import msgspec
 
-from estran.errors import RequestError
 from estran.study.rows import cell
+from estran.web.refusal import Refusal
 
 DEPTH: Final = 3
 """Folders between one that is watched and its runs: as in ``.``, ``runs``, the experiment."""
@@ -168,14 +168,14 @@ class Index:
 
         Raises
         ------
-        RequestError
+        Refusal
             If nothing of that kind has the key.
         """
         if key not in self._found:
             self.look()
         found = self._found.get(key)
         if found is None or found.kind != kind:
-            raise RequestError(f"there is no {kind} {key!r}", where="the page", remedy="go back to the list")
+            raise Refusal(404, f"there is no {kind} {key!r}", where="the page", remedy="go back to the list")
         return found.path
 
     def known(self, key: str) -> Path | None:
@@ -254,7 +254,7 @@ def _read(found: Found) -> Listed:
         platform=record.platform,
         seed=record.seed,
         started=record.started,
-        duration=record.duration,
+        duration=None if record.status == "running" else record.duration,  # until it is over, that is what was planned
         factors={name: cell(level) for name, level in factors.items()} if isinstance(factors, dict) else {},
         responses={name: float(f"{value:.6g}") for name in SHOWN if (value := values.get(name, _Value()).value) is not None},
         failure=str(record.failure.get("what"))[:200] if record.failure else None,

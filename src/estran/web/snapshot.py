@@ -16,6 +16,7 @@ from estran.web.alerts import alerts
 from estran.web.answers import WINDOW
 from estran.web.drawing import Arrow, Drawing
 from estran.web.following import Shown
+from estran.web.placing import Placing, Way
 from estran.web.traffic import Key
 
 CLOSING: Final = 1.0
@@ -23,6 +24,7 @@ CLOSING: Final = 1.0
 MOST_HOSTS: Final = 200
 MOST_REPLICAS: Final = 200
 
+_LINK: Final = ("delay", "rate", "loss")
 _UNITS: Final = {"accuracy": "fraction", "throughput": "/s", "samples": "", "staleness": "s", "energy": "J"}
 
 
@@ -39,14 +41,15 @@ def snapshot(run: Shown, drawing: Drawing, now: datetime) -> Snapshot:
     now
         The time of day, for how long phases take and how long the run will.
     """
-    broken = _broken(run)
+    broken, exchanges = _broken(run), _exchanges(run, drawing.places())
     return {
         "run": _record(run, now),
         "figures": _figures(run),
         "hosts": _hosts(run)[:MOST_HOSTS],
         "replicas": list(_replicas(run))[:MOST_REPLICAS],
         "edges": {arrow.identity: _edge(run, arrow, broken) for arrow in drawing.arrows},
-        "exchanges": _exchanges(run, drawing.places()),
+        "exchanges": exchanges,
+        "arrows": _unplanned(drawing, exchanges),
         "links": _links(run),
         "boxes": {identity: _box(run, box.hosts, broken) for identity, box in drawing.boxes},
         "chips": {
@@ -71,18 +74,22 @@ def _record(run: Shown, now: datetime) -> dict[str, Any]:
         "whole": run.whole,
         "clock": run.facts.newest,
         "factors": {name: cell(level) for name, level in run.folder.factors.items()},
-        "phases": list(_phases(run, now)),
+        "phases": list(_phases(run, now, killed=killed)),
         "left": None if killed else _left(run, now),
         "until": run.measure().get("until"),
     }
 
 
-def _phases(run: Shown, now: datetime) -> Iterator[dict[str, Any]]:
+def _phases(run: Shown, now: datetime, *, killed: bool) -> Iterator[dict[str, Any]]:
+    """Phases with their times; the last one of a killed run lasted until its last record, as far as that tells."""
     expected = {"warm up": run.measure().get("warmup"), "measure": run.measure().get("duration")}
+    until = {"warm up": run.facts.newest, "measure": max(0.0, run.facts.newest - run.folder.warmup)}
     for phase in run.folder.run.get("phases") or []:
-        took = phase.get("seconds")
-        took = _since(phase.get("started"), now) if took is None and not run.over else took
-        yield {"name": phase["name"], "status": phase.get("status"), "seconds": took, "expected": expected.get(phase["name"])}
+        name, status, took = phase["name"], phase.get("status"), phase.get("seconds")
+        if took is None and not run.over:
+            took = until.get(name) if killed else _since(phase.get("started"), now)
+        status = "failed" if killed and status == "running" else status
+        yield {"name": name, "status": status, "seconds": took, "expected": expected.get(name)}
 
 
 def _since(stamp: Any, now: datetime) -> float | None:
@@ -135,7 +142,11 @@ def _edge(run: Shown, arrow: Arrow, broken: Broken) -> dict[str, Any]:
     """What flows on an arrow, what its label tells, and the last version of a model that arrived on it."""
     hosts = run.folder.replicas
     ways = {(hosts[a].host, hosts[b].host) for _, a, b in arrow.channels}
+    link = arrow.link
     return flow(run, list(arrow.channels)) | {
+        "asked": {name: link.asked(name) for name in _LINK} if link else {},
+        "probed": {name: link.measured(name) for name in _LINK} if link and link.probed else {},
+        "ok": link.ok if link else None,
         "broken": not broken.isdisjoint(ways),
         "version": _carried(run, arrow.channels),
         "label": flow(run, list(arrow.told)) | {"version": _carried(run, arrow.told)} if arrow.told else None,
@@ -148,6 +159,26 @@ def _exchanges(run: Shown, places: Mapping[str, str]) -> list[dict[str, Any]]:
         {"port": key[0], "client": key[1], "server": key[2], "source": places.get(key[1]), "target": places.get(key[2])}
         | flow(run, [key])
         for key in sorted(run.facts.traffic.exchanges)
+    ]
+
+
+def _unplanned(drawing: Drawing, exchanges: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    """Arrows of exchanges, which nobody planned: those on a port between like hosts are one."""
+    together: dict[Way, list[dict[str, Any]]] = {}
+    for one in exchanges:
+        source, target = one["source"], one["target"]
+        if source is not None and target is not None and source != target:
+            name = f"exchange {source} {target} {one['port']}"
+            together.setdefault(Way(name, source, target, name), []).append(one)
+    if not together:
+        return []
+    placing = Placing(drawing)
+    routes = placing.add(together)
+    return [
+        {"id": way.identity, "port": like[0]["port"], "route": asdict(routes[way.identity]), "bottom": placing.bottom}
+        | {name: sum(one[name] for one in like) for name in ("rate", "bytes")}
+        | {"spent": sum(one["rate"] * (one["transfer"] or 0.0) for one in like)}
+        for way, like in together.items()
     ]
 
 

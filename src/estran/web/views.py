@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from functools import cache
 from hashlib import blake2s
@@ -9,11 +10,12 @@ from importlib.resources import files
 from typing import Final
 
 from estran.report.markup import tag, text
+from estran.web.drawing import Drawing
+from estran.web.picture import picture
 
 ASSETS: Final = {
     "uPlot.js": ("estran.report", "vendor/uPlot.iife.min.js", "text/javascript"),
     "uPlot.css": ("estran.report", "vendor/uPlot.min.css", "text/css"),
-    "cytoscape.js": ("estran.web", "vendor/cytoscape.min.js", "text/javascript"),
     "style.css": ("estran.report", "assets/style.css", "text/css"),
     "frame.js": ("estran.report", "assets/frame.js", "text/javascript"),
     "plot.js": ("estran.report", "assets/plot.js", "text/javascript"),
@@ -31,9 +33,7 @@ ASSETS: Final = {
     "compare.js": ("estran.web", "assets/compare.js", "text/javascript"),
 }
 """All files that are served, by name: package, place, type. Nothing else can be asked for."""
-
-
-_CREDITS: Final = "Charts: uPlot, © Leon Sorokin. Topology: Cytoscape.js, © The Cytoscape Consortium. Both MIT licence."
+_DRAWING: Final = "<!-- the drawing -->"
 
 
 @cache
@@ -79,12 +79,6 @@ def document(
         What scripts are told of this page, as attributes of the body.
     """
     styles = "".join(f'<link rel="stylesheet" href="{_address(name)}">' for name in ("uPlot.css", "style.css", "web.css"))
-    # Cytoscape would write a style element, which the policy forbids; it does not where it finds one of that name.
-    styles += (
-        f'<link rel="stylesheet" id="__________cytoscape_stylesheet" href="{_address("web.css")}">'
-        if "cytoscape.js" in scripts
-        else ""
-    )
     styles += "".join(f'<link rel="preload" as="fetch" crossorigin="anonymous" href="{text(path)}">' for path in wanted)
     run = "".join(
         f'<script src="{_address(name)}" defer></script>'
@@ -129,28 +123,25 @@ def list_page(csrf: str) -> str:
     return document("Estran: runs and studies", _markup("list"), ["list.js"], csrf, anchors, ["/api/list?known="])
 
 
-def run_page(key: str, csrf: str, *, awaited: bool, report: bool) -> str:
+def run_page(key: str, csrf: str, drawing: Drawing | None, *, awaited: bool, report: bool) -> str:
     """One run.
 
     Parameters
     ----------
+    drawing
+        Its topology, so that it is there at the first look; None where nothing is planned yet.
     awaited
         Whether the server was started for this run: it may not have begun yet, and the server ends with it.
     report
         Whether there is a report to link to.
     """
     sections = ("topology", "charts", "hosts", "services", "models", "network", "events", "logs")
-    scripts = ["uPlot.js", "cytoscape.js", "topology.js", "logs.js", "replay.js", "fault.js", "run.js"]
+    scripts = ["uPlot.js", "topology.js", "logs.js", "replay.js", "fault.js", "run.js"]
     told = {"key": key, "awaited": "yes" if awaited else "", "report": "yes" if report else ""}
-    return document(
-        "Estran: a run",
-        _markup("run"),
-        scripts,
-        csrf,
-        [(name, name.title()) for name in sections],
-        [f"/api/run/{key}/drawing"],
-        **told,
-    )
+    if drawing is not None:
+        told["edges"] = json.dumps(drawing.plain()["edges"])
+    main = _markup("run").replace(_DRAWING, picture(drawing) if drawing else "")
+    return document("Estran: a run", main, scripts, csrf, [(name, name.title()) for name in sections], **told)
 
 
 def study_page(key: str, csrf: str) -> str:

@@ -6,7 +6,8 @@
   const { key, awaited } = document.body.dataset;
   const TILES = ["accuracy", "latency_p50", "latency_p99", "exchange_latency_p50", "exchange_latency_p99", "throughput", "staleness", "samples", "energy", "loss"];
   const plots = new Map();
-  let newest = null, edges = [], drawn = false, zoomed = null, placed = null, reported = Boolean(document.body.dataset.report);
+  const edges = JSON.parse(document.body.dataset.edges || "[]");
+  let newest = null, zoomed = null, placed = null, reported = Boolean(document.body.dataset.report);
 
   // The head: how it is going
 
@@ -88,8 +89,8 @@
     keep(byId("edge-table"), ["stream", "from", "to", "messages", "bytes", "under way", "in the queue", "link: asked", "measured", "model"], edges.map((edge) => {
       const flow = now.edges[edge.id] || {};
       const quantities = (of) => ["delay", "rate", "loss"].map((name) => of[name]).filter((value) => value && value !== "–").join(", ") || "–";
-      return [edge.stream, edge.from, edge.to, quantity(flow.rate, "/s"), quantity(flow.bytes, "B/s"), quantity(flow.transfer, "s"), quantity(flow.wait, "s"), quantities(edge.asked),
-        make("span", {}, edge.ok === false ? make("span", { class: "badge bad" }, "✗ ") : "", quantities(edge.probed)), flow.version === null || flow.version === undefined ? "" : `v${flow.version}`];
+      return [edge.stream, edge.from, edge.to, quantity(flow.rate, "/s"), quantity(flow.bytes, "B/s"), quantity(flow.transfer, "s"), quantity(flow.wait, "s"), quantities(flow.asked || {}),
+        make("span", {}, flow.ok === false ? make("span", { class: "badge bad" }, "✗ ") : "", quantities(flow.probed || {})), flow.version === null || flow.version === undefined ? "" : `v${flow.version}`];
     }), { numeric: [3, 4, 5, 6], caption: "Streams now", nothing: "There are no streams between services." });
     byId("edge-table").hidden = edges.length === 0 && now.exchanges.length > 0;
     byId("exchange-table").hidden = now.exchanges.length === 0;
@@ -194,11 +195,10 @@
 
   const figures = (now) => {
     for (const part of [tiles, warn, tables]) part(now);
-    estranTopology.update(now);
+    estranTopology.update(now, edges);
   };
   const show = (now) => {
     newest = now;
-    if (!drawn) return;
     for (const part of [head, figures, links]) part(now);
     estranLogs.names([...now.replicas, ...now.hosts].map((one) => one.name));
     estranFault.offer(now, edges);
@@ -255,22 +255,16 @@
       byId("link").textContent = "";
     });
   };
-  const begin = async () => {
+  // A run that is awaited: once it is planned, the page comes anew, with its drawing.
+  const wait = async () => {
     try {
-      const answer = ask(`/api/run/${key}/drawing`);
-      if (!awaited) listen(); // figures are on their way while the topology is drawn
-      const drawing = await answer;
-      if (awaited && drawing.nodes.length === 0) throw Object.assign(new Error("not planned yet"), { status: 404 });
-      edges = drawing.edges;
-      estranTopology.draw(drawing);
-      drawn = true;
-      if (awaited) listen();
-      else if (newest) show(newest);
+      if ((await ask(`/api/run/${key}/drawing`)).nodes.length) return location.reload();
     } catch (error) {
-      if (awaited && error.status === 404) setTimeout(begin, 500); // it has not begun
-      else if (error instanceof TypeError) ended("The server has ended.");
-      else ended(`${error.message}.`);
+      if (error instanceof TypeError) return ended("The server has ended.");
+      if (error.status !== 404) return ended(`${error.message}.`);
     }
+    setTimeout(wait, 500);
   };
-  begin();
+  if (awaited && !document.body.dataset.edges) wait();
+  else listen();
 })();
