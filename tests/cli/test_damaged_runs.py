@@ -48,7 +48,7 @@ def test_an_example_cannot_be_written_everywhere(tmp_path: Path) -> None:
     assert "cannot be written" in refused.stderr
 
 
-@pytest.mark.parametrize("plan", ["{", "{}", '{"replicas": [1]}', '{"replicas": 1}', '{"replicas": [{"name": "a-0"}]}'])
+@pytest.mark.parametrize("plan", ["{", "{}", "5", "[]", '{"replicas": [1]}', '{"replicas": 1}', '{"replicas": [{"name": "a-0"}]}'])
 def test_logs_of_a_run_whose_plan_is_damaged(tmp_path: Path, folder: Path, plan: str) -> None:
     (folder / "run.json").write_text('{"schema": 1, "id": "x", "experiment": "tiny", "status": "done"}')
     (folder / "plan.json").write_text(plan)

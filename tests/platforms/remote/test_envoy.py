@@ -206,7 +206,8 @@ async def test_a_file_that_was_under_way_when_the_controller_went_is_not_left(tm
 async def test_what_cannot_be_undone_keeps_nothing_else_from_it(argv: Any, tmp_path: Path) -> None:
     async with local_host("here", MARK) as host:
         await host.undo(["touch", str(tmp_path / "undone")])
-        await host.ask("undo", argv=argv)
+        for _ in range(3):
+            await host.ask("undo", argv=argv)
         scratch = Path(host.facts["scratch"])
     assert (tmp_path / "undone").exists()
     assert not scratch.exists()
