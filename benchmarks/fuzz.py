@@ -79,7 +79,7 @@ def guided(options: argparse.Namespace) -> int:
         )
         failed += done.returncode != 0
         (out / f"{target}.log").write_text(done.stderr, encoding="utf-8")
-        ended = [line for line in done.stderr.splitlines() if line.startswith("#")]
+        ended = [line for line in done.stderr.splitlines() if "\tDONE " in line]
         print(f"{target}: {ended[-1] if done.returncode == 0 and ended else done.stderr[-300:]}", flush=True)
     defects = sorted(path.name for path in found.iterdir())
     print(f"{failed} of {len(targets)} targets ended before their time; {len(defects)} distinct defects", *defects, sep="\n  ")
