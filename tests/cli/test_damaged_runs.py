@@ -46,3 +46,13 @@ def test_an_example_cannot_be_written_everywhere(tmp_path: Path) -> None:
     refused = estran("init", "/proc/nowhere", cwd=tmp_path)
     assert refused.returncode == 2
     assert "cannot be written" in refused.stderr
+
+
+@pytest.mark.parametrize("plan", ["{", "{}", "5", "[]", '{"replicas": [1]}', '{"replicas": 1}', '{"replicas": [{"name": "a-0"}]}'])
+def test_logs_of_a_run_whose_plan_is_damaged(tmp_path: Path, folder: Path, plan: str) -> None:
+    (folder / "run.json").write_text('{"schema": 1, "id": "x", "experiment": "tiny", "status": "done"}')
+    (folder / "plan.json").write_text(plan)
+    shown = estran("logs", "latest", "a", cwd=tmp_path)
+    assert shown.returncode in (1, 2)
+    assert ("plan.json" in shown.stderr) == (plan != "{}")
+    assert "Traceback" not in shown.stderr

@@ -41,7 +41,7 @@ def examples(count: int) -> settings:
     return settings(max_examples=count * TIMES, deadline=None, database=None, phases=phases, suppress_health_check=_CHECKS)
 
 
-def _collect(error: BaseException) -> None:
+def collect(error: BaseException) -> None:
     """Note a defect, once for each place in Estran that it comes from, and go on."""
     frames = [frame for frame in traceback.extract_tb(error.__traceback__) if "/estran/" in frame.filename]
     at = f"{frames[-1].filename.rpartition('/estran/')[2]}:{frames[-1].lineno}" if frames else "nowhere"
@@ -69,7 +69,7 @@ def bounded(seconds: float = SECONDS, memory: int = MEMORY) -> Iterator[None]:
     except (Exception, Hung) as error:
         if isinstance(error, EstranError) or not COLLECTED:
             raise
-        _collect(error)
+        collect(error)
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, earlier)

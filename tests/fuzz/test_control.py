@@ -25,6 +25,7 @@ from estran.platforms.remote.agents import unpack_files
 from estran.platforms.remote.envoy import LENGTHS, Envoy
 from estran.platforms.remote.frames import FrameLink
 from estran.platforms.remote.host import RemoteHost
+from estran.run.collector import Collector
 from estran.runtime.agent import Agent
 from estran.runtime.control import Link, pack
 from estran.runtime.launch import Launch
@@ -180,6 +181,8 @@ NEWS = [
     end=st.sampled_from([b"", b"\0" * 3, b"\xff" * 8, _framed(b"[]"), _framed(b"[" * 5000), _framed(b'{"say": 1')]),
 )
 @example(said=[{"reply": 0}], end=b"")
+@example(said=[{"say": "taken", "of": 1, "count": float("nan")}], end=b"")
+@example(said=[{"say": "here", "facts": []}], end=b"")
 @example(said=[{"say": "shut", "of": 0}], end=b"")
 def test_a_controller_hears_anything_from_an_envoy(said: list[Any], end: bytes) -> None:
     async def main() -> None:
@@ -276,11 +279,55 @@ async def test_a_component_that_writes_where_only_estran_does_is_ended_alone(tmp
         assert (await agent.host.run(["true"])).returncode == 0  # the agent goes on
 
 
+TOUCHY = """
+from estran.runtime.component import Component
+
+class Touchy(Component):
+    def disturb(self, kind, settings):
+        raise ValueError("not me")
+
+    async def run(self) -> None:
+        await self.clock.sleep(60)
+"""
+
+
+async def test_a_component_that_cannot_be_disturbed_ends_and_says_so(tmp_path: Path) -> None:
+    (tmp_path / "touchy.py").write_text(TOUCHY)
+    async with running_agent() as agent:
+        place = {"folder": str(tmp_path), "experiment_folder": str(tmp_path)}
+        launch = Launch("touchy-0", "touchy", 0, 1, "host-0", 1, time.monotonic_ns(), component="touchy:Touchy", **place)
+        await agent.host.start(launch.plain())
+        await agent.wait_for("ready")
+        await agent.host.go(time.monotonic_ns())
+        await agent.host.tell("touchy-0", {"say": "disturb", "key": "k", "kind": "own", "settings": {}, "outputs": []})
+        ended = await agent.wait_for("ended")
+        assert ended["failed"]
+        assert "not me" in ended["what"]
+
+
+@pytest.mark.parametrize(
+    "frame",
+    [
+        {"say": "rows", "origin_ns": "x", "table": "logs", "rows": [[0.0, "edge-0", "a-0", "log", "x"]]},
+        {"say": "rows", "origin_ns": 1, "table": "logs", "rows": [[None, "edge-0", "a-0", "log", "x"]]},
+        {"say": "rows", "origin_ns": 1, "table": "none", "rows": []},
+    ],
+)
+async def test_rows_that_came_early_and_are_none_name_the_host(frame: Any) -> None:
+    class Nothing:
+        def __getattr__(self, name: str) -> Any:
+            return lambda *_: None
+
+    nothing: Any = Nothing()
+    collector = Collector({}, (), nothing, nothing, nothing, nothing)
+    collector._take("edge-0", frame)
+    collector.begin(7)
+    assert collector.failure.result().where == "edge-0"
+
+
 @examples(20)
 @given(value=HOSTILE)
 def test_rows_that_are_none_fail_the_run_with_the_hosts_name(value: Any) -> None:
-    from estran.run.collector import Collector
-
     heard: list[Any] = []
 
     class Probe(Collector):

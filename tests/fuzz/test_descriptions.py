@@ -25,6 +25,7 @@ from estran.spec import dump, load_text
 from estran.spec.calibration import read_calibration
 from estran.spec.claim_parser import ClaimError, parse_claim
 from estran.spec.document import parse_value, read_ansible
+from estran.spec.e2clab import read_scenario
 from estran.study.rows import read_design, read_points
 from estran.tasks.errors import EvaluationError
 from estran.tasks.runner import TaskRunner
@@ -198,6 +199,12 @@ def test_claims(data: st.DataObject) -> None:
         parse_claim(text)
 
 
+@pytest.mark.parametrize("text", ["latency <= 120_", "latency <= 1_.5", "latency <= 1__0ms"])
+def test_claims_whose_numbers_are_none(text: str) -> None:
+    with pytest.raises(ClaimError):
+        parse_claim(text)
+
+
 PLATFORMS = {
     "ssh": b"platform: ssh\nuser: me\nhosts:\n  - {host: 'node[01-03].lab', labels: [edge], port: 2222, python: python3.12}\n"
     b"  - {host: 'fe80::1', name: fog, jump: 'me@gate:22', known_hosts: accept-new, client: openssh, timeout: 3s}\n"
@@ -222,6 +229,11 @@ def test_platform_files(tmp_path: Path, kind: str, data: st.DataObject) -> None:
     judged(lambda: platform_of(path))
 
 
+def test_a_platform_file_that_names_one_that_cannot_be(tmp_path: Path) -> None:
+    (tmp_path / "platform.yaml").write_bytes(PLATFORMS["mixed"].replace(b"other.yaml", b"o" * 5000))
+    assert judged(lambda: platform_of(tmp_path / "platform.yaml")) is not None
+
+
 @pytest.mark.parametrize("dialect", DIALECTS)
 @examples(20)
 @given(data=st.data())
@@ -232,6 +244,28 @@ def test_scenarios_of_e2clab(tmp_path: Path, dialect: str, data: st.DataObject) 
     (folder / name).write_bytes(data.draw(_mutated_yaml(files[name].encode())))
     if verb("e2clab", "check", str(folder)) is not None:
         assert verb("e2clab", "migrate", str(folder)) is not None
+
+
+@pytest.mark.parametrize(
+    "play",
+    [
+        "vars: 1.5",
+        "vars: [a]",
+        "launch: [{shell: date, vars: x}]",
+        "launch: [{shell: date, args: abc}]",
+        "launch: [{shell: date, args: [1]}]",
+        "launch: [{block: [{shell: date}], vars: 1}]",
+    ],
+)
+def test_what_is_no_map_in_a_play_is_said_at_its_place(tmp_path: Path, play: str) -> None:
+    files = next(iter(DIALECTS.values()))
+    folder = write(tmp_path / "scenario", files)
+    (folder / "workflow.yaml").write_text(f"- hosts: cloud.*\n  {play}\n")
+    error = judged(lambda: read_scenario(folder))
+    assert "must be a map" in str(error)
+    (folder / "workflow.yaml").write_text("- hosts: cloud.*\n  vars:\n  launch: [{shell: date, vars: , args: }]\n")
+    assert verb("e2clab", "check", str(folder)) is not None
+    assert verb("e2clab", "migrate", str(folder)) is not None
 
 
 class Nowhere:

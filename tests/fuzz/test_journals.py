@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from estran.run.cleaning import clean_leftovers
@@ -119,6 +119,7 @@ def test_a_conductor_that_is_none_is_said(state: Path, conductor: str) -> None:
 
 @examples(15)
 @given(value=HOSTILE)
+@example(value="\ud800")
 def test_whatever_the_ledger_of_reservations_says(state: Path, value: object) -> None:
     ledger = state / "estran" / "testbeds"
     ledger.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,9 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -286,6 +288,15 @@ FRAME = b"".join(
         Payload(np.arange(2000.0).reshape(20, 100), "n", [{"a": 1.0}]), Story("trace", 1.0, "stream", "origin", 3, 1.5, version=2)
     )
 )
+
+
+def test_an_array_of_very_many_extents_is_refused_at_once() -> None:
+    array = msgspec.msgpack.Ext(wire._ARRAY, msgspec.msgpack.encode(("<f8", 0, [2**62] * 150_000)))
+    story = ("trace", 1.0, "stream", "origin", 3, 1.5, None)
+    header = msgspec.msgpack.encode((story, {"x": array, "name": "n", "parts": []}))
+    frame = wire._PREFIX.pack(wire.MAGIC, len(header)) + header
+    with bounded(seconds=2), pytest.raises(TransportError, match="impossible shape"):
+        wire.decode(memoryview(frame), Payload)
 
 
 @examples(120)

@@ -32,6 +32,7 @@ class Watched:
     def __init__(self, host: AgentHost) -> None:
         self.host = host
         self.said: list[dict[str, Any]] = []
+        self.pid = 0
         self._news = asyncio.Event()
 
     async def listen(self) -> None:
@@ -58,6 +59,7 @@ async def running_agent(*, listen: bool = True) -> AsyncIterator[Watched]:
     process = await asyncio.create_subprocess_exec(sys.executable, "-c", AGENT, str(theirs.fileno()), pass_fds=[theirs.fileno()])
     theirs.close()
     watched = Watched(AgentHost("host-0", await Link.over(ours)))
+    watched.pid = process.pid
     tasks = [asyncio.create_task(watched.host.serve())]
     if listen:
         tasks.append(asyncio.create_task(watched.listen()))

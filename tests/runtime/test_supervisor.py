@@ -142,6 +142,24 @@ async def test_a_command_run_to_its_end_and_one_that_takes_too_long() -> None:
             await agent.host.run(["sleep", "60"], timeout=0.2)
 
 
+async def test_a_command_whose_child_has_gone_its_own_way_is_not_waited_for() -> None:
+    async with running_agent() as agent:
+        with pytest.raises(PlatformError, match=r"did not end within 0.2s"):
+            await agent.host.run(["sh", "-c", "setsid sleep 5 & exit 0"], timeout=0.2)
+        with pytest.raises(PlatformError, match="TypeError"):
+            await agent.host.run(["sleep", "3600"], timeout="soon")  # type: ignore[arg-type]
+        assert (await agent.host.run(["pgrep", "-x", "-P", str(agent.pid), "sleep"])).stdout == b""
+
+
+async def test_what_no_agent_can_do_is_refused_and_it_lives_on(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"x")
+    async with running_agent() as agent:
+        for offset, size in ((2**63, 1), (0, 2**60)):
+            with pytest.raises(PlatformError, match=r"OverflowError|MemoryError|ValueError"):
+                await agent.host.ask("get", path=str(tmp_path / "file"), offset=offset, size=size)
+        assert (await agent.host.run(["true"])).returncode == 0
+
+
 async def test_an_unknown_request_is_refused_and_the_agent_lives_on() -> None:
     async with running_agent() as agent:
         with pytest.raises(PlatformError, match="cannot 'dance'"):

@@ -106,7 +106,9 @@ def print_logs(folder: Path, service: str | None) -> None:
     """
     found = [path for path in sorted((folder / "logs").glob("*.log")) if service is None or _belongs(path.stem, service)]
     if not found:
-        services = _services(folder)
+        from estran.observe.queries import open_run
+
+        services = {replica: its for replica, (its, _) in open_run(folder).replicas.items()}
         if service is not None and not any(_belongs(replica, service) for replica in services):
             known = ", ".join(sorted(set(services.values())))
             remedy = f"its services are {known}" if known else "it ended before it had any"
@@ -115,14 +117,6 @@ def print_logs(folder: Path, service: str | None) -> None:
     for path in found:
         for line in path.read_text(encoding="utf-8", errors="replace").splitlines():
             sys.stdout.write(f"{path.stem}: {line}\n" if len(found) > 1 else f"{line}\n")
-
-
-def _services(folder: Path) -> dict[str, str]:
-    """Services of a run by replica; none if it ended before it was planned."""
-    import json
-
-    plan = folder / "plan.json"
-    return {one["name"]: one["service"] for one in json.loads(plan.read_bytes())["replicas"]} if plan.exists() else {}
 
 
 def _belongs(replica: str, service: str) -> bool:

@@ -112,7 +112,7 @@ def _grouped(
         return []
     found: dict[tuple[str, str], Script] = {}
     for host, own in told.items():
-        known = {**variables, **play.keywords.get("vars", {}), **own, "_self": _self(own["_self"])}
+        known = {**variables, **(play.keywords.get("vars") or {}), **own, "_self": _self(own["_self"])}
         lines, used = [], []
         for task in tasks:
             try:
@@ -139,7 +139,7 @@ def _self(own: Mapping[str, Any]) -> dict[str, Any]:
 def _line(task: Task, variables: Mapping[str, Any]) -> str:
     """A task as a line of a shell; raises `NotPlainError`."""
     arguments = dict(_arguments(task))
-    text = render(str(arguments["cmd"]).strip(), {**variables, **task.data.get("vars", {})})
+    text = render(str(arguments["cmd"]).strip(), {**variables, **(task.data.get("vars") or {})})
     if short(task.module or "") == "command":
         text = " ".join(_quoted(word) for word in shlex.split(text))
     if "chdir" in arguments:

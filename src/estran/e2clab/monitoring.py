@@ -7,15 +7,19 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from msgspec import Meta
 
 from estran.errors import PlatformError
 from estran.observe.sampler import Trace
 from estran.platforms.remote import envoy_sampling
+from estran.platforms.remote.envoy_sampling import METRICS
 from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.together import together
 
 MODULE: Final = "estran_sampling"
+SAMPLES: Final = list[Annotated[list[int | float], Meta(min_length=1 + len(METRICS), max_length=1 + len(METRICS))]]
 PERIOD: Final = 0.1
 FETCHING: Final = 1.0
 """Seconds after which samples are fetched."""
@@ -42,7 +46,7 @@ class _Sampled:
             self.first = self.first or values
             named = [
                 (metric, value if metric == "memory" else value - before)
-                for metric, value, before in zip(envoy_sampling.METRICS, values, self.first, strict=True)
+                for metric, value, before in zip(METRICS, values, self.first, strict=True)
             ]
             rows += self.trace.rows((when_ns - self.clock.offset_ns - origin_ns) * 1e-9, named)
         return rows
@@ -71,7 +75,7 @@ async def sampled(
     known = await together({name: _begun(name, host) for name, host in hosts.items()})
 
     async def fetch(one: _Sampled, verb: str) -> None:
-        emit("metrics", one.rows(await one.host.call(f"{MODULE}.{verb}"), origin_ns))
+        emit("metrics", one.rows(await one.host.call(f"{MODULE}.{verb}", answer=SAMPLES), origin_ns))
 
     over = asyncio.Event()
 

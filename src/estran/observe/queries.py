@@ -63,11 +63,11 @@ class Run:
         Raises
         ------
         EstranError
-            If the file is not JSON.
+            If the file is no JSON object.
         """
         if name not in self._documents:
             path = self.folder / f"{name}.json"
-            self._documents[name] = _decode(path, Any) if path.exists() else None
+            self._documents[name] = _decode(path, dict[str, Any]) if path.exists() else None
         return self._documents[name]
 
     @property

@@ -64,7 +64,7 @@ class Collector:
         self._live = live
         self._progress = progress
         self._provenance = provenance
-        self._early: list[tuple[int, str, list[Any]]] = []
+        self._early: list[tuple[str, Mapping[str, Any]]] = []
         self._origin_ns: int | None = None
         self.warnings: list[str] = []
         self._closing = False
@@ -80,8 +80,8 @@ class Collector:
         """The run's origin is known."""
         self._origin_ns = origin_ns
         early, self._early = self._early, []
-        for origin, table, rows in early:
-            self._take_rows(origin, table, rows)
+        for host, frame in early:
+            self._take(host, frame)
         for replica, state in self.states.items():
             if state == "ready":
                 self._become(replica, "running")
@@ -136,7 +136,10 @@ class Collector:
     def _heard(self, host: str, frame: Mapping[str, Any]) -> None:
         say = frame["say"]
         if say == "rows":
-            self._take_rows(frame["origin_ns"], frame["table"], frame["rows"])
+            if self._origin_ns is None:
+                self._early.append((host, frame))
+            else:
+                self._take_rows(frame["origin_ns"] - self._origin_ns, frame["table"], frame["rows"])
         elif say == "ready":
             self._broken.discard(frame["replica"])
             self._become(frame["replica"], "ready" if self._origin_ns is None else "running")
@@ -149,16 +152,12 @@ class Collector:
         elif say == "task-failed":
             self.fail(PlatformError(f"{frame['task']} failed: {frame['what']}", where=host))
 
-    def _take_rows(self, origin_ns: int, table: str, rows: list[Any]) -> None:
+    def _take_rows(self, later_ns: int, table: str, rows: list[Any]) -> None:
         width = len(COLUMNS[table])
         if not all(len(row) == width for row in rows):
             raise ValueError(f"rows of {table} have {width} columns")
-        if self._origin_ns is None:
-            self._early.append((origin_ns, table, rows))
-            return
-        if origin_ns != self._origin_ns and table != "messages":
-            shift = (origin_ns - self._origin_ns) * 1e-9
-            rows = [(row[0] + shift, *row[1:]) for row in rows]
+        if later_ns and table != "messages":
+            rows = [(row[0] + later_ns * 1e-9, *row[1:]) for row in rows]
         self._store.add(table, rows)
         self._live.update(table, rows)
         if table == "events":

@@ -11,10 +11,9 @@ import importlib
 import os
 import signal
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
-
-import msgspec
 
 from estran.errors import EstranError, RequestError, TransportError
 from estran.runtime.breaking import HostFaults
@@ -85,14 +84,15 @@ class Agent:
             await asyncio.wait(self._tasks)
 
     async def _answer(self, frame: Frame) -> None:
+        handler = getattr(self, f"_do_{frame['do']}", None)
+        if handler is None:
+            self._refuse(frame, f"an agent cannot {frame['do']!r}", None)
+            return
         try:
-            handler = getattr(self, f"_do_{frame['do']}", None)
-            if handler is None:
-                raise RequestError(f"an agent cannot {frame['do']!r}", where=self.host)
             self._reply(frame, await handler(**{k: v for k, v in frame.items() if k not in ("id", "do")}))
         except EstranError as error:
             self._refuse(frame, error.what, error.remedy)
-        except (OSError, TypeError, ValueError, LookupError, AttributeError, ImportError, msgspec.MsgspecError) as error:
+        except Exception as error:  # noqa: BLE001 - the conductor is told of every failure, and the agent stays
             self._refuse(frame, f"{type(error).__name__}: {error}", None)
 
     def _reply(self, frame: Frame, ok: Any) -> None:
@@ -153,10 +153,12 @@ class Agent:
         try:
             async with asyncio.timeout(timeout):
                 stdout, stderr = await process.communicate()
-        except TimeoutError as error:
-            os.killpg(process.pid, signal.SIGKILL)
-            await process.wait()
-            raise RequestError(f"{argv[0]} did not end within {timeout:g}s", where=self.host) from error
+        except BaseException as error:  # whatever it is: nobody waits for the command any more
+            with suppress(ProcessLookupError):
+                os.killpg(process.pid, signal.SIGKILL)
+            if isinstance(error, TimeoutError):
+                raise RequestError(f"{argv[0]} did not end within {timeout:g}s", where=self.host) from error
+            raise
         return {"returncode": process.returncode, "stdout": stdout, "stderr": stderr}
 
     async def _do_put(self, path: str, data: bytes, first: bool, mode: int) -> None:

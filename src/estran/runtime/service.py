@@ -18,7 +18,7 @@ from estran.errors import EstranError
 from estran.runtime.clock import RealClock
 from estran.runtime.component import Component, Surroundings, build
 from estran.runtime.compute import RealCompute
-from estran.runtime.control import Link
+from estran.runtime.control import Frame, Link
 from estran.runtime.disturbing import hear
 from estran.runtime.launch import Launch
 from estran.runtime.life import attach, finish, load_component, root_cause, run_component
@@ -119,19 +119,26 @@ class _Service:
             self._recorder.event("timer-lateness", msgspec.json.encode(told).decode())
 
     async def _listen(self, main: asyncio.Task[None]) -> None:
+        """Do what the agent says until it has gone; what cannot be done ends the service, which would else hear nothing more."""
         assert self._link is not None
-        async for frame in self._link.frames():
-            if frame["say"] == "go":
-                self._recorder.flush()
-                self._clock.origin_ns = frame["origin_ns"]
-                self._go.set()
-            elif frame["say"] == "latencies" and self._governor is not None:
-                self._governor.observe(frame["times"])
-            elif frame["say"] in ("disturb", "calm") and self._component is not None:
-                hear(self._component, frame)
-            elif frame["say"] == "stop":
-                main.cancel()
+        try:
+            async for frame in self._link.frames():
+                self._hear(frame, main)
+        except Exception as error:  # noqa: BLE001 - it is reported, as is what the component raises
+            self._report(error)
         main.cancel()
+
+    def _hear(self, frame: Frame, main: asyncio.Task[None]) -> None:
+        if frame["say"] == "go":
+            self._recorder.flush()
+            self._clock.origin_ns = frame["origin_ns"]
+            self._go.set()
+        elif frame["say"] == "latencies" and self._governor is not None:
+            self._governor.observe(frame["times"])
+        elif frame["say"] in ("disturb", "calm") and self._component is not None:
+            hear(self._component, frame)
+        elif frame["say"] == "stop":
+            main.cancel()
 
     async def _flush_periodically(self) -> None:
         while True:

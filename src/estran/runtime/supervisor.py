@@ -232,7 +232,7 @@ class Supervised:
                     if frame["table"] == "logs":
                         self._tail.extend(str(row[4]) for row in frame["rows"])
                     self._say(frame)
-        except (TransportError, LookupError) as error:  # a component has written where only Estran does
+        except (TransportError, LookupError, TypeError) as error:  # a component has written where only Estran does
             self._failure = {"what": f"failed: {error}", "remedy": "do not write to descriptors that the component did not open"}
             if self._child is not None:
                 self._child.signal(signal.SIGKILL)

@@ -168,13 +168,13 @@ def _split(data: memoryview) -> tuple[memoryview, memoryview]:
 def _array(arrays: memoryview, dtype_name: str, place: int, shape: list[int]) -> npt.NDArray[Any]:
     """Only dtypes and extents that the frame really holds are believed, before anything is allocated."""
     dtype = _dtype(dtype_name)
+    if len(shape) > _MAX_DIMENSIONS or place < 0:  # first: the product of many large numbers takes for ever
+        raise ValueError("an array claims an impossible shape")
     count = 1
     for extent in shape:
         if extent < 0:
             raise ValueError("an array claims an impossible shape")
         count *= extent
-    if len(shape) > _MAX_DIMENSIONS or place < 0:
-        raise ValueError("an array claims an impossible shape")
     if place + count * dtype.itemsize > len(arrays):
         raise ValueError("an array reaches past the frame's end")
     if not count:

@@ -25,7 +25,7 @@ from estran.units import Dimension, QuantityError, parse
 
 _NAME: Final = re.compile(r"[A-Za-z_](?:[\w.-]*\w)?(?:@\w(?:[\w.:>→/-]*\w)?)?", re.ASCII)
 _AMOUNT: Final = re.compile(
-    r"([+-]?)((?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?:\s*(%|(?!(?:at|of)\b)[^\W\d_]+(?:/[a-z]+)?|/[a-z]+))?"
+    r"([+-]?)((?:\d+(?:_\d+)*\.?\d*|\.\d+)(?:[eE][+-]?\d+)?)(?:\s*(%|(?!(?:at|of)\b)[^\W\d_]+(?:/[a-z]+)?|/[a-z]+))?"
 )
 _RELATION: Final = re.compile(r">=|<=|>|<|within\b")
 _EXAMPLE: Final = "accuracy(placement=cloud) - accuracy(placement=edge) >= 0.02 at 95%"

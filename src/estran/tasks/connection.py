@@ -12,6 +12,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Final, Protocol
 
 from estran.errors import EstranError, PlatformError
+from estran.platforms.answers import NO_SENSE, REMEDY, misheard, understood
 from estran.platforms.base import Completed
 from estran.platforms.remote import envoy_facts
 from estran.platforms.remote.bootstrap import first_line, packed
@@ -25,6 +26,7 @@ from estran.tasks.hostside import attributes, commands, files, foreign, network,
 CARRIED: Final = (envoy_facts, outcome, attributes, commands, files, placing, network, foreign, worker)
 """Modules that are sent to a host, each after those that it imports."""
 ARRIVAL: Final = 20.0
+ENDED: Final = ("its worker has ended", "see whether the host still runs")
 Answer = tuple[dict[str, Any], bytes]
 """What was found, and bytes with it."""
 
@@ -90,29 +92,36 @@ class Worker:
 
     async def serve(self, host: str) -> None:
         """Hand answers to who waits for them."""
-        async for head, data in self.link.frames():
-            waiting = self.waiting.pop(head["reply"], None)
-            if waiting is not None and not waiting.done():
-                waiting.set_result((head["result"], data))
-        self.gone = True
-        for waiting in self.waiting.values():
-            if not waiting.done():
-                waiting.set_exception(PlatformError("its worker has ended", where=host, remedy="see whether the host still runs"))
+        how, remedy = ENDED
+        try:
+            async for head, data in self.link.frames():
+                waiting = self.waiting.get(head["reply"])
+                if waiting is not None and not waiting.done():
+                    waiting.set_result((understood(head["result"], dict[str, Any], host), data))
+        except (*NO_SENSE, PlatformError) as error:
+            how, remedy = misheard("its worker", error), REMEDY
+        finally:
+            self.gone = True
+            for waiting in self.waiting.values():
+                if not waiting.done():
+                    waiting.set_exception(PlatformError(how, where=host, remedy=remedy))
 
     async def ask(self, request: Mapping[str, Any], data: bytes, host: str) -> Answer:
         """Send a request and wait for its answer; what is cancelled is killed on the host."""
         if self.gone:
-            raise PlatformError("its worker has ended", where=host, remedy="see whether the host still runs")
+            raise PlatformError(ENDED[0], where=host, remedy=ENDED[1])
         number = next(self.numbers)
         waiting: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         self.waiting[number] = waiting
         self.link.write({"id": number, **request}, data)
-        await self.link.drained()
         try:
+            await self.link.drained()
             return await waiting
         except asyncio.CancelledError:
             self.link.write({"do": "kill", "of": number})
             raise
+        finally:
+            del self.waiting[number]
 
 
 class Connection:
@@ -236,7 +245,7 @@ class Connection:
         if head is None:
             link.close()
             raise await self._refused(user, log)
-        worker.user = head["user"]
+        worker.user = understood(head.get("user"), str, self.host.name)
         worker.serving = asyncio.create_task(worker.serve(self.host.name), name=f"worker on {self.host.name}")
         return worker
 

@@ -15,6 +15,7 @@ from collections.abc import AsyncIterator
 from contextlib import suppress
 from importlib.util import MAGIC_NUMBER
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, given, settings
@@ -191,6 +192,25 @@ async def test_when_the_controller_goes_nothing_is_left(end: str, tmp_path: Path
             return
         await asyncio.sleep(0.01)
     raise AssertionError((scratch.exists(), undone.exists(), processes_of(MARK)))
+
+
+async def test_a_file_that_was_under_way_when_the_controller_went_is_not_left(tmp_path: Path) -> None:
+    async with local_host("here", MARK) as host:
+        host._link.write({"id": None, "do": "piece", "of": 9, "path": str(tmp_path / "a" / "file")}, b"half")
+        await host.run(["true"])
+        assert len(list((tmp_path / "a").iterdir())) == 1
+    assert list((tmp_path / "a").iterdir()) == []
+
+
+@pytest.mark.parametrize("argv", [["a\0b"], 5, [1], []])
+async def test_what_cannot_be_undone_keeps_nothing_else_from_it(argv: Any, tmp_path: Path) -> None:
+    async with local_host("here", MARK) as host:
+        await host.undo(["touch", str(tmp_path / "undone")])
+        for _ in range(3):
+            await host.ask("undo", argv=argv)
+        scratch = Path(host.facts["scratch"])
+    assert (tmp_path / "undone").exists()
+    assert not scratch.exists()
 
 
 async def test_without_signs_of_life_an_envoy_leaves() -> None:

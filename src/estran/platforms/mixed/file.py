@@ -36,7 +36,7 @@ def read_mixed(document: Document) -> tuple[MixedFile, dict[str, Path]]:
     folder = Path(document.marks.file).resolve().parent
     files = {layer: folder / name for layer, name in entry.layers.items() if name != EMULATE}
     for layer, path in files.items():
-        if not path.is_file():
+        if not _is_file(path):
             raise wrong_at(
                 document, ("layers", layer), f"there is no file {entry.layers[layer]}", "name a platform file, or emulate"
             )
@@ -48,3 +48,10 @@ def read_mixed(document: Document) -> tuple[MixedFile, dict[str, Path]]:
             "add gateway: (a layer of real hosts that this machine can dial)",
         )  # fmt: skip
     return entry, files
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except OSError:  # a name that is too long, or a folder that may not be read
+        return False

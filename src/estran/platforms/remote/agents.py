@@ -16,6 +16,7 @@ from estran.platforms.remote.bringing import UNPACKING
 from estran.platforms.remote.environment import Environment
 from estran.platforms.remote.host import ClockOffset, RemoteHost
 from estran.platforms.remote.pipe import Pipe
+from estran.platforms.remote.told import Packed
 from estran.runtime.control import Frame, Link
 
 FIRST_TIME: Final = 300.0
@@ -97,7 +98,7 @@ class RemoteAgent(AgentHost):
         await self._fetch()
 
     async def _fetch(self) -> None:
-        told, packed = await self._remote.ask("call", function=f"{UNPACKING}.pack", details={"folder": WORK})
+        told, packed = await self._remote.ask("call", answer=Packed, function=f"{UNPACKING}.pack", details={"folder": WORK})
         if told["files"]:
             unpack_files(packed, self._folder / WORK)
 

@@ -25,7 +25,7 @@ class Keeping(Protocol):
         """Teach its envoy a module."""
         ...
 
-    async def call(self, function: str, *, data: bytes = b"", **details: Any) -> Any:
+    async def call(self, function: str, *, data: bytes = b"", answer: Any = Any, **details: Any) -> Any:
         """Call a function of a module that its envoy was taught."""
         ...
 
@@ -53,7 +53,7 @@ async def bring(host: Keeping, archive: Archive) -> bool:
         If it cannot be unpacked there.
     """
     folder = place_of(host, archive)
-    if await host.call(f"{UNPACKING}.is_unpacked", folder=folder):
+    if await host.call(f"{UNPACKING}.is_unpacked", answer=bool, folder=folder):
         return False
     incoming = f"{host.facts['scratch']}/{archive.path.name}"
     await host.put(archive.path, incoming)

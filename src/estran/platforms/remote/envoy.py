@@ -181,7 +181,7 @@ class Envoy:
         finally:
             if process.returncode is None:
                 self.signal(process.pid, signal.SIGKILL)
-                await process.wait()
+                await ended(process)
             self.groups.pop(process.pid, None)
             for task in readers + [writing]:
                 task.cancel()
@@ -370,12 +370,14 @@ class Envoy:
             self.signal(pid, signal.SIGKILL)
         while self.undoing:
             argv = self.undoing.pop()
-            with contextlib.suppress(OSError):
+            with contextlib.suppress(OSError, TypeError, ValueError):  # what is no command keeps nothing else from being undone
                 process = await asyncio.create_subprocess_exec(
                     *argv, stdin=asyncio.subprocess.DEVNULL, stdout=asyncio.subprocess.DEVNULL, stderr=asyncio.subprocess.DEVNULL
                 )
                 await process.wait()
         end_strays(self.mark)
+        for arriving in self.arriving.values():
+            arriving.abandon()
         removed(self.scratch)
 
 

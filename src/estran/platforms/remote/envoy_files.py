@@ -56,9 +56,13 @@ class Arriving:
                     self.error = error
             raise Refused("cannot write {}: {}".format(self.path, self.error.strerror if self.error else "no file"))
         finally:
-            if self.part is not None:
-                with contextlib.suppress(OSError):
-                    os.unlink(self.part)
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Remove what there is of it beside its place."""
+        if self.part is not None:
+            with contextlib.suppress(OSError):
+                os.unlink(self.part)
 
 
 def digest_if_file(path: str) -> str | None:

@@ -6,17 +6,19 @@ import asyncio
 import hashlib
 import itertools
 import time
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 from estran.errors import PlatformError
+from estran.platforms.answers import NO_SENSE, misheard, understood
 from estran.platforms.base import Completed
 from estran.platforms.remote.frames import FrameLink
 from estran.platforms.remote.pipe import Pipe
 from estran.platforms.remote.remedies import LOST, remedy_of
+from estran.platforms.remote.told import Clocks, Count, Ended, Facts, Sent
 
 PIECE: Final = 1 << 18
 SMALL: Final = 1 << 15
@@ -73,9 +75,11 @@ class RemoteHost:
         beating = asyncio.create_task(self._beat(), name=f"heartbeat of {self.name}")
         try:
             async for head, data in self._link.frames():
+                if self.gone is not None:  # a host that was given up for lost may speak again; nobody here listens any more
+                    break
                 self._hear(head, data)
-        except (LookupError, TypeError, ValueError, AttributeError) as error:
-            self._lost(f"its envoy says what cannot be understood ({type(error).__name__}: {error})")
+        except (*NO_SENSE, PlatformError) as error:
+            self._lost(misheard("its envoy", error))
         finally:
             beating.cancel()
             self._lost("the connection to its envoy has ended")
@@ -98,8 +102,7 @@ class RemoteHost:
         for waiting in futures:
             if not waiting.done():
                 waiting.set_exception(self._error(how))
-        if self._here.done():
-            self._here.exception()  # else its loss is complained of, although nobody waits for it
+                waiting.exception()  # else the loss is complained of where nobody waits any more
         for pipe in self._pipes.values():
             pipe.shut(None)
         self._news.put_nowait(None)
@@ -138,21 +141,20 @@ class RemoteHost:
         elif said == "pipe" and of in self._pipes:
             self._pipes[of].feed(data)
         elif said == "taken" and of in self._pipes:
-            self._pipes[of].taken(head["count"])
+            self._pipes[of].taken(understood(head["count"], Count, self.name))
         elif said == "shut" and of in self._pipes:
-            status = head["status"]  # before the pop: what cannot be understood must still find whom to tell of the loss
+            status = understood(head["status"], int | None, self.name)  # before the pop: who waits must still be found if it fails
             self._pipes.pop(of).shut(status)
-        elif said == "here":
-            self.facts = head["facts"]
-            if not self._here.done():
-                self._here.set_result(None)
+        elif said == "here" and not self._here.done():
+            self.facts = understood(head["facts"], Facts, self.name)
+            self._here.set_result(None)
         elif said == "ended":
             self._news.put_nowait(head)
 
     def _settle(self, head: dict[str, Any], data: bytes) -> None:
         error = head.get("error")
-        told = head["ok"] if error is None else None  # before the pop, as above
-        waiting = self._waiting.pop(head["reply"], None)
+        told = head["ok"] if error is None else None
+        waiting = self._waiting.get(head["reply"])
         if waiting is None or waiting.done():
             return
         if error is not None:
@@ -160,25 +162,36 @@ class RemoteHost:
         else:
             waiting.set_result((told, data))
 
-    def _asked(self, do: str, data: bytes, details: Mapping[str, Any]) -> tuple[int, asyncio.Future[tuple[Any, bytes]]]:
+    @contextmanager
+    def _expecting(self) -> Iterator[tuple[int, asyncio.Future[tuple[Any, bytes]]]]:
+        """The number of a request and what its answer will be, which is not waited for any more when the context is left."""
         if self.gone is not None:
             raise self._error(self.gone)
         number = next(self._numbers)
         waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._link.write({"id": number, "do": do, **details}, data)
-        return number, waiting
+        try:
+            yield number, waiting
+        finally:
+            del self._waiting[number]
 
-    async def ask(self, do: str, data: bytes = b"", **details: Any) -> tuple[Any, bytes]:
+    async def ask(self, do: str, data: bytes = b"", *, answer: Any = Any, **details: Any) -> tuple[Any, bytes]:
         """Send one request; return its answer, and the bytes with it.
+
+        Parameters
+        ----------
+        answer
+            The type that the answer has.
 
         Raises
         ------
         PlatformError
-            If the envoy refuses, or goes before it answers.
+            If the envoy refuses, goes before it answers, or answers something else.
         """
-        _, waiting = self._asked(do, data, details)
-        await self._link.drained()
-        return await waiting
+        with self._expecting() as (number, waiting):
+            self._link.write({"id": number, "do": do, **details}, data)
+            await self._link.drained()
+            told, came = await waiting
+        return understood(told, answer, self.name), came
 
     # Commands and services
 
@@ -207,13 +220,15 @@ class RemoteHost:
             If it cannot be started, does not end in time, or the host goes.
         """
         details = {"argv": list(argv), "cwd": cwd, "env": dict(env or {}), "timeout": timeout, "stream": on_output is not None}
-        number, waiting = self._asked("run", stdin, details)
-        if on_output is not None:
-            self._outputs[number] = on_output
-        try:
-            ended, output = await waiting
-        finally:
-            self._outputs.pop(number, None)
+        with self._expecting() as (number, waiting):
+            if on_output is not None:
+                self._outputs[number] = on_output
+            self._link.write({"id": number, "do": "run", **details}, stdin)
+            try:
+                told, output = await waiting
+            finally:
+                self._outputs.pop(number, None)
+        ended: Ended = understood(told, Ended, self.name)
         cut = ended["sizes"][0]
         return Completed(tuple(argv), ended["returncode"], output[:cut], output[cut:])
 
@@ -221,25 +236,29 @@ class RemoteHost:
         self, name: str, argv: Sequence[str], *, log: str, cwd: str | None = None, env: Mapping[str, str] | None = None
     ) -> int:
         """Start a process in the background, return its pid; its end is an event, its output goes into a file on the host."""
-        pid, _ = await self.ask("start", name=name, argv=list(argv), cwd=cwd, env=dict(env or {}), log=log)
-        return int(pid)
+        pid, _ = await self.ask("start", answer=int, name=name, argv=list(argv), cwd=cwd, env=dict(env or {}), log=log)
+        found: int = pid
+        return found
 
     async def stop(self, name: str, *, grace: float = 2.0) -> int | None:
         """End what was started by that name, and say with which status it ended; None if it does not run."""
-        status, _ = await self.ask("stop", name=name, grace=grace)
-        return None if status is None else int(status)
+        status, _ = await self.ask("stop", answer=int | None, name=name, grace=grace)
+        found: int | None = status
+        return found
 
     async def open(
         self, argv: Sequence[str], *, cwd: str | None = None, env: Mapping[str, str] | None = None, log: str | None = None
     ) -> Pipe:
         """Start a process whose standard input and output are in the controller's hands."""
-        number, waiting = self._asked("open", b"", {"argv": list(argv), "cwd": cwd, "env": dict(env or {}), "log": log})
-        pipe = self._pipes[number] = Pipe(number, self._link)
-        try:
-            await waiting
-        except PlatformError:
-            self._pipes.pop(number, None)
-            raise
+        with self._expecting() as (number, waiting):
+            pipe = self._pipes[number] = Pipe(number, self._link)
+            details = {"argv": list(argv), "cwd": cwd, "env": dict(env or {}), "log": log}
+            self._link.write({"id": number, "do": "open", **details})
+            try:
+                await waiting
+            except BaseException:
+                self._pipes.pop(number, None)
+                raise
         return pipe
 
     async def undo(self, argv: Sequence[str]) -> None:
@@ -268,19 +287,16 @@ class RemoteHost:
         """Write a file on the host, return its SHA-256; see `put`."""
         sha256 = hashlib.sha256(data).hexdigest()
         if len(data) > SMALL:
-            same, _ = await self.ask("have", path=remote, sha256=sha256, mode=mode)
+            same, _ = await self.ask("have", answer=bool, path=remote, sha256=sha256, mode=mode)
             if same:
                 return sha256
-        if self.gone is not None:
-            raise self._error(self.gone)
-        number = next(self._numbers)
-        pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)] or [b""]
-        for piece in pieces[:-1]:
-            self._link.write({"id": None, "do": "piece", "of": number, "path": remote}, piece)
-            await self._link.drained()
-        waiting = self._waiting[number] = asyncio.get_running_loop().create_future()
-        self._link.write({"id": number, "do": "put", "path": remote, "sha256": sha256, "mode": mode}, pieces[-1])
-        await waiting
+        with self._expecting() as (number, waiting):  # from the first piece on: the host may go before the last one
+            pieces = [data[start : start + PIECE] for start in range(0, len(data), PIECE)] or [b""]
+            for piece in pieces[:-1]:
+                self._link.write({"id": None, "do": "piece", "of": number, "path": remote}, piece)
+                await self._link.drained()
+            self._link.write({"id": number, "do": "put", "path": remote, "sha256": sha256, "mode": mode}, pieces[-1])
+            await waiting
         return sha256
 
     async def get(self, remote: str, local: Path) -> str:
@@ -293,21 +309,24 @@ class RemoteHost:
         """
         local.parent.mkdir(parents=True, exist_ok=True)
         part = local.with_name(local.name + ".part")
-        number, waiting = self._asked("get", b"", {"path": remote})
-        pieces = self._pieces[number] = asyncio.Queue()
         digest = hashlib.sha256()
         try:
-            with part.open("wb") as file:
-                async for piece in _until(pieces, waiting):
-                    digest.update(piece)
-                    file.write(piece)
-            told, _ = await waiting
+            with self._expecting() as (number, waiting), part.open("wb") as file:
+                try:
+                    pieces = self._pieces[number] = asyncio.Queue()
+                    self._link.write({"id": number, "do": "get", "path": remote})
+                    async for piece in _until(pieces, waiting):
+                        digest.update(piece)
+                        file.write(piece)
+                    answer, _ = await waiting
+                finally:
+                    self._pieces.pop(number, None)
+            told: Sent = understood(answer, Sent, self.name)
             if digest.hexdigest() != told["sha256"]:
                 raise PlatformError(f"{remote} arrived with other bytes than were sent", where=self.name)
             part.chmod(told["mode"])
             part.replace(local)
         finally:
-            self._pieces.pop(number, None)
             part.unlink(missing_ok=True)
         return digest.hexdigest()
 
@@ -317,9 +336,15 @@ class RemoteHost:
         """Teach the envoy a module, which may use its Python's standard library, from 3.8 on."""
         await self.ask("load", source.encode(), module=module)
 
-    async def call(self, function: str, *, data: bytes = b"", **details: Any) -> Any:
-        """Call ``module.function(envoy, data, **details)`` of a loaded module in a thread of the envoy; return what it does."""
-        found, _ = await self.ask("call", data, function=function, details=details)
+    async def call(self, function: str, *, data: bytes = b"", answer: Any = Any, **details: Any) -> Any:
+        """Call ``module.function(envoy, data, **details)`` of a loaded module in a thread of the envoy; return what it does.
+
+        Raises
+        ------
+        PlatformError
+            As `ask` does.
+        """
+        found, _ = await self.ask("call", data, answer=answer, function=function, details=details)
         return found
 
     async def clock_offset(self, exchanges: int = 32) -> ClockOffset:
@@ -328,7 +353,7 @@ class RemoteHost:
         trips = []
         for _ in range(exchanges):
             sent = time.monotonic_ns()
-            told, _ = await self.ask("clock")
+            told, _ = await self.ask("clock", answer=Clocks)
             came = time.monotonic_ns()
             trips.append(came - sent)
             found = ClockOffset(told["monotonic_ns"] - (sent + came) // 2, (came - sent + 1) // 2)

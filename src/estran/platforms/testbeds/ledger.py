@@ -132,7 +132,7 @@ def _read(path: Path, text: str) -> Entry | None:
         return None
     try:
         known = msgspec.convert(data, _Written)
-    except msgspec.ValidationError as error:
+    except ValueError as error:  # also text that cannot be
         what = f"it is no reservation of the ledger: {error}"
         raise PlatformError(what, where=str(path), remedy="look whether nodes are reserved, then remove it") from error
     return Entry(path, known.request, known.keep, known.jobs, known.ends_at, known=True)

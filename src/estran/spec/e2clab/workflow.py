@@ -17,6 +17,7 @@ from estran.spec.marks import Path
 from estran.spec.suggest import closest
 
 _OWN: Final = ("hosts", "depends_on", *STAGES)
+_MAPS: Final = ("vars", "args")
 
 
 def read_workflow(page: Page, modules: Collection[str]) -> tuple[list[Play], list[Note]]:
@@ -38,6 +39,7 @@ def read_workflow(page: Page, modules: Collection[str]) -> tuple[list[Play], lis
 def _play(page: Page, value: Any, path: Path, modules: Collection[str], notes: list[Note]) -> Play | None:
     if isinstance(value, Mapping):
         known_keys(page, value, (*_OWN, *PLAY_KEYS), path)
+        _maps(page, value, path)
         selectors(page, value, path, ("hosts",))
         raw = value.get("depends_on")
         for index, one in enumerate(raw if isinstance(raw, list) else [raw]):
@@ -70,6 +72,7 @@ def _task(page: Page, value: Any, path: Path, modules: Collection[str]) -> Task 
     if not isinstance(value, Mapping):
         page.complaints.add(path, "a task must be a map", "write '- shell: …', or another module with its arguments")
         return None
+    _maps(page, value, path)
     if "block" in value:
         for part in BLOCK_KEYS:
             _tasks(page, value.get(part), (*path, part), modules)
@@ -77,6 +80,13 @@ def _task(page: Page, value: Any, path: Path, modules: Collection[str]) -> Task 
         return Task(value, None, path, where(page, path))
     module = _module(page, value, path, modules)
     return None if module is None else Task(value, module, path, where(page, path))
+
+
+def _maps(page: Page, value: Mapping[str, Any], path: Path) -> None:
+    """Refuse what is no map where only a map makes sense."""
+    for key in _MAPS:
+        if value.get(key) is not None and not isinstance(value[key], Mapping):
+            page.complaints.add((*path, key), f"{key} must be a map", "write such as {name: value}")
 
 
 def _keyword(key: str) -> bool:

@@ -12,9 +12,12 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
+
+import msgspec
 
 from estran.errors import PlatformError
+from estran.platforms.answers import REMEDY
 from estran.platforms.base import Problem
 from estran.platforms.emulated.links import queueing
 from estran.platforms.emulated.links.engine import Links
@@ -22,6 +25,7 @@ from estran.platforms.emulated.network.netlink import Request
 from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.links import envoy_queues
 from estran.platforms.remote.together import together
+from estran.platforms.remote.told import Refusal, Way
 from estran.spec.model import LinkSpec
 
 Pair = tuple[str, str]
@@ -123,21 +127,23 @@ async def _look(
 ) -> tuple[dict[str, tuple[int, str]], tuple[int, int], list[Problem]]:
     """The interface for each target, the envoy's signature, and what a host cannot do."""
     await host.load(_MODULE, _source())
-    found = await host.call(f"{_MODULE}.look", targets=dict(addresses))
+    found: dict[str, Way] = await host.call(f"{_MODULE}.look", answer=dict[str, Way], targets=dict(addresses))
+    if found.keys() != addresses.keys():
+        raise PlatformError("it does not say how packets leave for the other hosts", where=host.name, remedy=REMEDY)
     issues = []
     for target, way in found.items():
         where = f"link {host.name} → {target}"
-        if "error" in way:
-            issues.append(Problem(f"no route to {addresses[target]}: {way['error']}", where, "check the inventory's address"))
-        elif way["local"]:
+        if way.error is not None:
+            issues.append(Problem(f"no route to {addresses[target]}: {way.error}", where, "check the inventory's address"))
+        elif way.local:
             remedy = "emulate what is to share a machine (--on emulate), " + _NO_LINKS
             issues.append(Problem(f"{addresses[target]} is {host.name} itself", where, remedy))
-    ways = {target: (way["index"], way["interface"]) for target, way in found.items() if not way.get("local", True)}
-    taken = {way["interface"]: way for way in found.values() if way.get("handle")}
-    issues += [_taken(host.name, name, way["kind"], way["handle"]) for name, way in taken.items()]
+    ways = {target: (way.index, way.interface) for target, way in found.items() if not way.local}
+    taken = {way.interface: way for way in found.values() if way.handle}
+    issues += [_taken(host.name, name, way.kind, way.handle) for name, way in taken.items()]
     if ways and (issue := await _trial(host, links)) is not None:
         issues.append(issue)
-    signature: tuple[int, int] = next((tuple(way["signature"]) for way in found.values() if "signature" in way), (0, 0))
+    signature = next((way.signature for way in found.values() if way.error is None), (0, 0))
     return ways, signature, issues
 
 
@@ -161,13 +167,13 @@ async def _trial(host: RemoteHost, links: Sequence[LinkSpec]) -> Problem | None:
         refused = await _as_root(host, ["try"], requests)
     except PlatformError as error:
         return Problem(error.what, host.name, error.remedy or _NO_LINKS)
-    if not refused:
+    if refused is None:
         return None
-    return Problem(_why(refused), host.name, _remedy(refused["errno"]))
+    return Problem(_why(refused), host.name, _remedy(refused.errno))
 
 
-def _why(refused: Mapping[str, Any]) -> str:
-    return f"the kernel refuses to {refused['purpose']}: {refused['error']}"
+def _why(refused: Refusal) -> str:
+    return f"the kernel refuses to {refused.purpose}: {refused.error}"
 
 
 def _remedy(number: int) -> str:
@@ -186,8 +192,8 @@ async def shape(host: RemoteHost, index: int, requests: Sequence[Request]) -> No
         If the kernel refuses, or there is no way to be root.
     """
     refused = await _as_root(host, ["send", str(index)], requests)
-    if refused:
-        raise PlatformError(_why(refused), where=host.name, remedy=_remedy(refused["errno"]))
+    if refused is not None:
+        raise PlatformError(_why(refused), where=host.name, remedy=_remedy(refused.errno))
 
 
 async def removal(host: RemoteHost, index: int) -> list[str]:
@@ -210,8 +216,8 @@ def _root(host: RemoteHost) -> list[str]:
     return [] if host.facts["uid"] == 0 else ["sudo", "-n"]
 
 
-async def _as_root(host: RemoteHost, words: Sequence[str], requests: Sequence[Request]) -> Mapping[str, Any]:
-    """Have requests sent, return what was refused."""
+async def _as_root(host: RemoteHost, words: Sequence[str], requests: Sequence[Request]) -> Refusal | None:
+    """Have requests sent, return what was refused, if anything was."""
     told = [[request.kind, request.flags, base64.b64encode(request.body).decode(), request.purpose] for request in requests]
     try:
         argv = [*_root(host), *await _program(host), *words]
@@ -221,8 +227,11 @@ async def _as_root(host: RemoteHost, words: Sequence[str], requests: Sequence[Re
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise _not_root(host, said[-1] if said else f"exit status {done.returncode}")
-    found: Mapping[str, Any] = json.loads(done.stdout)
-    return found
+    try:
+        found = msgspec.json.decode(done.stdout, type=Refusal)
+    except ValueError as error:
+        raise PlatformError(f"it answers what was not asked for: {error}", where=host.name, remedy=REMEDY) from error
+    return found if found.purpose else None
 
 
 def _not_root(host: RemoteHost, said: str) -> PlatformError:

@@ -7,8 +7,12 @@ from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
 from functools import cache
 from pathlib import Path
-from typing import Any, Final
+from typing import Annotated, Any, Final
 
+from msgspec import Meta
+
+from estran.errors import PlatformError
+from estran.platforms.answers import REMEDY
 from estran.platforms.emulated.links.engine import Links
 from estran.platforms.emulated.probes.channel import PHASES
 from estran.platforms.emulated.probes.plan import Shot, itinerary, patience, segments, wire
@@ -17,6 +21,7 @@ from estran.platforms.remote.host import RemoteHost
 from estran.platforms.remote.links import envoy_probes
 from estran.platforms.remote.links.ground import Pair, Paths
 from estran.platforms.remote.together import together
+from estran.platforms.remote.told import Count, Fired, Hearing, Volley
 from estran.spec.model import LinkSpec
 
 BUDGET: Final = 1.2
@@ -127,10 +132,11 @@ async def _side_by_side(
     for source, target in links:
         sends[source].append((source, target))
         hears[target].append((source, target))
-    told = await together(
+    told: dict[str, Fired] = await together(
         {
             name: hosts[name].call(
                 f"{_MODULE}.fire",
+                answer=Fired,
                 token=token,
                 volleys=[_volley(paths.address[pair], ports[pair], shots[pair], links[pair]) for pair in sends[name]],
                 hears={str(ports[pair]): len(shots[pair]) for pair in hears[name]},
@@ -139,6 +145,9 @@ async def _side_by_side(
             for name in {*sends, *hears}
         }
     )
+    for name, fired in told.items():
+        if len(fired["sent"]) != len(sends[name]) or fired["heard"].keys() != {str(ports[pair]) for pair in hears[name]}:
+            raise PlatformError("it does not tell what became of all probes", where=name, remedy=REMEDY)
     sent = {pair: told[name]["sent"][number] for name, pairs in sends.items() for number, pair in enumerate(pairs)}
     return {pair: _samples(sent[pair], told[pair[1]]["heard"][str(ports[pair])]) for pair in links}
 
@@ -148,9 +157,16 @@ async def _listen(hosts: Mapping[str, RemoteHost], links: Links, first: int) -> 
     for source, target in links:
         hears[target].append((source, target))
     opened = await together(
-        {name: hosts[name].call(f"{_MODULE}.listen", count=len(pairs), first=first) for name, pairs in hears.items()}
+        {
+            name: hosts[name].call(f"{_MODULE}.listen", answer=_ports(len(pairs)), count=len(pairs), first=first)
+            for name, pairs in hears.items()
+        }
     )
     return {pair: port for name, ports in opened.items() for pair, port in zip(hears[name], ports, strict=True)}
+
+
+def _ports(count: int) -> Any:
+    return Annotated[list[Count], Meta(min_length=count, max_length=count)]
 
 
 def _volley(address: str, port: int, shots: list[Shot], link: LinkSpec) -> dict[str, Any]:
@@ -158,7 +174,7 @@ def _volley(address: str, port: int, shots: list[Shot], link: LinkSpec) -> dict[
     return {"to": [address, port], "shots": told, "segments": segments(link)}
 
 
-def _samples(sent: Mapping[str, Any], heard: Mapping[str, Any]) -> Samples:
+def _samples(sent: Volley, heard: Hearing) -> Samples:
     return Samples(
         sent={phase: count for phase, count in zip(PHASES, sent["sent"], strict=True) if count},
         received={phase: count for phase, count in zip(PHASES, heard["received"], strict=True) if count},
