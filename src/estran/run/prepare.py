@@ -16,8 +16,9 @@ from estran.run.faults import unbreakable
 from estran.runtime.component import Component
 from estran.spec import base_folder, load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
+from estran.spec.faults import Injection
 from estran.spec.model import Experiment
-from estran.spec.plan import Plan
+from estran.spec.plan import Channel, Plan
 from estran.spec.plug_ins import loaded, plug_ins
 from estran.spec.resolve import plan as make_plan
 
@@ -267,8 +268,14 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
             }
             for replica in plan.replicas.values()
         ],
-        "channels": [asdict(channel) for channel in plan.channels],
+        "channels": [_named(channel) for channel in plan.channels],
         "links": [{"source": link.source, "target": link.target, **asdict(link.link)} for link in plan.links],
-        "faults": [asdict(injection) for injection in plan.injections],
+        "faults": [_named(injection) for injection in plan.injections],
         "warnings": list(plan.warnings),
     }  # fmt: skip
+
+
+def _named(part: Channel | Injection) -> dict[str, Any]:
+    """As JSON: what identifies it is its name there, since values under ``key`` are hidden as secrets."""
+    fields = asdict(part)
+    return {"name": fields.pop("key"), **fields}
