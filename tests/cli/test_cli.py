@@ -202,3 +202,12 @@ def test_examples_of_the_help_are_commands_that_there_are() -> None:
         command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
         assert (program, command.__name__) == ("estran", verb)
         assert bound.arguments
+
+
+def test_a_mistyped_platform_and_a_folder_without_an_experiment_are_told_as_such(tmp_path: Path) -> None:
+    shown = estran("plan", str(EXAMPLE), "--on", "simulte", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "did you mean 'simulate'?" in shown.stderr
+    shown = estran("check", ".", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "there is no experiment.yaml in this folder" in shown.stderr

@@ -38,7 +38,10 @@ def find_run(run: str, out: Path, *, option: str = "--out") -> Path:
         remedy = f"name a run of one of its studies: {', '.join(str(one.parent) for one in sorted(Path(run).glob('*/study.json')))}"
         raise RequestError("this is the folder of an optimisation, not of a run", where=run, remedy=remedy)
     folders = sorted((path.parent for path in out.glob("*/*/run.json")), key=lambda path: path.name)
-    if run == "latest" and folders:
+    if run == "latest":
+        if not folders:
+            remedy = f"`estran run FILE` makes one; `estran ls` lists them; {option} names another folder"
+            raise RequestError("there is no run yet", where=str(out), remedy=remedy)
         return folders[-1]
     found = [folder for folder in folders if folder.name.startswith(run)]
     if len(found) == 1:
