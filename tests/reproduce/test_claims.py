@@ -160,3 +160,7 @@ def test_the_interval_of_a_share_over_few_replicates_is_one_of_shares() -> None:
     assert found.interval == (pytest.approx(0.98 - 12.7062 * 0.01), 1.0)
     other = judge(parse_claim("x > 0.5"), study(lambda _, block: drawn[block], blocks=2))
     assert other.interval == pytest.approx((0.98 - 12.7062 * 0.01, 0.98 + 12.7062 * 0.01))
+
+
+def test_an_area_of_lost_accuracy_is_in_seconds() -> None:
+    assert str(parse_claim("accuracy_area_wan <= 2s")) == "accuracy_area_wan <= 2s"
