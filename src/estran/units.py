@@ -147,6 +147,17 @@ def show(value: float, dimension: Dimension) -> str:
     return f"{value / scale:.6g}{unit}"
 
 
+def minus(text: str) -> str:
+    """A number, or a sentence of numbers, with the sign that people read; files have the hyphen.
+
+    Examples
+    --------
+    >>> minus(f"{-0.5:+.1f} to {0.25:+.2f}")
+    '−0.5 to +0.25'
+    """
+    return text.replace("-", "−")
+
+
 def pattern(dimension: Dimension) -> str:
     """Regular expression (ECMA flavour, anchored) of the texts that `parse` reads, for a JSON Schema."""
     exact = [re.escape(unit).replace("/", r"\/") for unit in sorted(_UNITS[dimension], key=len, reverse=True) if unit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -12,6 +13,7 @@ import pytest
 from ruamel.yaml import YAML
 
 from estran.cli.main import main
+from estran.observe.secrets import without_in_document
 from tests.run.experiments import TINY, estran, write
 
 EXAMPLE = Path(__file__).parents[2] / "examples" / "visual-inspection" / "experiment.yaml"
@@ -103,6 +105,20 @@ def test_plan_as_json_names_hosts_replicas_and_links(tmp_path: Path) -> None:
     assert plan["assignment"]["placement"] == "edge"
 
 
+def test_a_plan_rounds_drawn_moments_for_people_and_hides_no_channel(tmp_path: Path) -> None:
+    faults = {"bad": {"kill": "trainer", "random": {"times": 2}, "for": "1s"}}
+    argv = ("plan", str(EXAMPLE), "--on", "simulate", "--set", f"faults={json.dumps(faults)}")
+    shown = estran(*argv, cwd=tmp_path)
+    moments = re.search(r"([\d.]+)s, ([\d.]+)s \(drawn\)", shown.stdout)
+    assert moments is not None, shown.stdout
+    assert all(len(moment.partition(".")[2]) <= 2 for moment in moments.groups())
+    plan = json.loads(estran(*argv, "--json", cwd=tmp_path).stdout)
+    assert [one["name"] for one in plan["faults"]] == ["bad/0", "bad/1"]
+    assert [round(one["at"], 2) for one in plan["faults"]] == [float(moment) for moment in moments.groups()]
+    assert any(round(one["at"], 2) != one["at"] for one in plan["faults"])
+    assert without_in_document(plan["channels"], ()) == plan["channels"]
+
+
 def test_a_plan_tells_settings_of_faults_with_their_units(tmp_path: Path) -> None:
     degrade = {"degrade": ["edge", "fog"], "delay": "60ms", "rate": "5mbit", "loss": "2%", "at": "1s"}
     shown = estran("plan", str(EXAMPLE), "--on", "simulate", "--set", f"faults={json.dumps({'bad': degrade})}", cwd=tmp_path)
@@ -133,7 +149,7 @@ def test_a_missing_run_is_explained(tmp_path: Path) -> None:
         assert "estran ls" in shown.stderr
     listed = estran("ls", "elsewhere", cwd=tmp_path)
     assert listed.returncode == 0
-    assert listed.stdout.strip() == "no runs in elsewhere"
+    assert listed.stdout.strip() == "no runs or studies in elsewhere: there is no such folder"
 
 
 def test_a_missing_run_is_looked_for_by_the_verbs_own_option(tmp_path: Path) -> None:
@@ -186,3 +202,12 @@ def test_examples_of_the_help_are_commands_that_there_are() -> None:
         command, bound, *_ = app.parse_args(words, exit_on_error=False, print_error=False)
         assert (program, command.__name__) == ("estran", verb)
         assert bound.arguments
+
+
+def test_a_mistyped_platform_and_a_folder_without_an_experiment_are_told_as_such(tmp_path: Path) -> None:
+    shown = estran("plan", str(EXAMPLE), "--on", "simulte", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "did you mean 'simulate'?" in shown.stderr
+    shown = estran("check", ".", cwd=tmp_path)
+    assert shown.returncode == 2
+    assert "there is no experiment.yaml in this folder" in shown.stderr

@@ -7,8 +7,9 @@ from pathlib import Path
 import pytest
 
 from estran.components.index import Components
-from estran.errors import RequestError
+from estran.errors import RequestError, SpecErrors
 from estran.runtime.component import shape
+from estran.spec import load_text
 
 OWN = """
 from __future__ import annotations
@@ -117,3 +118,26 @@ def test_a_learners_settings_are_checked_before_anything_runs(index: Components)
     assert len(faults) == 1
     assert "learner mlp" in faults[0][1]
     assert "hidden" in faults[0][1]
+
+
+def test_a_value_that_ones_own_learner_refuses_is_told_at_its_line(tmp_path: Path) -> None:
+    (tmp_path / "ownrange.py").write_text(
+        "class Mine:\n"
+        "    def __init__(self, features, classes, rng, *, rate=0.1):\n"
+        "        if rate > 1:\n"
+        "            raise ValueError('rate is above 1')\n"
+    )
+    text = """\
+experiment: x
+layers: {edge: {hosts: 1, device: laptop}}
+services:
+  camera: {on: edge, component: source, with: {data: digits}}
+  trainer: {on: edge, component: trainer, with: {learner: {"ownrange:Mine": {rate: 5}}}}
+streams: [{from: camera.samples, to: trainer.samples}]
+"""
+    load_text(text.replace("rate: 5", "rate: 0.5"), components=Components(tmp_path))
+    with pytest.raises(SpecErrors) as caught:
+        load_text(text, source="x.yaml", components=Components(tmp_path))
+    (error,) = caught.value.errors
+    assert str(error.where).startswith("x.yaml:5:")
+    assert "rate is above 1" in error.what

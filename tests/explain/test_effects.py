@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -49,6 +50,15 @@ def full(factors: dict[str, tuple[Any, ...]]) -> list[dict[str, Any]]:
 
 
 TWO = {"place": ("edge", "fog", "cloud"), "every": ("1s", "2s")}
+
+
+def test_intervals_of_shares_over_few_replicates_are_of_shares() -> None:
+    points = [{"a": 1}, {"a": 2}]
+    planted = table({"a": (1, 2)}, points, 2, [0.99, 0.01, 0.95, 0.03])
+    for unit, beyond in (("fraction", False), ("s", True)):
+        found = explain(replace(planted, units={"latency": unit}), "latency", np.random.default_rng(1))
+        low, high = (level.mean_ci95 for level in (found.effects[0].levels[1], found.effects[0].levels[0]))
+        assert (low[0] < 0, high[1] > 1) == (beyond, beyond)
 
 
 def test_shares_and_tests_are_those_of_a_textbook_analysis_of_variance() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -70,12 +72,17 @@ def test_shapes_and_transforms_are_told_in_words() -> None:
     points = [{"delay": one} for one in delays]
     y = [0.1 + 0.3 * float(p["delay"][:-2]) / 1000 + rng.normal(scale=2e-4) for _ in range(6) for p in points]
     said = " ".join(answer(explain(table({"delay": delays}, points, 6, y), "latency", rng))).replace(chr(0x202F), " ")
-    assert "(it rises by 1.5 ms for each 5ms)" in said or "(it rises by 1.4" in said
+    assert re.search(r"\(it rises by (3|3\.0\d|2\.9\d) ms per 10ms\)", said)
+    every = ("2s", "4s", "10s")
+    points = [{"every": one} for one in every]
+    y = [0.9 - 0.0137 * float(p["every"][:-1]) + rng.normal(scale=1e-5) for _ in range(6) for p in points]
+    found = explain(replace(table({"every": every}, points, 6, y), units={"latency": "fraction"}), "latency", rng)
+    assert "(it falls by 1.37 points per s): " in " ".join(answer(found))
     sizes = (1, 10, 100, 1000)
     points = [{"batch": one} for one in sizes]
     y = [1 - 0.1 * np.log10(p["batch"]) + rng.normal(scale=5e-3) for _ in range(6) for p in points]
     said = " ".join(answer(explain(table({"batch": sizes}, points, 6, y), "latency", rng))).replace(chr(0x202F), " ")
-    assert "ms for each factor of 10)" in said
+    assert "ms per factor of 10)" in said
     y = [{1: 0.9, 10: 0.2, 100: 0.2, 1000: 0.2}[p["batch"]] + rng.normal(scale=5e-3) for _ in range(6) for p in points]
     said = " ".join(answer(explain(table({"batch": sizes}, points, 6, y), "latency", rng)))
     assert "(it falls, then stays flat)" in said

@@ -146,3 +146,50 @@ def test_two_class_models_of_river_refuse_more_classes() -> None:
     with pytest.raises(SettingsError, match="OneVsRestClassifier"):
         make("river.linear_model:LogisticRegression")
     assert isinstance(make("river.linear_model:LogisticRegression", classes=2), RiverLearner)
+
+
+class Picky:
+    """A learner of one's own, with a range."""
+
+    def __init__(self, features: int, classes: int, rng: np.random.Generator, *, rate: float = 0.05) -> None:
+        if not 0 < rate <= 1:
+            raise ValueError("rate must be above 0 and at most 1")
+
+
+class Narrow:
+    """Takes rows of one width only."""
+
+    def __init__(self, features: int, classes: int, rng: np.random.Generator, *, rate: float = 0.05) -> None:
+        if features != 20:
+            raise ValueError("rows must be 20 wide")
+
+
+class Demanding:
+    """Has a setting without a default."""
+
+    def __init__(self, features: int, classes: int, rng: np.random.Generator, *, rate: float) -> None:
+        if rate > 1:
+            raise ValueError("rate must be at most 1")
+
+
+@pytest.mark.parametrize(
+    ("choice", "what"),
+    [
+        ({f"{__name__}:Picky": {"rate": 5}}, "rate must be above 0"),
+        ({f"{__name__}:Demanding": {"rate": 5}}, "rate must be at most 1"),
+        (f"{__name__}:Demanding", "rate"),
+        ({"mlp": {"hidden": [0]}}, "hidden is"),
+        ({"mlp": {"learning_rate": -1}}, "learning_rate"),
+        ({f"{__name__}:Picky": {"rate": 0.5}}, None),
+        ({f"{__name__}:Narrow": {"rate": 0.5}}, None),
+        ({f"{__name__}:Demanding": {"rate": 0.5}}, None),
+        ("mlp", None),
+    ],
+)
+def test_values_that_a_learner_refuses_are_found_without_data(choice: registry.Choice, what: str | None) -> None:
+    if what is None:
+        registry.check_values(choice)
+        return
+    with pytest.raises(SettingsError, match=what) as caught:
+        registry.check_values(choice)
+    assert str(caught.value.where).startswith("learner ")

@@ -27,7 +27,10 @@ def test_live_and_finished_runs_read_alike(tmp_path: Path, live: bool) -> None:
     assert columns["answer"].tolist() == [None] + [1] * 19
     assert columns["origin"][0] == "camera-0"
     assert run.log("camera-0") == ["     1.000 stdout hello"]
-    assert run.log("absent") == []
+    assert run.log("detector-1") == []
+    with pytest.raises(RequestError, match="no replica 'camera-9'") as caught:
+        run.log("camera-9")
+    assert "camera-0" in str(caught.value.remedy)
     with run.database() as connection:
         assert connection.sql("SELECT count(*), sum(answer) FROM messages").fetchall() == [(20, 19)]
     assert run.replicas["camera-0"] == ("camera", "edge-0")

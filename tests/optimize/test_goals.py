@@ -44,6 +44,7 @@ def test_goals_read_what_they_write() -> None:
         (["energy"], [], ["energy"], "is no limit"),
         (["energy"], [], ["energy<=many"], "no number or quantity"),
         (["energy"], [], ["energy=40J"], "is no limit"),
+        (["energy"], [], ["accuracy>=70"], "accuracy is a share, and 70 is more than all"),
     ],
 )
 def test_what_is_no_goal_is_refused(minimize: list[str], maximize: list[str], limits: list[str], what: str) -> None:

@@ -12,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy import stats
 
+from estran.report.claimed import told
 from estran.reproduce.claims import Judged, judge
 from estran.reproduce.observed import Observation
 from estran.spec.claim_parser import parse_claim
@@ -137,3 +138,29 @@ def test_intervals_cover_the_truth() -> None:
         runs = [Observation({}, i, {"x": response(1 + rng.normal(), unit="")}) for i in range(4)]
         told.get(verdict("x >= 1", runs), []).append(trial)
     assert all(0.01 < len(found) / 800 < 0.045 for found in told.values())
+
+
+def test_the_difference_of_two_shares_is_told_in_points_with_a_minus_sign() -> None:
+    drawn = {("a", 1): 0.80, ("a", 2): 0.82, ("b", 1): 0.85, ("b", 2): 0.86}
+    runs = study(lambda level, block: drawn[level, block], blocks=2, name="accuracy", unit="fraction")
+    found = judge(parse_claim("accuracy(f=a) - accuracy(f=b) < 0"), runs)
+    assert found.difference
+    assert found.unit == "fraction"
+    assert told(found).replace(chr(0x202F), " ").startswith("−4.5 points (−10.9 to 1.85 points) · 4 runs")
+    alike = judge(parse_claim("accuracy(f=a) < accuracy(f=b)"), runs)
+    assert "points" in told(alike)
+    assert "points" not in told(judge(parse_claim("accuracy(f=a) / accuracy(f=b) < 1"), runs))
+    assert "points" not in told(judge(parse_claim("accuracy(f=a) > 0.5"), runs))
+
+
+def test_the_interval_of_a_share_over_few_replicates_is_one_of_shares() -> None:
+    drawn = {1: 0.97, 2: 0.99}
+    found = judge(parse_claim("accuracy > 0.5"), study(lambda _, block: drawn[block], blocks=2, name="accuracy", unit="fraction"))
+    assert found.interval is not None
+    assert found.interval == (pytest.approx(0.98 - 12.7062 * 0.01), 1.0)
+    other = judge(parse_claim("x > 0.5"), study(lambda _, block: drawn[block], blocks=2))
+    assert other.interval == pytest.approx((0.98 - 12.7062 * 0.01, 0.98 + 12.7062 * 0.01))
+
+
+def test_an_area_of_lost_accuracy_is_in_seconds() -> None:
+    assert str(parse_claim("accuracy_area_wan <= 2s")) == "accuracy_area_wan <= 2s"

@@ -196,7 +196,7 @@ def test_every_message_is_accounted_for(learned: Path) -> None:
     assert len(processed) == len(channels)
     for stream, origin, receiver, count, distinct, last in processed:
         channel = channels[stream, origin, receiver]
-        sent = counted[channel["key"]]["frames"]
+        sent = counted[channel["name"]]["frames"]
         assert count == distinct
         if channel["delivery"] == "acknowledged":
             assert count == last == sent  # it drained in the end

@@ -6,6 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from estran.components.index import Components
 from estran.errors import SpecErrors, Where
 from estran.spec import dump, load_text, plan
 from estran.spec.faults import Condition, Injection
@@ -115,6 +116,10 @@ WRONG = [
     ("x: {corrupt: «camera.sample, share: 5%, at: 1s}", "no stream carries 'camera.sample'", "did you mean 'camera.samples'?"),
     ("x: {crash: fog, at: «soon}", "'soon' is not a duration", None),
     ("x: {crash: fog, when: «accuracy is good}", "is not a condition", "accuracy >= 0.9"),
+    ("x: {crash: fog, when: «accuracy > 50}", "accuracy is a share, and 50 is more than all", "accuracy > 50% or accuracy > 0.5"),
+    ("x: {crash: fog, when: «accuracy < 1.5}", "accuracy is a share, and 1.5 is more than all", "accuracy < 90% or accuracy < 0.9"),
+    ("x: {crash: fog, when: «accuracy < 101%}", "accuracy is a share, and 101% is more than all", "accuracy < 90%"),
+    ("x: {crash: fog, when: «latency > 5mbit}", "latency is not compared with 5mbit", "10ms"),
     ("x: {crash: fog, at: 1s, «when: accuracy > 0.9}", "has at and when", None),
     ("x: {crash: fog, at: 1s, «for: }", "is empty", "0s or none"),
     ("«x: {reboot: fog, at: 1s}", "a reboot needs a time", "add for: 20s"),
@@ -136,6 +141,49 @@ def test_what_is_wrong_is_told_where_it_stands(line: str, what: str, remedy: str
     assert error.where.line == 18
     assert error.where.column == line.index("«") + 3
     assert remedy is None or remedy in (error.remedy or "")
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("accuracy > 50%", 0.5),
+        ("accuracy > 0.5", 0.5),
+        ("latency_p99 >= 120ms", 0.12),
+        ("memory > 1GiB", 2.0**30),
+        ("latency > 2", 2),
+    ],
+)
+def test_a_condition_is_about_a_quantity(text: str, value: float) -> None:
+    line = f"  x: {{crash: fog, when: {text}}}"
+    experiment = load_text(BASE.replace("  outage: [3s, none, 0s]\n", "").replace("factors:\n", "") + line)
+    assert experiment.faults[0].when == Condition(text.split()[0], text.split()[1], value)
+
+
+ELSEWHERE = [
+    ("from: camera.samples", "frm: camera.samples", "'frm'", "{corrupt: camera.samples, share: 5%, at: 1s}"),
+    ("from: camera.samples", "from: camera.sampels", "'sampels'", "{corrupt: camera.samples, share: 5%, at: 1s}"),
+    ("streams:", "stream:", "unknown key", "{corrupt: camera.samples, share: 5%, at: 1s}"),
+    ("on: fog", "onn: fog", "'onn'", "{kill: detector-0, at: 1s}"),
+    ("on: fog", "on: fgo", "'fgo'", "{kill: detector-0, at: 1s}"),
+    ("jetson-orin-nano", "jetson-orin-nana", "'jetson-orin-nana'", "{hang: detector-0, at: 1s}"),
+    ("on: edge, component", "on: edge, componet", "'componet'", "{burst: camera-1, factor: 2, at: 1s}"),
+    ("between: [fog, cloud]", "betwen: [fog, cloud]", "'betwen'", "{cut: [fog, cloud], at: 1s}"),
+    ("delay: 40ms", "delay: 40", "40 has no unit", "{cut: [fog, cloud], at: 1s}"),
+    ("between: [fog, cloud]", "between: [fogg, cloud]", "'fogg'", "{cut: [fog, cloud], at: 1s}"),
+    ("delay: 40ms", "link: wifii-5", "'wifii-5'", "{cut: [fog, cloud], at: 1s}"),
+    ("[detector.samples, trainer.samples]", "trainr.samples", "'trainr'", "{cut: [edge, cloud], at: 1s}"),
+    ("on: cloud", "on: clouds", "'clouds'", "{cut: [edge, cloud], at: 1s}"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("old", "new", "told", "fault"), ELSEWHERE)
+def test_a_mistake_elsewhere_does_not_cast_doubt_on_a_right_target(old: str, new: str, told: str, fault: str) -> None:
+    rest = BASE.replace("  outage: [3s, none, 0s]\n", "").replace("factors:\n", "")
+    load_text(rest + f"  x: {fault}\n", components=Components())
+    assert old in rest
+    with pytest.raises(SpecErrors) as caught:
+        load_text(rest.replace(old, new) + f"  x: {fault}\n", components=Components())
+    assert [told in error.what for error in caught.value.errors] == [True], [error.what for error in caught.value.errors]
 
 
 OVERLAPS = [

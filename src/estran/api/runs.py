@@ -85,7 +85,13 @@ class Run(Tables):
         return path if path.exists() else write_report(self.path)
 
     def log(self, replica: str) -> list[str]:
-        """Lines that a replica wrote, each ``time channel text``."""
+        """Lines that a replica wrote, each ``time channel text``.
+
+        Raises
+        ------
+        RequestError
+            If the run has no such replica; it says which there are.
+        """
         return self._recorded.log(replica)
 
     def _fill(self, connection: duckdb.DuckDBPyConnection) -> None:

@@ -201,7 +201,7 @@ def shrink(case: Case) -> Case:
 
 
 def _broken(run: Run, case: Case) -> Iterator[str]:
-    plan, happened = run.document("plan"), run.document("faults")["faults"]
+    happened = run.document("faults")["faults"]
     with run.database() as connection:
         rows = connection.execute(
             "SELECT stream, origin, receiver, seq, sent, started, done, version, answer FROM messages ORDER BY done, seq"
@@ -218,17 +218,17 @@ def _broken(run: Run, case: Case) -> Iterator[str]:
     lasting = [one["ended"] for one in happened if one["ended"] is not None]
     over = max([one["begun"] or 0.0 for one in happened] + [ended for ended in lasting if ended < 1 + DURATION], default=0.0)
     dead = _dead(begun, happened)
-    for channel in plan["channels"]:
+    for channel in run.channels:
         key = channel["stream"], channel["producer"], channel["consumer"]
         found = by_channel.get(key, [])
-        name = channel["key"]
+        name = channel["name"]
         if channel["delivery"] == "acknowledged":
             yield from _whole(name, found, begun[channel["producer"]])
             if key[0] == "camera.samples":  # of models a predictor takes the newest first
                 yield from _ordered(name, found, begun[channel["producer"]], begun[channel["consumer"]])
             yield from _once(name, found, begun[channel["consumer"]])
             # A source waits for the slowest of its consumers.
-            flows = key[0] == "camera.samples" and not dead & {channel["producer"], "trainer-0", *_detectors(plan)}
+            flows = key[0] == "camera.samples" and not dead & {channel["producer"], "trainer-0", *_detectors(run.document("plan"))}
             if flows and not any(over < row[6] < over + SETTLED for row in found):
                 yield f"{name} did not move within {SETTLED:g} s after the last fault was over at {over:g} s"
     yield from _versions(rows, begun, int(published[0]) if published else 0)

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Final, NamedTuple
+from typing import Final, NamedTuple
 
 from estran.observe.queries import Run
 
@@ -147,21 +147,20 @@ _STEPS: Final = ("created", "sent", "received", "started", "done")
 
 def each_once_and_in_order(run: Run, messages: Sequence[Message]) -> None:
     """Of each channel every message is processed once, in order; of an acknowledged one, every message that was sent."""
-    plan: Any = run.document("plan")
     sent = _sent(run)
     by_channel = _by_channel(messages)
-    for channel in plan["channels"]:
+    for channel in run.channels:
         own = by_channel[channel["stream"], channel["producer"], channel["consumer"]]
         numbers = [message.seq for message in own]
-        assert len(set(numbers)) == len(numbers), f"{channel['key']}: some messages were processed twice"
+        assert len(set(numbers)) == len(numbers), f"{channel['name']}: some messages were processed twice"
         done = [message.done for message in own]
-        assert done == sorted(done), f"{channel['key']}: messages were not processed in order"
-        count = sent[channel["key"]]
+        assert done == sorted(done), f"{channel['name']}: messages were not processed in order"
+        count = sent[channel["name"]]
         if channel["delivery"] == "acknowledged":
-            assert numbers == list(range(count)), f"{channel['key']}: {count} were sent, {len(numbers)} were processed"
+            assert numbers == list(range(count)), f"{channel['name']}: {count} were sent, {len(numbers)} were processed"
         elif count:
-            assert numbers, f"{channel['key']}: {count} were sent, and none came"
-            assert numbers[-1] == count - 1, f"{channel['key']}: the newest, {count - 1}, never came; the last was {numbers[-1]}"
+            assert numbers, f"{channel['name']}: {count} were sent, and none came"
+            assert numbers[-1] == count - 1, f"{channel['name']}: the newest, {count - 1}, never came; the last was {numbers[-1]}"
 
 
 def _by_channel(messages: Sequence[Message]) -> defaultdict[tuple[str, str, str], list[Message]]:
@@ -173,8 +172,7 @@ def _by_channel(messages: Sequence[Message]) -> defaultdict[tuple[str, str, str]
 
 def _sent(run: Run) -> dict[str, int]:
     """Frames that each channel's sender counted, by key."""
-    plan: Any = run.document("plan")
-    producers = {channel["key"]: channel["producer"] for channel in plan["channels"]}
+    producers = {channel["name"]: channel["producer"] for channel in run.channels}
     with run.database() as connection:
         said = connection.execute("SELECT replica, detail FROM events WHERE event = 'channel' ORDER BY time").fetchall()
     counted = [(replica, json.loads(detail)) for replica, detail in said]

@@ -31,8 +31,17 @@ def find_run(run: str, out: Path, *, option: str = "--out") -> Path:
     """
     if (Path(run) / "run.json").exists():
         return Path(run)
+    if (Path(run) / "study.json").exists():
+        remedy = f"name one of its runs; `estran ls {run}` lists them"
+        raise RequestError("this is the folder of a study, not of a run", where=run, remedy=remedy)
+    if (Path(run) / "optimize.json").exists():
+        remedy = f"name a run of one of its studies: {', '.join(str(one.parent) for one in sorted(Path(run).glob('*/study.json')))}"
+        raise RequestError("this is the folder of an optimisation, not of a run", where=run, remedy=remedy)
     folders = sorted((path.parent for path in out.glob("*/*/run.json")), key=lambda path: path.name)
-    if run == "latest" and folders:
+    if run == "latest":
+        if not folders:
+            remedy = f"`estran run FILE` makes one; `estran ls` lists them; {option} names another folder"
+            raise RequestError("there is no run yet", where=str(out), remedy=remedy)
         return folders[-1]
     found = [folder for folder in folders if folder.name.startswith(run)]
     if len(found) == 1:
@@ -58,13 +67,24 @@ def find_study(study: Path, out: Path = Path("studies")) -> Path:
     return folders[-1]
 
 
-def print_runs(runs: Sequence[Any], folder: Path, *, json: bool) -> None:
-    """Print the runs of a folder, newest first."""
+def print_list(runs: Sequence[Any], studies: Sequence[Any], folder: Path, *, json: bool) -> None:
+    """Print the runs and studies of a folder, newest first."""
     import msgspec
 
     if json:
-        sys.stdout.write(msgspec.json.encode({"runs": runs}).decode() + "\n")
+        sys.stdout.write(msgspec.json.encode({"runs": runs, "studies": studies}).decode() + "\n")
         return
+    console = Console(emoji=False)
+    if runs:
+        console.print(_table_of_runs(runs))
+    if studies:
+        console.print(_table_of_studies(studies))
+    if not runs and not studies:
+        missing = "" if folder.is_dir() else ": there is no such folder"
+        console.print(Text(f"no runs or studies in {folder}{missing}", style="dim"))
+
+
+def _table_of_runs(runs: Sequence[Any]) -> Table:
     table = Table(box=None, pad_edge=False)
     for column in ("run", "experiment", "status", "platform", "started", "duration"):
         table.add_column(column, no_wrap=column != "experiment")
@@ -78,7 +98,17 @@ def print_runs(runs: Sequence[Any], folder: Path, *, json: bool) -> None:
             str(run.started)[:16].replace("T", " "),
             duration,
         )
-    Console(emoji=False).print(table if runs else Text(f"no runs in {folder}", style="dim"))
+    return table
+
+
+def _table_of_studies(studies: Sequence[Any]) -> Table:
+    table = Table(box=None, pad_edge=False)
+    for column in ("study", "experiment", "design", "platform", "runs"):
+        table.add_column(column, no_wrap=column != "experiment")
+    for study in reversed(studies):
+        done = f"{study.done} of {study.runs} done"
+        table.add_row(study.id, study.experiment, study.design, study.platform, study.problem or done)
+    return table
 
 
 def print_run(folder: Path) -> None:

@@ -8,19 +8,20 @@ from estran.cli.describe import JsonOption
 
 
 def ls(folder: Path = Path("runs"), /, *, json: JsonOption = False) -> None:
-    """List runs, newest first.
+    """List the runs and studies of a folder, newest first.
 
     Parameters
     ----------
     folder
-        Where run folders are.
+        Where run folders are: `runs`, or the folder of a study; or where studies are: `studies`.
     json
         Print one JSON object instead of a table.
     """
-    from estran.cli.listing import print_runs
+    from estran.cli.listing import print_list
     from estran.observe.queries import list_runs
+    from estran.study.listing import list_studies
 
-    print_runs(list_runs(folder), folder, json=json)
+    print_list(list_runs(folder), list_studies(folder), folder, json=json)
 
 
 def show(run: str = "latest", /, *, out: Path = Path("runs"), json: JsonOption = False) -> int:

@@ -71,7 +71,7 @@ _verb("estran.cli.export:export", _REPRODUCE, "Pack a run or study for another l
 _verb("estran.cli.explain:explain", _UNDERSTAND, "Say which factors drive the responses of a study.")
 _verb("estran.cli.explain:compare", _UNDERSTAND, "Say how two runs or two studies differ.")
 _verb("estran.cli.optimize:optimize", _OPTIMISE, "Search the levels of factors for the best deployment.")
-_verb("estran.cli.look:ls", _LOOK, "List runs.")
+_verb("estran.cli.look:ls", _LOOK, "List runs and studies.")
 _verb("estran.cli.look:show", _LOOK, "Show the figures of a run, or what an optimisation found.")
 _verb("estran.cli.look:logs", _LOOK, "Print a run's logs.")
 _verb("estran.cli.look:report", _LOOK, "Write the self-contained HTML report of a run, study or optimisation.")

@@ -121,8 +121,10 @@ def _when(fault: Fault, plan: Plan) -> str:
         return "does not happen"
     if fault.when is not None:
         return f"{fault.when.metric} {fault.when.relation} {fault.when.value:g}"
-    at = ", ".join(show(moment, "duration") for moment in moments(fault, plan.experiment) if moment is not None)
-    return f"{at} (drawn)" if fault.chance is not None else at
+    known = [moment for moment in moments(fault, plan.experiment) if moment is not None]
+    if fault.chance is None:
+        return ", ".join(show(moment, "duration") for moment in known)
+    return f"{', '.join(show(round(moment, 2), 'duration') for moment in known)} (drawn)"
 
 
 def _leads_to(consumer: str, port: str, stream: object) -> bool:

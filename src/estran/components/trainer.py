@@ -49,7 +49,7 @@ class TrainerSettings:
     diverging: Literal["stop", "skip"] = "stop"
 
     def __post_init__(self) -> None:
-        registry.check(self.learner)
+        registry.check_values(self.learner)
         if self.window < 1:
             raise SettingsError(f"window is {self.window}", where="trainer", remedy="give 1 or more")
 

@@ -43,7 +43,7 @@ class WorkerSettings:
     remind: Duration = 5.0
 
     def __post_init__(self) -> None:
-        registry.check(self.learner)
+        registry.check_values(self.learner)
         if not 1 <= self.least <= self.most:
             what = f"least is {self.least} and most is {self.most}"
             raise SettingsError(what, where="worker", remedy="give whole numbers from 1, least not above most")

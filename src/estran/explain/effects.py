@@ -19,6 +19,7 @@ from estran.explain.sample import sample
 from estran.explain.shape import Kind, Scale, described
 from estran.explain.table import Table
 from estran.explain.transform import back, forward, power_of
+from estran.observe.intervals import possible
 
 PERMUTATIONS: Final = 1999
 
@@ -47,11 +48,12 @@ def explain(table: Table, response: str, rng: np.random.Generator) -> Explanatio
     y = forward(taken.y, power)
     groups = {name: code for name, code in groups.items() if name not in model.aliased}
     names = {name: [table.levels[name][code] for code in np.unique(table.codes[name][taken.rows])] for name in codes}
-    scope = _Scope(model, names, power)
+    unit = table.units.get(response, table.units.get(response.replace("*", "0"), ""))
+    scope = _Scope(model, names, power, unit)
     runs = len(np.unique(taken.rows))
     common: dict[str, Any] = {
         "response": response,
-        "unit": table.units.get(response, table.units.get(response.replace("*", "0"), "")),
+        "unit": unit,
         "runs": runs,
         "missing": table.runs - runs,
         "mean": float(taken.y.mean()),
@@ -80,6 +82,7 @@ class _Scope:
     model: Model
     names: Mapping[str, list[str]]
     power: float
+    unit: str
 
 
 def _by_squares(
@@ -258,7 +261,7 @@ def _levels(scope: _Scope, term: Term, judge: _Judge) -> tuple[Level, ...]:
         ends = mean.interval()
         if power == 1:
             apart = judge.estimate(weights - first)
-            found.append(Level(name, mean.value, ends, apart.value, apart.interval()))
+            found.append(Level(name, mean.value, possible(ends, mean.value, scope.unit), apart.value, apart.interval()))
             continue
         here, slope = back(mean.value, power)
         ends = (back(ends[0], power)[0], back(ends[1], power)[0])

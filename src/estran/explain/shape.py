@@ -37,7 +37,7 @@ class Shape:
         Of ``straight``: change of the (transformed) response for each unit of the factor; of ``logarithmic``: for each factor of
         10; of others None.
     unit
-        Of the factor's levels; ``step`` is a round part of their range to tell the slope by.
+        Of the factor's levels; ``step`` is a power of ten within their range to tell the slope by.
     trend
         What the mean does from the least to the greatest level: ``rises``, ``falls`` and ``stays flat``.
     lack_of_fit
@@ -71,11 +71,8 @@ class Scale:
 
     @property
     def step(self) -> float:
-        """1, 2 or 5 times a power of ten: about a quarter of the range."""
-        quarter = float(np.ptp(self.numbers)) / 4
-        power = 10.0 ** math.floor(math.log10(quarter))
-        size: float = power * max(one for one in (1, 2, 5) if one * power <= quarter * (1 + 1e-9))
-        return size
+        """The largest power of ten within the range."""
+        return float(10.0 ** math.floor(math.log10(float(np.ptp(self.numbers))) + 1e-9))
 
     def candidates(self) -> Iterator[tuple[Kind, Matrix]]:
         """Codings of the levels, from few terms to many, each column with mean 0 over the levels and the first one monotone."""

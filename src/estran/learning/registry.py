@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import json
 from collections.abc import Callable, Mapping
+from functools import lru_cache
 from importlib.metadata import entry_points
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
+from estran.errors import EstranError
 from estran.learning.about import GIVEN, About, Task
 from estran.learning.catalogue import BUILT_IN
 from estran.learning.learner import Learner, StateError
@@ -65,6 +68,52 @@ def check(choice: Choice, task: Task = "classes") -> None:
     inside = getattr(factory, "check_choices", None)
     if inside is not None:
         inside(**settings)
+
+
+def check_values(choice: Choice) -> None:
+    """`check`, and make sure that the settings' values are in range, by making a learner for classes.
+
+    How wide rows are is not known here: what can be made for no usual width with these settings is refused, unless it cannot be
+    made without them either.
+
+    Raises
+    ------
+    SettingsError
+        As `check`, or saying what the learner says.
+    """
+    check(choice)
+    name, settings = read(choice)
+    factory = _factory(name)
+    refusal = _refusal(factory, name, json.dumps(settings, default=repr))
+    if refusal is None or (settings and not _required(factory) and _refusal(factory, name, "{}") is not None):
+        return
+    what, remedy = refusal
+    raise SettingsError(what, where=f"learner {name}", remedy=remedy)
+
+
+@lru_cache(64)
+def _refusal(factory: Callable[..., Any], name: str, settings: str) -> tuple[str, str] | None:
+    """Why a learner cannot be made for any of some shapes, and what to do; None if it can for one."""
+    refusal: tuple[str, str] | None = None
+    for features, classes in ((64, 10), (8, 2), (784, 10)):
+        try:
+            create({name: json.loads(settings)}, features, classes, np.random.default_rng(0))
+        except Exception as error:  # noqa: BLE001 whatever a stranger's class raises
+            said = (error.what, error.remedy) if isinstance(error, EstranError) else (str(error), None)
+            refusal = refusal or (said[0] or type(error).__name__, said[1] or "see which values its settings may have")
+        else:
+            return None
+    return refusal
+
+
+def _required(factory: Callable[..., Any]) -> bool:
+    """Whether it has settings without defaults."""
+    given = GIVEN[_task(factory) or "classes"]
+    parameters = inspect.signature(factory).parameters.values()
+    return any(
+        one.default is one.empty and one.name not in given and one.kind not in (one.VAR_POSITIONAL, one.VAR_KEYWORD)
+        for one in parameters
+    )
 
 
 def settings(name: str) -> list[str]:

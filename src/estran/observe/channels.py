@@ -88,8 +88,7 @@ def _restarts(connection: duckdb.DuckDBPyConnection) -> str | None:
 
 def _unprocessed(result: Responses, run: Run, connection: duckdb.DuckDBPyConnection, stories: Stories) -> int:
     """Compare what senders counted with the last number that was processed."""
-    plan = run.document("plan") or {}
-    channels = {channel["key"]: channel for channel in plan.get("channels", []) if channel["delivery"] == "acknowledged"}
+    channels = {channel["name"]: channel for channel in run.channels if channel["delivery"] == "acknowledged"}
     sent = _sent(connection, channels)
     if not sent:
         result.missing["unprocessed"] = "no sender of an acknowledged stream said how much it had sent"

@@ -65,9 +65,8 @@ def _by_channel(rows: list[tuple[float, str]]) -> dict[str, list[tuple[float, di
 
 def _parts(run: Run, key: str) -> list[str]:
     """The stream and the input that a channel belongs to: ``camera.samples`` and ``trainer.samples``."""
-    plan = run.document("plan") or {}
     services = {name: service for name, (service, _) in run.replicas.items()}
-    for channel in plan.get("channels", []):
-        if channel["key"] == key:
+    for channel in run.channels:
+        if channel["name"] == key:
             return [channel["stream"], f"{services.get(channel['consumer'], channel['consumer'])}.{channel['input']}"]
     return []

@@ -9,7 +9,7 @@ from typing import Any
 
 import msgspec
 
-from estran.observe.intervals import Estimate
+from estran.observe.intervals import Estimate, possible
 from estran.observe.stories import Stage
 
 
@@ -28,8 +28,8 @@ class Response:
         """A response from an estimate; the notes are joined. No interval of a share goes below 0 or above 1."""
         notes = "; ".join(part for part in (note, estimate.note) if part)
         interval = estimate.ci95
-        if interval is not None and unit == "fraction":
-            interval = max(interval[0], min(0.0, estimate.value)), min(interval[1], max(1.0, estimate.value))
+        if interval is not None:
+            interval = possible(interval, estimate.value, unit)
         return cls(estimate.value, unit, estimate.n, interval, notes or None)
 
     def plain(self) -> dict[str, Any]:

@@ -85,6 +85,19 @@ def student(freedom: float) -> float:
     )
 
 
+def possible(bounds: tuple[float, float], value: float, unit: str) -> tuple[float, float]:
+    """Bounds of an interval of a mean, of which those of a share are no less than 0 and no more than 1.
+
+    Examples
+    --------
+    >>> possible((0.93, 1.05), 0.99, "fraction"), possible((0.93, 1.05), 0.99, "s")
+    ((0.93, 1.0), (0.93, 1.05))
+    """
+    if unit != "fraction":
+        return bounds
+    return max(bounds[0], min(0.0, value)), min(bounds[1], max(1.0, value))
+
+
 def mean(values: ArrayLike, *, trend: bool = False) -> Estimate:
     """Mean of a series in order of time.
 

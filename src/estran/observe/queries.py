@@ -85,6 +85,15 @@ class Run:
             raise EstranError("this is no plan of a run", where=str(self.folder / "plan.json")) from error
 
     @property
+    def channels(self) -> list[Mapping[str, Any]]:
+        """Every planned channel; plans of older runs call its name a key."""
+        plan = self.document("plan") or {}
+        try:
+            return [{"name": channel.get("name", channel.get("key")), **channel} for channel in plan.get("channels", [])]
+        except (AttributeError, TypeError) as error:
+            raise EstranError("this is no plan of a run", where=str(self.folder / "plan.json")) from error
+
+    @property
     def capacities(self) -> Mapping[str, float]:
         """Processor seconds per second that each planned host was given, on a core of speed 1.0."""
         plan = self.document("plan") or {}
@@ -148,7 +157,16 @@ class Run:
             return dict(connection.execute(f"FROM {table}").fetchnumpy())
 
     def log(self, name: str) -> list[str]:
-        """Lines that a replica (or, by its host's name, an agent) wrote so far, each ``time channel text``."""
+        """Lines that a replica (or, by its host's name, an agent) wrote so far, each ``time channel text``.
+
+        Raises
+        ------
+        RequestError
+            If the run has no such replica or host.
+        """
+        if name not in (known := self._writers()):
+            remedy = f"it has {', '.join(known)}" if known else "it ended before it had any"
+            raise RequestError(f"the run has no replica {name!r}", where=str(self.folder), remedy=remedy)
         path = self.folder / "logs" / f"{name.replace('/', '_')}.log"
         if not self.live:
             return path.read_text(encoding="utf-8").splitlines() if path.exists() else []
@@ -158,6 +176,11 @@ class Run:
                 return [f"{time:10.3f} {channel:6} {text}" for time, channel, text in source.execute(query, (name,))]
         except sqlite3.Error as error:
             raise EstranError(f"the logs cannot be read: {error}", where=str(self.folder / LIVE)) from error
+
+    def _writers(self) -> list[str]:
+        """Who may have written a log: replicas, then hosts, then whoever left one."""
+        hosts = [host for _, host in self.replicas.values()]
+        return list(dict.fromkeys([*self.replicas, *hosts, *(path.stem for path in sorted(self.folder.glob("logs/*.log")))]))
 
 
 def open_run(folder: Path) -> Run:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, get_args
 
 from estran.errors import RequestError
+from estran.spec.claims import dimension_of
 from estran.spec.suggest import did_you_mean
 from estran.units import Dimension, QuantityError, parse
 
@@ -172,7 +173,13 @@ def _limit(text: str) -> Limit:
     bound, dimension = _quantity(found["bound"])
     if bound is None:
         raise RequestError(f"{found['bound']!r} is no number or quantity", where=f"--subject-to {text}", remedy=remedy)
-    return Limit(found["response"], found["relation"].startswith("<"), bound, dimension, text)
+    response = found["response"]
+    if dimension_of(response) == "fraction" and dimension is None and abs(bound) > 1:
+        percent = (
+            f"write {response}{found['relation']}{found['bound']}%" if abs(bound) <= 100 else "write a share, such as 0.9 or 90%"
+        )
+        raise RequestError(f"{response} is a share, and {bound:g} is more than all", where=f"--subject-to {text}", remedy=percent)
+    return Limit(response, found["relation"].startswith("<"), bound, dimension, text)
 
 
 def _quantity(text: str) -> tuple[float | None, Dimension | None]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from estran.optimize.gain import Gain
 from estran.optimize.goals import SI, Goals
 from estran.optimize.standing import Standing
-from estran.units import show
+from estran.units import minus, show
 
 
 def sentence(goals: Goals, gains: tuple[Gain, ...], best: Standing | None, default: Standing | None) -> str:
@@ -35,8 +35,8 @@ def sentence(goals: Goals, gains: tuple[Gain, ...], best: Standing | None, defau
 def value(number: float, unit: str) -> str:
     """A response's value with its unit."""
     if unit in SI and (number > 0 or SI[unit] == "fraction"):
-        return show(number, SI[unit]) if number >= 0 else f"{number:.4g}"
-    return f"{number:.4g} {unit}".strip()
+        return show(number, SI[unit]) if number >= 0 else minus(f"{number:.4g}")
+    return f"{minus(f'{number:.4g}')} {unit}".strip()
 
 
 def _change(gain: Gain) -> str:

@@ -35,7 +35,8 @@ def told(one: Judged) -> str:
     """Estimate, interval, and what they rest on."""
     if one.estimate is None:
         return one.reason
-    low, high = one.interval or (None, None)
-    bounds = f" ({interval(low, high, one.unit)})" if one.interval else ""
+    points = one.difference and one.unit == "fraction"
+    scale, unit = (100.0, "points") if points else (1.0, one.unit)
+    bounds = f" ({interval(scale * one.interval[0], scale * one.interval[1], unit)})" if one.interval else ""
     runs = f"{plain(one.runs)} run{'s' if one.runs != 1 else ''}"
-    return f"{quantity(one.estimate, one.unit)}{bounds} · {runs} · {one.reason}"
+    return f"{quantity(scale * one.estimate, unit)}{bounds} · {runs} · {one.reason}"

@@ -9,6 +9,7 @@ from estran.explain.compare import Comparison, Conclusion, Difference
 from estran.report.explaining import signed
 from estran.report.table import bare_table
 from estran.report.wording import NONE, plain, quantity
+from estran.units import minus
 
 _STYLES = {"better": "green", "worse": "red", "equivalent": "", "cannot tell": "yellow", "higher": "cyan", "lower": "cyan"}
 
@@ -59,7 +60,7 @@ def apart(one: Difference) -> str:
         return f"{signed(one.absolute, one.unit)} ({low} to {high})"
     shares = one.relative_ci95
     shown = NONE if shares is None else f"{100 * shares[0]:+.1f} to {100 * shares[1]:+.1f}"
-    return f"{100 * one.relative:+.1f} % ({shown})"
+    return minus(f"{100 * one.relative:+.1f} % ({shown})")
 
 
 def _needed(one: Difference) -> str:

@@ -12,6 +12,7 @@ from estran.report.explaining import signed
 from estran.report.markup import tag, text
 from estran.report.plots import LINES, Axis, Plot, key, levels, line_style, numbers, slots
 from estran.report.wording import interval, plain, quantity
+from estran.units import minus
 
 MOST_MARKS = 12
 """Levels of a factor that are marked one by one; of more a line and a band are drawn."""
@@ -208,7 +209,7 @@ def ordered(found: Sequence[Level], places: Mapping[str, float] | None) -> list[
 def percent(share: float) -> str:
     """A share in per cent with a digit behind the point where it is small."""
     shown = f"{100 * share:.1f}" if abs(share) < 0.1 else f"{100 * share:.0f}"
-    return f"{shown.replace('-', '−')}\u202f%"
+    return f"{minus(shown)}\u202f%"
 
 
 def _axis(names: Sequence[str], places: Mapping[str, float] | None, title: str, unit: str) -> Axis:

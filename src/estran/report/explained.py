@@ -15,6 +15,7 @@ from estran.report.pathed import print_paths
 from estran.report.study_data import Study
 from estran.report.table import bare_table
 from estran.report.wording import interval, quantity
+from estran.units import minus
 
 BAR = 12
 
@@ -99,7 +100,10 @@ def _levels(effect: Effect, unit: str) -> Table:
         apart = "" if first else signed(level.difference, unit)
         ends = "" if first else " to ".join(signed(end, unit) for end in level.difference_ci95)
         if not first and level.ratio is not None and level.ratio_ci95 is not None:
-            apart, ends = f"{100 * (level.ratio - 1):+.3g} %", " to ".join(f"{100 * (end - 1):+.3g} %" for end in level.ratio_ci95)
+            apart, ends = (
+                minus(f"{100 * (level.ratio - 1):+.3g} %"),
+                " to ".join(minus(f"{100 * (end - 1):+.3g} %") for end in level.ratio_ci95),
+            )
         table.add_row(level.name, quantity(level.mean, unit), interval(*level.mean_ci95, unit), apart, ends)
     return table
 

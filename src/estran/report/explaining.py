@@ -99,13 +99,13 @@ def _source(kind: str) -> str:
 
 
 def follows(shape: Shape, power: float, unit: str) -> str:
-    """How a mean follows a numeric factor: ``rises by 3 ms for each 10ms``, ``falls, then stays flat``."""
+    """How a mean follows a numeric factor: ``rises by 3 ms per 10ms``, ``falls, then stays flat``."""
     if shape.slope is None or power not in (0, 1):
         return ", then ".join(shape.trend)
     change = shape.slope * (shape.step if shape.kind == "straight" else 1.0)
     size = f"{plain(100 * abs(math.expm1(change)))} %" if power == 0 else difference(change, unit)
-    each = f"{plain(shape.step)}{shape.unit}" if shape.kind == "straight" else "factor of 10"
-    return f"{'rises' if change > 0 else 'falls'} by {size} for each {each}"
+    one = shape.unit if shape.unit and shape.step == 1 else f"{plain(shape.step)}{shape.unit}"
+    return f"{'rises' if change > 0 else 'falls'} by {size} per {one if shape.kind == 'straight' else 'factor of 10'}"
 
 
 def told(found: Indices) -> Iterator[str]:

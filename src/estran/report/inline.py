@@ -15,7 +15,7 @@ import numpy as np
 from estran.explain.explanation import Explanation
 from estran.explain.indices import Indices
 from estran.explain.table import SHOWN, Table
-from estran.observe.intervals import student
+from estran.observe.intervals import possible, student
 from estran.optimize.answer import Answer
 from estran.report import drawing
 from estran.report.explaining import answer, told
@@ -164,7 +164,7 @@ def _spread(values: Sequence[float], unit: str) -> str:
         return quantity(known[0], unit) if known else NONE
     freedom = len(known) - 1
     half = (_FEW[freedom - 1] if freedom <= len(_FEW) else student(freedom)) * stdev(known) / math.sqrt(len(known))
-    return _within(mean(known), (mean(known) - half, mean(known) + half), unit)
+    return _within(mean(known), possible((mean(known) - half, mean(known) + half), mean(known), unit), unit)
 
 
 def _within(value: float, ends: tuple[float, float] | None, unit: str) -> str:

@@ -105,7 +105,7 @@ def slots(names: Sequence[str], title: str) -> Axis:
 
 
 def _written(tick: float) -> str:
-    return plain(tick, 4).replace("-", "−")
+    return plain(tick, 4)
 
 
 class Plot:

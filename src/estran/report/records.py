@@ -12,6 +12,7 @@ from estran.report.network import Cpu, Link, LinkGroup, cpus, facts, fallbacks, 
 from estran.report.sections import nothing, section
 from estran.report.verdict import ordered
 from estran.report.wording import NONE, count, interval, quantity
+from estran.units import minus
 
 MOST_DETAILS = 200
 MOST_PARTS = 600
@@ -130,7 +131,7 @@ def _cpu_row(report: Report, like: list[Cpu]) -> list[str]:
     first, worst = like[0], max(like, key=lambda share: abs(share.measured / share.asked - 1) if share.asked else 0.0)
     name = first.host if len(like) == 1 else f"{first.host} … {like[-1].host}, worst of {len(like)}"
     device = report.run.hosts[first.host].device if first.host in report.run.hosts else ""
-    difference = f"{(worst.measured / worst.asked - 1) * 100:+.1f}\u202f%" if worst.asked else NONE
+    difference = minus(f"{(worst.measured / worst.asked - 1) * 100:+.1f}\u202f%") if worst.asked else NONE
     verdict = badge(None if worst.ok and worst.complaint else worst.ok, unknown="accepted") + (
         tag("span", text(f" {worst.complaint}"), class_="muted small") if worst.complaint else ""
     )

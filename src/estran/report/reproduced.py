@@ -13,6 +13,7 @@ from estran.report.table import bare_table
 from estran.report.wording import plain, quantity
 from estran.reproduce.reproduction import Preview
 from estran.reproduce.verdict import KINDS, Claimed, Responded, Verdict
+from estran.units import minus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -95,8 +96,8 @@ def _whole(verdict: Verdict) -> list[Responded]:
 def _cells(one: Responded) -> list[str]:
     found = one.difference
     shares = found.relative_ci95
-    change = "–" if found.relative is None else f"{100 * found.relative:+.2g} %"
-    bounds = "" if shares is None else f" ({100 * shares[0]:+.2g} to {100 * shares[1]:+.2g})"
+    change = "–" if found.relative is None else minus(f"{100 * found.relative:+.2g} %")
+    bounds = "" if shares is None else minus(f" ({100 * shares[0]:+.2g} to {100 * shares[1]:+.2g})")
     return [one.response, quantity(found.a, found.unit), quantity(found.b, found.unit), change + bounds]
 
 

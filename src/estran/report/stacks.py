@@ -9,6 +9,7 @@ from estran.report.explaining import signed
 from estran.report.markup import table, tag, text, wrapped
 from estran.report.plots import cut
 from estran.report.wording import NONE, quantity
+from estran.units import minus
 
 MOST_STAGES = 8
 """Stages that are drawn by themselves: those with the most time at any level, of mean or tail."""
@@ -62,7 +63,7 @@ def _made_of(shares: Mapping[str, float], ends: Mapping[str, tuple[float, float]
 
 
 def _share(value: float) -> str:
-    return f"{100 * value:.0f}\u202f%".replace("-", "−")
+    return minus(f"{100 * value:.0f}\u202f%")
 
 
 def _named(paths: Paths) -> list[tuple[str, Profile]]:

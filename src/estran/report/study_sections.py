@@ -15,6 +15,7 @@ from estran.report.sections import nothing, section
 from estran.report.study_data import Answer, Study
 from estran.report.study_records import reproduce, runs
 from estran.report.wording import NONE, count, interval, plain, quantity
+from estran.units import minus
 
 MOST_PLOTS = 6
 """Pictures of one kind that are shown at once; the others are a click away."""
@@ -190,7 +191,7 @@ def _residuals(found: Answer) -> str:
         [
             text(one.run),
             text(quantity(one.fitted, found.explanation.unit)),
-            text(f"{one.studentised:+.2f}".replace("-", "−")),
+            text(minus(f"{one.studentised:+.2f}")),
             "outlier" if one.run in outliers else "",
         ]
         for one in worst

@@ -10,6 +10,7 @@ import numpy as np
 from estran.report.table import bare_table
 from estran.report.wording import NONE, count, plain, quantity
 from estran.study.validation import Judged, Validation
+from estran.units import minus
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,9 +55,9 @@ def told_error(judged: Judged) -> str:
     error = judged.error
     relative = error.relative is not None and (error.relative_ci95 is not None or error.n < 2)
     if judged.tolerance.relative is not None and relative:
-        return _shown(error.relative, error.relative_ci95, lambda value: f"{100 * value:+.1f}", " %")
+        return _shown(error.relative, error.relative_ci95, lambda value: minus(f"{100 * value:+.1f}"), " %")
     if judged.tolerance.relative is None:
-        return _shown(error.absolute, error.absolute_ci95, lambda value: f"{100 * value:+.1f}", " points")
+        return _shown(error.absolute, error.absolute_ci95, lambda value: minus(f"{100 * value:+.1f}"), " points")
     return _shown(error.absolute, error.absolute_ci95, lambda value: quantity(value, judged.unit), "")
 
 

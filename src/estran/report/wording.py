@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+from estran.units import minus
+
 NONE = "–"
 _SPACE = "\u202f"
 
@@ -23,15 +25,15 @@ def plain(value: float, digits: int = 3) -> str:
 
     Examples
     --------
-    >>> plain(0.012345), plain(8000), plain(2.0)
-    ('0.0123', '8,000', '2')
+    >>> plain(0.012345), plain(8000), plain(-2.0)
+    ('0.0123', '8,000', '−2')
     """
     if not math.isfinite(value):
         return NONE
     if abs(value) >= 10**digits or value == int(value):
-        return f"{value:,.0f}"
+        return minus(f"{value:,.0f}") if value else "0"
     places = max(0, digits - 1 - math.floor(math.log10(abs(value))))
-    text = f"{value:.{places}f}"
+    text = minus(f"{value:.{places}f}")
     return text.rstrip("0").rstrip(".") if "." in text else text
 
 

@@ -20,6 +20,7 @@ from typing import Any, Final, Literal
 import numpy as np
 
 from estran.errors import RequestError
+from estran.observe.intervals import possible
 from estran.observe.stories import Floats
 from estran.reproduce.observed import Evidence, Observation
 from estran.spec.claims import BARE, CONFIDENCE, Amount, Claim, Measure
@@ -53,6 +54,8 @@ class Judged:
         Replicates, and runs of all of them, that it rests on.
     unit
         Of the estimate; empty for a ratio.
+    difference
+        Whether the estimate is one of two measures: that of two shares is in points.
     reason
         Why one cannot tell, or how the interval was made.
     """
@@ -65,6 +68,7 @@ class Judged:
     runs: int = 0
     unit: str = ""
     reason: str = ""
+    difference: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,8 +126,10 @@ def judge(claim: Claim, observations: Sequence[Observation]) -> Judged:
     runs, blocks = len({run for side in found for key in keys for run in side[key].runs}), len({key[0] for key in keys})
     if len(measures) == len(keys) == 1 and found[0][keys[0]].own is not None and claim.confidence == CONFIDENCE:
         interval = found[0][keys[0]].own  # of a share near 0 or 1 it is not symmetric
-    verdict = _verdict(claim, interval)
-    return Judged(str(claim), verdict, estimate, interval, blocks, runs, "" if ratio else unit, how)
+    elif interval is not None and estimate is not None and other is None:
+        interval = possible(interval, estimate, unit)
+    verdict, shown = _verdict(claim, interval), "" if ratio else unit
+    return Judged(str(claim), verdict, estimate, interval, blocks, runs, shown, how, other is not None and not ratio)
 
 
 def _values(measure: Measure, observations: Sequence[Observation], measures: Sequence[Measure]) -> dict[Key, _Value]:

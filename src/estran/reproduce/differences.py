@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from estran.reproduce.facts import EVERY_PACKAGE, GROUPS, Facts, Group, Name, facts
-from estran.units import Dimension, QuantityError, parse
+from estran.units import Dimension, QuantityError, minus, parse
 
 _ORDER: Final[Mapping[bool, tuple[Group, ...]]] = {
     False: ("description", "files", "platform", "environment", "network", "load", "machine", "repository"),
@@ -42,7 +42,7 @@ class Changed:
 
     def __str__(self) -> str:
         change = None if self.name == "seed" else _share(self.a, self.b)
-        return f"{self.name}: {_told(self.a)} → {_told(self.b)}" + ("" if change is None else f" ({change:+.3g} %)")
+        return f"{self.name}: {_told(self.a)} → {_told(self.b)}" + ("" if change is None else minus(f" ({change:+.3g} %)"))
 
 
 @dataclass(frozen=True, slots=True)

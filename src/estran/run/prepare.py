@@ -16,10 +16,12 @@ from estran.run.faults import unbreakable
 from estran.runtime.component import Component
 from estran.spec import base_folder, load
 from estran.spec.calibration import FILE_NAME, Calibration, read_calibration
+from estran.spec.faults import Injection
 from estran.spec.model import Experiment
-from estran.spec.plan import Plan
+from estran.spec.plan import Channel, Plan
 from estran.spec.plug_ins import loaded, plug_ins
 from estran.spec.resolve import plan as make_plan
+from estran.spec.suggest import closest
 
 PLATFORM_GROUP = "estran.platforms"
 MOST_HOSTS = 20_000
@@ -89,10 +91,12 @@ def open_platform(name: str, folder: Path = Path(), simulation: Simulation | Non
     kind, _, option = name.partition(":")
     found = plug_ins(PLATFORM_GROUP)
     if kind not in found:
+        near = closest(kind, found)
+        meant = "" if near is None else f"did you mean {near!r}? "
         raise RequestError(
             f"there is no platform {kind!r} in this version",
             where="--on",
-            remedy=f"choose one of {', '.join(sorted(found))}, or give a platform file (NAME.yaml)",
+            remedy=f"{meant}choose one of {', '.join(sorted(found))}, or give a platform file (NAME.yaml)",
         )
     make = loaded(found[kind], "--on")
     if kind == "simulate":
@@ -197,7 +201,8 @@ def read_experiment(
     """Load an experiment file with everything that is known of components."""
     path = experiment_path(file)
     if not path.exists():
-        raise RequestError("no such file", where=file, remedy="`estran init` writes a ready-to-run experiment")
+        what = "there is no experiment.yaml in this folder" if Path(file).is_dir() else "no such file"
+        raise RequestError(what, where=file, remedy="`estran init` writes a ready-to-run experiment")
     index = Components(experiment_folder(file))
     chosen = [*overrides, *([f"seed={seed}"] if seed is not None else [])]
     experiment = load(path, assignment=assignment, overrides=chosen, components=index)
@@ -267,8 +272,14 @@ def plain_plan(plan: Plan) -> dict[str, Any]:
             }
             for replica in plan.replicas.values()
         ],
-        "channels": [asdict(channel) for channel in plan.channels],
+        "channels": [_named(channel) for channel in plan.channels],
         "links": [{"source": link.source, "target": link.target, **asdict(link.link)} for link in plan.links],
-        "faults": [asdict(injection) for injection in plan.injections],
+        "faults": [_named(injection) for injection in plan.injections],
         "warnings": list(plan.warnings),
     }  # fmt: skip
+
+
+def _named(part: Channel | Injection) -> dict[str, Any]:
+    """As JSON: what identifies it is its name there, since values under ``key`` are hidden as secrets."""
+    fields = asdict(part)
+    return {"name": fields.pop("key"), **fields}

@@ -7,10 +7,9 @@ import secrets
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
 from estran.errors import RequestError
 from estran.observe.secrets import secrets_in, without_in_document
@@ -81,7 +80,7 @@ def execute(
         try:
             describe(record, experiment, prepared.asked, command or sys.argv, prepared.calibration)
             record.secrets += secrets_in(prepared.asked.overrides)
-            write_json(folder / "plan.json", _shown(plain_plan(prepared.plan), record.secrets))
+            write_json(folder / "plan.json", without_in_document(plain_plan(prepared.plan), record.secrets))
             conductor = conduct(prepared.plan, prepared.platform, prepared.components, folder, run_id, record, progress)
             with asyncio.Runner(loop_factory=prepared.platform.loop_factory) as runner:
                 return folder, runner.run(_interruptible(conductor))
@@ -89,11 +88,6 @@ def execute(
             if record.status == "running":
                 record.end("interrupted")
             raise
-
-
-def _shown(plan: Mapping[str, Any], known: tuple[str, ...]) -> dict[str, Any]:
-    """A plan without secrets; what identifies channels and faults is called a key, and is none."""
-    return {part: value if part in ("channels", "faults") else without_in_document(value, known) for part, value in plan.items()}
 
 
 def _keeping(platform: Platform) -> list[str]:

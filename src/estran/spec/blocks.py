@@ -9,6 +9,7 @@ from typing import Any, TypeVar, get_type_hints
 
 from pydantic import BaseModel, TypeAdapter, ValidationError
 
+from estran.spec.document import Document
 from estran.spec.findings import findings
 from estran.spec.marks import Complaints, Path
 from estran.spec.schema import (
@@ -56,6 +57,16 @@ class Blocks:
     declared: dict[str, set[str]] = field(default_factory=dict)
 
 
+def as_meant(document: Document) -> None:
+    """Complain of sections whose names are mistyped, and read them as what is meant: what refers to them is no second error."""
+    for key in list(document.data):
+        meant = None if key in TOP else closest(key, TOP)
+        if meant is not None and meant not in document.data:
+            document.complaints.add((key,), "unknown key", f"did you mean {meant!r}?", at="key")
+            document.data = {meant if name == key else name: value for name, value in document.data.items()}
+            document.marks.rename(key, meant)
+
+
 def read_blocks(data: Mapping[str, Any], complaints: Complaints) -> Blocks:
     """Check the shape of every block of a document; what is wrong goes to the complaints."""
     reader = _Reader(data, complaints)
@@ -82,11 +93,11 @@ class _Reader:
 
     def top(self) -> None:
         """Unknown and missing keys of the file itself."""
-        meant = {key: closest(key, TOP) for key in self._data if key not in TOP}
-        for key in meant:
-            self._complaints.add((key,), "unknown key", did_you_mean(key, TOP, kind="key"), at="key")
+        for key in self._data:
+            if key not in TOP:
+                self._complaints.add((key,), "unknown key", did_you_mean(key, TOP, kind="key"), at="key")
         for name, described in ExperimentFile.model_fields.items():
-            if described.is_required() and name not in self._data and name not in meant.values():
+            if described.is_required() and name not in self._data:
                 self._complaints.add((), f"the key {name!r} is missing", f"add {name}: ({described.description})")
 
     def scalar(self, key: str) -> Any:

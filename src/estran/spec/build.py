@@ -10,14 +10,14 @@ from typing import Any
 from estran.spec.blocks import Blocks
 from estran.spec.build_costs import CostBuilder
 from estran.spec.build_faults import FaultBuilder
+from estran.spec.conditions import read_condition
 from estran.spec.faults import Fault
 from estran.spec.kinds import Kinds, given, rates
 from estran.spec.marks import Complaints, Path
 from estran.spec.model import Device, Layer, LinkRule, LinkSpec, Measure, Port, Ready, Service, Share, Stream, Until
 from estran.spec.schema import NetworkEntry, ServiceEntry, StreamEntry
 from estran.spec.suggest import did_you_mean
-
-_UNTIL = re.compile(r"\s*([A-Za-z_][\w.-]*)\s*(>=|<=|==|>|<)\s*(\S+)\s*")
+from estran.units import QuantityError
 
 
 class Builder:
@@ -211,16 +211,11 @@ class Builder:
 
     def condition(self, path: Path, text: str) -> Until | None:
         """Read a condition on a live metric; complains if it is none."""
-        match = _UNTIL.fullmatch(text)
         try:
-            value = float(match[3]) if match else float("nan")
-        except ValueError:
-            value = float("nan")
-        if match is None or value != value:
-            what = f"{text!r} is not a condition"
-            self._complain(path, what, "write a metric, one of >= <= == > <, and a number: accuracy >= 0.9")
+            return read_condition(text)
+        except QuantityError as error:
+            self._complain(path, error.what, error.remedy)
             return None
-        return Until(match[1], match[2], value)  # type: ignore[arg-type]  # the expression admits the five relations only
 
 
 def _stream(entry: StreamEntry) -> Stream:

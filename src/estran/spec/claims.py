@@ -18,6 +18,7 @@ CONFIDENCE: Final = 0.95
 _BARE: Final = re.compile(r"[^\s,()\[\]{}\"'#&*!|>%@`:?-][^\s,()\[\]{}\"'#]*")
 
 _DIMENSIONS: Final[tuple[tuple[str, Dimension], ...]] = (
+    (r"accuracy_area_\w+", "duration"),
     (r"(exchange_)?latency(_\w+)?|staleness|exchange_service_time|cpu_seconds", "duration"),
     (r"accuracy(_\w+)?|loss|superseded|dropped|utilisation", "fraction"),
     (r"throughput|exchanges", "frequency"),

@@ -14,7 +14,10 @@ from estran.spec.suggest import did_you_mean
 
 
 class FaultReferences:
-    """Checks what faults say of other parts of a description; its arguments are those that could be built."""
+    """Checks what faults say of other parts of a description; its arguments are those that could be built.
+
+    That there is no such link, output or replica is said only where everything that could provide it is right: it comes last.
+    """
 
     def __init__(
         self,
@@ -69,9 +72,20 @@ class FaultReferences:
         ends = f"{', '.join(fault.on)} and {', '.join(fault.beyond)}"
         if fault.kind == "partition" and near & far:
             self._complain((*path, fault.kind), f"{min(near & far)} is on both sides", "name hosts on one side each")
-        elif fault.kind != "partition" and not any(a & near and b & far for a, b in self._linked()):
+        elif fault.kind != "partition" and self._links_known() and not any(a & near and b & far for a, b in self._linked()):
             remedy = "name two layers that a network rule or a stream connects"
             self._complain((*path, fault.kind), f"there is no link between {ends}", remedy)
+
+    def _links_known(self) -> bool:
+        """Whether nothing is wrong with what makes links: rules, and streams between services on known hosts."""
+        named = self._references.declared("services")
+        sections = any(self._complaints.about(section) for section in ("layers", "links", "network", "streams"))
+        return not sections and named == set(self._services) and all(self._replicas_known(name) for name in named)
+
+    def _replicas_known(self, service: str) -> bool:
+        """Whether it is certain on which hosts a service runs, and how often."""
+        layers = self._references.declared("layers") == set(self._layers)
+        return layers and not any(self._complaints.about("services", service, key) for key in ("on", "replicas"))
 
     def _linked(self) -> Iterator[tuple[set[str], set[str]]]:
         """Groups of hosts with links from the first to the second."""
@@ -94,7 +108,7 @@ class FaultReferences:
         for index, name in enumerate(fault.on):
             place, service = self._place((*path, fault.kind), index), self._service(name)
             if service is None:
-                if name not in self._references.declared("services"):
+                if not self._may_be(name):
                     remedy = did_you_mean(name, self._references.declared("services"), kind="service")
                     self._complain(place, f"there is no service {name!r}", remedy)
             elif fault.kind in DATA_KINDS:
@@ -116,6 +130,13 @@ class FaultReferences:
         count = len(match_any(service.on, self._layers)) if service.replicas is None else service.replicas
         return service if int(number) < count else None
 
+    def _may_be(self, name: str) -> bool:
+        """Whether a name is that of a service that could not be built, or of a replica of one whose replicas are not known."""
+        declared, (stem, _, number) = self._references.declared("services"), name.rpartition("-")
+        if name in declared:
+            return True
+        return stem in declared and number.isdigit() and not (stem in self._services and self._replicas_known(stem))
+
     def _of_outputs(self, path: Path, fault: Fault) -> None:
         sent = {str(stream.source) for stream in self._streams}
         for index, text in enumerate(fault.on):
@@ -124,6 +145,8 @@ class FaultReferences:
                 service, _, port = text.partition(".")
                 if not port:
                     self._complain(place, f"{text!r} is no output", did_you_mean(f"{text}.", sent, kind="output"))
+                elif self._complaints.about("streams"):
+                    self._references.port(place, Port(service, port), "output")
                 elif self._references.port(place, Port(service, port), "output") or service in self._services:
                     self._complain(place, f"no stream carries {text!r}", did_you_mean(text, sent, kind="output"))
 

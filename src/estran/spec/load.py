@@ -77,7 +77,7 @@ def load_text(
 def _experiment(
     document: Document, folder: FilePath, assignment: Mapping[str, Any], overrides: Sequence[str], components: ComponentIndex | None
 ) -> Experiment:
-    from estran.spec.blocks import TOP, read_blocks
+    from estran.spec.blocks import TOP, as_meant, read_blocks
     from estran.spec.build import Builder
     from estran.spec.build_costs import check_calls
     from estran.spec.fault_references import FaultReferences
@@ -85,6 +85,7 @@ def _experiment(
     from estran.spec.references import References
 
     complaints = document.complaints
+    as_meant(document)
     variations = read_factors(document)
     check_references(document, {name: list(one.levels) for name, one in variations.items()})
     choice = choose(document, variations, assignment, overrides, TOP)

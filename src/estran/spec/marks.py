@@ -51,6 +51,16 @@ class Marks:
     moved: dict[Path, Path | str] = field(default_factory=dict)
     quoted: set[Path] = field(default_factory=set)
 
+    def rename(self, key: str, meant: str) -> None:
+        """Let everything below a key at the top stand below another."""
+
+        def renamed(path: Path) -> Path:
+            return (meant, *path[1:]) if path[:1] == (key,) else path
+
+        self.keys = {renamed(path): spot for path, spot in self.keys.items()}
+        self.values = {renamed(path): spot for path, spot in self.values.items()}
+        self.quoted = {renamed(path) for path in self.quoted}
+
     def where(self, path: Path, at: Literal["key", "value"] = "value") -> Where:
         """Position of a part, or of the nearest part around it that has one."""
         if at == "key" and path in self.keys:
@@ -79,15 +89,21 @@ class Complaints:
     marks: Marks
     muted: set[Path] = field(default_factory=set)
     errors: list[SpecError] = field(default_factory=list)
+    _paths: set[Path] = field(default_factory=set)
     _known: set[tuple[Where, str]] = field(default_factory=set)
 
     def add(self, path: Path, what: str, remedy: str | None = None, *, at: Literal["key", "value"] = "value") -> None:
         """Note what is wrong at a path; the path is named in the text, since a line may hold many."""
+        self._paths.add(path)
         if any(path[:length] in self.muted for length in range(len(path) + 1)):
             return
         where = self.marks.where(path, at)
         named = what if not path or where.file == f"--set {dotted(path)}" else f"{dotted(path)}: {what}"
         self.add_at(where, named, remedy)
+
+    def about(self, *path: str | int) -> bool:
+        """Whether something is wrong at a path or below it, so that nothing can be concluded from what is missing there."""
+        return any(wrong[: len(path)] == path for wrong in self._paths)
 
     def add_at(self, where: Where, what: str, remedy: str | None = None) -> None:
         """Note what is wrong at a known place, once."""

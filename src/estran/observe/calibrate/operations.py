@@ -13,6 +13,7 @@ from estran.observe.calibrate.readings import Reading
 from estran.observe.stories import Floats
 from estran.spec.calibration import OperationFit
 from estran.spec.costs import Cost
+from estran.units import minus
 
 FEW: Final = 30
 """Observations below which a fit is warned of."""
@@ -78,7 +79,7 @@ def _judge(key: Key, size: Floats, seconds: Floats, fitted: Floats, warnings: li
         mine = size == one
         off = seconds[mine].mean() / fitted[mine][0] - 1
         if mine.sum() >= FEW and abs(off) > _OFF:
-            warnings.append(f"{name} takes {off:+.0%} against its straight line with {one:g} items")
+            warnings.append(f"{name} takes {minus(f'{off:+.0%}')} against its straight line with {one:g} items")
 
 
 def _quantiles(cpu: Floats, wall: Floats) -> Mapping[str, Any]:
