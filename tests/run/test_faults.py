@@ -117,6 +117,19 @@ def test_a_clock_that_goes_ahead_leaves_no_latency_below_zero(tmp_path: Path) ->
     assert early > 100  # it caught up with its clock
 
 
+@pytest.mark.parametrize("kill", ["{kill: camera, at: 1s, for: 2s}", "{kill: camera, at: 4s, for: 1s}"], ids=["before", "amid"])
+def test_who_begins_anew_amid_a_fault_of_its_data_brings_it_about_too(tmp_path: Path, kill: str) -> None:
+    faults = f"  x: {{burst: camera, factor: 4, at: 2s, for: 5s}}\n  y: {kill}\n"
+    done = simulate(tmp_path, BASE.replace("RESTART", "never") + faults)
+    with open_run(done).database() as connection:
+        amid, after = connection.execute(
+            "SELECT sum(CAST(sent BETWEEN 6.5 AND 7.5 AS INT)), sum(CAST(sent BETWEEN 8.5 AND 9.5 AS INT)) FROM messages "
+            "WHERE receiver = 'detector-0'"
+        ).fetchone()
+    assert amid == pytest.approx(400, rel=0.05)
+    assert after == pytest.approx(100, rel=0.05)
+
+
 def test_a_fault_on_a_condition_begins_when_it_holds(tmp_path: Path) -> None:
     record, _, happened = run(tmp_path, "slow: fog, speed: 0.5, when: samples >= 300, for: 1s")
     assert happened["when"] == "samples >= 300"

@@ -15,6 +15,7 @@ from typing import Any
 from estran.errors import ServiceError, TransportError
 from estran.runtime.clock import RealClock
 from estran.runtime.control import Link
+from estran.runtime.disturbances import Disturbances
 from estran.runtime.launch import Launch
 from estran.runtime.process import NOT_STARTED, Child, Enclosure, fork
 from estran.runtime.recorder import Recorder
@@ -68,6 +69,7 @@ class Supervised:
         self._failure: dict[str, Any] | None = None
         self._ready = asyncio.Event()
         self._over = asyncio.Event()
+        self._disturbances = Disturbances()
 
     @property
     def pid(self) -> int | None:
@@ -140,8 +142,9 @@ class Supervised:
             self._link.write({"say": "go", "origin_ns": origin_ns})
 
     def tell(self, frame: Mapping[str, Any]) -> None:
-        """Say something to the running component, if there is one."""
-        if self._link is not None:
+        """Say something to the running component, if there is one; of a fault each life that begins before its end is told, too."""
+        self._disturbances.note(frame)
+        if self._link is not None and self._ready.is_set():
             self._link.write(frame)
 
     def flush(self) -> None:
@@ -311,6 +314,9 @@ class Supervised:
         self._ready.set()
         self._event("ready", "")
         self._say({"say": "ready", "replica": self.launch.replica})
+        if self._link is not None:
+            for frame in self._disturbances.frames():
+                self._link.write(frame)
         if self._origin_ns is not None:
             self.go(self._origin_ns)
 
