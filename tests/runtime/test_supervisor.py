@@ -16,7 +16,7 @@ import pytest
 from estran.errors import PlatformError
 from estran.runtime.clock import RealClock
 from estran.runtime.launch import Launch, Readiness, Yielding
-from estran.runtime.supervisor import Supervised
+from estran.runtime.supervised import Supervised
 from tests.runtime.agents import alive, command, running_agent
 
 

@@ -33,7 +33,7 @@ def hidden(plan: Plan, hosts: Collection[str], layers: Collection[str]) -> list[
     layers
         Layers whose hosts nobody can dial.
     """
-    found = {}
+    found: dict[str, Problem] = {}
     for one in plan.injections:
         for pair in sorted(one.links):
             name = next((end for end in pair if plan.hosts[end].layer in layers), None)

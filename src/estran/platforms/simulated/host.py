@@ -21,7 +21,7 @@ from estran.runtime.disturbances import Disturbances
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
 from estran.runtime.rows import EventRow
-from estran.runtime.supervisor import BACKOFF
+from estran.runtime.supervised import BACKOFF
 
 
 class Life(Protocol):
