@@ -98,11 +98,19 @@ class LatestReceiver(NewestFrame):
         super().__init__(channel.spec.key)
         self._channel = channel
         self._ends = ends
+        self._life = _Life(None)
 
     def arrive(self, frame: Delivered) -> None:
-        """Take a frame that is there."""
-        if isinstance(self._ends.sender, LatestSender):
-            self._ends.sender.received(frame.seq)
+        """Take a frame that is there; one that has come before is not handed out again."""
+        sender = self._ends.sender
+        if isinstance(sender, LatestSender):
+            sender.received(frame.seq)
+        if self._life.sender is not sender:
+            self._life = _Life(sender)
+        if frame.seq < self._life.taken:
+            self._channel.duplicates += 1
+            return
+        self._life.taken = frame.seq + 1
         before = self.superseded
         self.put((frame,))
         self._channel.dropped += self.superseded - before
