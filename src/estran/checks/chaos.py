@@ -202,7 +202,7 @@ def _broken(run: Run, case: Case) -> Iterator[str]:
     plan, happened = run.document("plan"), run.document("faults")["faults"]
     with run.database() as connection:
         rows = connection.execute(
-            "SELECT stream, origin, receiver, seq, sent, started, done, version, answer FROM messages ORDER BY done, seq"
+            "SELECT stream, origin, receiver, seq, sent, started, done, version, answer FROM messages ORDER BY done, received, seq"
         ).fetchall()
         begun: Mapping[str, list[float]] = defaultdict(list)
         for replica, time in connection.execute(
