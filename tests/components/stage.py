@@ -51,6 +51,8 @@ class Channel:
 
     def __init__(self, clock: StageClock, delay: float, capacity: int) -> None:
         self.clock, self.delay, self.capacity = clock, delay, capacity
+        self.window = capacity
+        self.renewed: Callable[[], None] | None = None
         self.flying: list[tuple[float, int, bytes]] = []
         self.there: deque[Delivered] = deque()
         self.sent = self.processed = 0
@@ -101,6 +103,13 @@ class Channel:
     def done(self, seq: int) -> None:
         self.processed = max(self.processed, seq + 1)
         self.changed.set()
+
+    def limit(self, limited: bool) -> None:
+        self.capacity = self.window if limited else 10**9
+        self.changed.set()
+
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        self.renewed = renewed
 
     async def _change(self) -> None:
         self.changed.clear()

@@ -117,6 +117,33 @@ def test_a_clock_that_goes_ahead_leaves_no_latency_below_zero(tmp_path: Path) ->
     assert early > 100  # it caught up with its clock
 
 
+def test_of_a_connection_that_is_made_anew_the_newest_is_not_handed_out_twice(tmp_path: Path) -> None:
+    """The transport repeats it, since it cannot know that it had come; the consumer's end does."""
+    text = (
+        BASE.replace("RESTART", "never")
+        .replace("{on: edge", "{on: far")
+        .replace("{on: fog, component: tr", "{on: edge, component: tr")
+    )
+    text = text.replace("{on: far", "{on: fog")
+    done = simulate(tmp_path, text + "  x: {cut: [edge, fog], at: 2s, for: 5s}\n")
+    responses = json.loads((done / "responses.json").read_text())
+    assert responses["messages_duplicated"]["value"] == 0
+    assert responses["messages_lost"]["value"] == 0
+
+
+@pytest.mark.parametrize("kill", ["{kill: camera, at: 1s, for: 2s}", "{kill: camera, at: 4s, for: 1s}"], ids=["before", "amid"])
+def test_who_begins_anew_amid_a_fault_of_its_data_brings_it_about_too(tmp_path: Path, kill: str) -> None:
+    faults = f"  x: {{burst: camera, factor: 4, at: 2s, for: 5s}}\n  y: {kill}\n"
+    done = simulate(tmp_path, BASE.replace("RESTART", "never") + faults)
+    with open_run(done).database() as connection:
+        amid, after = connection.execute(
+            "SELECT sum(CAST(sent BETWEEN 6.5 AND 7.5 AS INT)), sum(CAST(sent BETWEEN 8.5 AND 9.5 AS INT)) FROM messages "
+            "WHERE receiver = 'detector-0'"
+        ).fetchone()
+    assert amid == pytest.approx(400, rel=0.05)
+    assert after == pytest.approx(100, rel=0.05)
+
+
 def test_a_fault_on_a_condition_begins_when_it_holds(tmp_path: Path) -> None:
     record, _, happened = run(tmp_path, "slow: fog, speed: 0.5, when: samples >= 300, for: 1s")
     assert happened["when"] == "samples >= 300"

@@ -139,11 +139,13 @@ def test_what_cannot_be_compiled_leaves_no_folder(tmp_path: Path) -> None:
 
 
 class Interrupting(QuietProgress):
-    """Presses Ctrl-C when a third has been simulated."""
+    """Presses Ctrl-C, or sends another signal, when a third has been simulated."""
+
+    number = signal.SIGINT
 
     def live(self, figures: dict[str, float]) -> None:
         if figures["simulated"] > figures["of"] / 3:
-            os.kill(os.getpid(), signal.SIGINT)
+            os.kill(os.getpid(), self.number)
 
 
 def test_ctrl_c_keeps_what_was_simulated(tmp_path: Path) -> None:
@@ -153,6 +155,21 @@ def test_ctrl_c_keeps_what_was_simulated(tmp_path: Path) -> None:
     assert 1900 < record["simulated"] < 2300
     assert responses["throughput"]["value"] == pytest.approx(40, rel=0.02)
     assert any("interrupted after" in warning for warning in record["warnings"])
+
+
+def test_what_is_ignored_from_outside_stays_so(tmp_path: Path) -> None:
+    """Under nohup, a terminal that goes ends nothing."""
+
+    class HangingUp(Interrupting):
+        number = signal.SIGHUP
+
+    before = signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    try:
+        _, status, _ = run(write(tmp_path, simple()), tmp_path, HangingUp())
+        assert status == "done"
+        assert signal.getsignal(signal.SIGHUP) == signal.SIG_IGN
+    finally:
+        signal.signal(signal.SIGHUP, before)
 
 
 @pytest.mark.parametrize("rate", [20, 80])

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Literal
 
 import numpy as np
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -219,6 +221,56 @@ def test_a_restarted_receiver_gets_the_newest_state_again() -> None:
                 async with net.transport(clock) as consumer:
                     receiver = await consumer.receiver(spec)
                     assert bytes((await receiver.receive()).data) == b"new"
+
+    virtual_time.run(main())
+
+
+@pytest.mark.parametrize("delivery", ["acknowledged", "latest"])
+def test_who_sends_learns_of_a_receiver_that_knows_less(delivery: Literal["acknowledged", "latest"]) -> None:
+    async def main() -> None:
+        clock = virtual_time.VirtualClock()
+        net = MemoryNetwork(delay=0.01)
+        spec = ChannelSpec("stream", delivery)
+        renewed: list[float] = []
+        async with net.transport(clock) as producer, asyncio.timeout(MINUTES):
+            sender = await producer.sender(spec)
+            sender.on_renewal(lambda: renewed.append(clock.now()))
+            first = net.transport(clock)
+            receiver = await first.receiver(spec)
+            for _ in range(2):
+                await sender.send([b"x"])
+                receiver.done((await receiver.receive()).seq)
+                await sender.drain()
+            assert renewed == [], "nothing was missed yet"
+            first.kill()
+            async with net.transport(clock) as second:
+                await second.receiver(spec)
+                await asyncio.sleep(5.0)
+                assert len(renewed) == 1
+
+    virtual_time.run(main())
+
+
+def test_a_receiver_that_has_everything_again_is_no_news() -> None:
+    """What nobody had processed is repeated, all of it."""
+
+    async def main() -> None:
+        clock = virtual_time.VirtualClock()
+        net = MemoryNetwork()
+        spec = ChannelSpec("stream", "acknowledged")
+        renewed: list[float] = []
+        async with net.transport(clock) as producer, asyncio.timeout(MINUTES):
+            sender = await producer.sender(spec)
+            sender.on_renewal(lambda: renewed.append(clock.now()))
+            for _ in range(3):
+                await sender.send([b"x"])
+            first = net.transport(clock)
+            await (await first.receiver(spec)).receive()
+            first.kill()
+            async with net.transport(clock) as second:
+                receiver = await second.receiver(spec)
+                assert [(await receiver.receive()).seq for _ in range(3)] == [0, 1, 2]
+                assert renewed == []
 
     virtual_time.run(main())
 

@@ -5,12 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+import time
+from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from estran.errors import PlatformError
-from estran.runtime.launch import Readiness, Yielding
+from estran.runtime.clock import RealClock
+from estran.runtime.launch import Launch, Readiness, Yielding
+from estran.runtime.supervised import Supervised
 from tests.runtime.agents import alive, command, running_agent
 
 
@@ -55,6 +61,24 @@ async def test_a_command_that_cannot_be_executed_is_never_ready_however_long_tha
         await agent.host.start(command(tmp_path, "no-such-program", env=long_way))
         await agent.wait_for("ended")
     assert "ready" not in {frame["say"] for frame in agent.said}
+
+
+async def test_a_new_life_is_told_of_the_faults_that_are_on(tmp_path: Path) -> None:
+    """Not of those that are over, and each once."""
+    told: list[Mapping[str, Any]] = []
+    launch = Launch.read(command(tmp_path, "true"))
+    replica = Supervised(launch, None, lambda frame: None, RealClock(time.monotonic_ns()))
+    for key in ("drift/0", "burst/0"):
+        replica.tell({"say": "disturb", "key": key})
+    replica.tell({"say": "calm", "key": "drift/0"})
+    replica._link = SimpleNamespace(write=told.append)  # type: ignore[assignment]
+    replica.tell({"say": "disturb", "key": "corrupt/0"})
+    assert told == [], "it is not ready to hear"
+    replica._become_ready()
+    replica.tell({"say": "calm", "key": "burst/0"})
+    assert [(frame["say"], frame["key"]) for frame in told] == [
+        ("disturb", "burst/0"), ("disturb", "corrupt/0"), ("calm", "burst/0"),
+    ]  # fmt: skip
 
 
 async def test_a_killed_command_names_the_signal(tmp_path: Path) -> None:

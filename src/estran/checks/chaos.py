@@ -66,9 +66,8 @@ def _experiment(rng: np.random.Generator, seed: int) -> Case:
         }  # fmt: skip
 
     restart = pick("never", "on-failure", "always")
-    publish = {"every": pick("0.2s", "1s"), "send": pick("full", "delta")}
+    publish = {"every": pick("0.2s", "1s", "5s"), "send": pick("full", {"delta": True, "keyframe": pick(4, 1000)})}
     models = {"delivery": pick("latest", "latest", "acknowledged"), "routing": "all"}
-    # A predictor that begins anew must be able to ask for a whole model where only changes are sent.
     asking = {"from": "detector.requests", "to": "trainer.requests", "routing": "all"}
     return {
         "experiment": f"chaos-{seed}",
@@ -90,10 +89,9 @@ def _experiment(rng: np.random.Generator, seed: int) -> Case:
             },
         },
         "streams": [
-            # With little capacity a predictor that waits for a model can hold back what its trainer needs to make one.
-            {"from": "camera.samples", "to": ["detector.samples", "trainer.samples"], "capacity": pick(512, 1024)},
+            {"from": "camera.samples", "to": ["detector.samples", "trainer.samples"], "capacity": pick(4, 32, 1024)},
             {"from": "trainer.models", "to": "detector.models", **models},
-            *([asking] if publish["send"] == "delta" else []),
+            *([asking] if pick(True, False) else []),
         ],
         "measure": {"warmup": "1s", "duration": f"{DURATION:g}s"},
         "faults": {},
@@ -204,7 +202,7 @@ def _broken(run: Run, case: Case) -> Iterator[str]:
     happened = run.document("faults")["faults"]
     with run.database() as connection:
         rows = connection.execute(
-            "SELECT stream, origin, receiver, seq, sent, started, done, version, answer FROM messages ORDER BY done, seq"
+            "SELECT stream, origin, receiver, seq, sent, started, done, version, answer FROM messages ORDER BY done, received, seq"
         ).fetchall()
         begun: Mapping[str, list[float]] = defaultdict(list)
         for replica, time in connection.execute(

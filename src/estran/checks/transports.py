@@ -106,6 +106,43 @@ async def backpressure(pair: Pair) -> None:
         await sender.drain()
 
 
+async def a_lifted_limit_holds_nobody_back(pair: Pair) -> None:
+    """A consumer that lifts the limit lets its producer go on, however many frames are unprocessed, and can set it again."""
+    async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
+        sender, receiver = await ends(producer, consumer, "acknowledged", capacity=5)
+        for _ in range(5):
+            await sender.send([b"x"])
+        blocked = asyncio.ensure_future(sender.send([b"x"]))
+        await receiver.receive()
+        await asyncio.sleep(0.1)
+        assert not blocked.done(), "a sixth frame was taken though the limit was not lifted yet"
+        receiver.limit(False)
+        assert await blocked == 5, "the sixth frame got the wrong sequence number"
+        for number in range(6, 40):
+            assert await sender.send([b"x"]) == number
+        for number in range(1, 40):
+            assert (await receiver.receive()).seq == number, f"frame {number} of those beyond the capacity is missing"
+        receiver.limit(True)
+        for _ in range(100):  # word of it may be lost, but each frame that comes is answered
+            await asyncio.sleep(0.05)
+            last = asyncio.ensure_future(sender.send([b"x"]))
+            await asyncio.wait({last}, timeout=0.2)
+            if not last.done():
+                break
+        else:
+            raise AssertionError("the producer was not held back after the limit had been set again")
+        receiver.done(39)
+
+        async def consume() -> None:
+            while True:
+                receiver.done((await receiver.receive()).seq)
+
+        consuming = asyncio.ensure_future(consume())
+        await last
+        await sender.drain()
+        consuming.cancel()
+
+
 async def drain_means_processed(pair: Pair) -> None:
     """An acknowledged channel is drained when frames are done, not when they are received."""
     async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
@@ -314,6 +351,7 @@ CHECKS: Final[tuple[Check, ...]] = (
     order_without_loss,
     receiver_after_sender,
     backpressure,
+    a_lifted_limit_holds_nobody_back,
     drain_means_processed,
     large_frames,
     sent_frames_are_copies,

@@ -32,7 +32,7 @@ def print_plan(prepared: Prepared) -> None:
         console.print(Text(f"cost: {line}"), soft_wrap=True)
     for problem in prepared.problems:
         kind, style = ("cannot be done", "red") if problem.fatal else ("note", "yellow")
-        console.print(Text(f"{kind}: {problem.where}: {problem.what}\n  → {problem.remedy}", style=style), soft_wrap=True)
+        console.print(Text(f"{kind}: {problem}\n  → {problem.remedy}", style=style), soft_wrap=True)
 
 
 def cost_of(prepared: Prepared) -> list[str]:

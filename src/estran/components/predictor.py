@@ -42,7 +42,8 @@ class PredictorSettings:
     batch
         How waiting messages are taken together.
     before_model
-        What happens until the first model has come: ``wait``, so that samples queue up; or ``answer_prior``: every class is
+        What happens until the first model has come: ``wait``, so that samples queue up here without holding
+        back who sends them, up to 64 MB of each channel; or ``answer_prior``: every class is
         equally likely, the answer is class 0, and its version 0.
     window
         Answers over which the metric ``accuracy`` is taken.
@@ -168,6 +169,12 @@ class Predictor(Component):
         if self.requests.connected:
             await self.requests.send(ModelRequest(self._newest[1], full=True))
 
+    async def _first_model(self, waiting: Input[Samples]) -> None:
+        """Wait for a model, and hold nobody back meanwhile: a source that waits would not feed the trainer that is to make it."""
+        waiting.limit(False)
+        await self._has_model.wait()
+        waiting.limit(True)
+
     async def _pull(self, every: float) -> None:
         while True:
             await self.requests.send(ModelRequest(self._newest[1]))
@@ -175,7 +182,7 @@ class Predictor(Component):
 
     async def _serve(self) -> None:
         if self.settings.before_model == "wait":
-            await self._has_model.wait()
+            await self._first_model(self.samples)
         batch = self.settings.batch
         async for messages in self._admission.batches(batch.max_size, batch.max_delay):
             parts = [message.payload for message in messages]
@@ -215,7 +222,7 @@ class Predictor(Component):
 
     async def _judge_labelled(self) -> None:
         """Let the policy learn what was true, when that comes."""
-        await self._has_model.wait()
+        await self._first_model(self.labelled)
         batch = self.settings.batch
         async for waiting in self.labelled.batches(batch.max_size, batch.max_delay):
             x, y = stacked(waiting.payloads)

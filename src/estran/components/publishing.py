@@ -252,6 +252,18 @@ class Publisher:
         if request.full and self._frames.base is not None:
             await self._send(self._frames.base, {asker})
 
+    async def renewed(self, peer: str) -> None:
+        """A predictor has begun anew, and has at most the newest model: send it the full one that changes are made against.
+
+        Parameters
+        ----------
+        peer
+            The replica.
+        """
+        model = self._frames.base or self._last
+        if model is not None:
+            await self._send(model, {peer})
+
     async def _gained(self, learner: Learner, parameters: int) -> bool:
         """Whether the learner answers held-out rows better than what was published last."""
         rule, holdout, rival = self._settings.gain, self._holdout, self._rival

@@ -98,7 +98,9 @@ class SurrogatePredictor(Component):
             self.models.done(first)
 
     async def _serve(self) -> None:
+        self.questions.limit(False)  # who asks may be who feeds the trainer
         await self._has_model.wait()
+        self.questions.limit(True)
         batch = self.settings.batch
         async for waiting in self.questions.batches(batch.max_size, batch.max_delay):
             serving = self._serving

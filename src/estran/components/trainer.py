@@ -90,6 +90,7 @@ class Trainer(Component):
         """Learn, and answer requests, until cancelled."""
         async with asyncio.TaskGroup() as group:
             group.create_task(self._learn(), name="learn")
+            group.create_task(self._send_anew(), name="send anew")
             if self.requests.connected:
                 group.create_task(self._answer_requests(), name="answer")
 
@@ -132,6 +133,12 @@ class Trainer(Component):
         async for message in self.requests:
             async with self._learning:
                 await self._publisher.asked(message.payload, message.story.origin, self._learner, self._parameters)
+
+    async def _send_anew(self) -> None:
+        """Send models to predictors that begin anew."""
+        async for peer in self.models.renewed():
+            async with self._learning:
+                await self._publisher.renewed(peer)
 
     def _created(self, first: Samples) -> Learner:
         learner = registry.create(self.settings.learner, first.x.shape[1], first.classes, self.rng)

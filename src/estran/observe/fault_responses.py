@@ -3,7 +3,8 @@
 Everything is judged against the *reference*: up to `REFERENCE` seconds of the measurement before the fault, after earlier ones
 were over. Time is cut into bins that hold some `PER_BIN` answers each. A bin *deviates* if fewer answers come in it, or they take
 longer, or fewer of them are right, than the median of the reference's bins less (more) `DEVIATIONS` of their scaled median absolute
-deviations, or `TOLERANCE` of the median if that is more. Mean and standard deviation would let what an earlier fault left, such as
+deviations, or `TOLERANCE` of the median if that is more; or if none comes where some came in each of the reference's bins, however
+their numbers varied. Mean and standard deviation would let what an earlier fault left, such as
 a backlog, hide all that follows (Leys et al., *Detecting outliers*, J. Exp. Soc. Psychol. 49, 2013).
 
 What accuracy a fault took is measured the same where the fault takes no time, at the moments at which it would have begun: what a
@@ -169,7 +170,10 @@ def _times(one: _Happened, answers: Stories, judged: Stories) -> dict[str, float
     bins = _Bins(one, one.until, answers.done)
     if not bins.enough:
         return dict.fromkeys(PER_FAULT[:2], "too few answers before it")
-    deviates = _below(bins, bins.counts(answers.done)) | _below(bins, -bins.means(answers.done, answers.done - answers.created))
+    counts = bins.counts(answers.done)
+    deviates = (
+        _below(bins, counts) | _silent(bins, counts) | _below(bins, -bins.means(answers.done, answers.done - answers.created))
+    )
     if len(judged):
         deviates |= _below(bins, bins.means(judged.done, (judged.truth == judged.answer).astype(float)))
     if len(deviates) < RUN:
@@ -186,6 +190,12 @@ def _times(one: _Happened, answers: Stories, judged: Stories) -> dict[str, float
         "time_to_detect": (first + 1) * bins.width,
         "time_to_recover": "not recovered before another fault, or the end, came",
     }
+
+
+def _silent(bins: _Bins, counts: Floats) -> Mask:
+    """Which bins after the begin have no answer, where each of those before has: a band that reaches below 0 would miss that."""
+    found: Mask = (counts[bins.before :] == 0) & bool((counts[: bins.before] > 0).all())
+    return found
 
 
 def _below(bins: _Bins, series: Floats) -> Mask:

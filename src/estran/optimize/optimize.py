@@ -238,7 +238,7 @@ def _check(request: Request, space: Space, fidelities: Sequence[Fidelity]) -> No
         prepared = prepare(request.file, overrides=request.overrides, assignment=space.default, on=one.on, simulation=simulation)
         fatal = [problem for problem in prepared.problems if problem.fatal]
         if fatal:
-            raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
+            raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
     for levels in space.corners()[:CHECKED]:
         try:
             read_experiment(request.file, overrides=request.overrides, assignment=levels)

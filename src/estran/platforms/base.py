@@ -18,12 +18,22 @@ from estran.spec.plan import Plan
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """Something that a platform cannot do as asked. ``fatal`` ones stop the run before anything starts."""
+    """Something that a platform cannot do as asked. ``fatal`` ones stop the run before anything starts.
+
+    Attributes
+    ----------
+    place
+        File, line and column of what asks for it, where known.
+    """
 
     what: str
     where: str
     remedy: str
     fatal: bool = True
+    place: str | None = None
+
+    def __str__(self) -> str:
+        return ": ".join(part for part in (self.place, self.where, self.what) if part is not None)
 
 
 @dataclass(frozen=True, slots=True)

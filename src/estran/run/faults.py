@@ -123,6 +123,12 @@ class Injector:
         self._warmup = plan.experiment.measure.warmup
         self._changed = asyncio.Condition()
         self.happenings = [Happening(one) for one in plan.injections]
+        experiment = plan.experiment
+        self._without = {
+            fault.name: [self._warmup + at for at in moments(fault, experiment) if at is not None]
+            for fault in experiment.faults
+            if not fault.happens
+        }
         self._on: list[Happening] = []
 
     async def run(self) -> None:
@@ -176,13 +182,8 @@ class Injector:
         """Write down what has happened until now; nothing where nothing was to."""
         if not self.happenings and not self._plan.experiment.faults:
             return
-        experiment = self._plan.experiment
-        idle = {
-            fault.name: [self._warmup + at for at in moments(fault, experiment) if at is not None]
-            for fault in experiment.faults
-            if not fault.happens
-        }
-        write_json(self._folder / FILE, {"version": VERSION, "faults": [one.plain() for one in self.happenings], "without": idle})
+        faults = [one.plain() for one in self.happenings]
+        write_json(self._folder / FILE, {"version": VERSION, "faults": faults, "without": self._without})
 
     async def _one(self, happening: Happening) -> None:
         injection = happening.injection

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import os
-import signal
 import sys
 import threading
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from estran.components.index import Components
 from estran.errors import EstranError
 from estran.run.describing import Asked, describe
-from estran.run.interrupting import asked_by_waiter, signals_come
+from estran.run.interrupting import noted_when_asked
 from estran.run.journal import Journal
 from estran.run.prepare import experiment_folder, find_calibration, read_experiment
 from estran.run.record import Progress, RunRecord, Status
@@ -150,7 +148,7 @@ def _conduct(program: Program, record: RunRecord, progress: Progress, threads: i
     with record.phase("check"):
         check(program)
     with Engine(program, threads) as engine:
-        with record.phase("simulate"), _interruptible() as asked:
+        with record.phase("simulate"), noted_when_asked() as asked:
             _simulate(engine, progress, asked)
         with record.phase("measure"):
             figures = Figures(program, engine)
@@ -181,20 +179,3 @@ def _simulate(engine: Engine, progress: Progress, asked: threading.Event) -> Non
         progress.live({"simulated": now, "of": engine.end})
         if asked.is_set():
             return
-
-
-@contextmanager
-def _interruptible() -> Iterator[threading.Event]:
-    """Note that Ctrl-C or SIGTERM has come, instead of ending where we are."""
-    asked = threading.Event()
-    if not signals_come():
-        with asked_by_waiter(asked.set):
-            yield asked
-        return
-    numbers = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = {number: signal.signal(number, lambda *_: asked.set()) for number in numbers}
-    try:
-        yield asked
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)

@@ -95,8 +95,7 @@ def carried_out(work: Coroutine[Any, Any, T]) -> T:
 async def _interruptible(work: Coroutine[Any, Any, T]) -> tuple[bool, T | None]:
     """Whether it came to its end, and what it returned."""
     task = asyncio.ensure_future(work)
-    heard = [number for number in _NUMBERS if signal.getsignal(number) != signal.SIG_IGN]
-    with cancelled_when_asked(task, heard) as asked:
+    with cancelled_when_asked(task, _NUMBERS) as asked:
         try:
             return True, await task
         except asyncio.CancelledError:
@@ -106,10 +105,28 @@ async def _interruptible(work: Coroutine[Any, Any, T]) -> tuple[bool, T | None]:
 
 
 @contextmanager
+def noted_when_asked() -> Iterator[threading.Event]:
+    """Note that a signal or whoever waits for this thread has asked to end, for work without a loop, which looks at times."""
+    asked = threading.Event()
+    before = {number: signal.signal(number, lambda *_: asked.set()) for number in _heard(signal.SIGINT, *_NUMBERS)}
+    try:
+        with asked_by_waiter(asked.set):
+            yield asked
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def _heard(*numbers: signal.Signals) -> list[signal.Signals]:
+    """Those that come to this thread, and are not ignored from outside."""
+    return [number for number in numbers if signals_come() and signal.getsignal(number) != signal.SIG_IGN]
+
+
+@contextmanager
 def cancelled_when_asked(task: asyncio.Future[T], numbers: Iterable[signal.Signals]) -> Iterator[Callable[[], bool]]:
     """Have a task cancelled, once, when a signal comes or whoever waits for this thread asks; yields what tells whether it was.
 
-    Later ones are ignored meanwhile: they must not cut short the good order.
+    Later ones are ignored meanwhile: they must not cut short the good order. What is ignored from outside stays so.
     """
     loop, asked = asyncio.get_running_loop(), False
 
@@ -119,7 +136,7 @@ def cancelled_when_asked(task: asyncio.Future[T], numbers: Iterable[signal.Signa
             asked = True
             task.cancel()
 
-    heard = list(numbers) if signals_come() else []
+    heard = _heard(*numbers)
     for number in heard:
         loop.add_signal_handler(number, interrupt)
     try:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -170,7 +170,9 @@ def prepare(
     components = {
         service.name: index.path(service.component) for service in experiment.services.values() if service.component is not None
     }
-    problems = [*asyncio.run(platform.check(plan)), *unbreakable(platform, plan)]
+    places = {f"faults.{fault.name}": fault.place for fault in experiment.faults}
+    found = [*asyncio.run(platform.check(plan)), *unbreakable(platform, plan)]
+    problems = [replace(one, place=one.place or places.get(one.where)) for one in found]
     chosen = simulation or Simulation()
     asked = Asked(on, tuple(overrides), dict(assignment or {}), seed, chosen.calibration, trace=chosen.trace)
     calibration = calibration_file(chosen.calibration, folder) if platform.virtual else None

@@ -55,7 +55,7 @@ def execute(
     """
     fatal = [problem for problem in prepared.problems if problem.fatal]
     if fatal:
-        raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
+        raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
     kept = _keeping(prepared.platform) if keep else None
     experiment = prepared.experiment
     run_id = run_id or new_run_id()

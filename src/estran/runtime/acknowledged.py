@@ -24,6 +24,9 @@ CAPACITY_BYTES = 64 << 20
 MAX_UNSENT = 1 << 20
 """Bytes that wait here for the network; beyond that the producer waits, too."""
 
+_UNLIMITED = 1 << 63
+"""More frames than are ever sent."""
+
 _MAX_LIVES = 16
 """Incarnations of a sender of which frames wait to be processed."""
 
@@ -61,10 +64,11 @@ class AcknowledgedSender:
         self._flush: asyncio.Handle | None = None
         self._launched = -1.0
         self._closed = False
+        self._renewed: Callable[[], None] | None = None
         flight = Flight(_INITIAL, _FLOOR, _CEILING, _QUEUEING)
         self._outbound = Outbound(
             lane, clock, epoch, flight,
-            supply=self._supply, replay=_all, settled=self._settled, pressed=self._pressed, resumes=True,
+            supply=self._supply, replay=self._replay, settled=self._settled, pressed=self._pressed, resumes=True,
         )  # fmt: skip
 
     async def ready(self) -> None:
@@ -118,6 +122,10 @@ class AcknowledgedSender:
         while self._outbound.processed < target:
             self._check_open()
             await self._drainers.wait()
+
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Have this called whenever a consumer's end answers that has not seen what a former one has processed."""
+        self._renewed = renewed
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
@@ -211,13 +219,12 @@ class AcknowledgedSender:
         open_frames = self._next - self._outbound.processed
         if not open_frames:
             return False
-        too_many = open_frames >= self._spec.capacity or self._open_bytes + size > CAPACITY_BYTES
+        too_many = self._next >= self._limit or self._open_bytes + size > CAPACITY_BYTES
         return too_many or self._sealed_bytes > MAX_UNSENT
 
     def _has_room(self) -> bool:
         """An eighth of the window is free, so that a producer is not woken for each frame."""
-        open_frames = self._next - self._outbound.processed
-        return open_frames <= self._spec.capacity - self._batch_frames and self._sealed_bytes <= MAX_UNSENT // 2
+        return self._next <= self._limit - self._batch_frames and self._sealed_bytes <= MAX_UNSENT // 2
 
     def _pressed(self) -> bool:
         if self._drainers:
@@ -228,13 +235,20 @@ class AcknowledgedSender:
     def _settled(self) -> None:
         processed = self._outbound.processed
         self._batch_bytes = min(max(int(self._outbound.flight.rate * _BATCH_SECONDS), _BATCH_BYTES), _MAX_BATCH)
-        if processed + self._spec.capacity > self._limit:
-            self._limit = processed + self._spec.capacity
+        limit = _UNLIMITED if self._outbound.ahead else processed + self._spec.capacity
+        if limit != self._limit:
+            self._limit = limit
             while self._open and self._open[0][0] <= processed:
                 self._open_bytes -= self._open.popleft()[1]
             if self._senders and self._has_room():
                 self._senders.wake()
             self._drainers.wake()
+
+    def _replay(self, segments: list[Segment]) -> Sequence[Segment]:
+        """A new receiver needs all that the last one has not processed."""
+        if self._outbound.processed and self._renewed is not None:
+            self._loop.call_soon(self._renewed)
+        return segments
 
     def _check_open(self) -> None:
         if self._closed:
@@ -261,6 +275,7 @@ class AcknowledgedReceiver(FrameQueue):
         self._share = max(spec.capacity // 8, 1)
         self._before = before
         self._most = 2 * spec.capacity
+        self._catching_up = False
         self._held = 0
         self._inbound = Inbound(
             lane, clock, epoch,
@@ -300,15 +315,23 @@ class AcknowledgedReceiver(FrameQueue):
             self._forget(lives.popleft())
         return False
 
+    def limit(self, limited: bool) -> None:
+        """Whether the producer is held back by frames that are not processed, or by their bytes alone."""
+        self._catching_up = self._catching_up or not limited
+        self._inbound.let_ahead(not limited)
+
     def _forget(self, life: _Incarnation) -> None:
         """Count what has been processed as no longer held."""
+        if self._catching_up and not self._inbound.ahead and life.done == life.taken:
+            self._catching_up = False
         while life.parts and life.parts[0][0] <= life.done:
             self._held -= life.parts.popleft()[1]
 
     def _has_room(self) -> bool:
         """Twice what a sender may have open, so that none that keeps to that is ever refused."""
         life = self._lives[-1]
-        return life.taken - life.done < self._most and self._held <= 2 * CAPACITY_BYTES and len(self._lives) <= _MAX_LIVES
+        few = self._catching_up or life.taken - life.done < self._most
+        return few and self._held <= 2 * CAPACITY_BYTES and len(self._lives) <= _MAX_LIVES
 
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
@@ -337,7 +360,3 @@ class AcknowledgedReceiver(FrameQueue):
             lives.pop()
         lives.append(_Incarnation(first, first))
         self._told = first
-
-
-def _all(segments: list[Segment]) -> Sequence[Segment]:
-    return segments

@@ -17,7 +17,8 @@ from typing import Any, Final
 
 from estran.errors import PlatformError, RequestError
 from estran.runtime import hog
-from estran.runtime.supervisor import Supervised, Supervisor
+from estran.runtime.supervised import Supervised
+from estran.runtime.supervisor import Supervisor
 from estran.runtime.tree import tree
 from estran.units import show
 

@@ -93,6 +93,10 @@ class CoupledSender:
         """Return when the consumer's end has answered."""
         await self._sender.ready()
 
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Have this called whenever a consumer's end answers that knows less than was sent before."""
+        self._sender.on_renewal(renewed)
+
     def corrupt(self, damaged: Callable[[], bool] | None) -> None:
         """Have frames damaged on their way when this says so."""
         if isinstance(self._sender, Corruptible):

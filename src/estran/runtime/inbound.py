@@ -11,6 +11,7 @@ from estran.errors import TransportError
 from estran.runtime.clock import Clock
 from estran.runtime.lane import (
     ACK,
+    AHEAD,
     CHUNK,
     FORWARD_SIZE,
     GREETING,
@@ -140,6 +141,7 @@ class Inbound:
         self._transmitted = 0.0
         self._unacknowledged = 0
         self._probed = self._requested = False
+        self.ahead = False
         self._soon: asyncio.Handle | None = None
         self._later: asyncio.TimerHandle | None = None
         self._closed = False
@@ -153,6 +155,12 @@ class Inbound:
             if handle is not None:
                 handle.cancel()
         self._lane.close()
+
+    def let_ahead(self, ahead: bool) -> None:
+        """Tell the sender whether it may go beyond its window, now and in each answer."""
+        self.ahead = ahead
+        if self._peer:
+            self._answer_soon()
 
     # -- answering
 
@@ -186,7 +194,7 @@ class Inbound:
         held = max(int((self._clock.now() - self._transmitted) * 1e6), 0)
         processed = self._processed()
         answer = Backward(
-            ACK, PROBED if self._probed else 0, min(held, 0xFFFFFFFF), self._peer, self._epoch,
+            ACK, PROBED * self._probed | AHEAD * self.ahead, min(held, 0xFFFFFFFF), self._peer, self._epoch,
             self._transmission, self._next, processed, tuple(self._ranges()),
         )  # fmt: skip
         self._probed = False

@@ -85,7 +85,9 @@ def parse_forward(datagram: bytes) -> Forward | None:
 HELLO, ACK = 8, 9
 """*hello*: an incarnation of the receiver that knows no sender yet introduces itself; *ack*: what has come and what is done."""
 
-PROBED = 1
+PROBED, AHEAD = 1, 2
+"""Flags of an ack. *probed*: it answers a probe; *ahead*: frames may be sent beyond the window."""
+
 MAX_RANGES = 64
 _BACKWARD = struct.Struct("<BBHIQQQQQ")
 _RANGE = struct.Struct("<QQ")

@@ -32,6 +32,7 @@ class LatestSender:
         self._flying: deque[Segment] = deque()
         self._drainers = Waiters()
         self._closed = False
+        self._renewed: Callable[[], None] | None = None
         flight = Flight(_INITIAL, _FLOOR, _CEILING, _QUEUEING)
         self._outbound = Outbound(
             lane, clock, epoch, flight,
@@ -78,6 +79,10 @@ class LatestSender:
             self._check_open()
             await self._drainers.wait()
 
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Have this called whenever a consumer's end answers that may know no frame but the newest."""
+        self._renewed = renewed
+
     def close(self) -> None:
         """Stop at once; whoever waits gets a `TransportError`."""
         self._closed = True
@@ -116,6 +121,8 @@ class LatestSender:
         self._pieces.clear()
         self._flying.clear()
         self._taken = -1
+        if self._next > 1 and self._renewed is not None:
+            asyncio.get_running_loop().call_soon(self._renewed)
         return ()
 
     def _settled(self) -> None:

@@ -82,7 +82,8 @@ async def attach(component: Component, inputs: Sequence[ChannelEnd], outputs: Se
             raise ServiceError(f"{type(component).__name__} has no input {channel.port!r}", where=component.name)
         receiver = await transport.receiver(channel.spec)
         conflate = channel.delivery == "latest"
-        getattr(component, channel.port).attach(channel.stream, channel.peer, receiver, conflate=conflate)
+        blocks = channel.when_full == "block"
+        getattr(component, channel.port).attach(channel.stream, channel.peer, receiver, conflate=conflate, blocks=blocks)
     groups: dict[tuple[str, str, bool], list[tuple[str, Sender]]] = {}
     for channel in outputs:
         if channel.port not in form.outputs:

@@ -98,6 +98,9 @@ class NewestFrame(_Mailbox):
     def done(self, seq: int) -> None:
         """Nothing to do: a frame of this class is acknowledged when it has come."""
 
+    def limit(self, limited: bool) -> None:
+        """Nothing to do: nobody waits for frames of this class to be processed."""
+
     def put(self, frames: Sequence[Delivered]) -> None:
         """Take frames that have come; the last one replaces all others."""
         self.superseded += len(frames) - 1 + (self._newest is not None)

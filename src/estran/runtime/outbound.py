@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from estran.runtime.clock import Clock
 from estran.runtime.flight import MAX_INTERVAL, Flight
 from estran.runtime.lane import (
+    AHEAD,
     CHUNK,
     DATA,
     FORWARD_SIZE,
@@ -99,6 +100,11 @@ class Outbound:
         Says whether an answer is wanted at once.
     resumes
         A new incarnation of the receiver goes on where the last one stopped processing; else it begins with any frame.
+
+    Attributes
+    ----------
+    ahead
+        The receiver lets its sender go beyond its window.
     """
 
     def __init__(
@@ -115,6 +121,7 @@ class Outbound:
         resumes: bool,
     ) -> None:
         self.processed = 0
+        self.ahead = False
         self.flight = flight
         self.stats: Counter[str] = Counter()
         self.connected = Waiters()
@@ -264,6 +271,7 @@ class Outbound:
             self._connect(answer.receiver)
         self._heard = when
         self._unanswered = 0
+        self.ahead = bool(answer.flags & AHEAD)
         self._settle(answer, when)
 
     def _connect(self, peer: int) -> None:

@@ -61,12 +61,13 @@ class _Waiting:
 
 @dataclass(slots=True)
 class _Source:
-    """One channel into an input. ``conflate``: only its newest frame is of interest."""
+    """One channel into an input. ``conflate``: only its newest frame is of interest; ``blocks``: a full one holds back."""
 
     stream: str
     origin: str
     receiver: Receiver
     conflate: bool
+    blocks: bool
     slot: _Waiting | None = field(default=None)
 
 
@@ -92,10 +93,20 @@ class Input(Generic[P]):
         self._arrived = Waiters()
         self._owners: dict[int, _Source] = {}
 
-    def attach(self, stream: str, origin: str, receiver: Receiver, *, conflate: bool) -> None:
+    def attach(self, stream: str, origin: str, receiver: Receiver, *, conflate: bool, blocks: bool = True) -> None:
         """Connect one more producer's channel; `pump` must run for its messages to arrive."""
-        self._sources.append(_Source(stream, origin, receiver, conflate))
+        self._sources.append(_Source(stream, origin, receiver, conflate, blocks))
         self.connected = True
+
+    def limit(self, limited: bool) -> None:
+        """Whether producers are held back by ``capacity`` messages that wait here, as at first, or by their bytes alone.
+
+        Who cannot go on before something comes by another input lifts the limit: what holds the producers back may be what that
+        something is made of. Where a full stream drops messages it still does.
+        """
+        for source in self._sources:
+            if source.blocks:
+                source.receiver.limit(limited)
 
     async def pump(self) -> None:
         """Move frames from the channels to this input until cancelled."""
@@ -324,6 +335,18 @@ class Output(Generic[P]):
                 remedy = "give the stream `routing: all` (which `delivery: latest` has by default)"
                 raise ServiceError(f"no stream leads from output {self.name} to {name}", where=self._replica, remedy=remedy)
         return [sender for peer, sender in self._channels if peer in names]
+
+    async def renewed(self) -> AsyncIterator[str]:
+        """Yield the name of each replica that a stream leads to from here, whenever it has begun anew without what was sent before.
+
+        By `latest` it has the newest message, and nothing else; what an acknowledged stream carried is not repeated if a former
+        life has processed it.
+        """
+        begun: asyncio.Queue[str] = asyncio.Queue()
+        for peer, sender in self._channels:
+            sender.on_renewal(partial(begun.put_nowait, peer))
+        while True:
+            yield await begun.get()
 
     async def drain(self) -> None:
         """Return when everything sent has been processed (or, by ``latest``, received)."""

@@ -57,6 +57,14 @@ class Sender(Protocol):
         """Return when everything sent has been processed (acknowledged) or received (latest)."""
         ...
 
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Have this called whenever a consumer's end answers that knows less than was sent before.
+
+        That is one that began anew: what the former one has processed (acknowledged) or received (latest, but for the newest) is
+        not sent again.
+        """
+        ...
+
 
 @runtime_checkable
 class Corruptible(Protocol):
@@ -95,6 +103,10 @@ class Receiver(Protocol):
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
+        ...
+
+    def limit(self, limited: bool) -> None:
+        """Whether the producer is held back by ``capacity`` frames that are not processed, as at first, or by their bytes alone."""
         ...
 
 

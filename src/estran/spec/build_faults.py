@@ -28,7 +28,7 @@ class FaultBuilder:
     """
 
     def __init__(self, complaints: Complaints, condition: Callable[[Path, str], Condition | None]) -> None:
-        self._complain = complaints.add
+        self._complain, self._marks = complaints.add, complaints.marks
         self._condition = condition
 
     def faults(self, entries: Mapping[str, FaultEntry]) -> dict[str, Fault]:
@@ -46,7 +46,8 @@ class FaultBuilder:
         if settings is None:
             return None
         on, beyond = _targets(kind, getattr(entry, kind.replace("-", "_")))
-        return Fault(name, kind, on, beyond, entry.one_way, duration=entry.for_, settings=settings, **when)
+        place = str(self._marks.where(path, "key"))
+        return Fault(name, kind, on, beyond, entry.one_way, duration=entry.for_, settings=settings, place=place, **when)
 
     def _kind(self, path: Path, entry: FaultEntry) -> FaultKind | None:
         given = [kind for kind in KINDS if getattr(entry, kind.replace("-", "_")) is not None]

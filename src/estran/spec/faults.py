@@ -72,6 +72,8 @@ class Fault:
         link's own; ``period`` and ``share`` (of it that the link is down) of a flapping one; ``speed`` of a slow host, relative
         to its own; ``offset`` of a skewed clock; ``memory`` taken; ``share`` of messages corrupted; ``factor`` of a burst;
         ``amount`` and ``change`` of a drift.
+    place
+        Where it stands: file, line and column.
     """
 
     name: str
@@ -84,6 +86,7 @@ class Fault:
     chance: Chance | None = None
     duration: float | None = None
     settings: Mapping[str, Any] = field(default_factory=dict)
+    place: str | None = field(default=None, compare=False)
 
     @property
     def happens(self) -> bool:

@@ -201,7 +201,7 @@ def _check(request: Request, chosen: Sequence[Point], factors: Sequence[Factor])
     prepared = prepare(request.file, overrides=request.overrides, assignment=chosen[0], on=request.on, simulation=simulation)
     fatal = [problem for problem in prepared.problems if problem.fatal]
     if fatal:
-        raise RequestError("; ".join(f"{p.where}: {p.what}" for p in fatal), where="platform", remedy=fatal[0].remedy)
+        raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
     if len(chosen) <= CHECKED:
         tried: list[Point] = list(chosen)
     else:

@@ -15,7 +15,7 @@ from estran.platforms.mixed.file import read_mixed
 from estran.platforms.mixed.parts import part, with_stand_in
 from estran.platforms.mixed.provision import MixedProvision
 from estran.platforms.mixed.through import adds_up, passing
-from estran.platforms.remote.breaking import breaks
+from estran.platforms.remote.breaking import breaks, hidden
 from estran.platforms.remote.platform import RealTime, RemotePlatform, layers_of
 from estran.platforms.remote.provision import authority_of, provision
 from estran.platforms.remote.source import Found, Occasion, Source
@@ -62,6 +62,7 @@ class MixedPlatform(RealTime):
             found += _apart(plan, emulated, gateway)
         elif emulated:
             found += await EmulatedPlatform().check(plan)
+        found += hidden(plan, real, self._file.behind)
         return [*found, *_unbreakable(plan, real, self._gateway(plan) if emulated and real else None)]
 
     def breaks(self, kind: FaultKind) -> str | None:

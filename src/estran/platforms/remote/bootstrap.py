@@ -28,7 +28,7 @@ LEASE: Final = 60.0
 OLDEST: Final = (3, 8)
 ARRIVAL: Final = 20.0
 
-CARRIED: Final = ("envoy_files", "envoy_facts", "envoy_pipes", "envoy")
+CARRIED: Final = ("envoy_files", "envoy_facts", "envoy_pipes", "envoy_processes", "envoy")
 """Modules that are sent, each after those that it imports."""
 
 _FIRST = """\

@@ -8,6 +8,7 @@ from typing import Any, Final
 
 from estran.errors import PlatformError
 from estran.platforms.agent_host import AgentHost
+from estran.platforms.base import Problem
 from estran.platforms.breaking import Breaker, Pair, State
 from estran.platforms.remote.links.shaping import ShapedLinks
 from estran.spec.faults import LINK_KINDS, FaultKind
@@ -20,6 +21,30 @@ NO_REBOOT: Final = "real machines are not rebooted: others may be at work on the
 def breaks(kind: FaultKind) -> str | None:
     """Why faults of a kind are not done on real hosts; None where they are."""
     return NO_REBOOT if kind == "reboot" else None
+
+
+def hidden(plan: Plan, hosts: Collection[str], layers: Collection[str]) -> list[Problem]:
+    """Faults of links of hosts behind NAT: streams there go through a router, and nothing could measure or shape the way.
+
+    Parameters
+    ----------
+    hosts
+        Those that are real.
+    layers
+        Layers whose hosts nobody can dial.
+    """
+    found: dict[str, Problem] = {}
+    for one in plan.injections:
+        for pair in sorted(one.links):
+            name = next((end for end in pair if plan.hosts[end].layer in layers), None)
+            if name is not None and set(pair) <= set(hosts):
+                what = (
+                    f"no {one.kind} of links of {name}: it is behind NAT, its streams go through a router, its links are not shaped"
+                )
+                found.setdefault(
+                    one.fault, Problem(what, f"faults.{one.fault}", "let it befall links of hosts that others can dial")
+                )
+    return list(found.values())
 
 
 def worst_links(plan: Plan, hosts: Collection[str]) -> dict[Pair, LinkSpec]:

@@ -25,6 +25,7 @@ from typing import Any
 from estran.platforms.remote.envoy_facts import end_strays, facts
 from estran.platforms.remote.envoy_files import Arriving, Refused, digest_if_file, new_folder, removed
 from estran.platforms.remote.envoy_pipes import Piped
+from estran.platforms.remote.envoy_processes import QUIET, Processes, ended, feed
 
 MAGIC = b"\x00estran-envoy-1\x00"
 """Precedes the first frame: what a login shell may have printed before is skipped."""
@@ -35,8 +36,6 @@ LIMIT, HEADS = 1 << 30, 1 << 26
 PIECE = 1 << 18
 INPUT_ENDS = 3.0
 """Seconds that processes have to end whose input has."""
-QUIET = 0.2
-"""Seconds without output after which a command counts as ended although a child of it still holds its output open."""
 
 
 class Envoy:
@@ -56,7 +55,7 @@ class Envoy:
         self.mark = mark
         self.lease = lease
         self.scratch = new_folder("estran-")
-        self.groups: dict[int, asyncio.subprocess.Process] = {}
+        self.processes = Processes(mark)
         self.named: dict[str, asyncio.subprocess.Process] = {}
         self.pipes: dict[int, Piped] = {}
         self.arriving: dict[int, Arriving] = {}
@@ -152,7 +151,8 @@ class Envoy:
         stream: bool,
     ) -> tuple[Any, bytes]:
         """Run a command to its end; its output is told as it comes, or all in the answer."""
-        process = await self.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE)
+        pipe = asyncio.subprocess.PIPE
+        process = await self.processes.started(argv, cwd, env, pipe, pipe, pipe)
         kept = {"stdout": bytearray(), "stderr": bytearray()}
         heard = [time.monotonic()]
 
@@ -180,34 +180,12 @@ class Envoy:
             raise Refused("{} did not end within {:g}s".format(argv[0], timeout or 0.0)) from None
         finally:
             if process.returncode is None:
-                self.signal(process.pid, signal.SIGKILL)
+                self.processes.signal(process.pid, signal.SIGKILL)
                 await ended(process)
-            self.groups.pop(process.pid, None)
+            self.processes.groups.pop(process.pid, None)
             for task in readers + [writing]:
                 task.cancel()
         return {"returncode": status, "sizes": [len(kept["stdout"]), len(kept["stderr"])]}, bytes(kept["stdout"] + kept["stderr"])
-
-    async def started(
-        self, argv: list[str], cwd: str | None, env: dict[str, str] | None, stdin: Any, stdout: Any, stderr: Any
-    ) -> asyncio.subprocess.Process:
-        """Start a process at the head of a group of its own."""
-        try:
-            process = await asyncio.create_subprocess_exec(
-                *argv, stdin=stdin, stdout=stdout, stderr=stderr, cwd=cwd or None, start_new_session=True,
-                env=dict(os.environ, ESTRAN_RUN=self.mark, **(env or {})), limit=1 << 20
-            )  # fmt: skip
-        except FileNotFoundError:
-            missing = cwd if cwd and not os.path.isdir(cwd) else argv[0]
-            raise Refused("there is no " + missing) from None
-        except PermissionError:
-            raise Refused(argv[0] + ": permission denied") from None
-        self.groups[process.pid] = process
-        return process
-
-    def signal(self, pid: int, number: int) -> None:
-        """Signal a whole group, if there is any left of it."""
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(pid, number)
 
     # Services
 
@@ -218,7 +196,7 @@ class Envoy:
         if name in self.named:
             raise Refused(name + " runs already")
         with self.log(log) as file:
-            process = await self.started(argv, cwd, env, asyncio.subprocess.DEVNULL, file, file)
+            process = await self.processes.started(argv, cwd, env, asyncio.subprocess.DEVNULL, file, file)
         self.named[name] = process
         self.spawn(self.watch(name, process))
         return process.pid
@@ -226,22 +204,14 @@ class Envoy:
     async def watch(self, name: str, process: asyncio.subprocess.Process) -> None:
         """Tell how a process ended."""
         status = await process.wait()
-        self.signal(process.pid, signal.SIGKILL)  # half a service is none
-        self.groups.pop(process.pid, None)
+        self.processes.over(process.pid)
         self.named.pop(name, None)
         self.say({"say": "ended", "name": name, "status": status})
 
     async def do_stop(self, data: bytes, number: int, name: str, grace: float) -> int | None:
         """End a process and its group; kill what has not ended after ``grace`` seconds."""
         process = self.named.get(name)
-        if process is None:
-            return None
-        self.signal(process.pid, signal.SIGTERM)
-        try:
-            return await asyncio.wait_for(process.wait(), grace)
-        except asyncio.TimeoutError:
-            self.signal(process.pid, signal.SIGKILL)
-            return await process.wait()
+        return None if process is None else await self.processes.stop(process, grace)
 
     # Pipes
 
@@ -250,7 +220,7 @@ class Envoy:
     ) -> int:
         """Start a process whose input and output are the controller's; ``write`` sends to it, ``pipe`` tells what it says."""
         with self.log(log or os.devnull) as file:
-            process = await self.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, file)
+            process = await self.processes.started(argv, cwd, env, asyncio.subprocess.PIPE, asyncio.subprocess.PIPE, file)
         self.pipes[number] = Piped(process, self.say)
         self.spawn(self.relay(number, process))
         return process.pid
@@ -264,8 +234,7 @@ class Envoy:
             self.say({"say": "pipe", "of": number}, some)
             await self.drained()
         status = await process.wait()
-        self.signal(process.pid, signal.SIGKILL)
-        self.groups.pop(process.pid, None)
+        self.processes.over(process.pid)
         self.pipes.pop(number, None)
         self.say({"say": "shut", "of": number, "status": status})
 
@@ -361,13 +330,7 @@ class Envoy:
             one.write(b"")  # srun that is asked to end kills; the envoy at its other end leaves in good order when its input ends
         if piped:
             await asyncio.wait([asyncio.ensure_future(one.process.wait()) for one in piped], timeout=INPUT_ENDS)
-        for pid in list(self.groups):
-            self.signal(pid, signal.SIGTERM)
-        waiting = [asyncio.ensure_future(process.wait()) for process in self.groups.values()]
-        if waiting:
-            await asyncio.wait(waiting, timeout=1.0)
-        for pid in list(self.groups):
-            self.signal(pid, signal.SIGKILL)
+        await self.processes.end()
         while self.undoing:
             argv = self.undoing.pop()
             with contextlib.suppress(OSError, TypeError, ValueError):  # what is no command keeps nothing else from being undone
@@ -384,28 +347,6 @@ class Envoy:
 def details(head: dict[str, Any]) -> dict[str, Any]:
     """What a request says beside its number and verb."""
     return {key: value for key, value in head.items() if key not in ("id", "do")}
-
-
-async def ended(process: asyncio.subprocess.Process) -> int | None:
-    """The status of a process when it has ended; its own ``wait`` may wait, besides, until nobody has its output open any more."""
-    waiting = asyncio.ensure_future(process.wait())
-    try:
-        while process.returncode is None:
-            await asyncio.wait([waiting], timeout=QUIET / 4)
-        return process.returncode
-    finally:
-        waiting.cancel()
-
-
-async def feed(process: asyncio.subprocess.Process, data: bytes) -> None:
-    """Give a process its input."""
-    if process.stdin is None:
-        return
-    with contextlib.suppress(OSError):
-        if data:
-            process.stdin.write(data)
-            await process.stdin.drain()
-        process.stdin.close()
 
 
 async def over_standard_streams(mark: str, lease: float) -> None:

@@ -12,7 +12,7 @@ from typing import Protocol, runtime_checkable
 from estran.errors import RequestError
 from estran.platforms.base import Problem
 from estran.platforms.breaking import clock_problems
-from estran.platforms.remote.breaking import breaks
+from estran.platforms.remote.breaking import breaks, hidden
 from estran.platforms.remote.provision import RemoteProvision, authority_of, leaves, provision, undialled
 from estran.platforms.remote.source import Occasion, Source
 from estran.spec.faults import FaultKind
@@ -80,7 +80,8 @@ class RemotePlatform(RealTime):
 
     async def check(self, plan: Plan) -> list[Problem]:
         """What can be said without reaching any host."""
-        return [*self.source.check(layers_of(plan)), *self._undialled(plan), *clock_problems(plan)]
+        out_of_reach = hidden(plan, plan.hosts, self.source.access.behind)
+        return [*self.source.check(layers_of(plan)), *self._undialled(plan), *out_of_reach, *clock_problems(plan)]
 
     def _undialled(self, plan: Plan) -> list[Problem]:
         """Hosts of the inventory whose addresses streams cannot use."""

@@ -53,7 +53,9 @@ class Hands(Protocol):
 
 
 class Inlet(Protocol):
-    """A consumer's end."""
+    """A consumer's end; ``ahead``: its producer need not wait for frames to be processed."""
+
+    ahead: bool
 
     def arrive(self, frame: Delivered) -> None:
         """Take a frame that is there."""

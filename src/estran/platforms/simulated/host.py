@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import importlib
 import shutil
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
 from contextvars import Context
 from pathlib import Path
@@ -17,10 +17,11 @@ from estran.platforms.simulated.clock import VirtualClock
 from estran.platforms.simulated.network import Traffic
 from estran.platforms.simulated.processor import Processor
 from estran.platforms.simulated.stability import Gauges
+from estran.runtime.disturbances import Disturbances
 from estran.runtime.launch import Launch
 from estran.runtime.recorder import Recorder
 from estran.runtime.rows import EventRow
-from estran.runtime.supervisor import BACKOFF
+from estran.runtime.supervised import BACKOFF
 
 
 class Life(Protocol):
@@ -98,6 +99,8 @@ class SimulatedHost:
         self._launches: dict[str, Launch] = {}
         self._restarts: Counter[str] = Counter()
         self._down: set[str] = set()
+        self._ready: set[str] = set()
+        self._disturbances: defaultdict[str, Disturbances] = defaultdict(Disturbances)
         self._stopped: set[str] = set()
         self._tasks: list[asyncio.Task[None]] = []
         self._news: asyncio.Queue[Mapping[str, Any] | None] = asyncio.Queue()
@@ -106,6 +109,12 @@ class SimulatedHost:
 
     def say(self, frame: Mapping[str, Any]) -> None:
         """Tell the conductor; a replica that has ended is started again if its policy says so."""
+        if frame["say"] == "ready":
+            self._ready.add(frame["replica"])
+            for told in self._disturbances[frame["replica"]].frames():
+                asyncio.get_running_loop().call_soon(self._lives[frame["replica"]].tell, told, context=Context())
+        elif frame["say"] == "ended":
+            self._ready.discard(frame["replica"])
         self._news.put_nowait(self._again(frame) if frame["say"] == "ended" else frame)
 
     def _again(self, frame: Mapping[str, Any]) -> Mapping[str, Any]:
@@ -187,7 +196,9 @@ class SimulatedHost:
         await self._lives[replica].stop()
 
     async def tell(self, replica: str, frame: Mapping[str, Any]) -> None:
-        self._lives[replica].tell(frame)
+        self._disturbances[replica].note(frame)
+        if replica in self._ready:
+            self._lives[replica].tell(frame)
 
     async def task(self, path: str, settings: Mapping[str, Any]) -> None:
         """Run ``module:function(emit, clock, settings, read)``; ``read`` gives this host's counters."""

@@ -29,6 +29,8 @@ class AcknowledgedSender:
         self._senders, self._drainers = Waiters(), Waiters()
         self._pump = Pump(channel, self._supply)
         self._closed = False
+        self._ahead = False
+        self._renewed: Callable[[], None] | None = None
 
     async def ready(self) -> None:
         """Return when the consumer's end is open."""
@@ -84,11 +86,27 @@ class AcknowledgedSender:
 
     def opened(self) -> None:
         """The consumer's end is there."""
+        self.look_ahead()
         self._pump.go()
 
     def corrupt(self, damaged: Callable[[], bool] | None) -> None:
         """Have frames damaged on their way when this says so."""
         self._channel.damaged = damaged
+
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Have this called whenever a consumer's end opens that has not seen what a former one has processed."""
+        self._renewed = renewed
+
+    def met_anew(self) -> None:
+        """Another life of the consumer begins."""
+        if self._renewed is not None and self._learn():
+            self._renewed()
+
+    def look_ahead(self) -> None:
+        """Learn whether the consumer lets its producer go beyond the window."""
+        receiver = self._channel.receiver
+        self._ahead = receiver is not None and receiver.ahead
+        self._wake()
 
     def processed(self, count: int) -> None:
         """The consumer has processed that many frames; word of it is on the way."""
@@ -109,6 +127,7 @@ class AcknowledgedSender:
         self._unsent_bytes = self._open_bytes
         self._pump.forget()
         self._pump.go()
+        self.look_ahead()
 
     def unblock(self) -> None:
         """There may be more room than there was."""
@@ -155,12 +174,14 @@ class AcknowledgedSender:
     def _crowded(self, size: int) -> bool:
         open_frames = self._next - self._processed
         too_much = self._open_bytes + size > CAPACITY_BYTES or self._unsent_bytes > MAX_UNSENT
-        return open_frames > 0 and (open_frames >= self._channel.spec.capacity or too_much)
+        too_many = open_frames >= self._channel.spec.capacity and not self._ahead
+        return open_frames > 0 and (too_many or too_much)
 
     def _roomy(self) -> bool:
         """A quarter of the window is free, so that a producer is not woken for each frame."""
         capacity = self._channel.spec.capacity
-        return self._next - self._processed <= capacity - max(capacity // 4, 1) and self._unsent_bytes <= MAX_UNSENT // 2
+        few = self._ahead or self._next - self._processed <= capacity - max(capacity // 4, 1)
+        return few and self._unsent_bytes <= MAX_UNSENT // 2
 
 
 class LatestSender:
@@ -175,6 +196,7 @@ class LatestSender:
         self._drainers = Waiters()
         self._pump = Pump(channel, self._supply)
         self._closed = False
+        self._renewed: Callable[[], None] | None = None
 
     async def ready(self) -> None:
         """Return when the consumer's end is open."""
@@ -231,6 +253,15 @@ class LatestSender:
     def unblock(self) -> None:
         """There may be more room than there was."""
         self._pump.unblock()
+
+    def on_renewal(self, renewed: Callable[[], None]) -> None:
+        """Have this called whenever a consumer's end opens that may know no frame but the newest."""
+        self._renewed = renewed
+
+    def met_anew(self) -> None:
+        """Another life of the consumer begins."""
+        if self._renewed is not None and self._next > 1:
+            self._renewed()
 
     def received(self, seq: int) -> None:
         """The consumer has a frame; word of it is on the way."""

@@ -38,6 +38,17 @@ class AcknowledgedReceiver(FrameQueue):
         self._channel = channel
         self._ends = ends
         self._lives: deque[_Life] = deque()
+        self.ahead = False
+
+    def limit(self, limited: bool) -> None:
+        """Whether the producer is held back by frames that are not processed, or by their bytes alone; word of it is on the way."""
+        self.ahead = not limited
+        self._tell_ahead()
+
+    def _tell_ahead(self) -> None:
+        sender, channel = self._ends.sender, self._channel
+        if isinstance(sender, AcknowledgedSender) and channel.word(self._tell_ahead):
+            channel.loop.call_later(channel.back, sender.look_ahead)
 
     def done(self, seq: int) -> None:
         """Everything up to and including ``seq`` has been processed."""
@@ -80,15 +91,26 @@ class AcknowledgedReceiver(FrameQueue):
 class LatestReceiver(NewestFrame):
     """Hands out the newest frame that is there."""
 
+    ahead = True
+    """Nobody waits for frames of this class to be processed."""
+
     def __init__(self, channel: Channel, ends: Ends) -> None:
         super().__init__(channel.spec.key)
         self._channel = channel
         self._ends = ends
+        self._life = _Life(None)
 
     def arrive(self, frame: Delivered) -> None:
-        """Take a frame that is there."""
-        if isinstance(self._ends.sender, LatestSender):
-            self._ends.sender.received(frame.seq)
+        """Take a frame that is there; one that has come before is not handed out again."""
+        sender = self._ends.sender
+        if isinstance(sender, LatestSender):
+            sender.received(frame.seq)
+        if self._life.sender is not sender:
+            self._life = _Life(sender)
+        if frame.seq < self._life.taken:
+            self._channel.duplicates += 1
+            return
+        self._life.taken = frame.seq + 1
         before = self.superseded
         self.put((frame,))
         self._channel.dropped += self.superseded - before
@@ -146,6 +168,8 @@ class SimulatedTransport:
         sender = ends.sender = ends.channel.sender = kind(ends.channel)
         self._ours.setdefault(channel.key, (ends, []))[1].append(sender)
         self._sent_on.append(ends)
+        if isinstance(sender, AcknowledgedSender):
+            sender.look_ahead()
         return sender
 
     async def receiver(self, channel: ChannelSpec) -> Receiver:
@@ -158,6 +182,7 @@ class SimulatedTransport:
         ends.channel.opened.wake()
         if ends.sender is not None:
             ends.channel.loop.call_soon(ends.sender.opened)
+            ends.channel.loop.call_soon(ends.sender.met_anew)
         return receiver
 
     async def connected(self) -> None:
