@@ -9,10 +9,20 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
+from hypothesis.internal.conjecture import providers
 
-settings.register_profile("untimed", deadline=None)  # how long an example takes depends on what else the machine does
-settings.load_profile("untimed")
+_UNTIMED = settings(deadline=None, database=None)  # how long an example takes depends on what else the machine does
+_SHRUNK = settings(_UNTIMED, derandomize=True)
+settings.register_profile("same", _SHRUNK, phases=(Phase.explicit, Phase.generate))  # shrinking may take five minutes
+settings.register_profile("shrunk", _SHRUNK)
+settings.register_profile("random", _UNTIMED)
+settings.load_profile("same")
+"""Hypothesis tries the same examples each time, so that a change fails by what it changes; ``--hypothesis-profile`` has others."""
+
+_constants = providers._get_local_constants
+providers._get_local_constants = lambda: providers.Constants() if settings.default.derandomize else _constants()
+"""Constants of all modules that happen to be loaded are examples too, but would be others after each change and in each process."""
 
 COMPUTING = (
     "api/",
