@@ -142,8 +142,7 @@ ALONE = ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_s
 EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real_experiment_")
 """Parts of the names of tests that emulate although most of their file computes."""
 TOGETHER = {
-    "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
-    "learning": ("learning/",),
+    "learning": ("docs/", "learning/"),
     "flow": ("cli/test_flow.py", "optimize/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
     "browser": ("report/test_browser.py", "report/test_optimum.py", "report/test_study_page.py", "web/test_browser.py"),
     "slurm": ("study/test_slurm.py", "platforms/mixed/test_slurm.py", "platforms/slurm/"),
