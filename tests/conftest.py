@@ -1,7 +1,8 @@
 """Which tests may run beside which: those that only compute, those that mostly wait, and those that need the machine alone.
 
-What computes keeps all processors busy. What waits starts hosts, links and programs, but judges no times that a neighbour that
-also waits would spoil. All else has the machine to itself, and so have tests of these files that are marked ``alone``.
+What computes keeps all processors busy, and runs as long as it takes however slowly. What waits starts hosts, links and programs,
+but judges no times that neighbours would spoil: others that wait, and at low priority those that compute, both at the same time.
+All else has the machine to itself, and so have tests of these files that are marked ``alone``.
 """
 
 from __future__ import annotations
@@ -44,6 +45,8 @@ COMPUTING = (
     "observe/calibrate/test_fitting.py",
     "observe/test_containers.py",
     "observe/test_exchange",
+    "observe/test_fault_responses.py",
+    "observe/test_figures.py",
     "observe/test_installed.py",
     "observe/test_intervals.py",
     "observe/test_live.py",
@@ -59,6 +62,7 @@ COMPUTING = (
     "observe/test_store.py",
     "optimize/",
     "platforms/emulated/limits/test_limits.py",
+    "platforms/emulated/network/test_netlink.py",
     "platforms/emulated/links/test_relay_core.py",
     "platforms/emulated/test_assembly.py",
     "platforms/mixed/test_through.py",
@@ -90,6 +94,7 @@ COMPUTING = (
     "runtime/test_component.py",
     "runtime/test_coupling.py",
     "runtime/test_delivery.py",
+    "runtime/test_life.py",
     "runtime/test_transports.py",
     "runtime/test_wire.py",
     "runtime/test_yielding.py",
