@@ -10,8 +10,8 @@ run: $(VENV)/.installed
 	$(BIN)/estran run examples/visual-inspection/experiment.yaml
 
 test: export ESTRAN_TESTBEDS := $(CURDIR)/$(VENV)/testbeds
-test: $(VENV)/.installed-test apt-extras lint
-	$(MAKE) --no-print-directory --jobs=2 --output-sync=target test-waiting test-computing
+test: $(VENV)/.installed-test apt-extras
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-waiting test-computing
 	$(BIN)/pytest -m alone
 
 # What waits leaves processors idle, and what computes takes those only: it gives way, and what it shows does not depend on time.

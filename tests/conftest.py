@@ -7,6 +7,8 @@ All else has the machine to itself, and so have tests of these files that are ma
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -116,10 +118,15 @@ COMPUTING = (
     "web/",
 )
 WAITING = (
+    "checks/test_hosts_and_clocks.py",
     "checks/test_platforms.py",
     "e2clab/",
-    "platforms/emulated/test_breaking.py",
     "fuzz/",
+    "optimize/test_optimize.py",
+    "platforms/emulated/links/test_ladder.py",
+    "platforms/emulated/links/test_relays.py",
+    "platforms/emulated/network/",
+    "platforms/emulated/test_breaking.py",
     "platforms/mixed/",
     "platforms/remote/test_certificates.py",
     "platforms/remote/test_envoy.py",
@@ -130,6 +137,7 @@ WAITING = (
     "run/test_emulated_faults.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
+    "run/test_hand.py",
     "run/test_killed.py",
     "run/test_memory_limit.py",
     "run/test_rootless.py",
@@ -142,8 +150,6 @@ WAITING = (
     "test_plug_ins.py",
 )
 """Of a file that also computes, only the tests that emulate."""
-ALONE = ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py")
-"""Of these folders, what does not bear neighbours."""
 EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real_experiment_")
 """Parts of the names of tests that emulate although most of their file computes."""
 TOGETHER = {
@@ -152,6 +158,7 @@ TOGETHER = {
     "browser": ("report/test_browser.py", "report/test_optimum.py", "report/test_study_page.py", "web/test_browser.py"),
     "slurm": ("study/test_slurm.py", "platforms/mixed/test_slurm.py", "platforms/slurm/"),
     "hosts over ssh": ("platforms/ssh/",),
+    "testbeds": ("platforms/testbeds/",),
     "ansible": ("tasks/test_differential.py",),
     "scenarios": ("e2clab/test_run.py",),
     "scenarios over ssh": ("e2clab/test_ssh.py",),
@@ -160,12 +167,19 @@ TOGETHER = {
 first that fits counts."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give way as a session too where the process is to: a kernel that groups by session compares those first."""
+    group = Path("/proc/self/autogroup")
+    if hasattr(config, "workerinput") and os.getpriority(os.PRIO_PROCESS, 0) == 19 and group.exists():
+        os.setsid()
+        group.write_text("19", encoding="ascii")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``waiting`` or ``alone`` what does not only compute."""
     for item in items:
         if not _computes(item.nodeid) and not item.get_closest_marker("alone"):
-            place = _place(item.nodeid)
-            item.add_marker("waiting" if place.startswith(WAITING) and not place.startswith(ALONE) else "alone")
+            item.add_marker("waiting" if _place(item.nodeid).startswith(WAITING) else "alone")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
