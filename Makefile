@@ -4,20 +4,28 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 # `make testbeds test` also tests what needs EnOSlib.
-.PHONY: run test testbeds docs reference lint install install-test apt-extras sbom audit clean
+.PHONY: run test test-computing test-waiting testbeds docs reference lint install install-test apt-extras sbom audit clean
 
 run: $(VENV)/.installed
 	$(BIN)/estran run examples/visual-inspection/experiment.yaml
 
 test: export ESTRAN_TESTBEDS := $(CURDIR)/$(VENV)/testbeds
 test: $(VENV)/.installed-test apt-extras
+	$(MAKE) --no-print-directory --jobs=3 --output-sync=target lint test-waiting test-computing
+	$(BIN)/pytest -m alone
+
+# What waits leaves processors idle, and what computes takes those only: it gives way, and what it shows does not depend on time.
+test-computing:
+	nice -n 19 $(BIN)/pytest -n 2 --dist loadscope -m 'not waiting and not alone'
+
+test-waiting:
+	$(BIN)/pytest -n 2 --dist loadscope -m waiting
+
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
-	$(BIN)/pytest -n 2 --dist loadscope -m 'not waiting and not alone'
-	$(BIN)/pytest -n 2 --dist loadscope -m waiting
-	$(BIN)/pytest -m alone
 
 install: $(VENV)/.installed
 install-test: $(VENV)/.installed-test

@@ -39,7 +39,7 @@ def main() -> int:
     only = ["-k", options.only] if options.only else []
     until, rounds, failed = time.monotonic() + 60 * options.minutes, 0, 0
     while rounds == 0 or time.monotonic() < until:
-        seed = ["--hypothesis-seed", str(options.seed + rounds)]
+        seed = ["--hypothesis-profile", "random", "--hypothesis-seed", str(options.seed + rounds)]
         program = [sys.executable, "-m", "pytest", "-q", "tests/fuzz", "-p", "no:cacheprovider", "--timeout", "3600", "--tb=short"]
         done = subprocess.run([*program, *seed, *only], env=env, capture_output=True, text=True)
         rounds += 1

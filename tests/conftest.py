@@ -1,18 +1,31 @@
 """Which tests may run beside which: those that only compute, those that mostly wait, and those that need the machine alone.
 
-What computes keeps all processors busy. What waits starts hosts, links and programs, but judges no times that a neighbour that
-also waits would spoil. All else has the machine to itself, and so have tests of these files that are marked ``alone``.
+What computes keeps all processors busy, and runs as long as it takes however slowly. What waits starts hosts, links and programs,
+but judges no times that neighbours would spoil: others that wait, and at low priority those that compute, both at the same time.
+All else has the machine to itself, and so have tests of these files that are marked ``alone``.
 """
 
 from __future__ import annotations
 
+import os
+from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import settings
+from hypothesis import Phase, settings
+from hypothesis.internal.conjecture import providers
 
-settings.register_profile("untimed", deadline=None)  # how long an example takes depends on what else the machine does
-settings.load_profile("untimed")
+_UNTIMED = settings(deadline=None, database=None)  # how long an example takes depends on what else the machine does
+_SHRUNK = settings(_UNTIMED, derandomize=True)
+settings.register_profile("same", _SHRUNK, phases=(Phase.explicit, Phase.generate))  # shrinking may take five minutes
+settings.register_profile("shrunk", _SHRUNK)
+settings.register_profile("random", _UNTIMED)
+settings.load_profile("same")
+"""Hypothesis tries the same examples each time, so that a change fails by what it changes; ``--hypothesis-profile`` has others."""
+
+_constants = providers._get_local_constants
+providers._get_local_constants = lambda: providers.Constants() if settings.default.derandomize else _constants()
+"""Constants of all modules that happen to be loaded are examples too, but would be others after each change and in each process."""
 
 COMPUTING = (
     "api/",
@@ -34,6 +47,8 @@ COMPUTING = (
     "observe/calibrate/test_fitting.py",
     "observe/test_containers.py",
     "observe/test_exchange",
+    "observe/test_fault_responses.py",
+    "observe/test_figures.py",
     "observe/test_installed.py",
     "observe/test_intervals.py",
     "observe/test_live.py",
@@ -49,6 +64,7 @@ COMPUTING = (
     "observe/test_store.py",
     "optimize/",
     "platforms/emulated/limits/test_limits.py",
+    "platforms/emulated/network/test_netlink.py",
     "platforms/emulated/links/test_relay_core.py",
     "platforms/emulated/test_assembly.py",
     "platforms/mixed/test_through.py",
@@ -80,6 +96,7 @@ COMPUTING = (
     "runtime/test_component.py",
     "runtime/test_coupling.py",
     "runtime/test_delivery.py",
+    "runtime/test_life.py",
     "runtime/test_transports.py",
     "runtime/test_wire.py",
     "runtime/test_yielding.py",
@@ -101,10 +118,15 @@ COMPUTING = (
     "web/",
 )
 WAITING = (
+    "checks/test_hosts_and_clocks.py",
     "checks/test_platforms.py",
     "e2clab/",
-    "platforms/emulated/test_breaking.py",
     "fuzz/",
+    "optimize/test_optimize.py",
+    "platforms/emulated/links/test_ladder.py",
+    "platforms/emulated/links/test_relays.py",
+    "platforms/emulated/network/",
+    "platforms/emulated/test_breaking.py",
     "platforms/mixed/",
     "platforms/remote/test_certificates.py",
     "platforms/remote/test_envoy.py",
@@ -115,6 +137,7 @@ WAITING = (
     "run/test_emulated_faults.py",
     "run/test_emulated_run.py",
     "run/test_failures.py",
+    "run/test_hand.py",
     "run/test_killed.py",
     "run/test_memory_limit.py",
     "run/test_rootless.py",
@@ -127,17 +150,15 @@ WAITING = (
     "test_plug_ins.py",
 )
 """Of a file that also computes, only the tests that emulate."""
-ALONE = ("platforms/testbeds/test_grid5000_nodes.py", "platforms/testbeds/test_source.py")
-"""Of these folders, what does not bear neighbours."""
 EMULATING = ("[emulate", "-emulate]", "_emulated_it_", "_an_emulated_", "_a_real_experiment_")
 """Parts of the names of tests that emulate although most of their file computes."""
 TOGETHER = {
-    "linear": ("docs/", "learning/active/", "learning/averaging/", "learning/linear/"),
-    "learning": ("learning/",),
+    "learning": ("docs/", "learning/"),
     "flow": ("cli/test_flow.py", "optimize/test_flow.py", "platforms/simulated/flow/", "run/test_flow.py"),
     "browser": ("report/test_browser.py", "report/test_optimum.py", "report/test_study_page.py", "web/test_browser.py"),
     "slurm": ("study/test_slurm.py", "platforms/mixed/test_slurm.py", "platforms/slurm/"),
     "hosts over ssh": ("platforms/ssh/",),
+    "testbeds": ("platforms/testbeds/",),
     "ansible": ("tasks/test_differential.py",),
     "scenarios": ("e2clab/test_run.py",),
     "scenarios over ssh": ("e2clab/test_ssh.py",),
@@ -146,12 +167,19 @@ TOGETHER = {
 first that fits counts."""
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Give way as a session too where the process is to: a kernel that groups by session compares those first."""
+    group = Path("/proc/self/autogroup")
+    if hasattr(config, "workerinput") and os.getpriority(os.PRIO_PROCESS, 0) == 19 and group.exists():
+        os.setsid()
+        group.write_text("19", encoding="ascii")
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Mark as ``waiting`` or ``alone`` what does not only compute."""
     for item in items:
         if not _computes(item.nodeid) and not item.get_closest_marker("alone"):
-            place = _place(item.nodeid)
-            item.add_marker("waiting" if place.startswith(WAITING) and not place.startswith(ALONE) else "alone")
+            item.add_marker("waiting" if _place(item.nodeid).startswith(WAITING) else "alone")
 
 
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:

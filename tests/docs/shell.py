@@ -118,7 +118,7 @@ def _short(words: list[str]) -> list[str]:
         words = [*words, "--replicates", "2"]
     if verb in ("study", "optimize"):
         words = [*words, "--jobs", "1"]
-    for option, few in (("--trials", "5"), ("--next-runs", "2")):
+    for option, few in (("--trials", "5"), ("--next-runs", "2"), ("--replicates", "2")):
         if option in words:
             words[words.index(option) + 1] = few
     return words

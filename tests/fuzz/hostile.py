@@ -19,7 +19,7 @@ from types import FrameType
 from typing import Any
 
 from cyclopts import CycloptsError
-from hypothesis import HealthCheck, Phase, settings
+from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 
 from estran.cli.main import app
@@ -36,9 +36,8 @@ _CHECKS = (HealthCheck.too_slow, HealthCheck.function_scoped_fixture, HealthChec
 
 
 def examples(count: int) -> settings:
-    """So many examples, times ``ESTRAN_FUZZ``; nothing is kept between runs."""
-    phases = (Phase.explicit, Phase.generate, Phase.shrink)
-    return settings(max_examples=count * TIMES, deadline=None, database=None, phases=phases, suppress_health_check=_CHECKS)
+    """So many examples, times ``ESTRAN_FUZZ``."""
+    return settings(max_examples=count * TIMES, suppress_health_check=_CHECKS)
 
 
 def collect(error: BaseException) -> None:

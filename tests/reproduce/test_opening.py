@@ -22,6 +22,14 @@ pytestmark = pytest.mark.filterwarnings("ignore:Duplicate name")
 WITHIN = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
 
 
+@pytest.fixture
+def tmp_path(tmp_path: Path) -> Path:
+    """With a folder of our own above it, so that what leads out is seen without looking through what other tests wrote."""
+    place = tmp_path / "above" / "here"
+    place.mkdir(parents=True)
+    return place
+
+
 def refused(path: Path, what: str = "", name: str = "") -> None:
     """It is refused by both doors, with the file's name, and nothing is left outside the folder."""
     out = path.parent / f"out-{path.name}"
