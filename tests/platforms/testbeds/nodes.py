@@ -46,7 +46,7 @@ class Nodes:
 @contextmanager
 def nodes(folder: Path, names: list[str]) -> Iterator[Nodes]:
     """Let nodes of these names be reached from a namespace, in which the host's side of a cable is `GATE`."""
-    name = f"estran-tb-{os.getpid()}"
+    name = f"tb-{os.getpid()}"  # not "estran": what killed runs may leave is looked for by that name
     folder.mkdir(parents=True)
     _keys(folder)
     hosts = "".join(f"{NET}.{index} {node}\n" for index, node in enumerate(names, 1))
