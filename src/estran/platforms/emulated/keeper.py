@@ -103,6 +103,10 @@ class Keeper:
             reply = {"reply": frame["id"], "error": {"what": str(error.what), "remedy": error.remedy}}
         except OSError as error:
             reply = {"reply": frame["id"], "error": {"what": f"{type(error).__name__}: {error}", "remedy": None}}
+        except Exception as error:  # noqa: BLE001 a defect of Estran must be told as such, not as hosts that have gone
+            traceback.print_exc()
+            what = f"a defect of Estran: {type(error).__name__}: {error}"
+            reply = {"reply": frame["id"], "error": {"what": what, "remedy": "report it with the run's keeper.log"}}
         self._say(reply)
 
     def _say(self, frame: Mapping[str, Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import cast
@@ -12,8 +13,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from estran.errors import PlatformError
+from estran.platforms.emulated.limits import shares
 from estran.platforms.emulated.limits.ladder import choose_limiter, make_limiter
-from estran.platforms.emulated.limits.limiter import Corrector, HostGroup, Usage, grant, quota_and_period
+from estran.platforms.emulated.limits.limiter import Corrector, HostGroup, ServiceGroup, Usage, grant, quota_and_period
 from estran.platforms.emulated.limits.shares import Probe, batches, judge
 
 
@@ -116,6 +118,23 @@ def test_processes_that_no_cap_could_hold_back_are_told_to_be_starved_but_pass()
     measure = judge(probe(2.0, 2), 1.0, False)
     assert measure.ok
     assert "starved" in (measure.complaint or "")
+
+
+class Idle:
+    """A group of which nothing is known."""
+
+    def usage(self) -> Usage:
+        return Usage()
+
+
+def test_a_probe_that_is_looked_at_late_measures_all_the_same() -> None:
+    meter = shares._Meter(probe(0.5), cast(ServiceGroup, Idle()), [os.getpid()], seconds=0.4)
+    began = time.monotonic() + 60  # the verifier itself was starved
+    assert not meter.look(began)
+    assert not meter.look(began + 0.1)
+    assert not meter.look(began + 0.5)
+    assert meter.look(began + 0.6)
+    assert 0 <= meter.share() < 0.5
 
 
 @given(st.lists(st.floats(0.01, 8), max_size=30), st.floats(0.5, 8))

@@ -113,8 +113,9 @@ class _Meter:
         now = time.monotonic()
         _, period = quota_and_period(probe.share)
         self._settled = now + SETTLE
-        self._end = self._settled + max(seconds, 16e-6 * period)
-        self.resolution = 1e-6 * period / (self._end - self._settled)
+        self._seconds = max(seconds, 16e-6 * period)
+        self._end = 0.0
+        self.resolution = 1e-6 * period / self._seconds
         self._before: Usage | None = None
         self._previous = (now, self._clock())
         self._ran = now
@@ -134,6 +135,7 @@ class _Meter:
         reading = (now, self._clock())
         if self._before is None:
             self._before = self._group.usage()
+            self._end = now + self._seconds  # from the first look on, which comes late on a starved machine
         if reading[1] > self._previous[1]:
             if now - self._ran > self._pause:  # shorter ones are other load's doing
                 self._slices = [*self._slices[:1], self._previous]
@@ -144,7 +146,7 @@ class _Meter:
 
     def share(self) -> float:
         """Cores obtained."""
-        sliced = len(self._slices) == 2 and self._slices[1][0] - self._slices[0][0] > 0.6 * (self._end - self._settled)
+        sliced = len(self._slices) == 2 and self._slices[1][0] - self._slices[0][0] > 0.6 * self._seconds
         (start, first), (end, last) = self._slices if sliced else self._window
         return (last - first) / (end - start)
 
