@@ -251,7 +251,8 @@ class Pages:
         keys = request.query_params.getlist("of")
 
         def read() -> dict[str, Any]:
-            return comparing.side_by_side([self._index.path(key, kind) for key in keys])  # type: ignore[arg-type]
+            with refused(409):  # what is chosen may be damaged
+                return comparing.side_by_side([self._index.path(key, kind) for key in keys])  # type: ignore[arg-type]
 
         return _json(await asyncio.to_thread(read))
 

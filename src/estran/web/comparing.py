@@ -7,13 +7,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Final
 
-from estran.errors import EstranError, RequestError
+from estran.errors import EstranError
 from estran.explain.compare import Difference, compare
 from estran.report.compared import apart
 from estran.report.folder import read_folder
 from estran.report.verdict import ordered
 from estran.report.wording import NONE, quantity
 from estran.study.folder import Folder
+from estran.web.refusal import Refusal
 
 MOST: Final = 8
 """Sides that fit beside each other."""
@@ -28,7 +29,7 @@ def side_by_side(folders: Sequence[Path]) -> dict[str, Any]:
         If there are fewer than two or too many, or one is neither a run nor a study.
     """
     if not 2 <= len(folders) <= MOST:
-        raise RequestError(f"{len(folders)} chosen", where="compare", remedy=f"choose two to {MOST}")
+        raise Refusal(400, f"{len(folders)} chosen", where="compare", remedy=f"choose two to {MOST}")
     first, *others = folders
     found: list[dict[str, Difference]] = []
     problems: list[str | None] = []

@@ -9,7 +9,7 @@ from estran.errors import RequestError, Where
 
 
 class Refusal(RequestError):  # noqa: N818 - an answer, as it happens an exception
-    """A request that cannot be answered: 404 what is not there, 409 what cannot be as things stand, 413 what is too long."""
+    """A request that cannot be answered: 400 asked wrongly, 404 not there, 409 cannot be as things stand, 413 too long."""
 
     def __init__(self, status: int, what: str, *, where: Where | str | None = None, remedy: str | None = None) -> None:
         super().__init__(what, where=where, remedy=remedy)
