@@ -14,11 +14,12 @@ from tests.run.experiments import TINY, estran, record, run_folder, write
 from tests.run.killed import PHASES, gone, mortal
 from tests.run.unprivileged import need, through
 
-SHORT = TINY.replace("hosts: 2", "hosts: 1").replace("warmup: 0.3s, duration: 1.5s", "warmup: 0.2s, duration: 0.6s")
+SHORT = TINY.replace("hosts: 2", "hosts: 1").replace("warmup: 0.3s, duration: 1.5s", "warmup: 0.2s, duration: 1.2s")
 MOMENTS = {
-    "describe": "0", "provision": "0.15", "verify": "0.1", "launch": "0.1", "warm up": "0.1", "measure": "0.45",
+    "describe": "0", "provision": "0.15", "verify": "0.1", "launch": "0.1", "warm up": "0.1", "measure": "0.9",
     "finalise": "0.01", "give back": "0", "collect": "0.03", "record": "0",
 }  # fmt: skip
+"""Rows are under way for up to half a second before the conductor has them."""
 MEASURED = ("measure", "finalise", "give back", "collect", "record")
 
 
@@ -49,7 +50,7 @@ def test_a_killed_conductor_leaves_nothing_after_clean(own_state: Path, phase: s
     folder = run_folder(own_state)
     if phase in MEASURED:
         assert json.loads((folder / "responses.json").read_text())["throughput"]["n"] > 5
-        assert 0.1 < after["duration"] <= (0.59 if phase == "measure" else 0.8)  # what was measured, not what was planned
+        assert 0.1 < after["duration"] <= (1.19 if phase == "measure" else 1.4)  # what was measured, not what was planned
     else:
         assert after["duration"] == 0.0
         assert "killed before it was measured" in after["missing"]["all responses"]
