@@ -259,7 +259,6 @@ def exhaustive(file: Path, out: Path, options: Sequence[str], jobs: int) -> Tabl
 
 def tabled(table: Table, names: Sequence[str], goals: Goals) -> Tabled:
     """The finished runs of a study; a point without any is an error."""
-    costs: dict[Key, list[tuple[float, ...]]] = {}
     unmeasured = [
         name
         for goal in goals.goals
@@ -267,6 +266,7 @@ def tabled(table: Table, names: Sequence[str], goals: Goals) -> Tabled:
     ]
     if unmeasured:
         raise SystemExit(f"{', '.join(unmeasured)} was not measured in every run of {table.folder.path}: measure for longer")
+    costs: dict[Key, list[tuple[float, ...]]] = {}
     took: dict[Key, list[float]] = {}
     outcomes = table.folder.outcomes()
     for row in range(table.runs):

@@ -96,13 +96,8 @@ async def backpressure(pair: Pair) -> None:
     """With ``capacity`` frames unprocessed the producer waits, and goes on when some are done."""
     async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
         sender, receiver = await ends(producer, consumer, "acknowledged", capacity=5)
-        for _ in range(5):
-            await sender.send([b"x"])
-        blocked = asyncio.ensure_future(sender.send([b"sixth"]))
-        first = await receiver.receive()
-        await asyncio.sleep(0.1)
-        assert not blocked.done(), "a sixth frame was taken while five were unprocessed and the capacity is five"
-        receiver.done(first.seq)
+        blocked = await _filled(sender, receiver, 5)
+        receiver.done(0)
         assert await blocked == 5, "the sixth frame got the wrong sequence number"
         await _finish(receiver, 5)
         await sender.drain()
@@ -112,12 +107,7 @@ async def a_lifted_limit_holds_nobody_back(pair: Pair) -> None:
     """A consumer that lifts the limit lets its producer go on, however many frames are unprocessed, and can set it again."""
     async with asyncio.timeout(PATIENCE), pair() as (producer, consumer):
         sender, receiver = await ends(producer, consumer, "acknowledged", capacity=5)
-        for _ in range(5):
-            await sender.send([b"x"])
-        blocked = asyncio.ensure_future(sender.send([b"x"]))
-        await receiver.receive()
-        await asyncio.sleep(0.1)
-        assert not blocked.done(), "a sixth frame was taken though the limit was not lifted yet"
+        blocked = await _filled(sender, receiver, 5)
         receiver.limit(False)
         assert await blocked == 5, "the sixth frame got the wrong sequence number"
         for number in range(6, 40):
@@ -394,6 +384,17 @@ async def _flow(sender: Sender, receiver: Receiver, count: int) -> None:
             receiver.done(got.seq)
 
     await _together(produce(), consume())
+
+
+async def _filled(sender: Sender, receiver: Receiver, capacity: int) -> asyncio.Future[int]:
+    """Fill the window, and take one frame without processing it; the next one's sending, which must wait."""
+    for _ in range(capacity):
+        await sender.send([b"x"])
+    blocked = asyncio.ensure_future(sender.send([b"x"]))
+    assert (await receiver.receive()).seq == 0, "the first frame did not come first"
+    await asyncio.sleep(0.1)
+    assert not blocked.done(), f"a frame was taken while {capacity} were unprocessed and the capacity is {capacity}"
+    return blocked
 
 
 async def _finish(receiver: Receiver, count: int) -> None:

@@ -236,9 +236,7 @@ def _check(request: Request, space: Space, fidelities: Sequence[Fidelity]) -> No
             continue
         simulation = Simulation(request.calibration) if one.virtual else None
         prepared = prepare(request.file, overrides=request.overrides, assignment=space.default, on=one.on, simulation=simulation)
-        fatal = [problem for problem in prepared.problems if problem.fatal]
-        if fatal:
-            raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
+        prepared.refuse_impossible()
     for levels in space.corners()[:CHECKED]:
         try:
             read_experiment(request.file, overrides=request.overrides, assignment=levels)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import msgspec
@@ -22,8 +24,20 @@ def understood(told: Any, answer: Any, host: str) -> Any:
     PlatformError
         If it is none, with the name of the host.
     """
-    try:
+    with _asked_for(host):
         return msgspec.convert(told, answer)
+
+
+def decoded(told: bytes, answer: Any, host: str) -> Any:
+    """The same, of an answer that is JSON text."""
+    with _asked_for(host):
+        return msgspec.json.decode(told, type=answer)
+
+
+@contextmanager
+def _asked_for(host: str) -> Iterator[None]:
+    try:
+        yield
     except (ValueError, OverflowError, RecursionError) as error:
         raise PlatformError(f"it answers what was not asked for: {error}", where=host, remedy=REMEDY) from error
 

@@ -9,6 +9,7 @@ from typing import Any, Protocol
 
 from estran.errors import EstranError, PlatformError
 from estran.observe.rows import COLUMNS
+from estran.platforms.agent_host import GONE
 from estran.platforms.base import Host
 from estran.run.record import Progress, ReplicaError
 
@@ -102,9 +103,7 @@ class Collector:
             if not self._closing and host.name not in self._broken_hosts:
                 self.fail(error)
         if not self._closing and host.name not in self._broken_hosts:
-            self.fail(
-                PlatformError("the host's agent has gone", where=host.name, remedy="see the kernel's log for an out-of-memory kill")
-            )
+            self.fail(PlatformError(GONE, where=host.name, remedy="see the kernel's log for an out-of-memory kill"))
 
     async def flush_periodically(self) -> None:
         """Commit to the store until cancelled."""

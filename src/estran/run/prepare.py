@@ -48,6 +48,18 @@ class Prepared:
     asked: Asked = field(default_factory=Asked)
     calibration: Path | None = None
 
+    def refuse_impossible(self) -> None:
+        """Make sure that the platform can do all that is asked.
+
+        Raises
+        ------
+        RequestError
+            Naming what it cannot.
+        """
+        fatal = [problem for problem in self.problems if problem.fatal]
+        if fatal:
+            raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
+
 
 @dataclass(frozen=True, slots=True)
 class Simulation:

@@ -53,9 +53,7 @@ def execute(
     KeyboardInterrupt
         If the run was interrupted; everything has been given back, and what was measured is in the folder.
     """
-    fatal = [problem for problem in prepared.problems if problem.fatal]
-    if fatal:
-        raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
+    prepared.refuse_impossible()
     kept = _keeping(prepared.platform) if keep else None
     experiment = prepared.experiment
     run_id = run_id or new_run_id()

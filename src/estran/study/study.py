@@ -199,9 +199,7 @@ def _check(request: Request, chosen: Sequence[Point], factors: Sequence[Factor])
     """
     simulation = Simulation(request.calibration) if request.on == "simulate" else None
     prepared = prepare(request.file, overrides=request.overrides, assignment=chosen[0], on=request.on, simulation=simulation)
-    fatal = [problem for problem in prepared.problems if problem.fatal]
-    if fatal:
-        raise RequestError("; ".join(map(str, fatal)), where="platform", remedy=fatal[0].remedy)
+    prepared.refuse_impossible()
     if len(chosen) <= CHECKED:
         tried: list[Point] = list(chosen)
     else:

@@ -14,10 +14,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Final
 
-import msgspec
-
 from estran.errors import PlatformError
-from estran.platforms.answers import REMEDY
+from estran.platforms.answers import REMEDY, decoded
 from estran.platforms.base import Problem
 from estran.platforms.emulated.links import queueing
 from estran.platforms.emulated.links.engine import Links
@@ -227,10 +225,7 @@ async def _as_root(host: RemoteHost, words: Sequence[str], requests: Sequence[Re
     if done.returncode:
         said = done.stderr.decode(errors="replace").strip().splitlines()
         raise _not_root(host, said[-1] if said else f"exit status {done.returncode}")
-    try:
-        found = msgspec.json.decode(done.stdout, type=Refusal)
-    except ValueError as error:
-        raise PlatformError(f"it answers what was not asked for: {error}", where=host.name, remedy=REMEDY) from error
+    found: Refusal = decoded(done.stdout, Refusal, host.name)
     return found if found.purpose else None
 
 
